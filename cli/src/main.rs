@@ -1,0 +1,3 @@
+//! The `nestor` command.
+
+fn main() {}
