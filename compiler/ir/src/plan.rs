@@ -1,0 +1,123 @@
+//! The plan: what a runtime does, in order, with buffers whose lifetimes are known.
+//!
+//! A plan is made for one graph (inputs by name in, outputs by name out) and any B, T and t0.
+
+use crate::entity;
+use crate::entity::Arena;
+use crate::tile::{Affine, Monomial};
+use crate::ty::Type;
+
+entity!(
+    /// A tensor of the plan.
+    Tensor,
+    "x"
+);
+entity!(
+    /// A kernel of the artifact.
+    KernelId,
+    "k"
+);
+
+/// What a tensor of the plan is to the world.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Role {
+    /// Given by the caller, by name; not written.
+    Input(String),
+    /// Handed to the caller, by names; may also be read by later launches.
+    Output(Vec<String>),
+    /// Given by the caller by the first name and left as the caller's output by the second: updated in place.
+    InPlace {
+        /// The input.
+        input: String,
+        /// The output.
+        output: String,
+    },
+    /// Lives between two launches.
+    Temporary,
+}
+
+/// A tensor of the plan.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TensorData {
+    /// A name for people.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// What it is to the world.
+    pub role: Role,
+    /// First and last launch that touches it.
+    pub life: (usize, usize),
+    /// For temporaries: the byte slot of the arena it shares with others of disjoint lifetimes.
+    pub slot: Option<usize>,
+}
+
+/// A dense matrix product outside kernels, given to a library: `out = alpha * left @ right (+ out)`,
+/// repeated over `batch` with its own strides.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Dense {
+    /// Repetitions.
+    pub batch: Monomial,
+    /// Rows.
+    pub m: Monomial,
+    /// Columns.
+    pub n: Monomial,
+    /// Depth.
+    pub k: Monomial,
+    /// Factor.
+    pub alpha: f64,
+    /// Left operand: tensor, then element strides of batch, row, column.
+    pub left: DenseOperand,
+    /// Right operand.
+    pub right: DenseOperand,
+    /// Result.
+    pub out: DenseOperand,
+    /// Add to what is there.
+    pub accumulate: bool,
+}
+
+/// An operand of a dense product.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DenseOperand {
+    /// The tensor.
+    pub tensor: Tensor,
+    /// First element.
+    pub origin: Affine,
+    /// Elements between repetitions.
+    pub batch: Monomial,
+    /// Elements between rows.
+    pub row: Monomial,
+    /// Elements between columns.
+    pub column: Monomial,
+}
+
+/// One step of a plan.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Launch {
+    /// A kernel with its buffers, in the kernel's order.
+    Kernel {
+        /// Which.
+        kernel: KernelId,
+        /// Its buffers.
+        buffers: Vec<Tensor>,
+    },
+    /// A library product.
+    Dense(Dense),
+    /// Fills a tensor with zeros.
+    Zero(Tensor),
+    /// Copies a tensor to another of the same size.
+    Copy {
+        /// Source.
+        from: Tensor,
+        /// Target.
+        to: Tensor,
+    },
+}
+
+/// Buffers and launches.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Plan {
+    /// Tensors.
+    pub tensors: Arena<Tensor, TensorData>,
+    /// What happens, in order.
+    pub launches: Vec<Launch>,
+}

@@ -1,0 +1,10 @@
+//! The tensor graph: whole sequences, explicit scans, one table of ops.
+
+pub mod graph;
+pub mod infer;
+pub mod ops;
+pub mod scan;
+
+pub use graph::{Graph, Node, NodeData, Value, ValueData};
+pub use ops::{Axes, AxisPairs, Fold, Group, Op, OpInfo};
+pub use scan::{Axis, Feed, Layout, Scan, Stride, Yield};

@@ -1,0 +1,178 @@
+//! Run-time quantities of a kernel: numbers of elements and affine functions of indices.
+
+use crate::dim::{Dim, Sizes};
+use crate::entity::Entity;
+use crate::tile::Index;
+use crate::ty::Dims;
+use smallvec::SmallVec;
+
+/// `factor * B^batch * T^time * (T/c)^chunks`: the size of a shape, or a row-major stride of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Monomial {
+    /// The number.
+    pub factor: i64,
+    /// Power of `B`.
+    pub batch: u8,
+    /// Power of `T`.
+    pub time: u8,
+    /// `(c, power)` of the number of chunks of c tokens; `(0, 0)` where there is none.
+    pub chunks: (usize, u8),
+    /// Times `t0 mod c`, the rows of the first chunk before this call; 0 where there is none.
+    pub phase: usize,
+    /// Times `t0`.
+    pub start: bool,
+}
+
+impl Monomial {
+    /// A plain number.
+    pub const fn number(factor: i64) -> Self {
+        Self { factor, batch: 0, time: 0, chunks: (0, 0), phase: 0, start: false }
+    }
+    /// `t0 mod c`.
+    pub const fn phase(c: usize) -> Self {
+        Self { phase: c, ..Self::number(1) }
+    }
+    /// `t0`.
+    pub const fn start() -> Self {
+        Self { start: true, ..Self::number(1) }
+    }
+    /// A dimension.
+    pub fn dim(dim: Dim) -> Self {
+        let one = Self::number(1);
+        match dim {
+            Dim::Fixed(n) => Self::number(i64::try_from(n).expect("a size fits 63 bits")),
+            Dim::Batch => Self { batch: 1, ..one },
+            Dim::Time => Self { time: 1, ..one },
+            Dim::Chunks(c) => Self { chunks: (c, 1), ..one },
+        }
+    }
+    /// The product; at most one kind of chunk, one phase and one start in it.
+    #[must_use]
+    pub fn times(self, other: Self) -> Self {
+        debug_assert!(
+            self.chunks.0 == 0 || other.chunks.0 == 0 || self.chunks.0 == other.chunks.0
+        );
+        debug_assert!(self.phase == 0 || other.phase == 0);
+        Self {
+            factor: self.factor * other.factor,
+            batch: self.batch + other.batch,
+            time: self.time + other.time,
+            chunks: (self.chunks.0.max(other.chunks.0), self.chunks.1 + other.chunks.1),
+            phase: self.phase.max(other.phase),
+            start: self.start || other.start,
+        }
+    }
+    /// The number at run time.
+    pub fn eval(&self, sizes: &Sizes) -> i64 {
+        let power = |n: usize, p: u8| (n as i64).pow(u32::from(p));
+        let mut n =
+            self.factor * power(sizes.batch, self.batch) * power(sizes.time, self.time);
+        if self.chunks.1 > 0 {
+            n *= power(Dim::Chunks(self.chunks.0).size(sizes), self.chunks.1);
+        }
+        if self.phase > 0 {
+            n *= sizes.phase(self.phase) as i64;
+        }
+        if self.start {
+            n *= sizes.start as i64;
+        }
+        n
+    }
+}
+
+/// `sum of monomials + sum of monomial * index`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Affine {
+    /// Terms without index, none of them zero.
+    pub constant: SmallVec<[Monomial; 1]>,
+    /// Terms with an index.
+    pub terms: SmallVec<[(Index, Monomial); 2]>,
+}
+
+impl Affine {
+    /// A number.
+    pub fn number(n: i64) -> Self {
+        Self::from(Monomial::number(n))
+    }
+    /// An index times a quantity.
+    pub fn index(index: Index, by: Monomial) -> Self {
+        Self { constant: SmallVec::new(), terms: SmallVec::from_iter([(index, by)]) }
+    }
+    /// The sum, like terms joined.
+    #[must_use]
+    pub fn plus(mut self, other: &Affine) -> Self {
+        for m in &other.constant {
+            self.add_constant(*m);
+        }
+        for &(index, m) in &other.terms {
+            let same = self.terms.iter_mut().find(|(i, n)| *i == index && like(n, &m));
+            match same {
+                Some((_, n)) => n.factor += m.factor,
+                None => self.terms.push((index, m)),
+            }
+        }
+        self.terms.retain(|(_, m)| m.factor != 0);
+        self
+    }
+    /// Times a number.
+    #[must_use]
+    pub fn scaled(mut self, by: i64) -> Self {
+        for m in self.constant.iter_mut().chain(self.terms.iter_mut().map(|(_, m)| m)) {
+            m.factor *= by;
+        }
+        self.constant.retain(|m| m.factor != 0);
+        self.terms.retain(|(_, m)| m.factor != 0);
+        self
+    }
+    /// The number, where it is one.
+    pub fn as_number(&self) -> Option<i64> {
+        match (self.constant.as_slice(), self.terms.is_empty()) {
+            ([], true) => Some(0),
+            ([m], true) if like(m, &Monomial::number(1)) => Some(m.factor),
+            _ => None,
+        }
+    }
+    /// Its value; `indices` by index number.
+    pub fn eval(&self, sizes: &Sizes, indices: &[i64]) -> i64 {
+        let constant: i64 = self.constant.iter().map(|m| m.eval(sizes)).sum();
+        let terms: i64 =
+            self.terms.iter().map(|(i, m)| m.eval(sizes) * indices[i.index()]).sum();
+        constant + terms
+    }
+    fn add_constant(&mut self, m: Monomial) {
+        match self.constant.iter_mut().find(|n| like(n, &m)) {
+            Some(n) => n.factor += m.factor,
+            None => self.constant.push(m),
+        }
+        self.constant.retain(|m| m.factor != 0);
+    }
+}
+
+impl From<Monomial> for Affine {
+    fn from(m: Monomial) -> Self {
+        let mut affine = Self::default();
+        affine.add_constant(m);
+        affine
+    }
+}
+
+fn like(a: &Monomial, b: &Monomial) -> bool {
+    Monomial { factor: 0, ..*a } == Monomial { factor: 0, ..*b }
+}
+
+/// Row-major strides of a shape.
+pub fn strides(dims: &Dims) -> SmallVec<[Monomial; 4]> {
+    let mut out: SmallVec<[Monomial; 4]> = SmallVec::new();
+    let mut size = Monomial::number(1);
+    for dim in dims.iter().rev() {
+        out.push(size);
+        size = size.times(Monomial::dim(*dim));
+    }
+    out.reverse();
+    out
+}
+
+/// Number of elements of a shape.
+pub fn elements(dims: &Dims) -> Monomial {
+    dims.iter().fold(Monomial::number(1), |n, d| n.times(Monomial::dim(*d)))
+}
