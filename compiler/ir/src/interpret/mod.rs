@@ -1,1 +1,11 @@
-//! Later.
+//! The oracle: slow, plain evaluators, one per representation. They are the judge of every pass
+//! and every backend, so they are written to be obviously right and never to be fast.
+
+pub mod array;
+pub mod elementwise;
+pub mod linear;
+pub mod math;
+mod scan;
+pub mod tensor;
+
+pub use array::{Array, Data};
