@@ -90,3 +90,15 @@ fn an_inverse_root_taken_p_times_is_the_inverse() {
         assert!((x - expected).abs() < 1e-12, "{x} at {i}");
     }
 }
+
+#[test]
+fn text_reads_back_as_the_same_graph() {
+    for chunk in [None, Some(3)] {
+        let graph = running_sum(chunk);
+        let text = graph.to_string();
+        let read = nestor_ir::tensor::text::parse(&text)
+            .unwrap_or_else(|e| panic!("{e}\n{text}"));
+        assert_eq!(read, graph, "{text}");
+        nestor_ir::tensor::verify::verify(&read).expect("verifies");
+    }
+}

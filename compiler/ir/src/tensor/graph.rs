@@ -180,3 +180,9 @@ impl Graph {
         map
     }
 }
+
+impl std::fmt::Display for Graph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::tensor::text::print(self))
+    }
+}

@@ -4,6 +4,8 @@ pub mod graph;
 pub mod infer;
 pub mod ops;
 pub mod scan;
+pub mod text;
+pub mod verify;
 
 pub use graph::{Graph, Node, NodeData, Value, ValueData};
 pub use ops::{Axes, AxisPairs, Fold, Group, Op, OpInfo};
