@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Text and tree of the Nestor language. Knows no meaning: names are not resolved here, shapes
+//! not checked. The only user of the parser generator.
+
+pub mod ast;
+mod build;
+pub mod diagnostic;
+mod print;
+pub mod source;
+
+pub use build::parse;
+pub use diagnostic::{Diagnostic, Label, Severity};
+pub use print::format;
+pub use source::{FileId, Source, Sources, Span};

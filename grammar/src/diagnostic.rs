@@ -1,0 +1,143 @@
+//! One shape of error, for every stage that speaks to users.
+
+use crate::source::{Sources, Span};
+use ariadne::{Color, Config, IndexType, Label as Mark, Report, ReportKind};
+
+/// How grave it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// The spec is wrong.
+    Error,
+    /// The spec is right, but not all of it can be compiled yet.
+    Limitation,
+    /// Worth a look.
+    Warning,
+}
+
+/// A place and what to say of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Label {
+    /// The place.
+    pub span: Span,
+    /// What to say.
+    pub text: String,
+}
+
+/// What is wrong, where, why and what to do.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Diagnostic {
+    /// Its code, `N201`.
+    pub code: &'static str,
+    /// How grave.
+    pub severity: Severity,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// The place, then others that bear on it.
+    pub labels: Vec<Label>,
+    /// More of the cause.
+    pub notes: Vec<String>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error at a place.
+    pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self::new(code, Severity::Error, span, message)
+    }
+    /// A warning at a place.
+    pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self::new(code, Severity::Warning, span, message)
+    }
+    /// Something right that cannot be compiled yet.
+    pub fn limitation(
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(code, Severity::Limitation, span, message)
+    }
+    fn new(
+        code: &'static str,
+        severity: Severity,
+        span: Span,
+        message: impl Into<String>,
+    ) -> Self {
+        let labels = vec![Label { span, text: String::new() }];
+        let (message, notes, help) = (message.into(), Vec::new(), None);
+        Self { code, severity, message, labels, notes, help }
+    }
+    /// Says something of the place itself.
+    #[must_use]
+    pub fn says(mut self, text: impl Into<String>) -> Self {
+        self.labels[0].text = text.into();
+        self
+    }
+    /// Adds another place.
+    #[must_use]
+    pub fn label(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.labels.push(Label { span, text: text.into() });
+        self
+    }
+    /// Adds a line on the cause.
+    #[must_use]
+    pub fn note(mut self, text: impl Into<String>) -> Self {
+        self.notes.push(text.into());
+        self
+    }
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+    /// Where it is.
+    pub fn span(&self) -> Span {
+        self.labels[0].span
+    }
+
+    /// As people read it: code, place, the lines of source, cause and help.
+    pub fn render(&self, sources: &Sources, color: bool) -> String {
+        let (word, paint) = match self.severity {
+            Severity::Error => ("error", Color::Red),
+            Severity::Limitation => ("limitation", Color::Magenta),
+            Severity::Warning => ("warning", Color::Yellow),
+        };
+        let place = |span: Span| {
+            let name = sources.get(span.file).name.clone();
+            (name, span.start as usize..span.end as usize)
+        };
+        let title = format!("{word}[{}]", self.code);
+        let mut report =
+            Report::build(ReportKind::Custom(&title, paint), place(self.span()))
+                .with_config(
+                    Config::default().with_color(color).with_index_type(IndexType::Byte),
+                )
+                .with_message(&self.message);
+        for (n, label) in self.labels.iter().enumerate() {
+            let color = if n == 0 { paint } else { Color::Blue };
+            let text = if n == 0 && label.text.is_empty() { "here" } else { &label.text };
+            report.add_label(
+                Mark::new(place(label.span)).with_message(text).with_color(color),
+            );
+        }
+        for note in &self.notes {
+            report.add_note(note);
+        }
+        if let Some(help) = &self.help {
+            report.add_help(help);
+        }
+        let mut names: Vec<String> =
+            self.labels.iter().map(|l| place(l.span).0).collect();
+        names.dedup();
+        let texts = sources.iter().map(|(_, s)| (s.name.clone(), s.text.clone()));
+        let mut out = Vec::new();
+        match report.finish().write(ariadne::sources(texts), &mut out) {
+            Ok(()) => {
+                let text = String::from_utf8_lossy(&out);
+                text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
+            }
+            Err(_) => format!("{title}: {}\n", self.message),
+        }
+    }
+}
