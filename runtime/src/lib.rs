@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The runtime: runs a plan and trains with it. It knows no language and never sees the compiler,
+//! and it never prints: what happens is told through values and callbacks.
+
+pub mod tensor_file;
+pub mod train;

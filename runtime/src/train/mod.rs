@@ -1,0 +1,134 @@
+//! Training, without knowing what is trained.
+//!
+//! The loop needs little of a model: take a step, evaluate, hand over its state, take it back.
+//! That is [`TrainProgram`]; an executor of a compiled plan implements it, and so does a
+//! five-line model in a test. Everything that must survive a crash lives in a run directory:
+//! a run that was killed at any moment and resumed ends with the same bits as one that was not,
+//! because step `s` depends only on the state after step `s - 1`, on the seed, and on `s`.
+
+pub mod checkpoint;
+pub mod durable;
+pub mod rng;
+
+use crate::tensor_file::{HostTensor, Mismatch};
+use std::fmt;
+
+/// One training program. Its state (weights and optimiser states, named by path) lives inside.
+pub trait TrainProgram {
+    /// Takes step `step_index` (from 1) on a batch. The new state and the report depend on the
+    /// state, the batch and the index alone, to the bit.
+    fn step(&mut self, batch: &Batch, step_index: u64) -> Result<StepReport, StepError>;
+
+    /// The mean loss on a batch, in nats a token. Leaves the state as it is.
+    fn evaluate(&mut self, batch: &Batch) -> Result<f64, StepError>;
+
+    /// Every weight and optimiser state, by path.
+    fn state(&self) -> Vec<HostTensor>;
+
+    /// Replaces the whole state. The loop has compared names, types and shapes with
+    /// [`TrainProgram::state`] already (see [`fits`]).
+    fn load(&mut self, tensors: Vec<HostTensor>) -> Result<(), LoadError>;
+
+    /// Where the tensor of this path belongs, if the program knows; used to say where a value
+    /// stopped being finite.
+    fn place(&self, path: &str) -> Place {
+        Place { tensor: path.to_owned(), level: None, memory: None }
+    }
+}
+
+/// Sequences to learn from: `rows` sequences of `length + 1` tokens, row-major. Inputs are the
+/// first `length` tokens of a row, targets the last `length`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// How many sequences; the last batch of an evaluation may hold fewer than the others.
+    pub rows: usize,
+    /// How many tokens are predicted in each.
+    pub length: usize,
+    /// The tokens, `[rows, length + 1]`.
+    pub tokens: Vec<i32>,
+}
+
+/// What a step says about itself.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct StepReport {
+    /// Mean loss of the batch before the update, in nats a token.
+    pub loss: f64,
+    /// Length of the gradient of all weights, before clipping.
+    pub gradient_norm: f64,
+}
+
+/// Why a step did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// A value is infinite or not a number.
+    #[error("a value that is not finite in {0}")]
+    NotFinite(Place),
+    /// Anything else.
+    #[error(transparent)]
+    Failed(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A tensor, and whose it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its path, or `loss`.
+    pub tensor: String,
+    /// The level it is learned at.
+    pub level: Option<String>,
+    /// The memory it belongs to.
+    pub memory: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.tensor)?;
+        if let Some(memory) = &self.memory {
+            write!(f, ", memory `{memory}`")?;
+        }
+        if let Some(level) = &self.level {
+            write!(f, ", level `{level}`")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a state cannot be taken.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Tensors that the model has and the file has not.
+    #[error("these tensors are missing: {}", .0.join(", "))]
+    Missing(Vec<String>),
+    /// Tensors that the file has and the model has not.
+    #[error("these tensors are not of this model: {}", .0.join(", "))]
+    Unexpected(Vec<String>),
+    /// A tensor of another type or shape.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+}
+
+/// Whether `found` is exactly the set of tensors of `expected`, each of the same type and shape.
+pub fn fits(expected: &[HostTensor], found: &[HostTensor]) -> Result<(), LoadError> {
+    let absent = |from: &[HostTensor], of: &[HostTensor]| -> Vec<String> {
+        let mut names: Vec<&str> = of.iter().map(|t| t.name.as_str()).collect();
+        names.sort_unstable();
+        let missing =
+            from.iter().filter(|t| names.binary_search(&t.name.as_str()).is_err());
+        missing.map(|t| t.name.clone()).collect()
+    };
+    let missing = absent(expected, found);
+    if !missing.is_empty() {
+        return Err(LoadError::Missing(missing));
+    }
+    let unexpected = absent(found, expected);
+    if !unexpected.is_empty() {
+        return Err(LoadError::Unexpected(unexpected));
+    }
+    let mut order: Vec<&HostTensor> = found.iter().collect();
+    order.sort_by(|a, b| a.name.cmp(&b.name));
+    for want in expected {
+        let at = order.binary_search_by(|t| t.name.as_str().cmp(&want.name));
+        let tensor = order[at.expect("no name is missing")];
+        tensor.expect(want.dtype(), &want.dims)?;
+    }
+    Ok(())
+}
