@@ -34,3 +34,6 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     out.sort();
     out
 }
+
+pub mod golden;
+pub mod spec;

@@ -1,1 +1,19 @@
-//! Placeholder.
+//! From the syntax tree to the checked program: names, arguments, shapes, claims. Every error a
+//! user can make is found here; what comes out cannot fail later for a reason of theirs.
+
+mod builtin;
+mod call;
+mod definitions;
+mod elaborate;
+mod emit;
+mod entry;
+mod eval;
+mod interval;
+mod layer;
+mod level;
+mod memory;
+mod statement;
+mod value;
+
+pub use definitions::Definitions;
+pub use entry::{Elaborated, Setting, elaborate};

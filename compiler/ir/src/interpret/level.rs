@@ -99,7 +99,8 @@ impl Sequence {
             .memories
             .values()
             .map(|memory| {
-                let map: Vec<usize> = memory.map.iter().filter_map(|d| d.fixed()).collect();
+                let map: Vec<usize> =
+                    memory.map.iter().filter_map(|d| d.fixed()).collect();
                 super::array::indices(&map)
                     .map(|at| {
                         let initial = memory
@@ -144,16 +145,24 @@ impl Sequence {
                 return Ok(Some(seen));
             }
             match &node.op {
-                Op::Position { .. } => Ok(Some(vec![Array::real([], vec![position as f64])])),
+                Op::Position { .. } => {
+                    Ok(Some(vec![Array::real([], vec![position as f64])]))
+                }
                 Op::When => Ok(Some(vec![x[0].clone()])),
                 Op::Next { by } => next(program, given, node, *by, (b, t)).map(Some),
                 Op::Read { memory, every, .. } => {
                     let m = place(*memory);
-                    let answer = self.read(program, m, *every, x, sizes)?;
+                    let answer = self.read(program, (m, *every), x, position, sizes)?;
                     Ok(Some(vec![answer]))
                 }
                 Op::Write { statement } => {
-                    self.write(program, &program.statements[*statement], x, position, sizes)?;
+                    self.write(
+                        program,
+                        &program.statements[*statement],
+                        x,
+                        position,
+                        sizes,
+                    )?;
                     Ok(Some(vec![]))
                 }
                 _ => Ok(None),
@@ -192,12 +201,13 @@ impl Sequence {
     fn read(
         &mut self,
         program: &Program,
-        m: usize,
-        every: Option<usize>,
+        (m, every): (usize, Option<usize>),
         x: &[&Array],
+        position: usize,
         sizes: &Sizes,
     ) -> Result<Array, RunError> {
-        let memory = &program.memories[<crate::level::MemoryId as crate::entity::Entity>::new(m)];
+        let memory =
+            &program.memories[<crate::level::MemoryId as crate::entity::Entity>::new(m)];
         let map: Vec<usize> = memory.map.iter().filter_map(|d| d.fixed()).collect();
         let skip = memory.weights.len() + memory.kept.len();
         let ranks: Vec<usize> = memory.read.inputs[skip..]
@@ -207,7 +217,9 @@ impl Sequence {
         let mut answers = Vec::new();
         for (n, at) in super::array::indices(&map).enumerate() {
             let arguments = unmapped(x, &ranks, &at);
-            answers.push(self.memories[m][n].read(memory, every, &arguments, sizes)?);
+            answers.push(
+                self.memories[m][n].read(memory, every, &arguments, position, sizes)?,
+            );
         }
         Ok(stack(map, &answers))
     }
@@ -237,17 +249,24 @@ impl Sequence {
             let captured = unmapped(x, &ranks, &at);
             let instance = &mut self.memories[place(id)][n];
             match statement {
-                Statement::Minimize(m) => instance.minimize(m, captured, position, sizes)?,
+                Statement::Minimize(m) => {
+                    instance.minimize(m, captured, position, sizes)?
+                }
                 Statement::Update(u) => {
                     let past = &mut self.updates[place(id)][n];
                     let inputs: Vec<Array> =
                         instance.weights.iter().cloned().chain(captured).collect();
-                    let mut hook =
-                        |node: &NodeData, x: &[&Array]| past.look(node, x, position, sizes);
+                    let mut hook = |node: &NodeData, x: &[&Array]| {
+                        past.look(node, x, position, sizes)
+                    };
                     let f = &u.function;
-                    let values = evaluate_with(f, &inputs, sizes, Precision::F64, &mut hook)?;
-                    let results =
-                        f.outputs.iter().map(|o| values[place(o.value)].clone()).collect();
+                    let values =
+                        evaluate_with(f, &inputs, sizes, Precision::F64, &mut hook)?;
+                    let results = f
+                        .outputs
+                        .iter()
+                        .map(|o| values[place(o.value)].clone())
+                        .collect();
                     instance.update(u, results);
                 }
             }

@@ -1,16 +1,17 @@
 //! One instance of a memory, token by token, straight from the definition.
 
 use super::array::Array;
+use super::past::Past;
 use super::slope::gradient;
-use super::tensor::{RunError, run};
+use super::tensor::{RunError, evaluate_with, run};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
 use crate::entity::Entity;
 use crate::level::{
-    AlgorithmInput, Anchor, Memory, Minimize, Retention, RetentionForm, RetentionInput, State,
-    StateInitial, Target, Update,
+    AlgorithmInput, Anchor, Memory, Minimize, Retention, RetentionForm, RetentionInput,
+    State, StateInitial, Target, Update,
 };
-use crate::tensor::Graph;
+use crate::tensor::{Graph, NodeData};
 use std::collections::VecDeque;
 
 /// What one instance holds between tokens.
@@ -76,7 +77,8 @@ impl Instance {
             if let (RetentionForm::Keep { read: Some(read), .. }, None) =
                 (&retention.form, &self.stored[w])
             {
-                let zero = Array::zeros(crate::ty::Elem::Real, self.weights[w].dims.clone());
+                let zero =
+                    Array::zeros(crate::ty::Elem::Real, self.weights[w].dims.clone());
                 let inputs = self.retained(w, retention, &zero, captured);
                 self.stored[w] = Some(self.weights[w].clone());
                 self.weights[w] = one(read, &inputs, sizes)?;
@@ -85,7 +87,12 @@ impl Instance {
         Ok(())
     }
 
-    fn starts(&self, w: usize, states: &[State], sizes: &Sizes) -> Result<Vec<Array>, RunError> {
+    fn starts(
+        &self,
+        w: usize,
+        states: &[State],
+        sizes: &Sizes,
+    ) -> Result<Vec<Array>, RunError> {
         states
             .iter()
             .map(|state| match &state.initial {
@@ -100,7 +107,9 @@ impl Instance {
         for &period in periods {
             let slot = self.snapshots.iter().position(|(p, _)| *p == period);
             match slot {
-                Some(i) if position % period == 0 => self.snapshots[i].1.clone_from(&self.weights),
+                Some(i) if position % period == 0 => {
+                    self.snapshots[i].1.clone_from(&self.weights)
+                }
                 Some(_) => {}
                 None => self.snapshots.push((period, self.weights.clone())),
             }
@@ -118,20 +127,25 @@ impl Instance {
         memory: &Memory,
         every: Option<usize>,
         arguments: &[Array],
+        position: usize,
         sizes: &Sizes,
     ) -> Result<Array, RunError> {
-        let weights = every.or(memory.read_at).map_or(&self.weights[..], |n| self.snapshot(n));
+        let weights =
+            every.or(memory.read_at).map_or(&self.weights[..], |n| self.snapshot(n));
         let inputs: Vec<Array> =
             weights.iter().chain(&self.kept).chain(arguments).cloned().collect();
-        one(&memory.read, &inputs, sizes)
+        // A read may ask which entries of a kept window exist at this token.
+        let mut past = Past::default();
+        let mut hook =
+            |node: &NodeData, x: &[&Array]| past.look(node, x, position, sizes);
+        let read = &memory.read;
+        let values = evaluate_with(read, &inputs, sizes, F64, &mut hook)?;
+        let answer = read.outputs.first().map(|o| values[o.value.index()].clone());
+        answer.ok_or(RunError::Count { found: 0, expected: 1 })
     }
 
     /// A written recurrence.
-    pub(super) fn update(
-        &mut self,
-        update: &Update,
-        results: Vec<Array>,
-    ) {
+    pub(super) fn update(&mut self, update: &Update, results: Vec<Array>) {
         debug_assert_eq!(update.function.outputs.len(), results.len());
         let mut results = results;
         self.kept = results.split_off(self.weights.len());
@@ -172,7 +186,8 @@ impl Instance {
         };
         if what.anchor == Anchor::Kept {
             for (w, target) in what.targets.iter().enumerate() {
-                anchors[w] = self.clone().retain(w, target, &zeros[w], &captured, sizes)?;
+                anchors[w] =
+                    self.clone().retain(w, target, &zeros[w], &captured, sizes)?;
             }
         }
         let mut next = self.clone();
@@ -224,7 +239,13 @@ impl Instance {
         Ok(results.remove(0))
     }
 
-    fn retained(&self, w: usize, r: &Retention, step: &Array, captured: &[Array]) -> Vec<Array> {
+    fn retained(
+        &self,
+        w: usize,
+        r: &Retention,
+        step: &Array,
+        captured: &[Array],
+    ) -> Vec<Array> {
         r.inputs
             .iter()
             .map(|input| match *input {
@@ -249,7 +270,9 @@ impl Instance {
         captured: &[Array],
         sizes: &Sizes,
     ) -> Result<Array, RunError> {
-        let Some(retention) = &target.retention else { return Ok(sum(&self.weights[w], step)) };
+        let Some(retention) = &target.retention else {
+            return Ok(sum(&self.weights[w], step));
+        };
         let inputs = self.retained(w, retention, step, captured);
         match &retention.form {
             RetentionForm::Keep { keep, read } => {

@@ -3,9 +3,13 @@
 
 pub mod array;
 pub mod elementwise;
+pub mod level;
 pub mod linear;
 pub mod math;
+mod memory;
+mod past;
 mod scan;
+mod slope;
 pub mod tensor;
 
 pub use array::{Array, Data};

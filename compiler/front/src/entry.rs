@@ -1,0 +1,340 @@
+//! Elaborates one entry: a model, a layer, or a memory with streams made for it.
+
+use crate::call::Given;
+use crate::definitions::Definitions;
+use crate::elaborate::{Elaborator, Env, Instance, rebound};
+use crate::value::{NamedDim, Number, Tensor, Value};
+use indexmap::IndexMap;
+use nestor_grammar::ast::{ItemKind, Kind, Params};
+use nestor_grammar::{Diagnostic, Severity, Span};
+use nestor_ir::level::{Clock, Flow, FlowKind, Input, Level, Program, Reset};
+use nestor_ir::ty::{Elem, Type};
+use petgraph::graph::DiGraph;
+
+/// A compile-time parameter set from outside.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Setting {
+    /// The parameter.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// A program, where nothing stands in its way, and everything found on the way to it.
+#[derive(Debug)]
+pub struct Elaborated {
+    /// The program.
+    pub program: Option<Program>,
+    /// Errors, limitations and warnings, in source order.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Elaborates the definition of this name.
+pub fn elaborate(
+    table: &Definitions<'_>,
+    name: &str,
+    settings: &[Setting],
+) -> Elaborated {
+    let mut this = Elaborator::new(table);
+    let program = go(&mut this, name, settings);
+    let mut diagnostics = std::mem::take(&mut this.found);
+    diagnostics.sort_by_key(Diagnostic::span);
+    let good = diagnostics.iter().all(|d| d.severity == Severity::Warning);
+    Elaborated { program: program.filter(|_| good), diagnostics }
+}
+
+fn go<'a>(
+    this: &mut Elaborator<'a>,
+    name: &str,
+    settings: &[Setting],
+) -> Option<Program> {
+    let Some(d) = this.table.entry(name) else {
+        let near = this.table.of_users();
+        let near =
+            crate::definitions::nearest(name, near.iter().map(|(n, _)| n.as_str()));
+        let diagnostic = Diagnostic::error(
+            "N101",
+            Span::default(),
+            format!("no definition is called `{name}`"),
+        );
+        this.report(match near {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        });
+        return None;
+    };
+    let definition = this.table.entries[d].definition;
+    let settings: Vec<(String, Value)> = settings
+        .iter()
+        .map(|s| {
+            let whole = s.value.fract() == 0.0;
+            (s.name.clone(), Value::Number(Number { value: s.value, whole, name: None }))
+        })
+        .collect();
+    let mut outputs = match definition.kind {
+        Kind::Layer | Kind::Model => layer_entry(this, d, &settings)?,
+        Kind::Memory => memory_entry(this, d, &settings)?,
+        kind => {
+            let span = definition.name.span;
+            let text = format!("a {} is not run by itself", kind.word());
+            this.report(
+                Diagnostic::error("N102", span, text)
+                    .help("name a memory, layer or model"),
+            );
+            return None;
+        }
+    };
+    let levels = this.settle(definition.kind == Kind::Model);
+    unread(this);
+    if this.failed() {
+        return None;
+    }
+    this.shorten();
+    if let Some(loss) = this.loss(&levels)
+        && !outputs.iter().any(|(n, _)| n == "loss")
+    {
+        let t = Tensor {
+            node: loss,
+            frame: 0,
+            elem: Elem::Real,
+            lead: vec![],
+            dims: vec![],
+            strip: 0,
+            window: None,
+        };
+        outputs.push(("loss".into(), t));
+    }
+    let mut code = this.frames[0].graph.clone();
+    for (name, t) in &outputs {
+        code.output(name.clone(), t.node);
+    }
+    Some(Program {
+        name: definition.name.text.clone(),
+        inputs: this.inputs.clone(),
+        weights: this.weights.clone(),
+        memories: this.memories.clone(),
+        statements: this.statements.clone(),
+        output_clocks: vec![Clock::Tokens(1); code.outputs.len()],
+        code,
+        levels: graph_of(this, levels),
+    })
+}
+
+/// A model or layer with its streams.
+fn layer_entry<'a>(
+    this: &mut Elaborator<'a>,
+    d: usize,
+    settings: &[(String, Value)],
+) -> Option<Vec<(String, Tensor)>> {
+    let definition = this.table.entries[d].definition;
+    let mut env = this.entry_scope(d, settings)?;
+    env.rebound = rebound(&definition.body);
+    this.instances.push(Instance {
+        definition: d,
+        path: vec![],
+        env: env.clone(),
+        span: definition.name.span,
+        members: IndexMap::new(),
+        memory: None,
+        from: None,
+    });
+    this.streams(&mut env, &definition.body);
+    this.declare(0, &mut env, &definition.body);
+    this.open.push(d);
+    this.body(&mut env, &definition.body);
+    this.open.pop();
+    let mut out: Vec<(String, Tensor)> = Vec::new();
+    for (name, value, span) in std::mem::take(&mut env.outputs) {
+        if let Some(t) = this.tensor(&value, span) {
+            out.push((name, t));
+        }
+    }
+    if out.is_empty()
+        && let Some(Value::Tensor(t)) = env.names.get("logits")
+    {
+        out.push(("logits".into(), t.clone()));
+    }
+    Some(out)
+}
+
+/// A memory: its write, then its read, with streams for all that they take.
+fn memory_entry<'a>(
+    this: &mut Elaborator<'a>,
+    d: usize,
+    settings: &[(String, Value)],
+) -> Option<Vec<(String, Tensor)>> {
+    let definition = this.table.entries[d].definition;
+    let span = definition.name.span;
+    let mut given: Vec<(String, Value)> = settings.to_vec();
+    let cut = definition.params.semicolon.unwrap_or(definition.params.all.len());
+    for param in &definition.params.all[..cut] {
+        let known = given.iter().any(|(n, _)| *n == param.name.text);
+        if !known && param.default.is_none() {
+            given.push((param.name.text.clone(), Value::Number(Number::whole(8))));
+        }
+    }
+    let mut env = this.scope_of(d);
+    let all = given.into_iter().map(|(n, v)| (Some(n), v)).collect();
+    this.bind(&mut env, &definition.params, 0, Given { all, semicolon: None, span });
+    for param in &definition.params.all[cut..] {
+        if env.names.contains_key(&param.name.text) {
+            continue;
+        }
+        let dims = match &param.shape {
+            Some(shape) => this.dims(&mut env, shape)?,
+            None => vec![],
+        };
+        let t = stream(this, &param.name.text, dims);
+        env.names.insert(param.name.text.clone(), Value::Tensor(t));
+    }
+    let at = Env { binding: Some("M".into()), ..Env::default() };
+    let instance = this.instance(d, env.clone(), &at, true, span);
+    let update = definition.body.iter().find_map(|i| match &i.kind {
+        ItemKind::Update(params, _) => Some(params),
+        _ => None,
+    });
+    let made = this.made(instance, &[], span)?;
+    let mut values = Vec::new();
+    match update {
+        Some(params) => {
+            for (name, dims) in taken(this, &mut env, params, &made.weights) {
+                values.push((None, Value::Tensor(stream(this, &name, dims))));
+            }
+        }
+        None => {
+            let first = made
+                .weights
+                .first()
+                .map_or(vec![], |(_, d)| d[..1.min(d.len())].to_vec());
+            let last = made
+                .weights
+                .last()
+                .map_or(vec![], |(_, d)| d[d.len().saturating_sub(1)..].to_vec());
+            let key = stream(this, "k", first);
+            let value = stream(this, "v", last);
+            values = vec![(None, Value::Tensor(key)), (None, Value::Tensor(value))];
+        }
+    }
+    this.write_memory(instance, Given { all: values, semicolon: None, span }, span);
+    let made = this.instances[instance].memory.clone()?;
+    let reads = taken(this, &mut env, made.reader.0, &made.weights);
+    let arguments: Vec<Value> = reads
+        .into_iter()
+        .map(|(name, dims)| Value::Tensor(stream(this, &name, dims)))
+        .collect();
+    match this.read_memory(instance, arguments, None, span) {
+        Value::Tensor(t) => Some(vec![("y".into(), t)]),
+        _ => None,
+    }
+}
+
+/// Streams that parameters of a memory's update or read stand for: a value `v` is as wide as the
+/// memory's answers, every other vector as its keys.
+fn taken<'a>(
+    this: &mut Elaborator<'a>,
+    env: &mut Env,
+    params: &'a Params,
+    weights: &[(String, Vec<NamedDim>)],
+) -> Vec<(String, Vec<NamedDim>)> {
+    let numbers: Vec<NamedDim> = env
+        .names
+        .values()
+        .filter_map(|v| match v {
+            Value::Number(n) if n.whole => Some(NamedDim {
+                name: None,
+                size: nestor_ir::dim::Dim::Fixed(n.value as usize),
+            }),
+            _ => None,
+        })
+        .collect();
+    let key = weights.first().and_then(|(_, d)| d.first()).or(numbers.first()).cloned();
+    let answer = weights
+        .last()
+        .and_then(|(_, d)| d.last())
+        .or(numbers.get(1))
+        .or(numbers.first())
+        .cloned();
+    params
+        .all
+        .iter()
+        .map(|p| {
+            let dims = match &p.shape {
+                Some(shape) => this.dims(env, shape).unwrap_or_default(),
+                None if p.name.text == "v" => answer.iter().cloned().collect(),
+                None => key.iter().cloned().collect(),
+            };
+            (p.name.text.clone(), dims)
+        })
+        .collect()
+}
+
+fn stream(this: &mut Elaborator<'_>, name: &str, dims: Vec<NamedDim>) -> Tensor {
+    let ty = Type::real(dims.iter().map(|d| d.size));
+    let node = this.frames[0].graph.input(name, ty.clone());
+    this.inputs.push(Input {
+        name: name.into(),
+        ty,
+        below: None,
+        clock: Clock::Tokens(1),
+    });
+    Tensor {
+        frame: 0,
+        node,
+        elem: Elem::Real,
+        lead: vec![],
+        dims,
+        strip: 0,
+        window: None,
+    }
+}
+
+/// Memories that only one side uses.
+fn unread(this: &mut Elaborator<'_>) {
+    let mut found = Vec::new();
+    for instance in &this.instances {
+        let Some(memory) = &instance.memory else { continue };
+        let path = crate::elaborate::path_text(&instance.path);
+        if memory.is_read && !memory.written {
+            let text = format!("`{path}` is read but nothing writes it");
+            let help = format!("write it: `{path}.write(k, v)`");
+            found.push(Diagnostic::error("N501", instance.span, text).help(help));
+        }
+        if memory.written && !memory.is_read {
+            let text = format!("`{path}` is written but never read");
+            found.push(Diagnostic::warning("W703", instance.span, text));
+        }
+    }
+    for diagnostic in found {
+        this.report(diagnostic);
+    }
+}
+
+/// The level graph: memories inside, the model's levels outside.
+fn graph_of(this: &Elaborator<'_>, outer: Vec<Level>) -> DiGraph<Level, Flow> {
+    let mut graph = DiGraph::new();
+    let outside: Vec<_> = outer.into_iter().map(|l| graph.add_node(l)).collect();
+    for (id, memory) in this.memories.iter() {
+        let level = Level {
+            name: memory.path.clone(),
+            clock: Clock::Tokens(1),
+            reset: Some(match memory.reset {
+                Reset::Tokens(n) => Reset::Tokens(n),
+                Reset::Sequence => Reset::Sequence,
+                Reset::Never => Reset::Never,
+            }),
+            online: true,
+            memory: Some(id),
+            objectives: vec![],
+        };
+        let inside = graph.add_node(level);
+        for &o in &outside {
+            for (kind, what) in [
+                (FlowKind::InitialState, "initial values"),
+                (FlowKind::Gradient, "gradient"),
+            ] {
+                graph.add_edge(o, inside, Flow { kind, what: what.into() });
+            }
+        }
+    }
+    graph
+}

@@ -1,0 +1,288 @@
+//! Levels of a model: who learns which weight, by which algorithm, how often.
+
+use crate::elaborate::{Elaborator, Env, KnownWeight};
+use crate::value::{NamedDim, Value};
+use nestor_grammar::ast::{self, Item, ItemKind, Minimize, Path, Segment};
+use nestor_grammar::{Diagnostic, Span};
+use nestor_ir::entity::Entity;
+use nestor_ir::level::{Clock, Level, OuterMinimize, Reset, WeightId};
+use nestor_ir::tensor::Value as Node;
+
+/// A level as written, with the scope it stands in.
+#[derive(Clone, Debug)]
+pub(crate) struct Written<'a> {
+    /// Its text.
+    pub(crate) level: &'a ast::Level,
+    /// The names it sees.
+    pub(crate) env: Env,
+}
+
+impl<'a> Elaborator<'a> {
+    /// A level in a body: one of tokens inside a layer acts on memories at once; the model's are
+    /// settled when all weights are known.
+    pub(crate) fn level(&mut self, env: &mut Env, level: &'a ast::Level) {
+        let inner = level.body.iter().all(|i| match &i.kind {
+            ItemKind::Minimize(m) => self.over_memory(env, m),
+            _ => false,
+        });
+        if inner && !level.body.is_empty() {
+            match &level.clock {
+                ast::Clock::Tokens(n, span) => {
+                    let value = self.eval(env, n);
+                    if self.whole(&value, *span) != Some(1) {
+                        let text =
+                            "a level over a window of tokens cannot be compiled yet";
+                        self.report(Diagnostic::limitation("L002", *span, text));
+                        return;
+                    }
+                }
+                ast::Clock::Sequence(span) | ast::Clock::Steps(_, span) => {
+                    let text = "a level over memories has a clock of tokens";
+                    self.report(Diagnostic::error("N301", *span, text));
+                    return;
+                }
+            }
+            for item in &level.body {
+                if let ItemKind::Minimize(m) = &item.kind {
+                    self.minimize_inner(env, m);
+                }
+            }
+            return;
+        }
+        self.levels.push(Written { level, env: env.clone() });
+    }
+
+    fn over_memory(&mut self, env: &Env, m: &Minimize) -> bool {
+        let one = m.targets.as_ref().and_then(|t| t.first()).and_then(Path::dotted);
+        let value = one.and_then(|n| env.names.get(&n));
+        matches!(value, Some(Value::Instance(i)) if {
+            let kind = self.definition_of(*i).kind;
+            matches!(kind, ast::Kind::Memory | ast::Kind::Structure)
+        })
+    }
+
+    /// Settles all levels: claims first, then each statement's algorithms.
+    pub(crate) fn settle(&mut self, whole_model: bool) -> Vec<Level> {
+        let mut out = Vec::new();
+        let mut claimed: Vec<Option<Span>> = vec![None; self.known.len()];
+        let written = std::mem::take(&mut self.levels);
+        let mut statements: Vec<(usize, &'a Item, Vec<WeightId>)> = Vec::new();
+        for stars in [false, true] {
+            for (n, w) in written.iter().enumerate() {
+                for item in &w.level.body {
+                    let ItemKind::Minimize(m) = &item.kind else { continue };
+                    if m.targets.is_none() == stars {
+                        let ids = self.claim(m, &mut claimed);
+                        statements.push((n, item, ids));
+                    }
+                }
+            }
+        }
+        if whole_model {
+            for (id, by) in claimed.iter().enumerate() {
+                let weight = &self.weights[WeightId::new(id)];
+                if by.is_none() && !weight.fixed {
+                    let text = format!("`{}` is learned by no level", weight.path);
+                    let help = "add `level pretrain every 1 step { minimize loss over * using ... }`, or `fixed`";
+                    let span = self.known[id].span;
+                    self.report(Diagnostic::error("N402", span, text).help(help));
+                }
+            }
+        }
+        for (n, w) in written.into_iter().enumerate() {
+            let mut env = w.env.clone();
+            let Some(clock) = self.clock(&mut env, &w.level.clock) else { continue };
+            if let Clock::Tokens(_) = clock {
+                let text = "a level that learns a layer's weights while reading cannot be compiled yet";
+                self.report(
+                    Diagnostic::limitation("L006", w.level.name.span, text)
+                        .help("use a clock of steps"),
+                );
+            }
+            let mut objectives = Vec::new();
+            for (_, item, ids) in statements.iter().filter(|(m, _, _)| *m == n) {
+                let ItemKind::Minimize(m) = &item.kind else { continue };
+                objectives.extend(self.outer(&mut env, m, ids));
+            }
+            out.push(Level {
+                name: w.level.name.text.clone(),
+                clock,
+                reset: w.level.reset.as_ref().map(|_| Reset::Never),
+                online: w.level.online,
+                memory: None,
+                objectives,
+            });
+        }
+        out
+    }
+
+    fn claim(&mut self, m: &'a Minimize, claimed: &mut [Option<Span>]) -> Vec<WeightId> {
+        let mut ids = Vec::new();
+        let free = |this: &Self, i: usize| !this.weights[WeightId::new(i)].fixed;
+        let Some(targets) = &m.targets else {
+            for i in 0..claimed.len() {
+                if claimed[i].is_none() && free(self, i) {
+                    claimed[i] = Some(m.span);
+                    ids.push(WeightId::new(i));
+                }
+            }
+            return ids;
+        };
+        for target in targets {
+            let matched: Vec<usize> = (0..self.known.len())
+                .filter(|&i| matches_target(target, &self.known[i]))
+                .collect();
+            if matched.is_empty() {
+                let name = segments(target)
+                    .iter()
+                    .map(|s| s.0.clone())
+                    .collect::<Vec<_>>()
+                    .join(".");
+                let text = format!("no weight's path contains `{name}`");
+                let all =
+                    self.known.iter().flat_map(|k| &k.path).map(|p| p.name.as_str());
+                let near = crate::definitions::nearest(&name, all);
+                let diagnostic = Diagnostic::error("N403", target.span, text);
+                self.report(match near {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic,
+                });
+            }
+            for i in matched {
+                if !free(self, i) {
+                    continue;
+                }
+                if let Some(first) = claimed[i].replace(target.span) {
+                    let path = self.weights[WeightId::new(i)].path.clone();
+                    let text = format!("`{path}` is learned by two levels");
+                    let diagnostic = Diagnostic::error("N401", target.span, text);
+                    self.report(diagnostic.label(first, "first claimed here"));
+                } else {
+                    ids.push(WeightId::new(i));
+                }
+            }
+        }
+        ids
+    }
+
+    fn outer(
+        &mut self,
+        env: &mut Env,
+        m: &'a Minimize,
+        ids: &[WeightId],
+    ) -> Option<OuterMinimize> {
+        let value = self.eval(env, &m.objective);
+        let t = self.real(&value, m.objective.span)?;
+        if !t.dims.is_empty() {
+            let text = "a model's objective is one number a token";
+            self.report(Diagnostic::error("N505", m.objective.span, text));
+            return None;
+        }
+        let mut targets = Vec::new();
+        for &id in ids {
+            let dims: Vec<NamedDim> =
+                self.weights[id].dims.iter().map(|d| NamedDim::plain(*d)).collect();
+            // Algorithms see a weight of rank above two as the matrix [first, the rest]; element by
+            // element that is the same thing.
+            let algorithm = self.algorithm(env, &m.using, &dims, None, &[])?;
+            targets.push((id, algorithm, None));
+        }
+        if let Some(call) = &m.retaining {
+            let text = "`retaining` at a clock of steps cannot be compiled yet";
+            self.report(Diagnostic::limitation("L007", call.span, text));
+        }
+        let clip = self.clip(env, m);
+        Some(OuterMinimize { objective: t.node, targets, clip })
+    }
+
+    fn clock(&mut self, env: &mut Env, clock: &'a ast::Clock) -> Option<Clock> {
+        Some(match clock {
+            ast::Clock::Sequence(_) => Clock::Sequence,
+            ast::Clock::Tokens(n, span) => {
+                let value = self.eval(env, n);
+                Clock::Tokens(self.whole(&value, *span)?)
+            }
+            ast::Clock::Steps(n, span) => {
+                let value = self.eval(env, n);
+                Clock::Steps(self.whole(&value, *span)?)
+            }
+        })
+    }
+
+    /// The names of weights and states in `run` files.
+    pub(crate) fn shorten(&mut self) {
+        let memories: Vec<usize> = (0..self.known.len())
+            .filter(|&i| self.weights[WeightId::new(i)].memory.is_some())
+            .collect();
+        let names = |k: &KnownWeight| -> Vec<String> {
+            k.path
+                .iter()
+                .map(|p| p.rounds.iter().fold(p.name.clone(), |t, r| format!("{t}[{r}]")))
+                .collect()
+        };
+        let all: Vec<Vec<String>> =
+            memories.iter().map(|&i| names(&self.known[i])).collect();
+        for (n, &i) in memories.iter().enumerate() {
+            let id = WeightId::new(i);
+            let memory = self.weights[id].memory;
+            let alone = memories
+                .iter()
+                .filter(|&&j| self.weights[WeightId::new(j)].memory == memory)
+                .count()
+                == 1;
+            let path = &all[n];
+            let unique =
+                |tail: &[String]| all.iter().filter(|p| p.ends_with(tail)).count() == 1;
+            let size = (1..=path.len())
+                .find(|&k| unique(&path[path.len() - k..]))
+                .unwrap_or(path.len());
+            let tail = &path[path.len() - size..];
+            let tail = if alone && size > 1 { &tail[..size - 1] } else { tail };
+            let short = tail.join(".");
+            self.weights[id].short = format!("init.{short}");
+            if let Some(memory) = memory {
+                let weights = &mut self.memories[memory].weights;
+                if let Some(w) = weights.iter_mut().find(|w| w.initial == id) {
+                    w.short = short;
+                }
+            }
+        }
+    }
+
+    /// Nodes of the code that the outer levels minimise.
+    pub(crate) fn loss(&self, levels: &[Level]) -> Option<Node> {
+        levels.iter().flat_map(|l| &l.objectives).map(|o| o.objective).next()
+    }
+}
+
+/// A target's segments with their index, where it is a plain number.
+fn segments(target: &Path) -> Vec<(String, Option<usize>)> {
+    let mut out = vec![(target.name.text.clone(), None)];
+    for segment in &target.rest {
+        match segment {
+            Segment::Field(name) => out.push((name.text.clone(), None)),
+            Segment::Index(e) => {
+                if let (ast::ExprKind::Number(n, _), Some(last)) =
+                    (&e.kind, out.last_mut())
+                {
+                    last.1 = Some(*n as usize);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Whether a weight's path contains a target's segments in this order.
+fn matches_target(target: &Path, weight: &KnownWeight) -> bool {
+    let mut wanted = segments(target).into_iter().peekable();
+    for part in &weight.path {
+        let Some((name, index)) = wanted.peek() else { break };
+        let named = part.name == *name || part.definition.as_ref() == Some(name);
+        let at = index.is_none_or(|i| part.rounds.first() == Some(&i));
+        if named && at {
+            wanted.next();
+        }
+    }
+    wanted.peek().is_none()
+}

@@ -1,0 +1,727 @@
+//! Memories: made at their first use, when their leading dimensions are known; read and written.
+
+use crate::call::Given;
+use crate::elaborate::{Elaborator, Env, Part, Slot, path_text};
+use crate::value::{NamedDim, Tensor, Value, shape_text};
+use nestor_grammar::ast::{Call, Clock, Item, ItemKind, Kind, Params, Reset};
+use nestor_grammar::{Diagnostic, Span};
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::level::{self, FastWeight, Kept, Memory, MemoryId, Statement, Update};
+use nestor_ir::tensor::{Graph, Op, Value as Node};
+use nestor_ir::ty::Type;
+
+/// A memory that has been made.
+#[derive(Clone, Debug)]
+pub(crate) struct Made<'a> {
+    /// Which.
+    pub(crate) id: MemoryId,
+    /// Its weights' names and dimensions.
+    pub(crate) weights: Vec<(String, Vec<NamedDim>)>,
+    /// The same dimensions under the structure's own names.
+    pub(crate) inner: Vec<Vec<NamedDim>>,
+    /// The scope of its structure: parameters of the structure.
+    pub(crate) scope: Env,
+    /// Parameters and expression of its read.
+    pub(crate) reader: (&'a Params, &'a nestor_grammar::ast::Expr),
+    /// Tensors of the code that reads capture.
+    pub(crate) captured: Vec<Tensor>,
+    /// The read's graph and type, once it is built.
+    pub(crate) answer: Option<Vec<NamedDim>>,
+    /// Names and shapes of what an update keeps.
+    pub(crate) kept: Vec<(String, Tensor)>,
+    /// Whether anything writes it, and reads it.
+    pub(crate) written: bool,
+    /// Whether anything reads it.
+    pub(crate) is_read: bool,
+}
+
+impl<'a> Elaborator<'a> {
+    /// The clauses of a memory's body, empty for a structure used as a memory.
+    pub(crate) fn clauses(&self, instance: usize) -> &'a [Item] {
+        let definition = self.definition_of(instance);
+        if definition.kind == Kind::Memory { &definition.body } else { &[] }
+    }
+
+    /// The memory of an instance whose leading dimensions are these.
+    pub(crate) fn made(
+        &mut self,
+        instance: usize,
+        lead: &[NamedDim],
+        span: Span,
+    ) -> Option<Made<'a>> {
+        let map: Vec<Dim> =
+            self.lead.iter().copied().chain(lead.iter().map(|d| d.size)).collect();
+        if let Some(made) = &self.instances[instance].memory {
+            let made = made.clone();
+            let known = &self.memories[made.id].map;
+            if known.as_slice() != map.as_slice() && !map.is_empty() {
+                let path = path_text(&self.instances[instance].path);
+                let text = format!(
+                    "`{path}` is one memory for each of {known:?}, used here with {map:?}"
+                );
+                let help = "all writes, reads and gates of a memory have the same leading dimensions";
+                self.report(Diagnostic::error("N204", span, text).help(help));
+                return None;
+            }
+            return Some(made);
+        }
+        self.make(instance, map, span)
+    }
+
+    fn make(&mut self, instance: usize, map: Vec<Dim>, span: Span) -> Option<Made<'a>> {
+        let definition = self.definition_of(instance);
+        let mut env = self.instances[instance].env.clone();
+        let path = self.instances[instance].path.clone();
+        let id = self.memories.push(Memory {
+            path: path_text(&path),
+            map: map.iter().copied().collect(),
+            weights: vec![],
+            kept: vec![],
+            read: Graph::new(),
+            read_at: None,
+            reset: level::Reset::Sequence,
+        });
+        let structure = self.clauses(instance).iter().find_map(|i| match &i.kind {
+            ItemKind::Structure(call) => Some(call),
+            _ => None,
+        });
+        let (mut scope, body) = match (definition.kind, structure) {
+            (Kind::Structure, _) => (env.clone(), definition.body.as_slice()),
+            (_, Some(call)) => {
+                let (d, scope) = self.axis(&mut env, call, Kind::Structure)?;
+                (scope, self.table.entries[d].definition.body.as_slice())
+            }
+            (_, None) => (env.clone(), definition.body.as_slice()),
+        };
+        let mut weights = Vec::new();
+        let mut inner = Vec::new();
+        for source in [body, definition.body.as_slice()] {
+            for item in source {
+                let ItemKind::Weights(decls) = &item.kind else { continue };
+                for decl in decls {
+                    let Some(name) = decl.path.dotted() else { continue };
+                    if weights.iter().any(|(n, _)| *n == name) {
+                        continue;
+                    }
+                    let dims = match &decl.shape {
+                        Some(shape) => self.dims(&mut scope, shape)?,
+                        None => vec![],
+                    };
+                    let mut own = path.clone();
+                    own.push(Part {
+                        name: name.clone(),
+                        rounds: vec![],
+                        definition: None,
+                    });
+                    let initial =
+                        self.weight(&mut scope, decl, own, &dims, &map, Some(id))?;
+                    self.memories[id].weights.push(FastWeight {
+                        name: name.clone(),
+                        short: name.clone(),
+                        dims: dims.iter().map(|d| d.size).collect(),
+                        initial,
+                    });
+                    let own = self.called(&scope, &dims);
+                    weights.push((name, own));
+                    inner.push(dims);
+                }
+            }
+            if std::ptr::eq(source, definition.body.as_slice()) {
+                break;
+            }
+        }
+        let reader = definition.body.iter().chain(body).find_map(|i| match &i.kind {
+            ItemKind::Reader(params, value) => Some((params, value)),
+            _ => None,
+        });
+        let Some(reader) = reader else {
+            let text =
+                format!("`{}` has no structure and no `read`", definition.name.text);
+            self.report(Diagnostic::error("N102", span, text));
+            return None;
+        };
+        self.timing(instance, id, &mut env);
+        let made = Made {
+            id,
+            weights,
+            inner,
+            scope,
+            reader,
+            captured: vec![],
+            answer: None,
+            kept: vec![],
+            written: false,
+            is_read: false,
+        };
+        self.instances[instance].memory = Some(made.clone());
+        self.note_update(instance);
+        self.instances[instance].memory.clone()
+    }
+
+    fn timing(&mut self, instance: usize, id: MemoryId, env: &mut Env) {
+        for item in self.clauses(instance) {
+            match &item.kind {
+                ItemKind::ReadAt(clock) => {
+                    self.memories[id].read_at = self.tokens_of(env, clock);
+                }
+                ItemKind::Reset(Reset::Never(_)) => {
+                    self.memories[id].reset = level::Reset::Never
+                }
+                ItemKind::Reset(Reset::At(Clock::Sequence(_))) => {}
+                ItemKind::Reset(Reset::At(clock)) => {
+                    if let Some(n) = self.tokens_of(env, clock) {
+                        self.memories[id].reset = level::Reset::Tokens(n);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The definition and scope of an axis: `decay(alpha)`; its arguments are read in `env`.
+    pub(crate) fn axis(
+        &mut self,
+        env: &mut Env,
+        call: &'a Call,
+        kind: Kind,
+    ) -> Option<(usize, Env)> {
+        let name = call.path.dotted().unwrap_or_default();
+        let d = match self.lookup(env, &name, call.path.span) {
+            Value::Definition(d) => d,
+            Value::Poison => return None,
+            other => {
+                let text =
+                    format!("`{name}` is {}, not a {}", other.describe(), kind.word());
+                self.report(Diagnostic::error("N102", call.span, text));
+                return None;
+            }
+        };
+        let definition = self.table.entries[d].definition;
+        if definition.kind != kind {
+            let text = format!(
+                "`{name}` is a {}, not a {}",
+                definition.kind.word(),
+                kind.word()
+            );
+            self.report(Diagnostic::error("N102", call.span, text));
+            return None;
+        }
+        let given = match &call.arguments {
+            Some(arguments) => self.given(env, arguments),
+            None => Given { all: vec![], semicolon: None, span: call.span },
+        };
+        let skip = self.roles(kind, &definition.params);
+        let mut scope = self.scope_of(d);
+        self.bind(&mut scope, &definition.params, skip, given);
+        self.complete(&scope, &definition.params, skip, false, call.span)
+            .then_some((d, scope))
+    }
+
+    /// `M.read(values)`: a node of the code, or the read written out while an objective is built.
+    pub(crate) fn read_memory(
+        &mut self,
+        instance: usize,
+        values: Vec<Value>,
+        every: Option<usize>,
+        span: Span,
+    ) -> Value {
+        if values.iter().any(|v| matches!(v, Value::Poison)) {
+            return Value::Poison;
+        }
+        if let Some((_, weights)) =
+            self.anchored.iter().find(|(i, _)| *i == instance).cloned()
+        {
+            return self.written_out(instance, &weights, values, span);
+        }
+        let mut tensors = Vec::new();
+        for value in &values {
+            let Some(t) = self.real(value, span) else { return Value::Poison };
+            tensors.push(t);
+        }
+        let declared = self.argument_ranks(instance);
+        let lead = tensors
+            .iter()
+            .zip(&declared)
+            .map(|(t, rank)| t.dims[..t.dims.len().saturating_sub(*rank)].to_vec())
+            .max_by_key(Vec::len)
+            .unwrap_or_default();
+        let lead = if lead.is_empty() { self.lead_of_gates(instance) } else { lead };
+        let Some(mut made) = self.made(instance, &lead, span) else {
+            return Value::Poison;
+        };
+        made.is_read = true;
+        if made.answer.is_none() {
+            let skip: Vec<Vec<NamedDim>> = tensors
+                .iter()
+                .zip(&declared)
+                .map(|(t, rank)| t.dims[t.dims.len().saturating_sub(*rank)..].to_vec())
+                .collect();
+            let Some(built) = self.build_read(&mut made, skip, span) else {
+                return Value::Poison;
+            };
+            made.answer = Some(built);
+        }
+        self.instances[instance].memory = Some(made.clone());
+        let memory = &self.memories[made.id];
+        let first = memory.weights.len() + memory.kept.len();
+        let wanted: Vec<Type> = memory.read.inputs[first..]
+            .iter()
+            .map(|i| memory.read.ty(i.value).clone())
+            .collect();
+        let map = memory.map.clone();
+        for (t, wanted) in tensors.iter().zip(&wanted) {
+            let own = &t.dims[t.dims.len().saturating_sub(wanted.rank())..];
+            if own.iter().map(|d| d.size).ne(wanted.dims.iter().copied()) {
+                let text = format!(
+                    "the memory is read with {} where {wanted} is taken",
+                    shape_text(&t.dims)
+                );
+                return self.report(Diagnostic::error("N201", span, text));
+            }
+        }
+        let mut operands: Vec<Node> = tensors.iter().map(|t| t.node).collect();
+        operands.extend(made.captured.iter().map(|t| t.node));
+        let answer = made.answer.clone().unwrap_or_default();
+        let dims = map.iter().copied().chain(answer.iter().map(|d| d.size)).collect();
+        let ty = Type { elem: nestor_ir::ty::Elem::Real, dims };
+        let node = self
+            .graph()
+            .add(Op::Read { memory: made.id, every, ty: ty.clone() }, &operands);
+        let lead_now = self.lead.clone();
+        let own: Vec<NamedDim> = map[lead_now.len()..]
+            .iter()
+            .enumerate()
+            .map(|(i, d)| lead.get(i).cloned().unwrap_or(NamedDim::plain(*d)))
+            .chain(self.outward(instance, &answer))
+            .collect();
+        let frame = self.frame;
+        Value::Tensor(Tensor {
+            frame,
+            node,
+            elem: ty.elem,
+            lead: lead_now,
+            dims: own,
+            strip: 0,
+            window: None,
+        })
+    }
+
+    /// Dimensions of an answer under the names of who made the memory.
+    fn outward(&self, instance: usize, dims: &[NamedDim]) -> Vec<NamedDim> {
+        let params = &self.instances[instance].env.names;
+        dims.iter()
+            .map(|d| {
+                let name = match d.name.as_ref().and_then(|n| params.get(n)) {
+                    Some(Value::Number(n)) => n.name.clone(),
+                    Some(_) | None => None,
+                };
+                NamedDim { name, size: d.size }
+            })
+            .collect()
+    }
+
+    /// Leading dimensions that the gates of a memory have.
+    fn lead_of_gates(&self, instance: usize) -> Vec<NamedDim> {
+        let gates = self.instances[instance].env.names.values().filter_map(|v| match v {
+            Value::Tensor(t) => Some(t.dims[..t.strip].to_vec()),
+            _ => None,
+        });
+        gates.max_by_key(Vec::len).unwrap_or_default()
+    }
+
+    fn argument_ranks(&self, instance: usize) -> Vec<usize> {
+        let definition = self.definition_of(instance);
+        let mut readers = definition.body.iter().filter_map(|i| match &i.kind {
+            ItemKind::Reader(params, _) => Some(params),
+            _ => None,
+        });
+        let of_structure = || {
+            let call = self.clauses(instance).iter().find_map(|i| match &i.kind {
+                ItemKind::Structure(call) => call.path.dotted(),
+                _ => None,
+            })?;
+            let crate::definitions::Known::Definition(d) =
+                self.table.find(self.instances[instance].env.file, &call)?
+            else {
+                return None;
+            };
+            self.table.entries[d].definition.body.iter().find_map(|i| match &i.kind {
+                ItemKind::Reader(params, _) => Some(params),
+                _ => None,
+            })
+        };
+        let params = readers.next().or_else(of_structure);
+        params.map_or(vec![], |p| {
+            let rank = |p: &nestor_grammar::ast::Param| match &p.shape {
+                Some(nestor_grammar::ast::Shape::Dims(all, _)) => all.len(),
+                Some(_) => 0,
+                None => 1,
+            };
+            p.all.iter().map(rank).collect()
+        })
+    }
+
+    /// Builds the graph of a memory's read.
+    fn build_read(
+        &mut self,
+        made: &mut Made<'a>,
+        arguments: Vec<Vec<NamedDim>>,
+        span: Span,
+    ) -> Option<Vec<NamedDim>> {
+        let group = self.groups.len();
+        self.groups.push(Vec::new());
+        let frame = self.open_frame(group, vec![]);
+        let mut weights = Vec::new();
+        for (i, (name, dims)) in made.weights.clone().into_iter().enumerate() {
+            weights.push(self.slot(frame, Slot::Weight(i), &name, dims));
+        }
+        let before = std::mem::replace(&mut self.frame, frame);
+        for (i, (name, t)) in made.kept.clone().into_iter().enumerate() {
+            let mut slot = self.slot(frame, Slot::Kept(i), &name, t.dims.clone());
+            // A kept window arrives with its conditions, as one more captured value.
+            if let Some(window) = &t.window {
+                let exists = self.kept_window(&t);
+                slot.window = Some(crate::value::Window { exists, ..window.clone() });
+            }
+            let joined = match name.split_once('#') {
+                None => (name, Value::Tensor(slot)),
+                Some((whole, _)) => {
+                    let mut all = match made.scope.names.get(whole) {
+                        Some(Value::Pieces(all)) => all.clone(),
+                        Some(_) | None => Vec::new(),
+                    };
+                    all.push(slot);
+                    (whole.to_owned(), Value::Pieces(all))
+                }
+            };
+            made.scope.names.insert(joined.0, joined.1);
+        }
+        let mut values = Vec::new();
+        for (i, dims) in arguments.iter().enumerate() {
+            values.push(Value::Tensor(self.slot(
+                frame,
+                Slot::Argument(i),
+                "q",
+                dims.clone(),
+            )));
+        }
+        let value = self.answer(made, &weights, values, span);
+        self.frame = before;
+        let Value::Tensor(t) = value else { return None };
+        made.captured = self.groups[group].clone();
+        let mut order: Vec<(Slot, Type)> = Vec::new();
+        let real = |dims: &[NamedDim]| Type::real(dims.iter().map(|d| d.size));
+        order.extend(
+            made.weights.iter().enumerate().map(|(i, (_, d))| (Slot::Weight(i), real(d))),
+        );
+        let kept = made.kept.iter().enumerate();
+        order.extend(kept.map(|(i, (_, t))| (Slot::Kept(i), real(&t.dims))));
+        let own = arguments.iter().enumerate();
+        order.extend(own.map(|(i, d)| (Slot::Argument(i), real(d))));
+        order.extend(self.captured_types(&made.captured));
+        self.memories[made.id].read =
+            self.close(frame, &order, &[("answer".into(), t.node)]);
+        Some(t.dims)
+    }
+
+    /// The conditions of a kept window, made anew in the graph at hand.
+    fn kept_window(&mut self, t: &Tensor) -> Node {
+        let window = t.window.as_ref().expect("asked of windows only");
+        let (from, exists) = (&self.frames[t.frame].graph, window.exists);
+        let mut only = Graph::new();
+        // The conditions depend on nothing but the position: their graph has no inputs.
+        let mut map: Vec<Option<Node>> = vec![None; from.values.len()];
+        for node in from.nodes.values() {
+            let operands: Option<Vec<Node>> =
+                node.operands.iter().map(|v| map[v.index()]).collect();
+            let (Some(operands), false) = (operands, matches!(node.op, Op::Input { .. }))
+            else {
+                continue;
+            };
+            if node.results.is_empty() {
+                continue;
+            }
+            for (from, to) in
+                node.results.iter().zip(only.add_many(node.op.clone(), &operands))
+            {
+                map[from.index()] = Some(to);
+            }
+        }
+        let Some(found) = map[exists.index()] else { return exists };
+        only.output("exists", found);
+        self.graph().inline(&only, &[])[0]
+    }
+
+    pub(crate) fn captured_types(&self, captured: &[Tensor]) -> Vec<(Slot, Type)> {
+        let of = |t: &Tensor| Type {
+            elem: t.elem,
+            dims: t.dims[t.strip..].iter().map(|d| d.size).collect(),
+        };
+        captured.iter().enumerate().map(|(i, t)| (Slot::Captured(i), of(t))).collect()
+    }
+
+    /// The expression of a read with these weights, in the graph at hand.
+    fn answer(
+        &mut self,
+        made: &Made<'a>,
+        weights: &[Tensor],
+        values: Vec<Value>,
+        span: Span,
+    ) -> Value {
+        let (params, expr) = made.reader;
+        let mut scope = made.scope.clone();
+        for (((name, _), dims), t) in made.weights.iter().zip(&made.inner).zip(weights) {
+            let t = Tensor { dims: dims.clone(), ..t.clone() };
+            scope.names.insert(name.clone(), Value::Tensor(t));
+        }
+        if params.all.len() != values.len() {
+            let text = format!(
+                "the memory is read with {} values, not {}",
+                params.all.len(),
+                values.len()
+            );
+            return self.report(Diagnostic::error("N102", span, text));
+        }
+        for (param, value) in params.all.iter().zip(values) {
+            // The argument speaks the weights' names: its dimensions are renamed by what they meet.
+            let value = match (value, &param.shape) {
+                (Value::Tensor(t), None) => {
+                    let dims = t.dims.iter().map(|d| NamedDim::plain(d.size)).collect();
+                    Value::Tensor(Tensor { dims, ..t })
+                }
+                (Value::Tensor(t), Some(_)) => Value::Tensor(t),
+                (other, _) => other,
+            };
+            scope.names.insert(param.name.text.clone(), value);
+        }
+        match self.eval(&mut scope, expr) {
+            Value::Tensor(t) => {
+                let dims = self.called(&made.scope, &t.dims);
+                Value::Tensor(Tensor { dims, ..t })
+            }
+            other => other,
+        }
+    }
+
+    /// Dimensions under the names that the arguments of a scope's parameters had.
+    fn called(&self, scope: &Env, dims: &[NamedDim]) -> Vec<NamedDim> {
+        let name = |d: &NamedDim| match d.name.as_ref().and_then(|n| scope.names.get(n)) {
+            Some(Value::Number(n)) => n.name.clone().or_else(|| d.name.clone()),
+            Some(_) | None => d.name.clone(),
+        };
+        dims.iter().map(|d| NamedDim { name: name(d), size: d.size }).collect()
+    }
+
+    /// The read written out on the weights of an objective.
+    pub(crate) fn written_out(
+        &mut self,
+        instance: usize,
+        weights: &[Tensor],
+        values: Vec<Value>,
+        span: Span,
+    ) -> Value {
+        let Some(made) = self.instances[instance].memory.clone() else {
+            return Value::Poison;
+        };
+        let mut local = Vec::new();
+        for value in values {
+            let Some(t) = self.real(&value, span) else { return Value::Poison };
+            local.push(Value::Tensor(t));
+        }
+        self.answer(&made, weights, local, span)
+    }
+
+    /// `M.write(values; gates)`.
+    pub(crate) fn write_memory(&mut self, instance: usize, given: Given, span: Span) {
+        let definition = self.definition_of(instance);
+        let cut = given.semicolon.unwrap_or(given.all.len());
+        let mut given = given;
+        let gates = given.all.split_off(cut);
+        if !gates.is_empty() {
+            let mut env = self.instances[instance].env.clone();
+            let skip = definition.params.semicolon.unwrap_or(definition.params.all.len());
+            self.bind(
+                &mut env,
+                &definition.params,
+                skip,
+                Given { all: gates, semicolon: Some(0), span },
+            );
+            self.instances[instance].env = env;
+        }
+        let mut values = Vec::new();
+        for (_, value) in &given.all {
+            let Some(t) = self.real(value, span) else { return };
+            values.push(t);
+        }
+        let env = self.instances[instance].env.clone();
+        if !self.complete(&env, &definition.params, 0, false, span) {
+            return;
+        }
+        let update = self.clauses(instance).iter().find_map(|i| match &i.kind {
+            ItemKind::Update(params, body) => Some((params, body.as_slice())),
+            _ => None,
+        });
+        let ranks: Vec<usize> = match update {
+            Some((params, _)) => params
+                .all
+                .iter()
+                .map(|p| match &p.shape {
+                    Some(nestor_grammar::ast::Shape::Dims(all, _)) => all.len(),
+                    Some(_) => 0,
+                    None => 1,
+                })
+                .collect(),
+            None => vec![1; values.len()],
+        };
+        if ranks.len() != values.len() {
+            let text = format!(
+                "the memory is written with {} values, not {}",
+                ranks.len(),
+                values.len()
+            );
+            self.report(Diagnostic::error("N102", span, text));
+            return;
+        }
+        let values: Vec<Tensor> = values
+            .into_iter()
+            .zip(&ranks)
+            .map(|(t, rank)| {
+                let strip = t.dims.len().saturating_sub(*rank);
+                Tensor { strip, ..t }
+            })
+            .collect();
+        let lead = values.iter().map(|t| t.dims[..t.strip].to_vec()).max_by_key(Vec::len);
+        let lead = lead
+            .filter(|l| !l.is_empty())
+            .unwrap_or_else(|| self.lead_of_gates(instance));
+        let gates = self.lead_of_gates(instance);
+        let differ = !gates.is_empty()
+            && gates.iter().map(|d| d.size).ne(lead.iter().map(|d| d.size));
+        if differ {
+            let text = format!(
+                "gates lead with {}, the write with {}",
+                shape_text(&gates),
+                shape_text(&lead)
+            );
+            let help = "all writes, reads and gates of a memory have the same leading dimensions";
+            self.report(Diagnostic::error("N204", span, text).help(help));
+            return;
+        }
+        let Some(made) = self.made(instance, &lead, span) else { return };
+        if let Some(memory) = &mut self.instances[instance].memory {
+            memory.written = true;
+        }
+        match update {
+            Some((params, body)) => {
+                self.write_update(instance, &made, params, body, values, span)
+            }
+            None => self.write_minimize(instance, &made, values, span),
+        }
+    }
+
+    /// Finds out, before any read is built, what an update keeps.
+    fn note_update(&mut self, instance: usize) {
+        let has =
+            self.clauses(instance).iter().any(|i| matches!(i.kind, ItemKind::Update(..)));
+        if has && let Some(made) = &mut self.instances[instance].memory {
+            made.kept.clear();
+        }
+    }
+
+    fn write_update(
+        &mut self,
+        instance: usize,
+        made: &Made<'a>,
+        params: &'a Params,
+        body: &'a [Item],
+        values: Vec<Tensor>,
+        span: Span,
+    ) {
+        let group = self.groups.len();
+        self.groups.push(values.clone());
+        let frame = self.open_frame(group, vec![]);
+        let mut env = self.instances[instance].env.clone();
+        for (i, (name, dims)) in made.weights.iter().enumerate() {
+            let t = self.slot(frame, Slot::Weight(i), name, dims.clone());
+            env.names.insert(name.clone(), Value::Tensor(t));
+        }
+        let before = std::mem::replace(&mut self.frame, frame);
+        for (param, t) in params.all.iter().zip(&values) {
+            let mut local = self.local(t);
+            for d in &mut local.dims {
+                d.name = None;
+            }
+            env.names.insert(param.name.text.clone(), Value::Tensor(local));
+        }
+        let known: Vec<String> = env.names.keys().cloned().collect();
+        self.body(&mut env, body);
+        let mut outputs = Vec::new();
+        for (name, dims) in &made.weights {
+            let next =
+                env.names.get(&format!("{name}'")).or(env.names.get(name)).cloned();
+            let Some(t) = next.and_then(|v| self.real(&v, span)) else {
+                self.frame = before;
+                return;
+            };
+            if t.dims.iter().map(|d| d.size).ne(dims.iter().map(|d| d.size)) {
+                let text = format!(
+                    "`{name}'` is {}, the weight is {}",
+                    shape_text(&t.dims),
+                    shape_text(dims)
+                );
+                self.report(Diagnostic::error("N201", span, text));
+            }
+            outputs.push((format!("{name}'"), t.node));
+        }
+        let mut kept = Vec::new();
+        for (name, value) in env.names.clone() {
+            if known.contains(&name) || name.ends_with('\'') {
+                continue;
+            }
+            match value {
+                Value::Tensor(t) => {
+                    let t = self.local(&t);
+                    outputs.push((name.clone(), t.node));
+                    kept.push((name, t));
+                }
+                // Each piece is kept by itself; `read` sees them together again.
+                Value::Pieces(all) => {
+                    for (i, t) in all.iter().enumerate() {
+                        let t = self.local(t);
+                        outputs.push((format!("{name}#{i}"), t.node));
+                        kept.push((format!("{name}#{i}"), t));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.frame = before;
+        if self.failed() {
+            return;
+        }
+        self.memories[made.id].kept = kept
+            .iter()
+            .map(|(name, t)| Kept {
+                name: name.clone(),
+                ty: Type::real(t.dims.iter().map(|d| d.size)),
+            })
+            .collect();
+        if let Some(memory) = &mut self.instances[instance].memory {
+            memory.kept = kept;
+        }
+        let captured = self.groups[group].clone();
+        let mut order: Vec<(Slot, Type)> = made
+            .weights
+            .iter()
+            .enumerate()
+            .map(|(i, (_, d))| (Slot::Weight(i), Type::real(d.iter().map(|d| d.size))))
+            .collect();
+        order.extend(self.captured_types(&captured));
+        let function = self.close(frame, &order, &outputs);
+        let update = Update { memory: made.id, function };
+        let statement = self.statements.push(Statement::Update(update));
+        let operands: Vec<Node> = captured.iter().map(|t| t.node).collect();
+        self.graph().add_many(Op::Write { statement }, &operands);
+    }
+}
