@@ -372,6 +372,8 @@ pub struct SweepRow {
     pub name: Name,
     /// The choices.
     pub choices: Vec<Choice>,
+    /// Where.
+    pub span: Span,
 }
 
 /// A choice of a sweep.

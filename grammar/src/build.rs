@@ -9,6 +9,7 @@ mod statement;
 
 use crate::ast::{Entry, File, Name};
 use crate::diagnostic::Diagnostic;
+use crate::print::comment_of;
 use crate::source::{FileId, Sources, Span};
 use pest::Parser;
 use pest::error::{Error, ErrorVariant};
@@ -242,13 +243,25 @@ type Node<'a> = Pair<'a, Rule>;
 impl Context {
     fn span(self, pair: &Node<'_>) -> Span {
         let span = pair.as_span();
-        let end = span.start() + pair.as_str().trim_end().len();
+        let end = span.start() + without_tail(pair.as_str()).len();
         let at =
             |n: usize| u32::try_from(self.start + n).expect("a file of less than 4 GiB");
         Span { file: self.file, start: at(span.start()), end: at(end) }
     }
     fn name(self, pair: &Node<'_>) -> Name {
         Name { text: pair.as_str().trim().to_owned(), span: self.span(pair) }
+    }
+}
+
+/// The text without the white space and comments that the parser passed over behind it.
+fn without_tail(mut text: &str) -> &str {
+    loop {
+        text = text.trim_end();
+        let line = text.rfind('\n').map_or(0, |i| i + 1);
+        match comment_of(&text[line..]) {
+            Some(at) => text = &text[..line + at],
+            None => return text,
+        }
     }
 }
 

@@ -59,6 +59,7 @@ fn sweep(cx: Context, pair: Node<'_>) -> Sweep {
     let over = cx.name(&inner.next().expect("a sweep has a target"));
     let rows = inner
         .map(|row| {
+            let span = cx.span(&row);
             let mut inner = parts(row);
             let name = cx.name(&inner.next().expect("a row has a name"));
             let choices = inner
@@ -68,7 +69,7 @@ fn sweep(cx: Context, pair: Node<'_>) -> Sweep {
                     _ => Choice::Expr(expr(cx, p)),
                 })
                 .collect();
-            SweepRow { name, choices }
+            SweepRow { name, choices, span }
         })
         .collect();
     Sweep { name, over, rows }
