@@ -5,15 +5,18 @@
 
 mod definition;
 mod expr;
+mod lexer;
 mod statement;
+mod syntax;
 
 use crate::ast::{Entry, File, Name};
 use crate::diagnostic::Diagnostic;
 use crate::print::comment_of;
 use crate::source::{FileId, Sources, Span};
 use pest::Parser;
-use pest::error::{Error, ErrorVariant};
+use pest::error::Error;
 use pest::iterators::{Pair, Pairs};
+use syntax::explain;
 
 #[derive(pest_derive::Parser)]
 #[grammar = "../nestor.pest"]
@@ -22,9 +25,14 @@ struct Grammar;
 /// Parses one file: its tree as far as it goes, and its syntax errors.
 pub fn parse(sources: &Sources, file: FileId) -> (File, Vec<Diagnostic>) {
     let text = &sources.get(file).text;
+    if let Some(error) = syntax::too_deep(text, file) {
+        return (File::default(), vec![error]);
+    }
     match whole(text, file, 0) {
         Ok(tree) => (tree, Vec::new()),
-        Err(error) => {
+        Err(_) => {
+            // Details cost time, so they are asked for only once something is wrong.
+            pest::set_error_detail(true);
             let mut tree = File::default();
             let mut found = Vec::new();
             for (start, piece) in pieces(text) {
@@ -34,8 +42,10 @@ pub fn parse(sources: &Sources, file: FileId) -> (File, Vec<Diagnostic>) {
                 }
             }
             if found.is_empty() {
-                found.push(explain(&error, text, file, 0));
+                let error = whole(text, file, 0).err();
+                found.extend(error.map(|e| explain(&e, text, file, 0)));
             }
+            pest::set_error_detail(false);
             (tree, found)
         }
     }
@@ -68,27 +78,12 @@ fn doc_above(text: &str, at: usize) -> Vec<String> {
     doc
 }
 
-/// The file cut where a line begins with a word that begins a definition.
+/// The file cut where a line begins with a word that begins a definition, or should have been one.
 fn pieces(text: &str) -> Vec<(usize, &str)> {
-    const WORDS: [&str; 10] = [
-        "use",
-        "function",
-        "bias",
-        "retention",
-        "algorithm",
-        "structure",
-        "memory",
-        "layer",
-        "model",
-        "sweep",
-    ];
     let mut starts = vec![0];
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        let begins = WORDS.iter().any(|w| {
-            line.strip_prefix(w).is_some_and(|rest| rest.starts_with([' ', '\t']))
-        });
-        if begins && at > 0 {
+        if at > 0 && begins_definition(line) {
             starts.push(at);
         }
         at += line.len();
@@ -97,138 +92,18 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
     starts.iter().zip(ends).map(|(&s, e)| (s, &text[s..e])).collect()
 }
 
-/// A syntax error as a diagnostic: what stands there, and what was expected instead.
-fn explain(error: &Error<Rule>, text: &str, file: FileId, start: usize) -> Diagnostic {
-    let at = match error.location {
-        pest::error::InputLocation::Pos(p) | pest::error::InputLocation::Span((p, _)) => {
-            p
-        }
-    };
-    let rest = &text[at..];
-    let word = |c: char| c.is_alphanumeric() || c == '_';
-    let size = match rest.chars().next() {
-        None => 0,
-        Some(c) if word(c) => rest.find(|c| !word(c)).unwrap_or(rest.len()),
-        Some(c) => c.len_utf8(),
-    };
-    let found = &rest[..size];
-    let span =
-        Span { file, start: (start + at) as u32, end: (start + at + size.max(1)) as u32 };
-    let span =
-        Span { end: span.end.min((start + text.len()).max(start + at) as u32), ..span };
-    let here = if found.is_empty() {
-        "the end of the definition".into()
-    } else {
-        format!("`{found}`")
-    };
-    let mut expected: Vec<&str> = match &error.variant {
-        ErrorVariant::ParsingError { positives, .. } => {
-            positives.iter().map(|r| words(*r)).collect()
-        }
-        ErrorVariant::CustomError { .. } => Vec::new(),
-    };
-    expected.sort_unstable();
-    expected.dedup();
-    expected.retain(|w| !w.is_empty());
-    let diagnostic =
-        Diagnostic::error("N001", span, format!("{here} does not belong here"));
-    let diagnostic = match expected.as_slice() {
-        [] => diagnostic.says("not understood"),
-        [one] => diagnostic.says(format!("expected {one}")),
-        [most @ .., last] => {
-            diagnostic.says(format!("expected {} or {last}", most.join(", ")))
-        }
-    };
-    if RESERVED.contains(&found) {
-        diagnostic.help(format!(
-            "`{found}` is a reserved word; another name is needed where a name is meant"
-        ))
-    } else if found.is_empty() {
-        diagnostic.help("a brace or parenthesis may be left open")
-    } else {
-        diagnostic
+/// `word name(`, `word name {`, `name =` or a word that begins a definition, at the start of a line.
+fn begins_definition(line: &str) -> bool {
+    if !line.starts_with(char::is_alphabetic) {
+        return false;
     }
-}
-
-const RESERVED: &[&str] = &[
-    "in",
-    "out",
-    "weight",
-    "state",
-    "fixed",
-    "repeat",
-    "every",
-    "level",
-    "minimize",
-    "over",
-    "using",
-    "retaining",
-    "weighted",
-    "on",
-    "clip",
-    "keep",
-    "penalty",
-    "step",
-    "when",
-    "from",
-    "if",
-    "then",
-    "else",
-    "and",
-    "or",
-    "not",
-    "true",
-    "false",
-    "online",
-];
-
-/// What a rule is to people; nothing for what would only be noise.
-fn words(rule: Rule) -> &'static str {
-    match rule {
-        Rule::name | Rule::path | Rule::word => "a name",
-        Rule::expr
-        | Rule::cond
-        | Rule::postfix
-        | Rule::atom
-        | Rule::unary
-        | Rule::sum
-        | Rule::product
-        | Rule::matmul
-        | Rule::range
-        | Rule::compare
-        | Rule::power
-        | Rule::or_expr
-        | Rule::and_expr
-        | Rule::not_expr => "an expression",
-        Rule::arguments => "`(`",
-        Rule::params => "parameters in parentheses",
-        Rule::shape | Rule::dims_shape => "a shape",
-        Rule::clock => "a clock (`every ...`)",
-        Rule::anchor => "`at previous`, `at kept` or `at every ...`",
-        Rule::call => "a call",
-        Rule::string => "a file name in quotes",
-        Rule::item | Rule::clause | Rule::binding => "a statement",
-        Rule::entry => "a definition",
-        Rule::EOI => "the end of the file",
-        Rule::out_expr | Rule::kw_out => "`out`",
-        Rule::kw_then => "`then`",
-        Rule::kw_else => "`else`",
-        Rule::kw_in => "`in`",
-        Rule::kw_over => "`over`",
-        Rule::kw_using => "`using`",
-        Rule::kw_tokens | Rule::kw_token => "`tokens`",
-        Rule::kw_step | Rule::kw_steps => "`steps`",
-        Rule::decl => "`name: shape = value`",
-        Rule::param => "a parameter",
-        Rule::number => "a number",
-        Rule::range_op
-        | Rule::sum_op
-        | Rule::product_op
-        | Rule::matmul_op
-        | Rule::compare_op
-        | Rule::pipe => "an operator",
-        _ => "",
-    }
+    let tokens = lexer::tokens(line);
+    let text = |n: usize| tokens.get(n).map_or("", |t| t.text);
+    let named = tokens.get(1).is_some_and(|t| t.is_word());
+    let opens = ["", "(", "{", "over"].contains(&text(2));
+    let definition =
+        syntax::DEFINITIONS.contains(&text(0)) || text(1) == "=" || named && opens;
+    definition && !syntax::RESERVED.contains(&text(0))
 }
 
 /// Where the text being built stands.

@@ -1,5 +1,9 @@
 //! One shape of error, for every stage that speaks to users.
 
+mod codes;
+
+pub use codes::{CODES, about};
+
 use crate::source::{Sources, Span};
 use ariadne::{Color, Config, IndexType, Label as Mark, Report, ReportKind};
 
@@ -114,12 +118,15 @@ impl Diagnostic {
                     Config::default().with_color(color).with_index_type(IndexType::Byte),
                 )
                 .with_message(&self.message);
-        for (n, label) in self.labels.iter().enumerate() {
+        let main = self.span().file;
+        let mut ordered: Vec<(usize, &Label)> = self.labels.iter().enumerate().collect();
+        // Labels in the order of the text share one excerpt; those of other files follow.
+        ordered.sort_by_key(|(_, l)| (l.span.file != main, l.span));
+        for (order, (n, label)) in ordered.into_iter().enumerate() {
             let color = if n == 0 { paint } else { Color::Blue };
             let text = if n == 0 && label.text.is_empty() { "here" } else { &label.text };
-            report.add_label(
-                Mark::new(place(label.span)).with_message(text).with_color(color),
-            );
+            let mark = Mark::new(place(label.span)).with_message(text).with_color(color);
+            report.add_label(mark.with_order(i32::try_from(order).unwrap_or(i32::MAX)));
         }
         for note in &self.notes {
             report.add_note(note);
@@ -127,17 +134,26 @@ impl Diagnostic {
         if let Some(help) = &self.help {
             report.add_help(help);
         }
-        let mut names: Vec<String> =
-            self.labels.iter().map(|l| place(l.span).0).collect();
-        names.dedup();
         let texts = sources.iter().map(|(_, s)| (s.name.clone(), s.text.clone()));
         let mut out = Vec::new();
         match report.finish().write(ariadne::sources(texts), &mut out) {
             Ok(()) => {
                 let text = String::from_utf8_lossy(&out);
+                // The title is coloured whatever the configuration says.
+                let text = if color { text.into_owned() } else { without_color(&text) };
                 text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
             }
             Err(_) => format!("{title}: {}\n", self.message),
         }
     }
+}
+
+/// The text without the control sequences that colour it.
+fn without_color(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut out = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        out.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    out
 }

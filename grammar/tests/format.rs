@@ -5,19 +5,6 @@ mod common;
 use nestor_grammar::format;
 use std::path::Path;
 
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % n
-    }
-}
-
 fn formatted(name: &str, text: &str) -> String {
     format(text).unwrap_or_else(|errors| panic!("{name}: {}\n{text}", errors[0].message))
 }
@@ -95,7 +82,7 @@ fn shipped_files_keep_their_trees_and_comments() {
 
 #[test]
 fn white_space_does_not_matter() {
-    let mut dice = Dice(7);
+    let mut dice = common::Dice(7);
     for (path, text) in common::shipped() {
         let name = path.display().to_string();
         let spaces = [" ", "  ", "\n", "\n\n\n", "\t", "\r\n"];
@@ -111,7 +98,7 @@ fn white_space_does_not_matter() {
 
 #[test]
 fn comments_survive_wherever_they_stand() {
-    let mut dice = Dice(11);
+    let mut dice = common::Dice(11);
     for (path, text) in common::shipped() {
         let name = path.display().to_string();
         for often in [2, 12, 40] {
