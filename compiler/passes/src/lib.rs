@@ -1,1 +1,11 @@
-//! Placeholder.
+//! IR in, IR out: from a checked level program to the tensor graph that kernels are made of.
+//! Modules stand in pipeline order; the calculus that all of them share stands first.
+
+pub mod build;
+pub mod error;
+
+pub mod autodiff;
+pub mod derivative;
+pub mod vectorise;
+
+pub use error::PassError;

@@ -1,0 +1,96 @@
+//! Derivatives of linear systems and linear recurrences: each is a system of the same kind,
+//! transposed and walked the other way.
+
+use super::{Derivative, left};
+use crate::build::{
+    add, broadcast, broadcast_to, constant, contract, dims, matmul, mul, neg,
+    select_or_zero, strictly_lower, sub, transpose_last, zeros_like,
+};
+use crate::error::PassError;
+use nestor_ir::tensor::{Axes, AxisPairs, Graph, NodeData, Op, Value};
+
+pub(super) fn derivative(
+    g: &mut Graph,
+    node: &NodeData,
+    d: Value,
+    wanted: &[bool],
+) -> Result<Derivative, PassError> {
+    let y = node.results[0];
+    match &node.op {
+        Op::SolveUnitLower { transpose } => {
+            let l = node.operands[0];
+            let dx = g.add(Op::SolveUnitLower { transpose: !transpose }, &[l, d]);
+            let dl = wanted[0].then(|| {
+                let (left, right) = if *transpose { (y, dx) } else { (dx, y) };
+                let right = transpose_last(g, right);
+                let full = matmul(g, left, right);
+                let full = neg(g, full);
+                let shape = dims(g, full);
+                let lower = strictly_lower(g, shape[shape.len() - 1]);
+                let lower = broadcast_to(g, lower, &shape);
+                select_or_zero(g, lower, full)
+            });
+            Ok(Derivative::Of(vec![dl, Some(dx)]))
+        }
+        Op::Solve => {
+            let dx = g.add(Op::Solve, &[node.operands[0], d]);
+            let da = wanted[0].then(|| {
+                let y = transpose_last(g, y);
+                let full = matmul(g, dx, y);
+                neg(g, full)
+            });
+            Ok(Derivative::Of(vec![da, Some(dx)]))
+        }
+        Op::InverseRoot { .. } => Err(PassError::limitation(
+            "L-inverse-root",
+            "the derivative of an inverse matrix root",
+            "put the root under `stop`, or keep it out of what is differentiated",
+        )),
+        Op::LinearScan { reverse } => Ok(linear_scan(g, node, d, *reverse, wanted)),
+        Op::Scan { .. } => {
+            Err(PassError::bug("derivative", "a scan has its own reverse"))
+        }
+        other => Err(left(other)),
+    }
+}
+
+/// With `y_t = a_t y_{t-1} + b_t` and cotangents d: `e_t = d_t + a_{t+1}' e_{t+1}`; then `e` is the
+/// cotangent of b, `e_t y_{t-1}'` that of a, and `a_0' e_0` that of the initial value.
+fn linear_scan(
+    g: &mut Graph,
+    node: &NodeData,
+    d: Value,
+    reverse: bool,
+    wanted: &[bool],
+) -> Derivative {
+    let (a, init, y) = (node.operands[0], node.operands[2], node.results[0]);
+    let shape = dims(g, y);
+    let time = shape.len() - 3;
+    let by = if reverse { -1 } else { 1 };
+    let turned = transpose_last(g, a);
+    let turned = g.add(Op::Shift { axis: time, by: -by }, &[turned]);
+    let none = zeros_like(g, init);
+    let e = g.add(Op::LinearScan { reverse: !reverse }, &[turned, d, none]);
+    // One at the first step that is walked, zero at the others.
+    let ones = constant(g, 1.0, &shape[time..=time]);
+    let others = g.add(Op::Shift { axis: 0, by }, &[ones]);
+    let edge = sub(g, ones, others);
+    let da = wanted[0].then(|| {
+        let edge = broadcast(g, edge, &shape, &[time]);
+        let axes: Axes = (0..shape.len()).filter(|&i| i != time).collect();
+        let init = broadcast(g, init, &shape, &axes);
+        let at_edge = mul(g, edge, init);
+        let before = g.add(Op::Shift { axis: time, by }, &[y]);
+        let before = add(g, before, at_edge);
+        let before = transpose_last(g, before);
+        matmul(g, e, before)
+    });
+    let dinit = wanted[2].then(|| {
+        let shape = dims(g, a);
+        let edge = broadcast(g, edge, &shape, &[time]);
+        let first = mul(g, edge, a);
+        let lead: AxisPairs = (0..time).map(|i| (i, i)).collect();
+        contract(g, first, e, &lead, &[(time, time), (time + 1, time + 1)])
+    });
+    Derivative::Of(vec![da, Some(e), dinit])
+}
