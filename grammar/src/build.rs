@@ -3,6 +3,7 @@
 //! Where the whole file does not parse, it is cut at the starts of its definitions and each piece
 //! is parsed alone, so that several errors are reported in one run and the sound definitions stay.
 
+mod complete;
 mod definition;
 mod expr;
 mod lexer;
@@ -29,7 +30,10 @@ pub fn parse(sources: &Sources, file: FileId) -> (File, Vec<Diagnostic>) {
         return (File::default(), vec![error]);
     }
     match whole(text, file, 0) {
-        Ok(tree) => (tree, Vec::new()),
+        Ok(tree) => {
+            let missing = complete::incomplete(&tree.entries);
+            (tree, missing)
+        }
         Err(_) => {
             // Details cost time, so they are asked for only once something is wrong.
             pest::set_error_detail(true);
@@ -46,6 +50,8 @@ pub fn parse(sources: &Sources, file: FileId) -> (File, Vec<Diagnostic>) {
                 found.extend(error.map(|e| explain(&e, text, file, 0)));
             }
             pest::set_error_detail(false);
+            found.extend(complete::incomplete(&tree.entries));
+            found.sort_by_key(Diagnostic::span);
             (tree, found)
         }
     }

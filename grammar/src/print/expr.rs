@@ -52,24 +52,24 @@ pub(super) fn expr(e: &Expr) -> Doc {
 
 /// Operators that bind alike, in a row: `a + b - c`.
 fn chain(e: &Expr, binds: u8, out: &mut Vec<Doc>) {
-    match &e.kind {
-        ExprKind::Binary(op, a, b) if op.info().1 == binds => {
-            chain(a, binds, out);
-            out.push(Doc::Line);
-            out.push(cat([text(format!("{} ", op.info().0)), expr(b)]));
-        }
-        _ => out.push(expr(e)),
+    if let ExprKind::Binary(op, a, b) = &e.kind
+        && op.info().1 == binds
+    {
+        chain(a, binds, out);
+        out.push(Doc::Line);
+        out.push(cat([text(format!("{} ", op.info().0)), expr(b)]));
+    } else {
+        out.push(expr(e));
     }
 }
 
 fn pipes(e: &Expr, out: &mut Vec<Doc>) {
-    match &e.kind {
-        ExprKind::Pipe(x, f) => {
-            pipes(x, out);
-            out.push(Doc::Line);
-            out.push(cat([text("|> "), expr(f)]));
-        }
-        _ => out.push(expr(e)),
+    if let ExprKind::Pipe(x, f) = &e.kind {
+        pipes(x, out);
+        out.push(Doc::Line);
+        out.push(cat([text("|> "), expr(f)]));
+    } else {
+        out.push(expr(e));
     }
 }
 

@@ -143,12 +143,9 @@ impl Page {
 fn follow(rest: &[Doc], flat: bool, after: usize) -> usize {
     let mut width = 0;
     for doc in rest {
-        match doc {
-            Doc::Line | Doc::Soft if !flat => return width,
-            doc => match first_break(doc) {
-                Some(before) if !flat => return width + before,
-                _ => width += doc.width(),
-            },
+        match first_break(doc) {
+            Some(before) if !flat => return width + before,
+            Some(_) | None => width += doc.width(),
         }
     }
     width + after

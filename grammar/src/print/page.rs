@@ -149,11 +149,11 @@ impl Page<'_> {
     }
 
     fn block(&mut self, part: &Part, head: &Doc, parts: &[Part], indent: usize) {
-        if let Some(line) = self.on_one_line(part) {
-            if indent + line.chars().count() <= WIDTH {
-                self.code(&text(line), "", indent);
-                return;
-            }
+        if let Some(line) = self.on_one_line(part)
+            && indent + line.chars().count() <= WIDTH
+        {
+            self.code(&text(line), "", indent);
+            return;
         }
         let open = self.opening(part);
         if self.commented(part.start, open) {

@@ -1,6 +1,10 @@
 //! What the tests of this crate share: the files they read, and trees without their places.
 
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(
+    dead_code,
+    clippy::print_stdout,
+    reason = "each test uses its part and says what it skips"
+)]
 use nestor_grammar::{Sources, parse};
 use std::path::{Path, PathBuf};
 
