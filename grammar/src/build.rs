@@ -35,7 +35,8 @@ pub fn parse(sources: &Sources, file: FileId) -> (File, Vec<Diagnostic>) {
             (tree, missing)
         }
         Err(_) => {
-            // Details cost time, so they are asked for only once something is wrong.
+            // Details cost time, so they are asked for only once something is wrong. The switch is the
+            // whole process's: turned back, it could take the details from another thread's errors.
             pest::set_error_detail(true);
             let mut tree = File::default();
             let mut found = Vec::new();
@@ -49,7 +50,6 @@ pub fn parse(sources: &Sources, file: FileId) -> (File, Vec<Diagnostic>) {
                 let error = whole(text, file, 0).err();
                 found.extend(error.map(|e| explain(&e, text, file, 0)));
             }
-            pest::set_error_detail(false);
             found.extend(complete::incomplete(&tree.entries));
             found.sort_by_key(Diagnostic::span);
             (tree, found)

@@ -80,3 +80,15 @@ fn damaged_files_give_errors() {
     }
     println!("{broken} damaged texts have errors, {whole} have none");
 }
+
+#[test]
+fn deep_nesting_is_taken_up_to_its_bound() {
+    for (open, close) in
+        [("(", ")"), ("[", "]"), ("f(", ")"), ("-", ""), ("if a then b else ", "")]
+    {
+        let text = format!("function f(x) = {}x{}\n", open.repeat(90), close.repeat(90));
+        let tree = common::tree("deep.nest", &text);
+        assert!(tree.is_ok(), "{tree:?}");
+        nestor_grammar::format(&text).expect("formats");
+    }
+}
