@@ -1,0 +1,80 @@
+//! Run-time quantities: monomials of the sizes and affine functions of the indices.
+//!
+//! They are computed where they are needed; common ones are joined and moved out of loops by
+//! Cranelift, which sees that they are pure.
+
+use crate::emitter::{Emitter, Num};
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::{Affine, Monomial};
+
+impl Emitter<'_> {
+    /// `t0 mod c`.
+    fn phase(&mut self, c: usize) -> Value {
+        let start = self.sizes[2];
+        let c = i64::try_from(c).expect("a chunk fits 63 bits");
+        if c.count_ones() == 1 {
+            let mask = self.b.ins().iconst(types::I64, c - 1);
+            return self.b.ins().band(start, mask);
+        }
+        let c = self.b.ins().iconst(types::I64, c);
+        self.b.ins().urem(start, c)
+    }
+    /// `ceil((t0 mod c + T) / c)`.
+    fn chunks(&mut self, c: usize) -> Value {
+        let phase = self.phase(c);
+        let rows = self.b.ins().iadd(phase, self.sizes[1]);
+        let c = i64::try_from(c).expect("a chunk fits 63 bits");
+        let rows = self.b.ins().iadd_imm_s(rows, c - 1);
+        if c.count_ones() == 1 {
+            let shift = self.b.ins().iconst(types::I64, i64::from(c.trailing_zeros()));
+            return self.b.ins().ushr(rows, shift);
+        }
+        let c = self.b.ins().iconst(types::I64, c);
+        self.b.ins().udiv(rows, c)
+    }
+    /// A dimension's size.
+    pub(crate) fn extent(&mut self, dim: Dim) -> Num {
+        self.monomial(&Monomial::dim(dim))
+    }
+    /// A monomial's value.
+    pub(crate) fn monomial(&mut self, m: &Monomial) -> Num {
+        let mut n = Num::Const(m.factor);
+        for _ in 0..m.batch {
+            n = self.mul(n, Num::Run(self.sizes[0]));
+        }
+        for _ in 0..m.time {
+            n = self.mul(n, Num::Run(self.sizes[1]));
+        }
+        if m.chunks.1 > 0 {
+            let chunks = self.chunks(m.chunks.0);
+            for _ in 0..m.chunks.1 {
+                n = self.mul(n, Num::Run(chunks));
+            }
+        }
+        if m.phase > 0 {
+            let phase = self.phase(m.phase);
+            n = self.mul(n, Num::Run(phase));
+        }
+        if m.start {
+            n = self.mul(n, Num::Run(self.sizes[2]));
+        }
+        n
+    }
+    /// An affine function's value.
+    pub(crate) fn affine(&mut self, a: &Affine) -> Num {
+        let mut n = Num::Const(0);
+        for m in &a.constant {
+            let term = self.monomial(m);
+            n = self.add(n, term);
+        }
+        for (index, m) in &a.terms {
+            let by = self.monomial(m);
+            let index = self.indices[index.index()].expect("the index is in scope");
+            let term = self.mul(by, Num::Run(index));
+            n = self.add(n, term);
+        }
+        n
+    }
+}

@@ -1,0 +1,69 @@
+//! Where tiles lie in a worker's scratch, and the walk over the grid.
+
+use crate::emitter::{Emitter, Num};
+use cranelift_codegen::ir::{InstBuilder, Value};
+use nestor_ir::artifact::Precision;
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::size::elements;
+use nestor_ir::tile::{Kernel, Monomial};
+use nestor_ir::ty::Elem;
+
+/// Tiles begin on a cache line.
+const LINE: i64 = 64;
+
+/// Bytes of scratch a kernel needs: the sum of these.
+pub(crate) fn needed(kernel: &Kernel, precision: Precision) -> Vec<Monomial> {
+    let mut out = Vec::new();
+    for tile in kernel.tiles.values() {
+        let bytes = match tile.elem {
+            Elem::Real => precision.bytes() as i64,
+            Elem::Int => 4,
+            Elem::Bool => 1,
+        };
+        out.push(elements(&tile.dims).times(Monomial::number(bytes)));
+        out.push(Monomial::number(LINE));
+    }
+    out
+}
+
+impl Emitter<'_> {
+    /// Computes the tiles' addresses.
+    pub(crate) fn place_tiles(&mut self, scratch: Value) {
+        let mut at = Num::Const(0);
+        for tile in self.kernel.tiles.values() {
+            let address = self.offset(scratch, at);
+            self.tiles.push(address);
+            let count = self.monomial(&elements(&tile.dims));
+            let bytes = self.bytes(tile.elem);
+            let bytes = self.mul(count, Num::Const(bytes));
+            let end = self.add(at, bytes);
+            let end = self.add(end, Num::Const(LINE - 1));
+            at = match end {
+                Num::Const(n) => Num::Const(n / LINE * LINE),
+                Num::Run(v) => Num::Run(self.b.ins().band_imm_s(v, -LINE)),
+            };
+        }
+    }
+
+    /// Runs the body for the points `first .. last`.
+    pub(crate) fn walk_grid(&mut self, first: Value, last: Value) {
+        let kernel = self.kernel;
+        let extents: Vec<Num> =
+            kernel.grid.iter().map(|(_, d)| self.extent(*d)).collect();
+        self.count(Num::Run(first), Num::Run(last), 1, |e, point| {
+            let mut rest = point;
+            for (n, (index, _)) in kernel.grid.iter().enumerate().rev() {
+                if n == 0 {
+                    e.indices[index.index()] = Some(rest);
+                    break;
+                }
+                let size = e.value(extents[n]);
+                let quotient = e.b.ins().udiv(rest, size);
+                let whole = e.b.ins().imul(quotient, size);
+                e.indices[index.index()] = Some(e.b.ins().isub(rest, whole));
+                rest = quotient;
+            }
+            e.body_of(&kernel.body);
+        });
+    }
+}
