@@ -6,6 +6,8 @@ pub mod error;
 
 pub mod autodiff;
 pub mod derivative;
+pub mod derive;
+pub mod simplify;
 pub mod vectorise;
 
 pub use error::PassError;

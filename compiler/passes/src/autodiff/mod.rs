@@ -7,4 +7,5 @@ mod pullback;
 mod scan;
 
 pub use boundaries::keep_boundaries;
+pub(crate) use boundaries::{body_inputs, state_inputs};
 pub use pullback::pullback;

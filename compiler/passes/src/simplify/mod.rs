@@ -1,0 +1,40 @@
+//! Rewrites a graph to a plainer one of the same values: the same pass serves derived updates
+//! (which should read like the papers they are from), outer gradients and what forms build.
+//!
+//! ```text
+//! before   a = broadcast e; b = broadcast k; p = a b; g = p * 1; s = sum over [] of g
+//! after    s = contract e, k
+//! ```
+//!
+//! One driver walks the graph and rebuilds it: each node is offered to the rules of a few themes,
+//! whose results are offered again, then to the table of nodes that exist already; in the end
+//! what nothing uses is left out. Rules only move work outward or away, so the walk ends; it is
+//! repeated while the graph still changes.
+
+mod algebra;
+mod constants;
+mod contraction;
+mod dead;
+mod driver;
+mod moves;
+mod walks;
+
+pub use dead::prune;
+
+use nestor_ir::tensor::Graph;
+
+/// How often the whole graph is walked at most.
+const ROUNDS: usize = 6;
+
+/// The same program, plainer. Inputs and outputs keep their names and order.
+pub fn simplify(graph: &Graph) -> Graph {
+    let mut graph = prune(graph);
+    for _ in 0..ROUNDS {
+        let next = prune(&driver::rewritten(&graph));
+        if next == graph {
+            break;
+        }
+        graph = next;
+    }
+    graph
+}
