@@ -1,3 +1,40 @@
-//! The `nestor` command.
+//! The `nestor` command: the only place that reads arguments, prints, or touches a terminal.
+//!
+//! Exit status: 0 good, 1 the user's spec or data is wrong, 2 usage, 3 our bug.
 
-fn main() {}
+mod arguments;
+mod check;
+mod compile;
+mod doctor;
+mod fail;
+mod run;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use fail::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.json;
+    let result = match arguments.command {
+        Command::Check { files } => check::check(&files, json),
+        Command::Fmt { files, check } => check::format(&files, check),
+        Command::Compile { file, name, emit, choices } => {
+            compile::emit(&file, name.as_deref(), emit, &choices)
+        }
+        Command::Run { file, name, inputs, outputs, choices } => {
+            run::run(&file, &name, &inputs, &outputs, &choices)
+        }
+        Command::Doctor => doctor::doctor(json),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { status, message }) => {
+            if !message.is_empty() {
+                anstream::eprintln!("{}", message.trim_end());
+            }
+            ExitCode::from(status)
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! The definition itself, token by token, against the golden cases: outputs and final states.
 
-use nestor_ir::dim::Sizes;
-use nestor_ir::interpret::level;
+use nestor_compiler::execute::by_definition;
 use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, root};
 
@@ -13,7 +12,7 @@ fn every_spec_reached_means_what_its_golden_case_says() {
     let folder = root().join("tests/oracle");
     let mut wrong = Vec::new();
     let specs = files(&folder, "nest");
-    assert!(specs.len() >= 15, "only {} specs", specs.len());
+    assert!(specs.len() >= 47, "only {} specs", specs.len());
     for path in specs {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let specs = Specs::read(&[&path]);
@@ -24,8 +23,7 @@ fn every_spec_reached_means_what_its_golden_case_says() {
         };
         let case =
             golden::read(&folder.join("cases").join(format!("{name}.safetensors")));
-        let sizes = Sizes { batch: case["y"].dims[0], time: case["y"].dims[1], start: 0 };
-        match level::run(&program, &case, &sizes) {
+        match by_definition(&program, &case) {
             Ok(results) => {
                 for (tensor, expected) in &case {
                     if tensor != "y" && !tensor.starts_with("state.") {

@@ -1,1 +1,11 @@
-//! Placeholder.
+//! The compiler as a library: reads files, checks them, elaborates an entry, and runs it by its
+//! definition. The command line is a thin layer over this crate.
+
+pub mod check;
+pub mod execute;
+pub mod source;
+pub mod stage;
+
+pub use nestor_front::Setting;
+pub use nestor_grammar::{Diagnostic, Severity, format};
+pub use nestor_ir::interpret;

@@ -76,6 +76,8 @@ pub(crate) struct Env {
     pub(crate) direct: Option<Span>,
     /// Parameters after `;` are scalars where no shape is written.
     pub(crate) scalar_flows: bool,
+    /// The layer whose body this is.
+    pub(crate) instance: Option<usize>,
     /// Rounds of the enclosing repeats.
     pub(crate) rounds: Vec<usize>,
     /// Values of `out`.

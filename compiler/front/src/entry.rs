@@ -139,7 +139,7 @@ fn layer_entry<'a>(
         from: None,
     });
     this.streams(&mut env, &definition.body);
-    this.declare(0, &mut env, &definition.body);
+    env.instance = Some(0);
     this.open.push(d);
     this.body(&mut env, &definition.body);
     this.open.pop();

@@ -11,6 +11,26 @@ use nestor_ir::ty::Elem;
 impl<'a> Elaborator<'a> {
     /// The value of an expression.
     pub(crate) fn eval(&mut self, env: &mut Env, expr: &'a Expr) -> Value {
+        if self.frames[self.frame].drop.is_empty() || self.reads_anchored(env, expr) {
+            return self.eval_here(env, expr);
+        }
+        // Inside a statement over one instance, what does not read the memory is a value of the
+        // layer: it is computed there, for all instances, and captured.
+        let before = std::mem::replace(&mut self.frame, 0);
+        let value = self.eval_here(env, expr);
+        self.frame = before;
+        value
+    }
+
+    fn reads_anchored(&self, env: &Env, expr: &Expr) -> bool {
+        let is = |v: &Value| matches!(v, Value::Instance(i) if self.anchored.iter().any(|(a, _)| a == i));
+        let local = |v: &Value| matches!(v, Value::Tensor(t) if t.frame == self.frame);
+        env.names.iter().any(|(name, v)| {
+            (is(v) || local(v)) && crate::layer::in_expr(expr, name, env)
+        })
+    }
+
+    fn eval_here(&mut self, env: &mut Env, expr: &'a Expr) -> Value {
         let span = expr.span;
         match &expr.kind {
             ExprKind::Number(value, text) => {

@@ -1,13 +1,13 @@
 //! Bodies: bindings, repeats, inputs, weights and outputs of layers, models and functions.
 
 use crate::call::Given;
-use crate::elaborate::{Elaborator, Env, KnownWeight, Part, path_text, rebound};
+use crate::elaborate::{Elaborator, Env, rebound};
 use crate::emit;
-use crate::value::{Distribution, NamedDim, Tensor, Value, shape_text};
-use nestor_grammar::ast::{Binding, Decl, Expr, Item, ItemKind, Kind, Name, Shape};
+use crate::value::{NamedDim, Tensor, Value, shape_text};
+use nestor_grammar::ast::{Binding, Expr, Item, ItemKind, Kind, Name, Shape};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
-use nestor_ir::level::{Clock, Initial, Input, Weight, WeightId};
+use nestor_ir::level::{Clock, Input};
 use nestor_ir::tensor::Op;
 use nestor_ir::ty::{Elem, Type};
 
@@ -62,9 +62,15 @@ impl<'a> Elaborator<'a> {
             }
             ItemKind::Minimize(minimize) => self.minimize_inner(env, minimize),
             ItemKind::Level(level) => self.level(env, level),
-            // Weights and inputs are bound where the body is entered.
-            ItemKind::Weights(_) | ItemKind::Input(..) => {}
-            ItemKind::ClockBlock(..) => {
+            ItemKind::Weights(decls) => {
+                if let Some(instance) = env.instance {
+                    self.declare(instance, env, decls);
+                }
+            }
+            // Inputs are bound where the body is entered.
+            ItemKind::Input(..) => {}
+            ItemKind::ClockBlock(_, body) => {
+                poison(env, body);
                 let text = "a block at a clock of its own cannot be compiled yet";
                 let help = "write the model at the clock of its tokens";
                 self.report(Diagnostic::limitation("L001", item.span, text).help(help));
@@ -214,6 +220,7 @@ impl<'a> Elaborator<'a> {
         }
         let mut env = self.instances[instance].env.clone();
         env.rebound = rebound(&definition.body);
+        env.instance = Some(instance);
         let inputs: Vec<(&'a Name, &'a Shape)> = definition
             .body
             .iter()
@@ -264,7 +271,6 @@ impl<'a> Elaborator<'a> {
             env.names.insert(input, Value::Tensor(t));
         }
         self.inside(instance, |this| {
-            this.declare(instance, &mut env, &definition.body);
             this.open.push(index);
             this.body(&mut env, &definition.body);
             this.open.pop();
@@ -317,200 +323,6 @@ impl<'a> Elaborator<'a> {
         self.taken.pop();
         self.path = path;
         result
-    }
-
-    /// Binds the declared weights of a body; each is made when it is first used.
-    pub(crate) fn declare(&mut self, instance: usize, env: &mut Env, body: &'a [Item]) {
-        for item in body {
-            let ItemKind::Weights(decls) = &item.kind else { continue };
-            for decl in decls {
-                let Some(name) = decl.path.dotted() else { continue };
-                if env.names.contains_key(&name) {
-                    let text = format!("`{name}` is already an input or parameter");
-                    self.report(Diagnostic::error("N104", decl.path.span, text));
-                    continue;
-                }
-                let value = match self.instances[instance].members.get(&name) {
-                    Some(value) => value.clone(),
-                    None => {
-                        let used = mentions(body, &name, env);
-                        if !used {
-                            continue;
-                        }
-                        let value = self.layer_weight(instance, env, decl, &name);
-                        self.instances[instance]
-                            .members
-                            .insert(name.clone(), value.clone());
-                        value
-                    }
-                };
-                env.names.insert(name, value);
-            }
-        }
-    }
-
-    fn layer_weight(
-        &mut self,
-        instance: usize,
-        env: &mut Env,
-        decl: &'a Decl,
-        name: &str,
-    ) -> Value {
-        let dims = match &decl.shape {
-            Some(shape) => match self.dims(env, shape) {
-                Some(dims) => dims,
-                None => return Value::Poison,
-            },
-            None => Vec::new(),
-        };
-        if dims.iter().any(|d| d.size == Dim::Fixed(0)) {
-            // `p = 0` learned pairs: an empty weight is none at all.
-            return Value::None;
-        }
-        let mut path = self.instances[instance].path.clone();
-        path.push(Part { name: name.to_owned(), rounds: vec![], definition: None });
-        let Some(id) = self.weight(env, decl, path, &dims, &[], None) else {
-            return Value::Poison;
-        };
-        let mut t = self.known[nestor_ir::entity::Entity::index(id)].tensor.clone();
-        if let Some(t) = &mut t {
-            t.dims = dims;
-        }
-        t.map_or(Value::Poison, Value::Tensor)
-    }
-
-    /// A new weight of the program; `map` are a memory's leading dimensions.
-    pub(crate) fn weight(
-        &mut self,
-        env: &mut Env,
-        decl: &'a Decl,
-        path: Vec<Part>,
-        dims: &[NamedDim],
-        map: &[Dim],
-        memory: Option<nestor_ir::level::MemoryId>,
-    ) -> Option<WeightId> {
-        let initial = self.initial(env, decl, dims, map)?;
-        let all: nestor_ir::ty::Dims =
-            map.iter().copied().chain(dims.iter().map(|d| d.size)).collect();
-        let text = path_text(&path);
-        let weight = Weight {
-            path: text.clone(),
-            short: text,
-            dims: all.clone(),
-            initial,
-            fixed: decl.fixed,
-            memory,
-        };
-        let id = self.weights.push(weight);
-        let tensor = if memory.is_none() {
-            let name = path_text(&path);
-            let node = self.frames[0].graph.input(name, Type::real(all));
-            let dims = dims.to_vec();
-            let elem = Elem::Real;
-            Some(Tensor {
-                frame: 0,
-                node,
-                elem,
-                lead: vec![],
-                dims,
-                strip: 0,
-                window: None,
-            })
-        } else {
-            let name = path_text(&path);
-            self.frames[0].graph.input(name, Type::real(all));
-            None
-        };
-        self.known.push(KnownWeight { path, span: decl.path.span, tensor });
-        Some(id)
-    }
-
-    fn initial(
-        &mut self,
-        env: &mut Env,
-        decl: &'a Decl,
-        dims: &[NamedDim],
-        map: &[Dim],
-    ) -> Option<Initial> {
-        let group = self.groups.len();
-        self.groups.push(Vec::new());
-        let frame = self.open_frame(group, vec![]);
-        let before = std::mem::replace(&mut self.frame, frame);
-        let value = self.eval(env, &decl.initial);
-        let made = match value {
-            Value::Distribution(Distribution::Normal(s)) => Some(Initial::Normal(s)),
-            Value::Distribution(Distribution::Uniform(a)) => Some(Initial::Uniform(a)),
-            Value::Distribution(Distribution::Orthogonal(g)) => {
-                Some(Initial::Orthogonal(g))
-            }
-            value => self.initial_values(&value, decl, dims, map),
-        };
-        self.frame = before;
-        made
-    }
-
-    fn initial_values(
-        &mut self,
-        value: &Value,
-        decl: &'a Decl,
-        dims: &[NamedDim],
-        map: &[Dim],
-    ) -> Option<Initial> {
-        let span = decl.initial.span;
-        let t = self.real(value, span)?;
-        let target = Tensor {
-            dims: dims.to_vec(),
-            ..emit::constant(self.graph(), t.frame, 0.0, Elem::Real)
-        };
-        let own: Vec<usize> = (0..0).collect();
-        let zero = Tensor { dims: vec![], ..target.clone() };
-        let zeros = emit::broadcast(self.graph(), &zero, &[], dims, &own);
-        let fitted = emit::fit(self.graph(), &t, &zeros);
-        let (t, _) = match fitted {
-            Ok(pair) => pair,
-            Err(misfit) => {
-                self.fitted(Err(misfit), span);
-                return None;
-            }
-        };
-        if !self.groups[self.frames[self.frame].group].is_empty() {
-            let text = "an initial value is known before any token";
-            self.report(
-                Diagnostic::error("N102", span, text)
-                    .help("use numbers and parameters before `;`"),
-            );
-            return None;
-        }
-        let mut node = t.node;
-        if !map.is_empty() {
-            let to = map.iter().copied().chain(dims.iter().map(|d| d.size)).collect();
-            let axes = (map.len()..map.len() + dims.len()).collect();
-            node = self.graph().add(Op::Broadcast { dims: to, axes }, &[node]);
-        }
-        let graph = self.close(self.frame, &[], &[("value".into(), node)]);
-        Some(Initial::Values(Box::new(graph)))
-    }
-
-    /// A weight or inner instance of a layer, by name: `E.W`.
-    pub(crate) fn member(&mut self, instance: usize, word: &str, span: Span) -> Value {
-        if let Some(value) = self.instances[instance].members.get(word) {
-            return value.clone();
-        }
-        let definition = self.definition_of(instance);
-        let decl = definition.body.iter().find_map(|i| match &i.kind {
-            ItemKind::Weights(decls) => {
-                decls.iter().find(|d| d.path.dotted().as_deref() == Some(word))
-            }
-            _ => None,
-        });
-        let Some(decl) = decl else {
-            let text = format!("`{}` has no weight `{word}`", definition.name.text);
-            return self.report(Diagnostic::error("N101", span, text));
-        };
-        let mut env = self.instances[instance].env.clone();
-        let value = self.layer_weight(instance, &mut env, decl, word);
-        self.instances[instance].members.insert(word.to_owned(), value.clone());
-        value
     }
 
     /// Streams of the entry.
@@ -571,9 +383,20 @@ impl<'a> Elaborator<'a> {
     }
 }
 
+/// Binds the names of a body that was not walked, so that their uses say nothing more.
+fn poison(env: &mut Env, body: &[Item]) {
+    for item in body {
+        if let ItemKind::Binding(b) = &item.kind
+            && let Some(name) = b.path.dotted()
+        {
+            env.names.insert(name, Value::Poison);
+        }
+    }
+}
+
 /// Whether a body mentions a name at all, compile-time branches considered where they are decided
 /// by a parameter.
-fn mentions(body: &[Item], name: &str, env: &Env) -> bool {
+pub(crate) fn mentions(body: &[Item], name: &str, env: &Env) -> bool {
     body.iter().any(|item| match &item.kind {
         ItemKind::Binding(b) => in_expr(&b.value, name, env),
         ItemKind::Output(_, e) => in_expr(e, name, env),
@@ -588,7 +411,8 @@ fn mentions(body: &[Item], name: &str, env: &Env) -> bool {
     })
 }
 
-fn in_expr(e: &Expr, name: &str, env: &Env) -> bool {
+/// Whether an expression mentions a name.
+pub(crate) fn in_expr(e: &Expr, name: &str, env: &Env) -> bool {
     use nestor_grammar::ast::ExprKind as K;
     let go = |e: &Expr| in_expr(e, name, env);
     match &e.kind {

@@ -72,7 +72,7 @@ impl<'a> Elaborator<'a> {
                 for item in &w.level.body {
                     let ItemKind::Minimize(m) = &item.kind else { continue };
                     if m.targets.is_none() == stars {
-                        let ids = self.claim(m, &mut claimed);
+                        let ids = self.claim(&w.env, m, &mut claimed);
                         statements.push((n, item, ids));
                     }
                 }
@@ -116,7 +116,12 @@ impl<'a> Elaborator<'a> {
         out
     }
 
-    fn claim(&mut self, m: &'a Minimize, claimed: &mut [Option<Span>]) -> Vec<WeightId> {
+    fn claim(
+        &mut self,
+        env: &Env,
+        m: &'a Minimize,
+        claimed: &mut [Option<Span>],
+    ) -> Vec<WeightId> {
         let mut ids = Vec::new();
         let free = |this: &Self, i: usize| !this.weights[WeightId::new(i)].fixed;
         let Some(targets) = &m.targets else {
@@ -129,8 +134,13 @@ impl<'a> Elaborator<'a> {
             return ids;
         };
         for target in targets {
+            let mut wanted = segments(target);
+            // A parameter that stands for a definition is called by the definition's name.
+            if let Some(Value::Definition(d)) = env.names.get(&wanted[0].0) {
+                wanted[0].0.clone_from(&self.table.entries[*d].definition.name.text);
+            }
             let matched: Vec<usize> = (0..self.known.len())
-                .filter(|&i| matches_target(target, &self.known[i]))
+                .filter(|&i| matches_target(&wanted, &self.known[i]))
                 .collect();
             if matched.is_empty() {
                 let name = segments(target)
@@ -215,10 +225,14 @@ impl<'a> Elaborator<'a> {
             .filter(|&i| self.weights[WeightId::new(i)].memory.is_some())
             .collect();
         let names = |k: &KnownWeight| -> Vec<String> {
-            k.path
+            let one = |p: &crate::elaborate::Part| {
+                p.rounds.iter().fold(p.name.clone(), |t, r| format!("{t}[{r}]"))
+            };
+            let parts = k
+                .path
                 .iter()
-                .map(|p| p.rounds.iter().fold(p.name.clone(), |t, r| format!("{t}[{r}]")))
-                .collect()
+                .flat_map(|p| one(p).split('.').map(str::to_owned).collect::<Vec<_>>());
+            parts.collect()
         };
         let all: Vec<Vec<String>> =
             memories.iter().map(|&i| names(&self.known[i])).collect();
@@ -274,8 +288,8 @@ fn segments(target: &Path) -> Vec<(String, Option<usize>)> {
 }
 
 /// Whether a weight's path contains a target's segments in this order.
-fn matches_target(target: &Path, weight: &KnownWeight) -> bool {
-    let mut wanted = segments(target).into_iter().peekable();
+fn matches_target(wanted: &[(String, Option<usize>)], weight: &KnownWeight) -> bool {
+    let mut wanted = wanted.iter().peekable();
     for part in &weight.path {
         let Some((name, index)) = wanted.peek() else { break };
         let named = part.name == *name || part.definition.as_ref() == Some(name);

@@ -1,6 +1,7 @@
 //! From the syntax tree to the checked program: names, arguments, shapes, claims. Every error a
 //! user can make is found here; what comes out cannot fail later for a reason of theirs.
 
+mod algorithm;
 mod builtin;
 mod call;
 mod definitions;
@@ -12,8 +13,11 @@ mod interval;
 mod layer;
 mod level;
 mod memory;
+mod read;
+mod retention;
 mod statement;
 mod value;
+mod weight;
 
 pub use definitions::Definitions;
 pub use entry::{Elaborated, Setting, elaborate};

@@ -8,10 +8,7 @@ use nestor_grammar::ast::{
 };
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
-use nestor_ir::level::{
-    self, Algorithm, AlgorithmInput, Anchor, Retention, RetentionForm, RetentionInput,
-    State, StateInitial, Statement, Target,
-};
+use nestor_ir::level::{self, Anchor, Statement, Target};
 use nestor_ir::tensor::{Graph, Op, Value as Node};
 use nestor_ir::ty::Type;
 
@@ -70,6 +67,24 @@ impl<'a> Elaborator<'a> {
             );
             return;
         }
+        let mut window = 1;
+        for last in choices.biases.iter().filter_map(|b| b.over_last.as_ref()) {
+            let value = self.eval(&mut env, last);
+            window = window.max(self.whole(&value, last.span).unwrap_or(1));
+        }
+        let every = match choices.every {
+            None => 1,
+            Some(clock) => match self.tokens_of(&mut env, clock) {
+                Some(n) => n,
+                None => return,
+            },
+        };
+        if window > 1 || every > 1 {
+            let text = "a statement over a window of tokens cannot be compiled yet";
+            let help = "act every token on the present one, with `gradient at every N tokens` for a frozen gradient";
+            self.report(Diagnostic::limitation("L002", span, text).help(help));
+            return;
+        }
         let on = |this: &mut Self, path: &Option<ast::Path>, made: &Made<'a>| {
             let path = path.as_ref()?;
             let name = path.dotted().unwrap_or_default();
@@ -85,7 +100,6 @@ impl<'a> Elaborator<'a> {
         let group = self.groups.len();
         self.groups.push(values.clone());
         let mut objectives = Vec::new();
-        let mut windows = vec![1];
         for bias in choices.biases {
             let name = on(self, &bias.on, made);
             let Some(objective) =
@@ -94,10 +108,6 @@ impl<'a> Elaborator<'a> {
                 return;
             };
             objectives.push((name, objective));
-            if let Some(last) = &bias.over_last {
-                let value = self.eval(&mut env, last);
-                windows.extend(self.whole(&value, last.span));
-            }
         }
         let anchor = match choices.anchor {
             None | Some(ast::Anchor::Previous(_)) => Anchor::Previous,
@@ -107,20 +117,6 @@ impl<'a> Elaborator<'a> {
                 None => return,
             },
         };
-        let every = match choices.every {
-            None => 1,
-            Some(clock) => match self.tokens_of(&mut env, clock) {
-                Some(n) => n,
-                None => return,
-            },
-        };
-        let window = windows.into_iter().max().unwrap_or(1);
-        if window > 1 || every > 1 {
-            let text = "a statement over a window of tokens cannot be compiled yet";
-            let help = "act every token on the present one, with `gradient at every N tokens` for a frozen gradient";
-            self.report(Diagnostic::limitation("L002", span, text).help(help));
-            return;
-        }
         let mut targets = Vec::new();
         for (w, (name, dims)) in made.weights.clone().iter().enumerate() {
             let fits = |on: &Option<String>| on.as_ref().is_none_or(|n| n == name);
@@ -429,345 +425,15 @@ impl<'a> Elaborator<'a> {
         }
         out
     }
+}
 
-    /// An algorithm for one weight. Without a group it is an outer level's: nothing is captured.
-    pub(crate) fn algorithm(
-        &mut self,
-        env: &mut Env,
-        call: &'a Call,
-        dims: &[NamedDim],
-        group: Option<usize>,
-        drop: &[Dim],
-    ) -> Option<Algorithm> {
-        let group = group.unwrap_or_else(|| {
-            self.groups.push(Vec::new());
-            self.groups.len() - 1
-        });
-        let frame = self.open_frame(group, drop.to_vec());
-        let before = std::mem::replace(&mut self.frame, frame);
-        let made = self.algorithm_in(frame, env, call, dims);
-        self.frame = before;
-        made
+/// A weight as algorithms see it: of rank above two it is the matrix [first, the rest].
+pub(crate) fn matrix_of(dims: &[NamedDim]) -> Vec<NamedDim> {
+    if dims.len() <= 2 {
+        return dims.to_vec();
     }
-
-    fn algorithm_in(
-        &mut self,
-        frame: usize,
-        env: &mut Env,
-        call: &'a Call,
-        dims: &[NamedDim],
-    ) -> Option<Algorithm> {
-        let count = self.slot(frame, Slot::Count, "n", vec![]);
-        let total = self.slot(frame, Slot::Total, "total", vec![]);
-        let mut outer = env.clone();
-        outer.names.insert("#count".into(), Value::Tensor(count.clone()));
-        outer.names.insert("#total".into(), Value::Tensor(total));
-        let (d, mut scope) = self.axis(&mut outer, call, Kind::Algorithm)?;
-        let definition = self.table.entries[d].definition;
-        let roles = self.roles(Kind::Algorithm, &definition.params);
-        scope.names.insert("n".into(), Value::Tensor(count));
-        for (i, param) in definition.params.all[..roles].iter().enumerate() {
-            let mut own = dims.to_vec();
-            if let (Some(ast::Shape::Dims(names, _)), true) =
-                (&param.shape, i == 0 || param.name.text == "W")
-            {
-                for (dim, name) in own.iter_mut().zip(names) {
-                    let name = name.as_ref().and_then(crate::eval::dotted);
-                    if let Some(name) = name {
-                        let size = dim.size.fixed().unwrap_or(0);
-                        scope.names.insert(
-                            name.clone(),
-                            Value::Number(crate::value::Number::whole(size)),
-                        );
-                        dim.name = Some(name);
-                    }
-                }
-            }
-            let slot = match param.name.text.as_str() {
-                _ if i == 0 => Slot::First,
-                "W" => Slot::Previous,
-                "anchor" => Slot::Other,
-                "Z" => {
-                    let rows =
-                        NamedDim { name: Some("samples".into()), size: Dim::Fixed(1) };
-                    own = vec![
-                        rows,
-                        dims.first().cloned().unwrap_or(NamedDim::plain(Dim::Fixed(1))),
-                    ];
-                    if dims.len() != 2 {
-                        let text = "`Z` is known only of a weight that is one linear map";
-                        self.report(Diagnostic::error("N103", call.span, text));
-                        return None;
-                    }
-                    scope.names.insert(
-                        "samples".into(),
-                        Value::Number(crate::value::Number::whole(1)),
-                    );
-                    Slot::Samples
-                }
-                other => {
-                    let text = format!("the role `{other}` cannot be given here yet");
-                    self.report(Diagnostic::limitation("L003", call.span, text));
-                    return None;
-                }
-            };
-            let t = self.slot(frame, slot, &param.name.text, own);
-            scope.names.insert(param.name.text.clone(), Value::Tensor(t));
-        }
-        let (mut states, mut step) = (Vec::new(), None);
-        for item in &definition.body {
-            match &item.kind {
-                ItemKind::States(decls) => {
-                    for decl in decls {
-                        let state =
-                            self.state(frame, &mut scope, decl, dims, states.len())?;
-                        states.push(state);
-                    }
-                }
-                ItemKind::Step(value) => step = Some(self.eval(&mut scope, value)),
-                ItemKind::Minimize(_) => {
-                    let text =
-                        "an algorithm that is itself a memory cannot be compiled yet";
-                    self.report(Diagnostic::limitation("L004", item.span, text));
-                    return None;
-                }
-                _ => self.body(&mut scope, std::slice::from_ref(item)),
-            }
-        }
-        let step = step?;
-        let t = self.real(&step, call.span)?;
-        let t = self.like(&t, dims, call.span)?;
-        let mut outputs = vec![("step".to_owned(), t.node)];
-        for (state, dims) in &states {
-            let key = format!("{}'", state.name);
-            let next = scope.names.get(&key).or(scope.names.get(&state.name)).cloned()?;
-            let t = self.real(&next, call.span)?;
-            let t = self.like(&t, dims, call.span)?;
-            outputs.push((state.name.clone(), t.node));
-        }
-        let used: Vec<Slot> = self.frames[frame].slots.clone();
-        let inputs = used.iter().map(|slot| match *slot {
-            Slot::Previous => AlgorithmInput::Weight,
-            Slot::Other => AlgorithmInput::Anchor,
-            Slot::Count => AlgorithmInput::Count,
-            Slot::Total => AlgorithmInput::Total,
-            Slot::Samples => AlgorithmInput::Samples,
-            Slot::State(i) => AlgorithmInput::State(i),
-            Slot::Captured(i) => AlgorithmInput::Captured(i),
-            Slot::First
-            | Slot::Weight(_)
-            | Slot::Kept(_)
-            | Slot::Argument(_)
-            | Slot::Step => AlgorithmInput::Gradient,
-        });
-        let inputs: Vec<AlgorithmInput> = inputs.collect();
-        let graph = self.as_written(frame, &outputs);
-        Some(Algorithm {
-            inputs,
-            graph,
-            states: states.into_iter().map(|(s, _)| s).collect(),
-        })
-    }
-
-    /// The frame's graph with its inputs as they were added.
-    fn as_written(&self, frame: usize, outputs: &[(String, Node)]) -> Graph {
-        let mut graph = self.frames[frame].graph.clone();
-        for (name, node) in outputs {
-            graph.output(name.clone(), *node);
-        }
-        graph
-    }
-
-    /// The tensor under a shape that it must fit.
-    fn like(&mut self, t: &Tensor, dims: &[NamedDim], span: Span) -> Option<Tensor> {
-        let frame = self.frame;
-        let zero =
-            crate::emit::constant(self.graph(), frame, 0.0, nestor_ir::ty::Elem::Real);
-        let zeros = crate::emit::broadcast(self.graph(), &zero, &[], dims, &[]);
-        let fitted = crate::emit::fit(self.graph(), t, &zeros);
-        match fitted {
-            Ok((t, _)) if t.dims.len() == dims.len() => Some(t),
-            Ok((t, _)) => {
-                let text = format!(
-                    "{} where {} is needed",
-                    shape_text(&t.dims),
-                    shape_text(dims)
-                );
-                self.report(Diagnostic::error("N201", span, text));
-                None
-            }
-            Err(misfit) => {
-                self.fitted(Err(misfit), span);
-                None
-            }
-        }
-    }
-
-    fn state(
-        &mut self,
-        frame: usize,
-        scope: &mut Env,
-        decl: &'a ast::Decl,
-        weight: &[NamedDim],
-        index: usize,
-    ) -> Option<(State, Vec<NamedDim>)> {
-        let name = decl.path.dotted()?;
-        let dims = match &decl.shape {
-            Some(shape) => self.dims(scope, shape)?,
-            None => weight.to_vec(),
-        };
-        let group = self.groups.len();
-        self.groups.push(Vec::new());
-        let apart = self.open_frame(group, vec![]);
-        let before = std::mem::replace(&mut self.frame, apart);
-        let value = self.eval(scope, &decl.initial);
-        let is_weight = matches!(&value, Value::Tensor(t) if t.frame == frame);
-        let initial = if is_weight {
-            Some(StateInitial::Weights)
-        } else {
-            let t = self.real(&value, decl.initial.span);
-            let t = t.and_then(|t| self.like(&t, &dims, decl.initial.span));
-            t.map(|t| {
-                let graph = self.close(apart, &[], &[("value".into(), t.node)]);
-                StateInitial::Values(Box::new(graph))
-            })
-        };
-        self.frame = before;
-        let slot = self.slot(frame, Slot::State(index), &name, dims.clone());
-        scope.names.insert(name.clone(), Value::Tensor(slot));
-        let state = State {
-            name,
-            dims: dims.iter().map(|d| d.size).collect(),
-            initial: initial?,
-        };
-        Some((state, dims))
-    }
-
-    /// A retention for one weight.
-    fn retention(
-        &mut self,
-        env: &mut Env,
-        call: &'a Call,
-        dims: &[NamedDim],
-        group: usize,
-        drop: &[Dim],
-    ) -> Option<Retention> {
-        let frame = self.open_frame(group, drop.to_vec());
-        let before = std::mem::replace(&mut self.frame, frame);
-        let made = self.retention_in(frame, env, call, dims);
-        self.frame = before;
-        made
-    }
-
-    fn retention_in(
-        &mut self,
-        frame: usize,
-        env: &mut Env,
-        call: &'a Call,
-        dims: &[NamedDim],
-    ) -> Option<Retention> {
-        let (d, mut scope) = self.axis(env, call, Kind::Retention)?;
-        let definition = self.table.entries[d].definition;
-        crate::interval::check_gates(self, &scope, &definition.params, call);
-        let roles = self.roles(Kind::Retention, &definition.params);
-        for (i, param) in definition.params.all[..roles].iter().enumerate() {
-            let slot = match param.name.text.as_str() {
-                _ if i == 0 => Slot::First,
-                "U" => Slot::Step,
-                "W_prev" => Slot::Previous,
-                "W_init" => Slot::Other,
-                other => {
-                    let text = format!("a retention has no role `{other}`");
-                    self.report(Diagnostic::error("N103", param.name.span, text));
-                    return None;
-                }
-            };
-            let t = self.slot(frame, slot, &param.name.text, dims.to_vec());
-            scope.names.insert(param.name.text.clone(), Value::Tensor(t));
-        }
-        let first = definition.params.all.first()?.name.text.clone();
-        let (mut states, mut keep, mut read, mut penalty) =
-            (Vec::new(), None, None, None);
-        for item in &definition.body {
-            match &item.kind {
-                ItemKind::States(decls) => {
-                    for decl in decls {
-                        let state =
-                            self.state(frame, &mut scope, decl, dims, states.len())?;
-                        states.push(state);
-                    }
-                }
-                ItemKind::Keep(value) => keep = Some(self.eval(&mut scope, value)),
-                ItemKind::RetentionRead(value) => {
-                    read = Some(self.eval(&mut scope, value))
-                }
-                ItemKind::Penalty(value) => {
-                    penalty = Some((self.eval(&mut scope, value), item.span))
-                }
-                _ => self.body(&mut scope, std::slice::from_ref(item)),
-            }
-        }
-        let part = |this: &mut Self, value: Option<Value>| -> Option<Option<Node>> {
-            let Some(value) = value else { return Some(None) };
-            let t = this.real(&value, call.span)?;
-            Some(Some(this.like(&t, dims, call.span)?.node))
-        };
-        let keep = part(self, keep)?;
-        let read = part(self, read)?;
-        let form = if let Some((_, span)) = penalty {
-            let text = "a penalty cannot be compiled yet";
-            let help = "write its closed form: `W' = ...`, or `keep` and `read`";
-            self.report(Diagnostic::limitation("L005", span, text).help(help));
-            return None;
-        } else if let Some(keep) = keep {
-            RetentionForm::Keep {
-                keep: self.as_written(frame, &[("keep".into(), keep)]),
-                read: read.map(|r| self.as_written(frame, &[("read".into(), r)])),
-            }
-        } else {
-            let Some(next) = scope.names.get(&format!("{first}'")).cloned() else {
-                let text = format!(
-                    "`{}` says neither `keep`, `penalty` nor `{first}'`",
-                    definition.name.text
-                );
-                self.report(Diagnostic::error("N102", call.span, text));
-                return None;
-            };
-            let next = part(self, Some(next))??;
-            let mut outputs = vec![("next".to_owned(), next)];
-            for (state, dims) in &states {
-                let key = format!("{}'", state.name);
-                let value =
-                    scope.names.get(&key).or(scope.names.get(&state.name)).cloned()?;
-                let t = self.real(&value, call.span)?;
-                outputs.push((state.name.clone(), self.like(&t, dims, call.span)?.node));
-            }
-            RetentionForm::Next { next: self.as_written(frame, &outputs) }
-        };
-        let used: Vec<Slot> = self.frames[frame].slots.clone();
-        let inputs: Vec<RetentionInput> = used
-            .iter()
-            .map(|slot| match *slot {
-                Slot::Step => RetentionInput::Step,
-                Slot::Previous => RetentionInput::Previous,
-                Slot::Other => RetentionInput::Initial,
-                Slot::State(i) => RetentionInput::State(i),
-                Slot::Captured(i) => RetentionInput::Captured(i),
-                Slot::First
-                | Slot::Weight(_)
-                | Slot::Kept(_)
-                | Slot::Argument(_)
-                | Slot::Count
-                | Slot::Total
-                | Slot::Samples => RetentionInput::Stored,
-            })
-            .collect();
-        Some(Retention {
-            inputs,
-            form,
-            states: states.into_iter().map(|(s, _)| s).collect(),
-        })
-    }
+    let rest: usize = dims[1..].iter().filter_map(|d| d.size.fixed()).product();
+    vec![dims[0].clone(), NamedDim::plain(Dim::Fixed(rest))]
 }
 
 /// Whether a value depends on one of these tensors.

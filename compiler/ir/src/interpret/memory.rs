@@ -82,6 +82,10 @@ impl Instance {
                 let inputs = self.retained(w, retention, &zero, captured);
                 self.stored[w] = Some(self.weights[w].clone());
                 self.weights[w] = one(read, &inputs, sizes)?;
+                // Boundaries before the first write saw the stored values.
+                for (_, snapshot) in &mut self.snapshots {
+                    snapshot[w].clone_from(&self.weights[w]);
+                }
             }
         }
         Ok(())

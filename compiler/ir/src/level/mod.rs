@@ -8,6 +8,7 @@
 //! instances, batch and time are laid out.
 
 pub mod memory;
+mod print;
 
 pub use memory::{
     Algorithm, AlgorithmInput, Anchor, FastWeight, Kept, Memory, Minimize, Reset,

@@ -1,0 +1,75 @@
+//! `check` and `fmt`.
+
+use crate::fail::{Failure, Outcome, tell};
+use nestor_compiler::{Severity, check, source};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Checks files.
+pub(crate) fn check(files: &[PathBuf], as_json: bool) -> Outcome {
+    let loaded = source::load(files).map_err(Failure::data)?;
+    let found = check::check(&loaded);
+    let count = |s: Severity| found.iter().filter(|d| d.severity == s).count();
+    if as_json {
+        let list: Vec<_> = found
+            .iter()
+            .map(|d| {
+                let labels: Vec<_> = d
+                    .labels
+                    .iter()
+                    .map(|l| {
+                        let (line, column) = loaded.sources.line_column(l.span.file, l.span.start);
+                        json!({ "file": loaded.sources.get(l.span.file).name, "line": line, "column": column,
+                                "start": l.span.start, "end": l.span.end, "text": l.text })
+                    })
+                    .collect();
+                json!({ "code": d.code, "severity": format!("{:?}", d.severity).to_lowercase(),
+                        "message": d.message, "labels": labels, "notes": d.notes, "help": d.help })
+            })
+            .collect();
+        anstream::println!("{}", json!({ "diagnostics": list }));
+        let bad = found.iter().any(|d| d.severity != Severity::Warning);
+        return if bad { Err(Failure::silent()) } else { Ok(()) };
+    }
+    let told = tell(&loaded, &found);
+    let (errors, limits, warnings) =
+        (count(Severity::Error), count(Severity::Limitation), count(Severity::Warning));
+    let files = files.len();
+    if errors + limits + warnings == 0 {
+        anstream::println!("{files} checked, nothing wrong");
+    } else {
+        anstream::println!(
+            "{files} checked: {errors} errors, {limits} limitations, {warnings} warnings"
+        );
+    }
+    told
+}
+
+/// Formats files in place, or says which are not laid out.
+pub(crate) fn format(files: &[PathBuf], only_check: bool) -> Outcome {
+    let mut bad = false;
+    for path in files {
+        let unreadable =
+            |e: std::io::Error| Failure::data(format!("{}: {e}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        match nestor_compiler::format(&text) {
+            Err(found) => {
+                let loaded =
+                    source::load(std::slice::from_ref(path)).map_err(Failure::data)?;
+                let _ = found;
+                let _ = tell(&loaded, &loaded.found);
+                bad = true;
+            }
+            Ok(laid) if laid == text => {}
+            Ok(_) if only_check => {
+                anstream::println!("{} is not laid out", path.display());
+                bad = true;
+            }
+            Ok(laid) => {
+                std::fs::write(path, laid).map_err(unreadable)?;
+                anstream::println!("{} laid out", path.display());
+            }
+        }
+    }
+    if bad { Err(Failure::silent()) } else { Ok(()) }
+}

@@ -1,0 +1,69 @@
+//! Checks everything in the user's files that stands by itself, and elaborates entries.
+
+use crate::source::Loaded;
+use nestor_front::{Definitions, Elaborated, Setting, elaborate};
+use nestor_grammar::ast::{EntryKind, Kind};
+use nestor_grammar::{Diagnostic, Severity};
+use nestor_ir::level::Program;
+
+/// Everything found in the user's files: every memory, and every layer and model whose parameters
+/// have defaults, is elaborated.
+pub fn check(loaded: &Loaded) -> Vec<Diagnostic> {
+    let (table, mut found) =
+        Definitions::collect(&loaded.sources, &loaded.library, &loaded.files);
+    found.splice(0..0, loaded.found.iter().cloned());
+    for (_, file) in &loaded.files {
+        for entry in &file.entries {
+            let EntryKind::Definition(definition) = &entry.kind else { continue };
+            let defaults = definition.params.all.iter().all(|p| p.default.is_some());
+            let alone = match definition.kind {
+                Kind::Memory => true,
+                Kind::Layer | Kind::Model => defaults,
+                Kind::Function
+                | Kind::Bias
+                | Kind::Retention
+                | Kind::Algorithm
+                | Kind::Structure => false,
+            };
+            if alone {
+                for diagnostic in
+                    elaborate(&table, &definition.name.text, &[]).diagnostics
+                {
+                    if !found.contains(&diagnostic) {
+                        found.push(diagnostic);
+                    }
+                }
+            }
+        }
+    }
+    found.sort_by_key(Diagnostic::span);
+    found
+}
+
+/// The program of an entry; the file's last memory, layer or model where no name is given.
+///
+/// # Errors
+/// Everything that stands in its way.
+pub fn program(
+    loaded: &Loaded,
+    entry: Option<&str>,
+    settings: &[Setting],
+) -> Result<(Program, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (table, mut found) =
+        Definitions::collect(&loaded.sources, &loaded.library, &loaded.files);
+    found.splice(0..0, loaded.found.iter().cloned());
+    let last = table
+        .of_users()
+        .into_iter()
+        .rev()
+        .find(|(_, kind)| matches!(kind, Kind::Memory | Kind::Layer | Kind::Model));
+    let name =
+        entry.map(str::to_owned).or(last.map(|(name, _)| name)).unwrap_or_default();
+    let Elaborated { program, diagnostics } = elaborate(&table, &name, settings);
+    found.extend(diagnostics);
+    let good = found.iter().all(|d| d.severity == Severity::Warning);
+    match program.filter(|_| good) {
+        Some(program) => Ok((program, found)),
+        None => Err(found),
+    }
+}

@@ -1,0 +1,169 @@
+//! Runs a program by its definition: token by token, in float64.
+
+use indexmap::IndexMap;
+use nestor_ir::dim::Sizes;
+use nestor_ir::interpret::{Array, Data, level};
+use nestor_ir::level::Program;
+use nestor_ir::ty::Type;
+use thiserror::Error;
+
+/// Why inputs do not fit a program.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A tensor that is not there.
+    #[error("the tensor `{name}` is missing; it is {expected}")]
+    Missing {
+        /// Its name.
+        name: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// A tensor of another shape.
+    #[error("the tensor `{name}` is {found}, expected {expected}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// What was given.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// A tensor that nothing takes.
+    #[error("the tensor `{name}` is no input; the inputs are {known}")]
+    Unknown {
+        /// Its name.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A program without streams, whose sizes nothing tells.
+    #[error("no stream tells the batch and the length")]
+    NoStream,
+    /// The interpreter stopped.
+    #[error(transparent)]
+    Interpreter(#[from] nestor_ir::interpret::tensor::RunError),
+}
+
+/// Outputs and final states by name.
+///
+/// # Errors
+/// Where inputs do not fit, each by its name with the shape found and the shape expected.
+pub fn by_definition(
+    program: &Program,
+    given: &IndexMap<String, Array>,
+) -> Result<IndexMap<String, Array>, RunError> {
+    let sizes = sizes(program, given)?;
+    let mut inputs = IndexMap::new();
+    let mut known: Vec<&str> = Vec::new();
+    for input in &program.inputs {
+        let flat = given.get(&input.name).and_then(|a| unflattened(a, &input.ty, &sizes));
+        let array = match &flat {
+            Some(array) => array,
+            None => {
+                fitting(given, &[&input.name], &input.ty, &[sizes.batch, sizes.time])?
+            }
+        };
+        inputs.insert(input.name.clone(), whole(array, &input.ty));
+        known.push(&input.name);
+    }
+    for weight in program.weights.values() {
+        let ty = Type::real(weight.dims.iter().copied());
+        let array = fitting(given, &[&weight.short, &weight.path], &ty, &[])?;
+        inputs.insert(weight.path.clone(), array.clone());
+        known.push(&weight.short);
+    }
+    let extra = |name: &&String| {
+        let other = ["grad.", "state."].iter().any(|p| name.starts_with(p));
+        let output = program.code.find_output(name).is_some();
+        let path = program.weights.values().any(|w| w.path == **name);
+        !known.contains(&name.as_str()) && !other && !output && !path
+    };
+    if let Some(name) = given.keys().find(extra) {
+        return Err(RunError::Unknown { name: name.clone(), known: known.join(", ") });
+    }
+    Ok(level::run(program, &inputs, &sizes)?)
+}
+
+/// B and T, from the first stream.
+fn sizes(program: &Program, given: &IndexMap<String, Array>) -> Result<Sizes, RunError> {
+    // A stream `[n, ..]` may be stored as `[B, T n, ..]`: one stored in full tells the length.
+    let stored = |i: &nestor_ir::level::Input| given.get(&i.name).map(|a| (a, i.clone()));
+    let full =
+        |(a, i): &(&Array, nestor_ir::level::Input)| a.dims.len() == i.ty.rank() + 2;
+    let stream = program
+        .inputs
+        .iter()
+        .filter_map(stored)
+        .find(full)
+        .or_else(|| program.inputs.iter().find_map(stored));
+    let Some((array, input)) = stream else {
+        return Err(match program.inputs.first() {
+            Some(input) => RunError::Missing {
+                name: input.name.clone(),
+                expected: expected(&input.ty, &["B", "T"]),
+            },
+            None => RunError::NoStream,
+        });
+    };
+    if array.dims.len() != input.ty.rank() + 2 {
+        return Err(RunError::Shape {
+            name: input.name.clone(),
+            found: format!("{:?}", array.dims),
+            expected: expected(&input.ty, &["B", "T"]),
+        });
+    }
+    Ok(Sizes { batch: array.dims[0], time: array.dims[1], start: 0 })
+}
+
+/// A stream `[B, T n, ..]` as `[B, T, n, ..]`.
+fn unflattened(array: &Array, ty: &Type, sizes: &Sizes) -> Option<Array> {
+    let own: Vec<usize> = ty.dims.iter().filter_map(|d| d.fixed()).collect();
+    let (n, rest) = own.split_first()?;
+    let flat: Vec<usize> =
+        [sizes.batch, sizes.time * n].into_iter().chain(rest.iter().copied()).collect();
+    let dims = [vec![sizes.batch, sizes.time], own.clone()].concat();
+    (array.dims == flat && flat != dims).then(|| Array { dims, data: array.data.clone() })
+}
+
+fn expected(ty: &Type, lead: &[&str]) -> String {
+    let own = ty.dims.iter().map(ToString::to_string);
+    let all: Vec<String> = lead.iter().map(|l| (*l).to_owned()).chain(own).collect();
+    format!("[{}]", all.join(", "))
+}
+
+fn fitting<'g>(
+    given: &'g IndexMap<String, Array>,
+    names: &[&str],
+    ty: &Type,
+    lead: &[usize],
+) -> Result<&'g Array, RunError> {
+    let own = ty.dims.iter().filter_map(|d| d.fixed());
+    let dims: Vec<usize> = lead.iter().copied().chain(own).collect();
+    let found = names.iter().find_map(|n| given.get(*n).map(|a| (n, a)));
+    match found {
+        None => Err(RunError::Missing {
+            name: names[0].to_owned(),
+            expected: format!("{dims:?}"),
+        }),
+        Some((_, array)) if array.dims == dims => Ok(array),
+        Some((name, array)) => Err(RunError::Shape {
+            name: (*name).to_owned(),
+            found: format!("{:?}", array.dims),
+            expected: format!("{dims:?}"),
+        }),
+    }
+}
+
+/// A stream in the kind of its type: files may hold whole numbers as floats.
+fn whole(array: &Array, ty: &Type) -> Array {
+    let data = match (&array.data, ty.elem) {
+        (Data::Real(v), nestor_ir::ty::Elem::Int) => {
+            Data::Int(v.iter().map(|x| *x as i64).collect())
+        }
+        (Data::Real(v), nestor_ir::ty::Elem::Bool) => {
+            Data::Bool(v.iter().map(|x| *x != 0.0).collect())
+        }
+        (data, _) => data.clone(),
+    };
+    Array { dims: array.dims.clone(), data }
+}

@@ -1,0 +1,73 @@
+//! Source files: what was asked for, what those files use, and the library.
+
+use nestor_grammar::ast::{EntryKind, File};
+use nestor_grammar::{Diagnostic, FileId, Sources, parse};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A file that could not be read.
+#[derive(Debug, Error)]
+#[error("cannot read {path}: {cause}")]
+pub struct Unreadable {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub cause: std::io::Error,
+}
+
+/// Files with the library, parsed.
+#[derive(Debug)]
+pub struct Loaded {
+    /// All texts.
+    pub sources: Sources,
+    /// The library's trees.
+    pub library: Vec<(FileId, File)>,
+    /// The user's trees; files that others use come first.
+    pub files: Vec<(FileId, File)>,
+    /// Syntax errors.
+    pub found: Vec<Diagnostic>,
+}
+
+/// Reads files and all that they use.
+///
+/// # Errors
+/// Where a file that was asked for cannot be read.
+pub fn load(paths: &[PathBuf]) -> Result<Loaded, Unreadable> {
+    let mut out = Loaded {
+        sources: Sources::default(),
+        library: vec![],
+        files: vec![],
+        found: vec![],
+    };
+    for (name, text) in nestor_stdlib::FILES {
+        let id = out.sources.add(*name, *text);
+        let (file, found) = parse(&out.sources, id);
+        out.found.extend(found);
+        out.library.push((id, file));
+    }
+    for path in paths {
+        read(&mut out, path)?;
+    }
+    Ok(out)
+}
+
+fn read(out: &mut Loaded, path: &Path) -> Result<(), Unreadable> {
+    let name = path.display().to_string();
+    if out.sources.iter().any(|(_, s)| s.name == name) {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| Unreadable { path: path.to_owned(), cause })?;
+    let id = out.sources.add(name, text);
+    let (file, found) = parse(&out.sources, id);
+    out.found.extend(found);
+    for entry in &file.entries {
+        if let EntryKind::Use(name) = &entry.kind {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            // A used file that is not there is a diagnostic at its place, found by name later.
+            let _ = read(out, &folder.join(&name.text));
+        }
+    }
+    out.files.push((id, file));
+    Ok(())
+}

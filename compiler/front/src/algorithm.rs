@@ -1,0 +1,242 @@
+//! Algorithms: how a gradient becomes a step, as a small graph for one weight.
+
+use crate::elaborate::{Elaborator, Env, Slot};
+use crate::statement::matrix_of;
+use crate::value::{NamedDim, Tensor, Value, shape_text};
+use nestor_grammar::ast::{self, Call, ItemKind, Kind};
+use nestor_grammar::{Diagnostic, Span};
+use nestor_ir::dim::Dim;
+use nestor_ir::level::{Algorithm, AlgorithmInput, State, StateInitial};
+use nestor_ir::tensor::{Graph, Value as Node};
+
+impl<'a> Elaborator<'a> {
+    /// An algorithm for one weight. Without a group it is an outer level's: nothing is captured.
+    pub(crate) fn algorithm(
+        &mut self,
+        env: &mut Env,
+        call: &'a Call,
+        dims: &[NamedDim],
+        group: Option<usize>,
+        drop: &[Dim],
+    ) -> Option<Algorithm> {
+        let group = group.unwrap_or_else(|| {
+            self.groups.push(Vec::new());
+            self.groups.len() - 1
+        });
+        let frame = self.open_frame(group, drop.to_vec());
+        let before = std::mem::replace(&mut self.frame, frame);
+        let made = self.algorithm_in(frame, env, call, dims);
+        self.frame = before;
+        made
+    }
+
+    pub(crate) fn algorithm_in(
+        &mut self,
+        frame: usize,
+        env: &mut Env,
+        call: &'a Call,
+        dims: &[NamedDim],
+    ) -> Option<Algorithm> {
+        let (whole, dims) = (dims, matrix_of(dims));
+        let dims = dims.as_slice();
+        let count = self.slot(frame, Slot::Count, "n", vec![]);
+        let total = self.slot(frame, Slot::Total, "total", vec![]);
+        let mut outer = env.clone();
+        outer.names.insert("#count".into(), Value::Tensor(count.clone()));
+        outer.names.insert("#total".into(), Value::Tensor(total));
+        let (d, mut scope) = self.axis(&mut outer, call, Kind::Algorithm)?;
+        let definition = self.table.entries[d].definition;
+        let roles = self.roles(Kind::Algorithm, &definition.params);
+        scope.names.insert("n".into(), Value::Tensor(count));
+        for (i, param) in definition.params.all[..roles].iter().enumerate() {
+            let mut own = dims.to_vec();
+            if let (Some(ast::Shape::Dims(names, _)), true) =
+                (&param.shape, i == 0 || param.name.text == "W")
+            {
+                for (dim, name) in own.iter_mut().zip(names) {
+                    let name = name.as_ref().and_then(crate::eval::dotted);
+                    if let Some(name) = name {
+                        let size = dim.size.fixed().unwrap_or(0);
+                        scope.names.insert(
+                            name.clone(),
+                            Value::Number(crate::value::Number::whole(size)),
+                        );
+                        dim.name = Some(name);
+                    }
+                }
+            }
+            let slot = match param.name.text.as_str() {
+                _ if i == 0 => Slot::First,
+                "W" => Slot::Previous,
+                "anchor" => Slot::Other,
+                "Z" => {
+                    let rows =
+                        NamedDim { name: Some("samples".into()), size: Dim::Fixed(1) };
+                    own = vec![
+                        rows,
+                        dims.first().cloned().unwrap_or(NamedDim::plain(Dim::Fixed(1))),
+                    ];
+                    if dims.len() != 2 {
+                        let text = "`Z` is known only of a weight that is one linear map";
+                        self.report(Diagnostic::error("N103", call.span, text));
+                        return None;
+                    }
+                    scope.names.insert(
+                        "samples".into(),
+                        Value::Number(crate::value::Number::whole(1)),
+                    );
+                    Slot::Samples
+                }
+                other => {
+                    let text = format!("the role `{other}` cannot be given here yet");
+                    self.report(Diagnostic::limitation("L003", call.span, text));
+                    return None;
+                }
+            };
+            let seen = own.clone();
+            let own = if slot != Slot::Samples { whole.to_vec() } else { own };
+            let mut t = self.slot(frame, slot, &param.name.text, own);
+            if t.dims.len() == seen.len() {
+                t.dims = seen;
+            } else {
+                t = crate::emit::reshape(self.graph(), &t, seen);
+            }
+            scope.names.insert(param.name.text.clone(), Value::Tensor(t));
+        }
+        let (mut states, mut step) = (Vec::new(), None);
+        for item in &definition.body {
+            match &item.kind {
+                ItemKind::States(decls) => {
+                    for decl in decls {
+                        let state =
+                            self.state(frame, &mut scope, decl, dims, states.len())?;
+                        states.push(state);
+                    }
+                }
+                ItemKind::Step(value) => step = Some(self.eval(&mut scope, value)),
+                ItemKind::Minimize(_) => {
+                    let text =
+                        "an algorithm that is itself a memory cannot be compiled yet";
+                    self.report(Diagnostic::limitation("L004", item.span, text));
+                    return None;
+                }
+                _ => self.body(&mut scope, std::slice::from_ref(item)),
+            }
+        }
+        let step = step?;
+        let t = self.real(&step, call.span)?;
+        let mut t = self.like(&t, dims, call.span)?;
+        if whole.len() != dims.len() {
+            t = crate::emit::reshape(self.graph(), &t, whole.to_vec());
+        }
+        let mut outputs = vec![("step".to_owned(), t.node)];
+        for (state, dims) in &states {
+            let key = format!("{}'", state.name);
+            let next = scope.names.get(&key).or(scope.names.get(&state.name)).cloned()?;
+            let t = self.real(&next, call.span)?;
+            let t = self.like(&t, dims, call.span)?;
+            outputs.push((state.name.clone(), t.node));
+        }
+        let used: Vec<Slot> = self.frames[frame].slots.clone();
+        let inputs = used.iter().map(|slot| match *slot {
+            Slot::Previous => AlgorithmInput::Weight,
+            Slot::Other => AlgorithmInput::Anchor,
+            Slot::Count => AlgorithmInput::Count,
+            Slot::Total => AlgorithmInput::Total,
+            Slot::Samples => AlgorithmInput::Samples,
+            Slot::State(i) => AlgorithmInput::State(i),
+            Slot::Captured(i) => AlgorithmInput::Captured(i),
+            Slot::First
+            | Slot::Weight(_)
+            | Slot::Kept(_)
+            | Slot::Argument(_)
+            | Slot::Step => AlgorithmInput::Gradient,
+        });
+        let inputs: Vec<AlgorithmInput> = inputs.collect();
+        let graph = self.as_written(frame, &outputs);
+        Some(Algorithm {
+            inputs,
+            graph,
+            states: states.into_iter().map(|(s, _)| s).collect(),
+        })
+    }
+
+    /// The frame's graph with its inputs as they were added.
+    pub(crate) fn as_written(&self, frame: usize, outputs: &[(String, Node)]) -> Graph {
+        let mut graph = self.frames[frame].graph.clone();
+        for (name, node) in outputs {
+            graph.output(name.clone(), *node);
+        }
+        graph
+    }
+
+    /// The tensor under a shape that it must fit.
+    pub(crate) fn like(
+        &mut self,
+        t: &Tensor,
+        dims: &[NamedDim],
+        span: Span,
+    ) -> Option<Tensor> {
+        let frame = self.frame;
+        let zero =
+            crate::emit::constant(self.graph(), frame, 0.0, nestor_ir::ty::Elem::Real);
+        let zeros = crate::emit::broadcast(self.graph(), &zero, &[], dims, &[]);
+        let fitted = crate::emit::fit(self.graph(), t, &zeros);
+        match fitted {
+            Ok((t, _)) if t.dims.len() == dims.len() => Some(t),
+            Ok((t, _)) => {
+                let text = format!(
+                    "{} where {} is needed",
+                    shape_text(&t.dims),
+                    shape_text(dims)
+                );
+                self.report(Diagnostic::error("N201", span, text));
+                None
+            }
+            Err(misfit) => {
+                self.fitted(Err(misfit), span);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn state(
+        &mut self,
+        frame: usize,
+        scope: &mut Env,
+        decl: &'a ast::Decl,
+        weight: &[NamedDim],
+        index: usize,
+    ) -> Option<(State, Vec<NamedDim>)> {
+        let name = decl.path.dotted()?;
+        let dims = match &decl.shape {
+            Some(shape) => self.dims(scope, shape)?,
+            None => weight.to_vec(),
+        };
+        let group = self.groups.len();
+        self.groups.push(Vec::new());
+        let apart = self.open_frame(group, vec![]);
+        let before = std::mem::replace(&mut self.frame, apart);
+        let value = self.eval(scope, &decl.initial);
+        let is_weight = matches!(&value, Value::Tensor(t) if t.frame == frame);
+        let initial = if is_weight {
+            Some(StateInitial::Weights)
+        } else {
+            let t = self.real(&value, decl.initial.span);
+            let t = t.and_then(|t| self.like(&t, &dims, decl.initial.span));
+            t.map(|t| {
+                let graph = self.close(apart, &[], &[("value".into(), t.node)]);
+                StateInitial::Values(Box::new(graph))
+            })
+        };
+        self.frame = before;
+        let slot = self.slot(frame, Slot::State(index), &name, dims.clone());
+        scope.names.insert(name.clone(), Value::Tensor(slot));
+        let state = State {
+            name,
+            dims: dims.iter().map(|d| d.size).collect(),
+            initial: initial?,
+        };
+        Some((state, dims))
+    }
+}
