@@ -1,6 +1,10 @@
 //! A second reading of the kernel language, as plain as possible: one element at a time, in
 //! doubles. Compiled kernels are compared with it.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
+pub(crate) mod check;
+
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::interpret::math;

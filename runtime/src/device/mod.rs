@@ -1,0 +1,6 @@
+//! Where a plan runs.
+
+pub mod cpu;
+
+#[cfg(test)]
+mod tests;
