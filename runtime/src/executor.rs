@@ -11,7 +11,7 @@ use crate::memory::{Need, place};
 use crate::tensor_file::{HostTensor, Mismatch};
 
 pub use crate::exchange::first_not_finite;
-use nestor_ir::artifact::{Artifact, Precision};
+use nestor_ir::artifact::Artifact;
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Dense, DenseOperand, Launch, Role, Tensor};
