@@ -1,0 +1,357 @@
+//! Gradients through walks: by tokens, by chunks, nested under a mask, with several states and
+//! shared operands, for lengths that no chunk divides and calls that start within a chunk.
+
+mod common;
+
+use common::{check, sizes, with_gradients};
+use nestor_ir::dim::Dim;
+use nestor_ir::tensor::{
+    Axis, Feed, Fold, Graph, Layout, Op, Scan, Stride, Value, Yield,
+};
+use nestor_ir::ty::Type;
+use nestor_passes::build::{
+    add, broadcast, contract, mul, scale, select, sub, sum, unary,
+};
+use nestor_passes::derive::derive;
+use nestor_passes::simplify::simplify;
+use smallvec::smallvec;
+
+const N: usize = 2;
+
+fn n() -> Dim {
+    Dim::Fixed(N)
+}
+
+fn body_of(layout: &[Axis], last: usize) -> Layout {
+    layout.iter().copied().chain((0..last).map(|_| Axis::Body)).collect()
+}
+
+/// One step of a memory with momentum: `s' = tanh(w x + r s)`, `W' = a W + s' x'`.
+fn step(
+    b: &mut Graph,
+    x: Value,
+    gate: Value,
+    w: Value,
+    s: Value,
+    m: Value,
+) -> (Value, Value, Value) {
+    let wx = contract(b, w, x, &[], &[(1, 0)]);
+    let ms = contract(b, m, s, &[], &[(1, 0)]);
+    let both = add(b, wx, ms);
+    let s2 = unary(b, Op::Tanh, both);
+    let gate = unary(b, Op::Sigmoid, gate);
+    let kept = broadcast(b, gate, &[n(), n()], &[]);
+    let kept = mul(b, kept, m);
+    let new = contract(b, s2, x, &[], &[]);
+    let new = scale(b, new, 0.5);
+    let m2 = add(b, kept, new);
+    let y = contract(b, m2, x, &[], &[(1, 0)]);
+    (s2, m2, y)
+}
+
+fn token_body() -> Graph {
+    let mut b = Graph::new();
+    let x = b.input("x", Type::real([n()]));
+    let gate = b.input("gate", Type::real([]));
+    let w = b.input("w", Type::real([n(), n()]));
+    let s = b.input("s", Type::real([n()]));
+    let m = b.input("m", Type::real([n(), n()]));
+    b.input("valid", Type::bool([]));
+    b.input("position", Type::real([]));
+    let (s2, m2, y) = step(&mut b, x, gate, w, s, m);
+    b.output("s", s2);
+    b.output("m", m2);
+    b.output("y", y);
+    b
+}
+
+/// Streams differ in which mapped dimensions they have; `w` is shared by the batch, its layout
+/// has the map inside; `m` lacks both.
+fn outer(reverse: bool) -> Graph {
+    let (batch, time, heads) = (Dim::Batch, Dim::Time, Dim::Fixed(3));
+    let mut g = Graph::new();
+    let x = g.input("x", Type::real([batch, time, heads, n()]));
+    let gate = g.input("gate", Type::real([time, batch]));
+    let w = g.input("w", Type::real([n(), heads, n()]));
+    let s = g.input("s", Type::real([heads, batch, n()]));
+    let m = g.input("m", Type::real([n(), n()]));
+    let scan = Scan {
+        map: smallvec![batch, heads],
+        time,
+        stride: Stride::Token,
+        reverse,
+        feeds: vec![
+            (Feed::Stream, smallvec![Axis::Map(0), Axis::Time, Axis::Map(1), Axis::Body]),
+            (Feed::Stream, smallvec![Axis::Time, Axis::Map(0)]),
+            (Feed::Shared, smallvec![Axis::Body, Axis::Map(1), Axis::Body]),
+            (Feed::Initial, smallvec![Axis::Map(1), Axis::Map(0), Axis::Body]),
+            (Feed::Initial, smallvec![Axis::Body, Axis::Body]),
+        ],
+        yields: vec![(
+            Yield::Stream,
+            smallvec![Axis::Map(1), Axis::Time, Axis::Body, Axis::Map(0)],
+        )],
+        body: token_body(),
+    };
+    let r = g.add_many(Op::Scan { scan: Box::new(scan) }, &[x, gate, w, s, m]);
+    for (name, value) in ["s", "m", "y"].iter().zip(&r) {
+        g.output(*name, *value);
+    }
+    g
+}
+
+#[test]
+fn a_walk_by_tokens() {
+    for reverse in [false, true] {
+        check(&outer(reverse), &sizes(2, 3, 1), 20);
+    }
+}
+
+#[test]
+fn a_walk_by_tokens_twice() {
+    check(&with_gradients(&outer(false)), &sizes(1, 3, 0), 21);
+}
+
+#[test]
+fn only_the_final_state_matters() {
+    let mut g = outer(false);
+    g.outputs.remove(2);
+    g.outputs.remove(0);
+    check(&g, &sizes(2, 3, 0), 22);
+    let plainer = simplify(&g);
+    assert!(plainer.to_string().len() < g.to_string().len());
+}
+
+/// Chunks: decayed sums with a position, a step feed, a step yield and masked rows.
+fn chunked(c: usize, reverse: bool) -> Graph {
+    let rows = Dim::Fixed(c);
+    let mut b = Graph::new();
+    let x = b.input("x", Type::real([rows, n()]));
+    let u = b.input("u", Type::real([n()]));
+    let w = b.input("w", Type::real([n(), n()]));
+    let s = b.input("s", Type::real([n()]));
+    let valid = b.input("valid", Type::bool([rows]));
+    let position = b.input("position", Type::real([rows]));
+    let wx = contract(&mut b, x, w, &[], &[(1, 1)]);
+    let h = unary(&mut b, Op::Sin, wx);
+    let offset = unary(&mut b, Op::Cos, position);
+    let offset = broadcast(&mut b, offset, &[rows, n()], &[0]);
+    let h = add(&mut b, h, offset);
+    let valid = broadcast(&mut b, valid, &[rows, n()], &[0]);
+    let h = nestor_passes::build::select_or_zero(&mut b, valid, h);
+    let total = sum(&mut b, h, &[0]);
+    let su = mul(&mut b, s, u);
+    let su = unary(&mut b, Op::Tanh, su);
+    let next = add(&mut b, su, total);
+    let before = broadcast(&mut b, s, &[rows, n()], &[1]);
+    let y = mul(&mut b, before, h);
+    b.output("s", next);
+    b.output("y", y);
+    b.output("step", total);
+    let mut g = Graph::new();
+    let (batch, time) = (Dim::Batch, Dim::Time);
+    let x = g.input("x", Type::real([batch, time, n()]));
+    let u = g.input("u", Type::real([Dim::Chunks(c), n()]));
+    let w = g.input("w", Type::real([n(), n()]));
+    let s = g.input("s", Type::real([batch, n()]));
+    let scan = Scan {
+        map: smallvec![batch],
+        time,
+        stride: Stride::Chunk(c),
+        reverse,
+        feeds: vec![
+            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 1)),
+            (Feed::Step, body_of(&[Axis::Time], 1)),
+            (Feed::Shared, body_of(&[], 2)),
+            (Feed::Initial, body_of(&[Axis::Map(0)], 1)),
+        ],
+        yields: vec![
+            (Yield::Stream, body_of(&[Axis::Map(0), Axis::Time], 1)),
+            (Yield::Step, body_of(&[Axis::Map(0), Axis::Time], 1)),
+        ],
+        body: b,
+    };
+    let r = g.add_many(Op::Scan { scan: Box::new(scan) }, &[x, u, w, s]);
+    for (name, value) in ["s", "y", "step"].iter().zip(&r) {
+        g.output(*name, *value);
+    }
+    g
+}
+
+#[test]
+fn a_walk_by_chunks() {
+    for (c, time, start) in [(2, 5, 0), (3, 5, 2), (8, 5, 6), (4, 4, 0), (1, 3, 5)] {
+        for reverse in [false, true] {
+            check(&chunked(c, reverse), &sizes(2, time, start), 23);
+        }
+    }
+    check(&with_gradients(&chunked(3, false)), &sizes(1, 4, 2), 24);
+}
+
+/// A walk by chunks whose body walks the chunk's tokens under a mask.
+fn nested(c: usize) -> Graph {
+    let rows = Dim::Fixed(c);
+    let mut b = Graph::new();
+    let x = b.input("x", Type::real([rows, n()]));
+    let gate = b.input("gate", Type::real([rows]));
+    let w = b.input("w", Type::real([n(), n()]));
+    let s = b.input("s", Type::real([n()]));
+    let m = b.input("m", Type::real([n(), n()]));
+    let valid = b.input("valid", Type::bool([rows]));
+    b.input("position", Type::real([rows]));
+    let inner = Scan {
+        map: smallvec![],
+        time: rows,
+        stride: Stride::Token,
+        reverse: false,
+        feeds: vec![
+            (Feed::Stream, body_of(&[Axis::Time], 1)),
+            (Feed::Mask, smallvec![Axis::Time]),
+            (Feed::Stream, smallvec![Axis::Time]),
+            (Feed::Shared, body_of(&[], 2)),
+            (Feed::Initial, body_of(&[], 1)),
+            (Feed::Initial, body_of(&[], 2)),
+        ],
+        yields: vec![(Yield::Stream, body_of(&[Axis::Time], 1))],
+        body: token_body(),
+    };
+    let r = b.add_many(Op::Scan { scan: Box::new(inner) }, &[x, valid, gate, w, s, m]);
+    for (name, value) in ["s", "m", "y"].iter().zip(&r) {
+        b.output(*name, *value);
+    }
+    let (batch, time) = (Dim::Batch, Dim::Time);
+    let mut g = Graph::new();
+    let x = g.input("x", Type::real([batch, time, n()]));
+    let gate = g.input("gate", Type::real([batch, time]));
+    let w = g.input("w", Type::real([n(), n()]));
+    let s = g.input("s", Type::real([n()]));
+    let m = g.input("m", Type::real([batch, n(), n()]));
+    let scan = Scan {
+        map: smallvec![batch],
+        time,
+        stride: Stride::Chunk(c),
+        reverse: false,
+        feeds: vec![
+            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 1)),
+            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 0)),
+            (Feed::Shared, body_of(&[], 2)),
+            (Feed::Initial, body_of(&[], 1)),
+            (Feed::Initial, body_of(&[Axis::Map(0)], 2)),
+        ],
+        yields: vec![(Yield::Stream, body_of(&[Axis::Map(0), Axis::Time], 1))],
+        body: b,
+    };
+    let r = g.add_many(Op::Scan { scan: Box::new(scan) }, &[x, gate, w, s, m]);
+    for (name, value) in ["s", "m", "y"].iter().zip(&r) {
+        g.output(*name, *value);
+    }
+    g
+}
+
+#[test]
+fn a_walk_within_a_walk() {
+    for (c, time, start) in [(2, 5, 1), (3, 4, 0), (4, 3, 2)] {
+        check(&nested(c), &sizes(2, time, start), 25);
+    }
+    check(&with_gradients(&nested(2)), &sizes(1, 3, 1), 26);
+}
+
+/// `W' = W - eta dW 1/2 |W k - v|^2`, the gradient written as a mark: the delta rule.
+fn delta_rule(marked: bool) -> Graph {
+    let mut b = Graph::new();
+    let k = b.input("k", Type::real([n()]));
+    let v = b.input("v", Type::real([n()]));
+    let eta = b.input("eta", Type::real([]));
+    let w = b.input("w", Type::real([n(), n()]));
+    b.input("valid", Type::bool([]));
+    b.input("position", Type::real([]));
+    let anchor = if marked { b.add(Op::Anchor, &[w]) } else { w };
+    let wk = contract(&mut b, anchor, k, &[], &[(1, 0)]);
+    let e = sub(&mut b, wk, v);
+    let gradient = if marked {
+        let square = mul(&mut b, e, e);
+        let total = b.add(Op::Reduce { fold: Fold::Sum, axes: smallvec![0] }, &[square]);
+        let objective = scale(&mut b, total, 0.5);
+        b.add(Op::Gradient, &[objective, anchor])
+    } else {
+        contract(&mut b, e, k, &[], &[])
+    };
+    let eta = broadcast(&mut b, eta, &[n(), n()], &[]);
+    let by = mul(&mut b, gradient, eta);
+    let next = sub(&mut b, w, by);
+    b.output("w", next);
+    b.output("y", wk);
+    let (batch, time) = (Dim::Batch, Dim::Time);
+    let mut g = Graph::new();
+    let k = g.input("k", Type::real([batch, time, n()]));
+    let v = g.input("v", Type::real([batch, time, n()]));
+    let eta = g.input("eta", Type::real([batch, time]));
+    let w = g.input("w", Type::real([n(), n()]));
+    let scan = Scan {
+        map: smallvec![batch],
+        time,
+        stride: Stride::Token,
+        reverse: false,
+        feeds: vec![
+            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 1)),
+            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 1)),
+            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 0)),
+            (Feed::Initial, body_of(&[], 2)),
+        ],
+        yields: vec![(Yield::Stream, body_of(&[Axis::Map(0), Axis::Time], 1))],
+        body: b,
+    };
+    let r = g.add_many(Op::Scan { scan: Box::new(scan) }, &[k, v, eta, w]);
+    g.output("w", r[0]);
+    g.output("y", r[1]);
+    g
+}
+
+#[test]
+fn a_derived_update_reads_like_the_delta_rule() {
+    let derived = derive(&delta_rule(true)).expect("derives");
+    let written = simplify(&delta_rule(false));
+    assert_eq!(derived.to_string(), written.to_string());
+    check(&derived, &sizes(2, 3, 0), 27);
+}
+
+#[test]
+fn a_choice_by_position_carries_gradients_both_ways() {
+    let mut b = Graph::new();
+    let x = b.input("x", Type::real([]));
+    let s = b.input("s", Type::real([]));
+    let held = b.input("held", Type::real([]));
+    b.input("valid", Type::bool([]));
+    let position = b.input("position", Type::real([]));
+    let two = nestor_passes::build::scalar(&mut b, 2.0);
+    let zero = nestor_passes::build::scalar(&mut b, 0.0);
+    let phase = b.add(Op::Rem, &[position, two]);
+    let at = b.add(Op::Equal, &[phase, zero]);
+    let held = select(&mut b, at, s, held);
+    let product = mul(&mut b, held, x);
+    let next = add(&mut b, s, product);
+    b.output("s", next);
+    b.output("held", held);
+    let mut g = Graph::new();
+    let x = g.input("x", Type::real([Dim::Time]));
+    let s = g.input("s", Type::real([]));
+    let held = g.input("held", Type::real([]));
+    let scan = Scan {
+        map: smallvec![],
+        time: Dim::Time,
+        stride: Stride::Token,
+        reverse: false,
+        feeds: vec![
+            (Feed::Stream, smallvec![Axis::Time]),
+            (Feed::Initial, smallvec![]),
+            (Feed::Initial, smallvec![]),
+        ],
+        yields: vec![],
+        body: b,
+    };
+    let r = g.add_many(Op::Scan { scan: Box::new(scan) }, &[x, s, held]);
+    g.output("s", r[0]);
+    for start in [0, 1] {
+        check(&g, &sizes(1, 5, start), 28);
+    }
+}
