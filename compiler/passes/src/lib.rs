@@ -8,6 +8,7 @@ pub mod autodiff;
 pub mod derivative;
 pub mod derive;
 pub mod simplify;
+pub mod training;
 pub mod vectorise;
 
 pub use error::PassError;
