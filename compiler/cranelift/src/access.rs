@@ -125,6 +125,16 @@ impl Emitter<'_> {
         reach.address
     }
 
+    /// The constant byte strides of two dimensions of an access that is nowhere bounded.
+    pub(crate) fn constant_strides(reach: &Reach, d: usize) -> Option<(i64, i64)> {
+        match (reach.limits.is_empty(), reach.strides.get(d), reach.strides.get(d + 1)) {
+            (true, Some(&Num::Const(outer)), Some(&Num::Const(inner))) => {
+                Some((outer, inner))
+            }
+            (_, _, _) => None,
+        }
+    }
+
     /// Turns a reach into a lane along dimension `d` of extent `n`.
     pub(crate) fn lane(&mut self, reach: &Reach, d: usize, n: Num) -> Lane {
         let mut range: Option<(Num, Num)> = None;

@@ -38,6 +38,7 @@ const SIGNATURES: &[(&str, &str)] = &[
     ("sigmoid", "ww"),
     ("softplus", "ww"),
     ("pow", "www"),
+    ("transpose", "wwwwww"),
     ("product", "wwwrwwwwwwwwwww"),
     ("solve_unit_lower", "wwwww"),
     ("linear_scan", "wwwwwwww"),

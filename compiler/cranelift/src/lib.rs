@@ -17,6 +17,7 @@ pub mod routines;
 mod scratch;
 mod stages;
 mod stmt;
+mod transpose;
 
 pub use jit::{Data, clif, compile, run};
 

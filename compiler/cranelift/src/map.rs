@@ -8,6 +8,7 @@ use crate::emitter::{Emitter, Num, ROW};
 use crate::eval::{Inner, Point};
 use crate::reduce::{ABREAST, Accumulator};
 use crate::stages::{self, Stages, routine};
+use crate::transpose;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Access, Expr, ExprId, Sink};
@@ -81,6 +82,14 @@ impl Emitter<'_> {
     ) {
         let d = outer.len();
         let last = d + 1 == m.space.len();
+        if let ([Target::Store(store)], true) = (&targets[..], d + 2 == m.space.len()) {
+            let what = (m.expr, m.sinks[0].0);
+            let extents = (m.space[d], m.space[d + 1]);
+            if let Some(t) = transpose::turned(self, what, &loads, store, d, extents) {
+                self.turn(&t);
+                return;
+            }
+        }
         for (target, (_, sink)) in targets.iter_mut().zip(m.sinks) {
             if let (Target::Fold { begin, sums, .. }, Sink::Fold { fold, .. }) =
                 (target, sink)

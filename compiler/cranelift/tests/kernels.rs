@@ -4,6 +4,8 @@
 mod common;
 
 use common::check::*;
+use nestor_cranelift::clif;
+use nestor_ir::artifact::Precision;
 use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::Fold;
@@ -259,5 +261,32 @@ fn tables_agree() {
     ];
     for time in [1, 37, 41] {
         agree(&k, Sizes { batch: 1, time, start: 0 }, 7, &format!("T {time}"));
+    }
+}
+
+#[test]
+fn turned_matrices_agree() {
+    for (n, m) in [(8, 8), (64, 32), (33, 17), (9, 70)] {
+        let mut k = kernel(vec![
+            (Elem::Real, vec![Dim::Fixed(3 * n * (m + 2))], Use::Read),
+            (Elem::Real, vec![Dim::Fixed(3 * m * n)], Use::Write),
+        ]);
+        let mut expr = Expr::default();
+        let x = expr.add(ScalarOp::Load(0), &[], ScalarKind::Real);
+        let (rows, columns) = (n as i64, m as i64);
+        k.body.push(Stmt::Map {
+            space: smallvec![Dim::Fixed(3), Dim::Fixed(n), Dim::Fixed(m)],
+            expr,
+            loads: vec![access(buffer(0), 2, &[rows * (columns + 2), columns + 2, 1])],
+            sinks: vec![(
+                x,
+                Sink::Store(access(buffer(1), 0, &[rows * columns, 1, rows])),
+            )],
+        });
+        assert!(
+            clif(&k, Precision::F32).expect("emits").contains("call"),
+            "uses the routine"
+        );
+        agree(&k, SIZES, 8, &format!("{n} x {m}"));
     }
 }

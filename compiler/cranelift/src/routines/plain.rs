@@ -217,6 +217,24 @@ unsafe extern "C" fn scatter_add_rows<R: Real>(
     }
 }
 
+unsafe extern "C" fn transpose<R: Real>(
+    source: *const R,
+    source_stride: usize,
+    target: *mut R,
+    target_stride: usize,
+    rows: usize,
+    columns: usize,
+) {
+    for i in 0..rows {
+        for j in 0..columns {
+            // SAFETY: the contract above.
+            unsafe {
+                *target.add(j * target_stride + i) = *source.add(i * source_stride + j)
+            };
+        }
+    }
+}
+
 /// Names and addresses.
 pub(crate) fn table<R: Real>() -> Vec<(&'static str, *const u8)> {
     vec![
@@ -229,6 +247,7 @@ pub(crate) fn table<R: Real>() -> Vec<(&'static str, *const u8)> {
         ("sigmoid", sigmoid::<R> as *const u8),
         ("softplus", softplus::<R> as *const u8),
         ("pow", pow::<R> as *const u8),
+        ("transpose", transpose::<R> as *const u8),
         ("product", product::<R> as *const u8),
         ("solve_unit_lower", solve_unit_lower::<R> as *const u8),
         ("linear_scan", linear_scan::<R> as *const u8),
