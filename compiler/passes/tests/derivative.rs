@@ -51,7 +51,7 @@ fn unary_ops() {
         Op::Floor,
     ];
     for op in ops {
-        twice(&of(op, &vec![vec![f(2), f(3)]]), 1);
+        twice(&of(op, &[vec![f(2), f(3)]]), 1);
     }
     for op in [Op::Sqrt, Op::Log] {
         let mut g = Graph::new();
@@ -67,7 +67,7 @@ fn unary_ops() {
 #[test]
 fn binary_ops() {
     for op in [Op::Add, Op::Sub, Op::Mul, Op::Max, Op::Min] {
-        twice(&of(op, &vec![vec![f(4)], vec![f(4)]]), 3);
+        twice(&of(op, &[vec![f(4)], vec![f(4)]]), 3);
     }
     for op in [Op::Div, Op::Pow, Op::Rem] {
         let mut g = Graph::new();
@@ -117,12 +117,9 @@ fn choices() {
 fn reductions_and_products() {
     let t = Dim::Time;
     for fold in [Fold::Sum, Fold::Max, Fold::Min] {
-        twice(
-            &of(Op::Reduce { fold, axes: smallvec![1] }, &vec![vec![f(2), t, f(3)]]),
-            7,
-        );
+        twice(&of(Op::Reduce { fold, axes: smallvec![1] }, &[vec![f(2), t, f(3)]]), 7);
         check(
-            &of(Op::Reduce { fold, axes: smallvec![0, 2] }, &vec![vec![f(2), t, f(3)]]),
+            &of(Op::Reduce { fold, axes: smallvec![0, 2] }, &[vec![f(2), t, f(3)]]),
             &sizes(1, 4, 0),
             8,
         );
@@ -183,12 +180,12 @@ fn moves() {
     }
     for size in [t, f(18)] {
         check(
-            &of(Op::Window { axis: 1, size }, &vec![vec![f(2), t, f(2)]]),
+            &of(Op::Window { axis: 1, size }, &[vec![f(2), t, f(2)]]),
             &sizes(1, 4, 1),
             11,
         );
         check(
-            &with_gradients(&of(Op::Window { axis: 0, size }, &vec![vec![t]])),
+            &with_gradients(&of(Op::Window { axis: 0, size }, &[vec![t]])),
             &sizes(1, 4, 1),
             11,
         );
@@ -214,7 +211,7 @@ fn systems() {
     let b = Dim::Batch;
     for transpose in [false, true] {
         let op = Op::SolveUnitLower { transpose };
-        twice(&of(op, &vec![vec![b, f(3), f(3)], vec![b, f(3), f(2)]]), 13);
+        twice(&of(op, &[vec![b, f(3), f(3)], vec![b, f(3), f(2)]]), 13);
     }
     for reverse in [false, true] {
         let op = Op::LinearScan { reverse };
@@ -222,7 +219,7 @@ fn systems() {
             twice(
                 &of(
                     op.clone(),
-                    &vec![
+                    &[
                         vec![b, length, f(2), f(2)],
                         vec![b, length, f(2), f(3)],
                         vec![b, f(2), f(3)],
@@ -251,7 +248,7 @@ fn systems() {
 
 #[test]
 fn an_inverse_root_says_that_it_has_none() {
-    let mut g = of(Op::InverseRoot { p: 2.0 }, &vec![vec![f(2), f(2)]]);
+    let mut g = of(Op::InverseRoot { p: 2.0 }, &[vec![f(2), f(2)]]);
     let (y, x) = (g.outputs[0].value, g.inputs[0].value);
     let error = nestor_passes::autodiff::pullback(&mut g, &[(y, y)], &[x]);
     assert!(matches!(error, Err(nestor_passes::PassError::Limitation { .. })));

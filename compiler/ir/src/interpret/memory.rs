@@ -111,7 +111,7 @@ impl Instance {
         for &period in periods {
             let slot = self.snapshots.iter().position(|(p, _)| *p == period);
             match slot {
-                Some(i) if position % period == 0 => {
+                Some(i) if position.is_multiple_of(period) => {
                     self.snapshots[i].1.clone_from(&self.weights)
                 }
                 Some(_) => {}
@@ -172,7 +172,7 @@ impl Instance {
             samples.extend(self.past.iter().cloned());
         } else {
             self.window.push(captured.clone());
-            if (position + 1) % what.every != 0 {
+            if !(position + 1).is_multiple_of(what.every) {
                 return Ok(());
             }
             samples = std::mem::take(&mut self.window);
