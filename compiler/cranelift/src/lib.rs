@@ -6,6 +6,7 @@
 
 mod access;
 mod affine;
+mod block;
 mod check;
 mod emitter;
 mod eval;

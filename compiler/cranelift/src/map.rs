@@ -7,38 +7,45 @@ use crate::access::{Lane, Reach};
 use crate::emitter::{Emitter, Num, ROW};
 use crate::eval::{Inner, Point};
 use crate::reduce::{ABREAST, Accumulator};
-use crate::stages::{self, Stages, routine};
+use crate::stages::{self, Stages};
 use crate::transpose;
-use cranelift_codegen::ir::{InstBuilder, Value};
-use nestor_ir::entity::Entity;
+use cranelift_codegen::ir::Value;
 use nestor_ir::tile::{Access, Expr, ExprId, Sink};
-use nestor_ir::ty::Elem;
 
 /// Where a root goes.
 #[derive(Clone)]
-enum Target {
+pub(crate) enum Target {
+    /// To every point's element.
     Store(Reach),
+    /// Folded over trailing dimensions, from `begin` on.
     Fold { to: Reach, begin: usize, accumulate: bool, sums: Option<Accumulator> },
 }
 
-struct Nest<'m> {
-    space: Vec<Num>,
-    expr: &'m Expr,
-    stages: Stages,
+/// What all points of a map share.
+pub(crate) struct Nest<'m> {
+    /// The extents.
+    pub(crate) space: Vec<Num>,
+    /// The program.
+    pub(crate) expr: &'m Expr,
+    /// Its stages.
+    pub(crate) stages: Stages,
     sinks: &'m [(ExprId, Sink)],
     offsets: Vec<Num>,
 }
 
 /// Where the roots of one stage go.
-enum Ends<'s> {
+pub(crate) enum Ends<'s> {
     /// To row buffers, by number.
     Rows(&'s [(ExprId, usize)]),
     /// To their targets.
     Targets(&'s [(ExprId, End)]),
 }
 
-enum End {
+/// Where a root of the last stage goes, along the innermost dimension.
+pub(crate) enum End {
+    /// To memory.
     Store(Lane),
+    /// Into accumulators.
     Fold(Accumulator),
 }
 
@@ -90,6 +97,25 @@ impl Emitter<'_> {
                 return;
             }
         }
+        self.begin(m, &mut targets, d);
+        if self.rows_together(m, outer, &loads, &targets) {
+            // Done, several rows at a time.
+        } else if last {
+            self.innermost(m, outer, &loads, &targets);
+        } else {
+            self.count(Num::Const(0), m.space[d], 1, |e, i| {
+                let loads = loads.iter().map(|r| e.step(r, d, i)).collect();
+                let targets = e.step_targets(&targets, d, i);
+                outer.push(i);
+                e.nest(m, outer, loads, targets);
+                outer.pop();
+            });
+        }
+        self.end(&targets, d);
+    }
+
+    /// Empties the accumulators of folds over dimensions from `d` on.
+    pub(crate) fn begin(&mut self, m: &Nest<'_>, targets: &mut [Target], d: usize) {
         for (target, (_, sink)) in targets.iter_mut().zip(m.sinks) {
             if let (Target::Fold { begin, sums, .. }, Sink::Fold { fold, .. }) =
                 (target, sink)
@@ -99,33 +125,36 @@ impl Emitter<'_> {
                 *sums = Some(self.accumulator(*fold, vectors));
             }
         }
-        if last {
-            self.innermost(m, outer, &loads, &targets);
-        } else {
-            self.count(Num::Const(0), m.space[d], 1, |e, i| {
-                let loads = loads.iter().map(|r| e.step(r, d, i)).collect();
-                let targets = targets.iter().map(|t| match t {
-                    Target::Store(r) => Target::Store(e.step(r, d, i)),
-                    Target::Fold { to, begin, accumulate, sums } => Target::Fold {
-                        to: if d < *begin { e.step(to, d, i) } else { to.clone() },
-                        begin: *begin,
-                        accumulate: *accumulate,
-                        sums: sums.clone(),
-                    },
-                });
-                let targets = targets.collect();
-                outer.push(i);
-                e.nest(m, outer, loads, targets);
-                outer.pop();
-            });
-        }
-        for target in &targets {
+    }
+
+    /// Stores what was folded over dimensions from `d` on.
+    pub(crate) fn end(&mut self, targets: &[Target], d: usize) {
+        for target in targets {
             if let Target::Fold { to, begin, accumulate, sums: Some(sums) } = target
                 && *begin == d
             {
                 self.finish(sums, to, *accumulate);
             }
         }
+    }
+
+    /// Goes into dimension `d` with all targets.
+    pub(crate) fn step_targets(
+        &mut self,
+        targets: &[Target],
+        d: usize,
+        i: Value,
+    ) -> Vec<Target> {
+        let step = |t: &Target| match t {
+            Target::Store(r) => Target::Store(self.step(r, d, i)),
+            Target::Fold { to, begin, accumulate, sums } => Target::Fold {
+                to: if d < *begin { self.step(to, d, i) } else { to.clone() },
+                begin: *begin,
+                accumulate: *accumulate,
+                sums: sums.clone(),
+            },
+        };
+        targets.iter().map(step).collect()
     }
 
     /// How many vectors of a fold go abreast in a loop of this extent.
@@ -138,13 +167,13 @@ impl Emitter<'_> {
         }
     }
 
-    fn innermost(
+    /// What the points of the innermost loop share.
+    pub(crate) fn inner<'n>(
         &mut self,
-        m: &Nest<'_>,
-        outer: &[Value],
+        m: &'n Nest<'_>,
+        outer: &'n [Value],
         loads: &[Reach],
-        targets: &[Target],
-    ) {
+    ) -> Inner<'n> {
         let d = outer.len();
         let n = m.space[d];
         let loads = loads.iter().map(|r| {
@@ -152,7 +181,7 @@ impl Emitter<'_> {
             self.hoist(&mut lane, r, d);
             lane
         });
-        let mut inner = Inner {
+        Inner {
             expr: m.expr,
             stages: &m.stages,
             loads: loads.collect(),
@@ -163,14 +192,36 @@ impl Emitter<'_> {
                 Num::Const(n) => n,
                 Num::Run(_) => i64::MAX,
             },
-        };
-        let ends = m.sinks.iter().zip(targets).map(|((root, _), t)| match t {
-            Target::Store(r) => (*root, End::Store(self.lane(r, d, n))),
+        }
+    }
+
+    /// Where the roots go along the innermost dimension.
+    pub(crate) fn ends(
+        &mut self,
+        m: &Nest<'_>,
+        targets: &[Target],
+        d: usize,
+    ) -> Vec<(ExprId, End)> {
+        let end = |((root, _), t): (&(ExprId, Sink), &Target)| match t {
+            Target::Store(r) => (*root, End::Store(self.lane(r, d, m.space[d]))),
             Target::Fold { sums, .. } => {
                 (*root, End::Fold(sums.clone().expect("begun before")))
             }
-        });
-        let ends: Vec<(ExprId, End)> = ends.collect();
+        };
+        m.sinks.iter().zip(targets).map(end).collect()
+    }
+
+    fn innermost(
+        &mut self,
+        m: &Nest<'_>,
+        outer: &[Value],
+        loads: &[Reach],
+        targets: &[Target],
+    ) {
+        let d = outer.len();
+        let n = m.space[d];
+        let mut inner = self.inner(m, outer, loads);
+        let ends = self.ends(m, targets, d);
         if m.stages.calls.is_empty() {
             self.span(&inner, &Ends::Targets(&ends), Num::Const(0), n);
             return;
@@ -190,57 +241,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// All stages for indices `from .. to`, at most a row of them.
-    fn block(
-        &mut self,
-        m: &Nest<'_>,
-        inner: &mut Inner<'_>,
-        ends: &[(ExprId, End)],
-        from: Num,
-        to: Num,
-    ) {
-        let bytes = self.bytes(Elem::Real);
-        let back = self.mul(from, Num::Const(-bytes));
-        let count: usize =
-            m.stages.calls.iter().flatten().map(|id| self.arity(m, *id)).sum();
-        let bases: Vec<Value> = (0..count).map(|r| self.row(r)).collect();
-        let rows = bases.iter().map(|base| Lane {
-            address: self.offset(*base, back),
-            stride: Num::Const(bytes),
-            elem: Elem::Real,
-            pad: 0.0,
-            range: None,
-            invariant: None,
-        });
-        inner.rows = rows.collect();
-        let length = self.sub(to, from);
-        for calls in &m.stages.calls {
-            let mut roots = Vec::new();
-            for id in calls {
-                let row = m.stages.row[id.index()].expect("has a row");
-                for (k, operand) in m.expr.scalars[*id].operands.iter().enumerate() {
-                    roots.push((*operand, row + k));
-                }
-            }
-            self.span(inner, &Ends::Rows(&roots), from, to);
-            let n = self.value(length);
-            for id in calls {
-                let row = m.stages.row[id.index()].expect("has a row");
-                let (name, arity) = routine(m.expr.scalars[*id].op).expect("a routine");
-                let mut arguments: Vec<Value> = bases[row..row + arity].to_vec();
-                arguments.push(n);
-                let routine = self.routines.get(name);
-                self.b.ins().call(routine, &arguments);
-            }
-        }
-        self.span(inner, &Ends::Targets(ends), from, to);
-    }
-    fn arity(&self, m: &Nest<'_>, id: ExprId) -> usize {
-        routine(m.expr.scalars[id].op).map_or(0, |(_, arity)| arity)
-    }
-
     /// One stage for indices `from .. to`, cut where bounds begin and end to hold.
-    fn span(&mut self, m: &Inner<'_>, ends: &Ends<'_>, from: Num, to: Num) {
+    pub(crate) fn span(&mut self, m: &Inner<'_>, ends: &Ends<'_>, from: Num, to: Num) {
         let roots: Vec<ExprId> = match ends {
             Ends::Rows(rows) => rows.iter().map(|(r, _)| *r).collect(),
             Ends::Targets(ends) => ends.iter().map(|(r, _)| *r).collect(),
