@@ -16,7 +16,7 @@ mod products;
 mod solve;
 
 use crate::error::PassError;
-use nestor_ir::tensor::{Graph, Group, NodeData, Op, Value};
+use nestor_ir::tensor::{Graph, NodeData, Op, Value};
 
 /// What the table says of a node.
 pub enum Derivative {
@@ -43,25 +43,71 @@ pub fn derivative(
     d: Value,
     wanted: &[bool],
 ) -> Result<Derivative, PassError> {
-    match node.op.info().group {
-        Group::Leaf => Ok(Derivative::None("a leaf has no operand")),
-        Group::Unary => elementwise::unary(g, node, d),
-        Group::Binary => elementwise::binary(g, node, d, wanted),
-        Group::Select => Ok(elementwise::select(g, node, d, wanted)),
-        Group::Reduce | Group::Contract => products::derivative(g, node, d, wanted),
-        Group::Move => moves::moved(g, node, d),
-        Group::Index => moves::indexed(g, node, d),
-        Group::Solve | Group::Control => solve::derivative(g, node, d, wanted),
-        Group::Mark => match &node.op {
-            Op::Stop => Ok(Derivative::None("`stop` says so")),
-            Op::Anchor => Ok(Derivative::one(d)),
-            other => Err(left(other)),
-        },
-        Group::Token => Err(left(&node.op)),
+    match &node.op {
+        Op::Input { .. }
+        | Op::Constant { .. }
+        | Op::Iota { .. }
+        | Op::Position { .. } => Ok(Derivative::None("a leaf has no operand")),
+        Op::Neg
+        | Op::Abs
+        | Op::Sign
+        | Op::Sqrt
+        | Op::Exp
+        | Op::Log
+        | Op::Sin
+        | Op::Cos
+        | Op::Tanh
+        | Op::Erf
+        | Op::Sigmoid
+        | Op::Softplus
+        | Op::Floor
+        | Op::Not
+        | Op::Real => elementwise::unary(g, node, d),
+        Op::Add
+        | Op::Sub
+        | Op::Mul
+        | Op::Div
+        | Op::Pow
+        | Op::Rem
+        | Op::Max
+        | Op::Min
+        | Op::Less
+        | Op::LessEqual
+        | Op::Equal
+        | Op::And
+        | Op::Or => elementwise::binary(g, node, d, wanted),
+        Op::Select => Ok(elementwise::select(g, node, d, wanted)),
+        Op::Reduce { .. } | Op::Contract { .. } => {
+            products::derivative(g, node, d, wanted)
+        }
+        Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Broadcast { .. }
+        | Op::Slice { .. }
+        | Op::Pad { .. }
+        | Op::Concat { .. }
+        | Op::Shift { .. }
+        | Op::Window { .. } => moves::moved(g, node, d),
+        Op::Gather | Op::ScatterAdd { .. } => moves::indexed(g, node, d),
+        Op::SolveUnitLower { .. }
+        | Op::Solve
+        | Op::InverseRoot { .. }
+        | Op::LinearScan { .. } => solve::derivative(g, node, d, wanted),
+        Op::Stop => Ok(Derivative::None("`stop` says so")),
+        Op::Anchor => Ok(Derivative::one(d)),
+        Op::Scan { .. }
+        | Op::Gradient
+        | Op::Read { .. }
+        | Op::Write { .. }
+        | Op::Recent { .. }
+        | Op::Block { .. }
+        | Op::Next { .. }
+        | Op::Exists { .. }
+        | Op::When => Err(left(&node.op)),
     }
 }
 
 fn left(op: &Op) -> PassError {
     let name = op.info().name;
-    PassError::bug("derivative", format!("`{name}` should be gone by now"))
+    PassError::bug("derivative", format!("`{name}` has no rule here"))
 }

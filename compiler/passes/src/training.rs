@@ -27,6 +27,9 @@ use nestor_ir::ty::Type;
 /// Added to a norm before a bound is divided by it.
 const CLIP_EPSILON: f64 = 1e-6;
 
+/// A weight that a statement claims, with its algorithm and retention.
+type Target = (WeightId, Algorithm, Option<Retention>);
+
 /// One step of training. `forward` has weights as inputs under their paths and gives `loss`: a
 /// scalar, or a number for every token, averaged here. Where it also gives `loss.counts`, the
 /// average runs over tokens where that is one. Statement number k > 0 of another objective is
@@ -45,7 +48,7 @@ pub fn training(program: &Program, forward: &Graph) -> Result<Graph, PassError> 
     for (k, statement) in statements.iter().enumerate() {
         let loss = mean_loss(&mut g, &given, k, same_objective(&statements, k))?;
         first_loss = first_loss.or(Some(loss));
-        let targets: Vec<(Value, &(WeightId, Algorithm, Option<Retention>))> = statement
+        let targets: Vec<(Value, &Target)> = statement
             .targets
             .iter()
             .filter_map(|t| Some((g.find_input(&program.weights[t.0].path)?, t)))

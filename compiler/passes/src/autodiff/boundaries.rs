@@ -9,6 +9,11 @@
 //! yield whose body value is the state's own body input. Nested scans are rewritten too, so that
 //! the recomputed step can itself be walked backwards.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "scans are looked for; every other op is copied"
+)]
+
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Axis, Graph, Layout, Op, Scan, Value, Yield};
 

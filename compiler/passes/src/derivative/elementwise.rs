@@ -1,5 +1,10 @@
 //! Derivatives of element-wise ops.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "every op is named where the table begins; these are its groups"
+)]
+
 use super::{Derivative, left};
 use crate::build::{
     add, constant, dims, div, full_like, mul, neg, scale, select as choose,

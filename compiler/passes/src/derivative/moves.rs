@@ -1,6 +1,11 @@
 //! Derivatives of ops that move elements: the way back, sums where an element went to several
 //! places.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "every op is named where the table begins; these are its groups"
+)]
+
 use super::{Derivative, left};
 use crate::build::{accumulate, sum, zeros};
 use crate::error::PassError;

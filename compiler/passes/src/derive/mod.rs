@@ -8,6 +8,11 @@
 //! What does not depend on the anchor is a constant of the derivative; anchors themselves are
 //! only places and vanish once every gradient is known.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "marks are looked for; every other op is copied"
+)]
+
 use crate::autodiff::{keep_boundaries, pullback};
 use crate::build::{scalar, zeros_like};
 use crate::error::PassError;

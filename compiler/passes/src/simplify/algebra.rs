@@ -5,6 +5,11 @@
 //! before   (-x) y - z               after   -(x y + z)
 //! ```
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a rule names the ops it looks for; there is none for the others"
+)]
+
 use super::constants;
 use super::driver::Rewriter;
 use nestor_ir::tensor::{Group, Op, Value};

@@ -10,6 +10,11 @@
 //! where only one side has the axis, a repetition after it where neither has, scaling where one
 //! side's axes are all the other's, and a contraction otherwise.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a rule names the ops it looks for; there is none for the others"
+)]
+
 use super::algebra::{factor, times};
 use super::driver::Rewriter;
 use nestor_ir::dim::Dim;

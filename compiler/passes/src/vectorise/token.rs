@@ -1,5 +1,7 @@
 //! Ops that look back in time, for whole sequences: windows over the tokens' dimension.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "the groups were told apart before")]
+
 use super::rules::Lead;
 use super::{Mapped, lift};
 use crate::build::{broadcast, broadcast_leading, constant, select_or_zero, transpose};
