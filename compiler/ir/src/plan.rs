@@ -91,6 +91,10 @@ pub struct DenseOperand {
 }
 
 /// One step of a plan.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a plan holds few launches; plain data reads better"
+)]
 #[derive(Clone, PartialEq, Debug)]
 pub enum Launch {
     /// A kernel with its buffers, in the kernel's order.

@@ -145,11 +145,9 @@ fn contract(op: &Op, t: &[&Type]) -> Result<Type, String> {
                     .any(|&(l, r)| if side == 0 { l == i } else { r == i })
             };
             let mut dims: Dims = batch.iter().map(|&(l, _)| t[0].dims[l]).collect();
-            for side in 0..2 {
+            for (side, ty) in t.iter().enumerate() {
                 dims.extend(
-                    (0..t[side].rank())
-                        .filter(|&i| !used(side, i))
-                        .map(|i| t[side].dims[i]),
+                    (0..ty.rank()).filter(|&i| !used(side, i)).map(|i| ty.dims[i]),
                 );
             }
             let pairs = batch.len() + sum.len();
