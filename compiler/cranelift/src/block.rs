@@ -46,7 +46,10 @@ impl Emitter<'_> {
         else {
             return false;
         };
-        if d + 2 != m.space.len() || m.stages.calls.is_empty() || n < 1 || n > ROW / 2 {
+        if d + 2 != m.space.len()
+            || m.stages.calls.is_empty()
+            || !(1..=ROW / 2).contains(&n)
+        {
             return false;
         }
         let each = ROW / n;

@@ -197,7 +197,7 @@ impl Emitter<'_> {
             }
             ScalarOp::Not if lanes == 1 => self.b.ins().icmp_imm_s(IntCC::Equal, x[0], 0),
             ScalarOp::Not => self.b.ins().bnot(x[0]),
-            ScalarOp::Real => self.to_real(kinds[0], x[0], lanes),
+            ScalarOp::Real => self.real_from(kinds[0], x[0], lanes),
             ScalarOp::Add => self.b.ins().fadd(x[0], x[1]),
             ScalarOp::Sub => self.b.ins().fsub(x[0], x[1]),
             ScalarOp::Mul => self.b.ins().fmul(x[0], x[1]),
@@ -256,7 +256,12 @@ impl Emitter<'_> {
     }
 
     /// A number or condition as a real.
-    pub(crate) fn to_real(&mut self, kind: ScalarKind, v: Value, lanes: usize) -> Value {
+    pub(crate) fn real_from(
+        &mut self,
+        kind: ScalarKind,
+        v: Value,
+        lanes: usize,
+    ) -> Value {
         let real = self.real();
         match kind {
             ScalarKind::Real => v,

@@ -1,5 +1,7 @@
 //! Rates of typical maps, in elements a nanosecond: run by hand with `--ignored --nocapture`.
 
+#![allow(clippy::print_stdout, reason = "rates are for people")]
+
 mod common;
 
 use common::check::*;
