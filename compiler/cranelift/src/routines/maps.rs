@@ -1,0 +1,141 @@
+//! Element-wise maps of a row in place: `exp`, `log`, `sin`, `cos`, `tanh`, `erf`, `sigmoid`,
+//! `softplus` as `(row, n)` and `pow` as `(base, exponent, n)`.
+//!
+//! In single precision each map is one body for every width, so every level gives the same bits.
+//! In double precision the map is the definition the interpreter uses.
+//!
+//! # Contract of the unsafe code
+//! `row` (`base`) names `n` numbers that may be read and written, `exponent` `n` that may be read;
+//! they are the same or do not overlap.
+#![allow(unsafe_code, reason = "routines are called by address from compiled code")]
+
+use super::lanes::{Lanes, Maps};
+use super::level::versions;
+use super::{erf as error, exp as exponential, log as logarithm, trig};
+use nestor_ir::interpret::math;
+
+/// Applies `f` to a row; the rest behind the last whole vector is loaded and stored by parts.
+#[inline(always)]
+unsafe fn walk<L: Maps>(row: *mut f32, n: usize, f: impl Fn(L) -> L) {
+    let mut i = 0;
+    // SAFETY: i + N <= n in the loop and i + (n - i) = n behind it; the contract above.
+    unsafe {
+        while i + L::N <= n {
+            f(L::load(row.add(i))).store(row.add(i));
+            i += L::N;
+        }
+        if i < n {
+            f(L::load_first(row.add(i), n - i)).store_first(row.add(i), n - i);
+        }
+    }
+}
+
+/// Applies `f`, and `exact` to the lanes far from 0.
+#[inline(always)]
+unsafe fn walk_near<L: Maps>(
+    row: *mut f32,
+    n: usize,
+    f: impl Fn(L) -> L,
+    exact: fn(f64) -> f64,
+) {
+    let one = |x: L| {
+        if !trig::is_far(x) {
+            return f(x);
+        }
+        let (mut before, mut after) = ([0f32; 16], [0f32; 16]);
+        // SAFETY: N <= 16.
+        unsafe {
+            x.store(before.as_mut_ptr());
+            f(x).store(after.as_mut_ptr());
+            for (b, a) in before.iter().zip(&mut after).take(L::N) {
+                if b.abs() >= trig::FAR {
+                    *a = exact(f64::from(*b)) as f32;
+                }
+            }
+            L::load(after.as_ptr())
+        }
+    };
+    // SAFETY: the contract above.
+    unsafe { walk(row, n, one) }
+}
+
+macro_rules! maps {
+    ($($name:ident: $single:path, $double:expr;)*) => {$(
+        pub(crate) mod $name {
+            use super::*;
+
+            #[inline(always)]
+            unsafe fn row32<L: Maps>(row: *mut f32, n: usize) {
+                // SAFETY: the contract of the file.
+                unsafe { walk::<L>(row, n, |x| $single(x)) }
+            }
+
+            #[inline(always)]
+            unsafe fn row64<L: Lanes>(row: *mut f64, n: usize) {
+                let f: fn(f64) -> f64 = $double;
+                for i in 0..n {
+                    // SAFETY: the contract of the file.
+                    unsafe { *row.add(i) = f(*row.add(i)) };
+                }
+            }
+
+            versions!(row = row32 | row64(row: *mut E, n: usize));
+        }
+    )*};
+}
+
+maps! {
+    exp: exponential::exp, f64::exp;
+    sigmoid: exponential::sigmoid, math::sigmoid;
+    tanh: exponential::tanh, f64::tanh;
+    log: logarithm::log, f64::ln;
+    softplus: logarithm::softplus, math::softplus;
+    erf: error::erf, math::erf;
+}
+
+macro_rules! far_maps {
+    ($($name:ident: $single:path, $double:expr;)*) => {$(
+        pub(crate) mod $name {
+            use super::{Lanes, Maps, trig, versions, walk_near};
+
+            #[inline(always)]
+            unsafe fn row32<L: Maps>(row: *mut f32, n: usize) {
+                // SAFETY: the contract of the file.
+                unsafe { walk_near::<L>(row, n, |x| $single(x), $double) }
+            }
+
+            #[inline(always)]
+            unsafe fn row64<L: Lanes>(row: *mut f64, n: usize) {
+                let f: fn(f64) -> f64 = $double;
+                for i in 0..n {
+                    // SAFETY: the contract of the file.
+                    unsafe { *row.add(i) = f(*row.add(i)) };
+                }
+            }
+
+            versions!(row = row32 | row64(row: *mut E, n: usize));
+        }
+    )*};
+}
+
+far_maps! {
+    sin: trig::sin, f64::sin;
+    cos: trig::cos, f64::cos;
+}
+
+/// Powers are computed in double precision and rounded: that keeps negative bases with whole
+/// exponents, zeros and infinities right, and a logarithm in single precision would not have the
+/// digits that large exponents need. Squares, the common case, are products.
+#[inline(always)]
+unsafe fn power<L: Lanes>(base: *mut L::Elem, exponent: *const L::Elem, n: usize) {
+    use super::lanes::Real;
+    for i in 0..n {
+        // SAFETY: the contract above.
+        unsafe {
+            let (a, b) = ((*base.add(i)).double(), (*exponent.add(i)).double());
+            *base.add(i) = Real::of(if b == 2.0 { a * a } else { a.powf(b) });
+        }
+    }
+}
+
+versions!(pow = power(base: *mut E, exponent: *const E, n: usize));
