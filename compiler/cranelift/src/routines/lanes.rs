@@ -11,7 +11,9 @@
 #![allow(unsafe_code, reason = "numbers are read and written by address")]
 
 /// A real number of either precision.
-pub(crate) trait Real: Copy + PartialOrd + 'static {
+pub(crate) trait Real:
+    Copy + PartialOrd + std::ops::Add<Output = Self> + 'static
+{
     /// 0.
     const ZERO: Self;
     /// Nearest number of this precision.

@@ -14,60 +14,79 @@ use super::level::versions;
 use super::{erf as error, exp as exponential, log as logarithm, trig};
 use nestor_ir::interpret::math;
 
-/// Applies `f` to a row; the rest behind the last whole vector is loaded and stored by parts.
+/// A map of single numbers at every width. A type and not a closure, because only functions marked
+/// so are sure to be compiled into the routine, where its instructions are known.
+trait Map {
+    /// The function.
+    fn near<L: Maps>(x: L) -> L;
+
+    /// The function of what [`Map::near`] does not cover, for maps that reduce their argument.
+    const FAR: Option<fn(f64) -> f64> = None;
+}
+
+/// The map of whole vectors and of rests.
 #[inline(always)]
-unsafe fn walk<L: Maps>(row: *mut f32, n: usize, f: impl Fn(L) -> L) {
+unsafe fn apply<L: Maps, F: Map>(x: L) -> L {
+    let y = F::near(x);
+    match F::FAR {
+        // SAFETY: the contract above.
+        Some(exact) if trig::is_far(x) => unsafe { one_at_a_time(x, y, exact) },
+        Some(_) | None => y,
+    }
+}
+
+/// `y` with the exact value in far lanes.
+#[inline(always)]
+unsafe fn one_at_a_time<L: Maps>(x: L, y: L, exact: fn(f64) -> f64) -> L {
+    let (mut before, mut after) = ([0f32; 16], [0f32; 16]);
+    // SAFETY: N <= 16.
+    unsafe {
+        x.store(before.as_mut_ptr());
+        y.store(after.as_mut_ptr());
+        for (b, a) in before.iter().zip(&mut after).take(L::N) {
+            if b.abs() >= trig::FAR {
+                *a = exact(f64::from(*b)) as f32;
+            }
+        }
+        L::load(after.as_ptr())
+    }
+}
+
+/// Applies a map to a row; the rest behind the last whole vector is loaded and stored by parts.
+#[inline(always)]
+unsafe fn walk<L: Maps, F: Map>(row: *mut f32, n: usize) {
     let mut i = 0;
     // SAFETY: i + N <= n in the loop and i + (n - i) = n behind it; the contract above.
     unsafe {
         while i + L::N <= n {
-            f(L::load(row.add(i))).store(row.add(i));
+            apply::<L, F>(L::load(row.add(i))).store(row.add(i));
             i += L::N;
         }
         if i < n {
-            f(L::load_first(row.add(i), n - i)).store_first(row.add(i), n - i);
+            apply::<L, F>(L::load_first(row.add(i), n - i))
+                .store_first(row.add(i), n - i);
         }
     }
 }
 
-/// Applies `f`, and `exact` to the lanes far from 0.
-#[inline(always)]
-unsafe fn walk_near<L: Maps>(
-    row: *mut f32,
-    n: usize,
-    f: impl Fn(L) -> L,
-    exact: fn(f64) -> f64,
-) {
-    let one = |x: L| {
-        if !trig::is_far(x) {
-            return f(x);
-        }
-        let (mut before, mut after) = ([0f32; 16], [0f32; 16]);
-        // SAFETY: N <= 16.
-        unsafe {
-            x.store(before.as_mut_ptr());
-            f(x).store(after.as_mut_ptr());
-            for (b, a) in before.iter().zip(&mut after).take(L::N) {
-                if b.abs() >= trig::FAR {
-                    *a = exact(f64::from(*b)) as f32;
-                }
-            }
-            L::load(after.as_ptr())
-        }
-    };
-    // SAFETY: the contract above.
-    unsafe { walk(row, n, one) }
-}
-
 macro_rules! maps {
-    ($($name:ident: $single:path, $double:expr;)*) => {$(
+    ($($name:ident: $single:path, $far:expr, $double:expr;)*) => {$(
         pub(crate) mod $name {
             use super::*;
+
+            struct This;
+            impl Map for This {
+                const FAR: Option<fn(f64) -> f64> = $far;
+                #[inline(always)]
+                fn near<L: Maps>(x: L) -> L {
+                    $single(x)
+                }
+            }
 
             #[inline(always)]
             unsafe fn row32<L: Maps>(row: *mut f32, n: usize) {
                 // SAFETY: the contract of the file.
-                unsafe { walk::<L>(row, n, |x| $single(x)) }
+                unsafe { walk::<L, This>(row, n) }
             }
 
             #[inline(always)]
@@ -85,42 +104,14 @@ macro_rules! maps {
 }
 
 maps! {
-    exp: exponential::exp, f64::exp;
-    sigmoid: exponential::sigmoid, math::sigmoid;
-    tanh: exponential::tanh, f64::tanh;
-    log: logarithm::log, f64::ln;
-    softplus: logarithm::softplus, math::softplus;
-    erf: error::erf, math::erf;
-}
-
-macro_rules! far_maps {
-    ($($name:ident: $single:path, $double:expr;)*) => {$(
-        pub(crate) mod $name {
-            use super::{Lanes, Maps, trig, versions, walk_near};
-
-            #[inline(always)]
-            unsafe fn row32<L: Maps>(row: *mut f32, n: usize) {
-                // SAFETY: the contract of the file.
-                unsafe { walk_near::<L>(row, n, |x| $single(x), $double) }
-            }
-
-            #[inline(always)]
-            unsafe fn row64<L: Lanes>(row: *mut f64, n: usize) {
-                let f: fn(f64) -> f64 = $double;
-                for i in 0..n {
-                    // SAFETY: the contract of the file.
-                    unsafe { *row.add(i) = f(*row.add(i)) };
-                }
-            }
-
-            versions!(row = row32 | row64(row: *mut E, n: usize));
-        }
-    )*};
-}
-
-far_maps! {
-    sin: trig::sin, f64::sin;
-    cos: trig::cos, f64::cos;
+    exp: exponential::exp, None, f64::exp;
+    sigmoid: exponential::sigmoid, None, math::sigmoid;
+    tanh: exponential::tanh, None, f64::tanh;
+    log: logarithm::log, None, f64::ln;
+    softplus: logarithm::softplus, None, math::softplus;
+    erf: error::erf, None, math::erf;
+    sin: trig::sin, Some(f64::sin), f64::sin;
+    cos: trig::cos, Some(f64::cos), f64::cos;
 }
 
 /// Powers are computed in double precision and rounded: that keeps negative bases with whole

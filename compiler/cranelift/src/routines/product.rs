@@ -16,6 +16,7 @@ use super::lanes::{Lanes, Real};
 use super::level::SimdLevel;
 use super::strided::{Matrix, MatrixMut, Numbers};
 use nestor_ir::artifact::Precision;
+use std::slice::from_raw_parts_mut;
 
 /// What is zero or not wanted, as compiled code passes it.
 pub(crate) const FULL: usize = 0;
@@ -151,10 +152,12 @@ unsafe fn rows<L: Lanes, const R: usize, const V: usize>(
     let mut accumulate = p.accumulate;
     loop {
         let to = end.min(from + DEPTH);
-        // SAFETY: as for `tile`. Whole panels that are not cut have constant widths.
+        // SAFETY: as for `tile`. Whole panels have constant widths, whether cut or not.
         unsafe {
             if width == V * L::N && !cut {
                 tile::<L, R, V>(p, (i, at, V * L::N), (from, to), accumulate, false);
+            } else if width == V * L::N {
+                tile::<L, R, V>(p, (i, at, V * L::N), (from, to), accumulate, true);
             } else {
                 tile::<L, R, V>(p, (i, at, width), (from, to), accumulate, cut);
             }
@@ -167,9 +170,46 @@ unsafe fn rows<L: Lanes, const R: usize, const V: usize>(
     }
 }
 
+/// The part of a product on and below the diagonal: rows by rows, each with as many columns as it
+/// has on that side.
+#[inline(always)]
+unsafe fn lower_in_registers<L: Lanes>(p: &Product<L::Elem>) {
+    let mut i = 0;
+    while i < p.m {
+        let height = if i + 8 <= p.m { 8 } else { 1 };
+        let wanted = p.n.min(i + height);
+        let mut at = 0;
+        while at < wanted {
+            // Four vectors are two and two: eight rows of four would not fit the registers.
+            let vectors = match (wanted - at).div_ceil(L::N) {
+                4 => 2,
+                more => more.min(3),
+            };
+            let width = (p.n - at).min(vectors * L::N);
+            // SAFETY: i + height <= m and at + width <= n; the contract above.
+            unsafe {
+                match (height, vectors) {
+                    (8, 1) => rows::<L, 8, 1>(p, i, at, width),
+                    (8, 2) => rows::<L, 8, 2>(p, i, at, width),
+                    (8, _) => rows::<L, 8, 3>(p, i, at, width),
+                    (_, 1) => rows::<L, 1, 1>(p, i, at, width),
+                    (_, 2) => rows::<L, 1, 2>(p, i, at, width),
+                    (_, _) => rows::<L, 1, 3>(p, i, at, width),
+                }
+            }
+            at += width;
+        }
+        i += height;
+    }
+}
+
 /// The product with columns of `right` and `out` contiguous.
 #[inline(always)]
 pub(super) unsafe fn in_registers<L: Lanes>(p: &Product<L::Elem>) {
+    if p.shape == OUTPUT_LOWER {
+        // SAFETY: the contract above.
+        return unsafe { lower_in_registers::<L>(p) };
+    }
     let mut at = 0;
     while at < p.n {
         let left = p.n - at;
@@ -190,10 +230,16 @@ pub(super) unsafe fn in_registers<L: Lanes>(p: &Product<L::Elem>) {
 
 /// The part of the result above the diagonal becomes zero.
 unsafe fn clear_above<E: Real>(p: &Product<E>) {
-    for i in 0..p.m {
-        for j in i + 1..p.n {
-            // SAFETY: i < m, j < n.
-            unsafe { *p.out.at(i, j) = E::ZERO };
+    for i in 0..p.m.min(p.n) {
+        if p.out.column == 1 {
+            // SAFETY: the rest of row i, contiguous.
+            let row = unsafe { from_raw_parts_mut(p.out.at(i, i), p.n - i) };
+            row[1..].fill(E::ZERO);
+        } else {
+            for j in i + 1..p.n {
+                // SAFETY: i < m, j < n.
+                unsafe { *p.out.at(i, j) = E::ZERO };
+            }
         }
     }
 }

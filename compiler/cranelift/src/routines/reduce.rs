@@ -13,14 +13,44 @@ use super::level::versions;
 /// Partial results.
 const PARTS: usize = 16;
 
+/// An operation that folds. A type and not a closure, so that it is compiled into the routine.
+trait Fold {
+    fn start<E: Real>() -> E;
+    fn lanes<L: Lanes>(a: L, b: L) -> L;
+    fn one<E: Real>(a: E, b: E) -> E;
+}
+
+struct Sum;
+impl Fold for Sum {
+    fn start<E: Real>() -> E {
+        E::ZERO
+    }
+    #[inline(always)]
+    fn lanes<L: Lanes>(a: L, b: L) -> L {
+        a.add(b)
+    }
+    fn one<E: Real>(a: E, b: E) -> E {
+        a + b
+    }
+}
+
+struct Largest;
+impl Fold for Largest {
+    fn start<E: Real>() -> E {
+        E::of(f64::NEG_INFINITY)
+    }
+    #[inline(always)]
+    fn lanes<L: Lanes>(a: L, b: L) -> L {
+        b.max(a)
+    }
+    fn one<E: Real>(a: E, b: E) -> E {
+        if b > a { b } else { a }
+    }
+}
+
 #[inline(always)]
-unsafe fn fold<L: Lanes>(
-    row: *const L::Elem,
-    n: usize,
-    start: L::Elem,
-    f: impl Fn(L, L) -> L,
-    one: impl Fn(L::Elem, L::Elem) -> L::Elem,
-) -> L::Elem {
+unsafe fn fold<L: Lanes, F: Fold>(row: *const L::Elem, n: usize) -> L::Elem {
+    let start: L::Elem = F::start();
     let mut parts = [L::splat(start); PARTS];
     let mut last = [start; PARTS];
     let mut i = 0;
@@ -28,7 +58,7 @@ unsafe fn fold<L: Lanes>(
     unsafe {
         while i + PARTS <= n {
             for v in 0..PARTS / L::N {
-                parts[v] = f(parts[v], L::load(row.add(i + v * L::N)));
+                parts[v] = F::lanes(parts[v], L::load(row.add(i + v * L::N)));
             }
             i += PARTS;
         }
@@ -37,7 +67,7 @@ unsafe fn fold<L: Lanes>(
                 *to = *row.add(at);
             }
             for v in 0..PARTS / L::N {
-                parts[v] = f(parts[v], L::load(last.as_ptr().add(v * L::N)));
+                parts[v] = F::lanes(parts[v], L::load(last.as_ptr().add(v * L::N)));
             }
         }
         for v in 0..PARTS / L::N {
@@ -47,7 +77,7 @@ unsafe fn fold<L: Lanes>(
     let mut width = PARTS / 2;
     while width > 0 {
         for j in 0..width {
-            last[j] = one(last[j], last[j + width]);
+            last[j] = F::one(last[j], last[j + width]);
         }
         width /= 2;
     }
@@ -55,21 +85,15 @@ unsafe fn fold<L: Lanes>(
 }
 
 #[inline(always)]
-unsafe fn add_all<L: Lanes>(row: *const L::Elem, n: usize, out: *mut L::Elem)
-where
-    L::Elem: std::ops::Add<Output = L::Elem>,
-{
+unsafe fn add_all<L: Lanes>(row: *const L::Elem, n: usize, out: *mut L::Elem) {
     // SAFETY: the contract above.
-    unsafe { *out = fold::<L>(row, n, L::Elem::ZERO, L::add, |a, b| a + b) }
+    unsafe { *out = fold::<L, Sum>(row, n) }
 }
 
 #[inline(always)]
 unsafe fn largest<L: Lanes>(row: *const L::Elem, n: usize, out: *mut L::Elem) {
-    let start = L::Elem::of(f64::NEG_INFINITY);
     // SAFETY: the contract above.
-    unsafe {
-        *out = fold::<L>(row, n, start, |a, b| b.max(a), |a, b| if b > a { b } else { a })
-    }
+    unsafe { *out = fold::<L, Largest>(row, n) }
 }
 
 versions!(sum = add_all(row: *const E, n: usize, out: *mut E));

@@ -9,28 +9,31 @@
 use super::lanes::{Lanes, Real};
 use super::level::versions;
 
-/// `to[..n] = f(from[..n])`, a vector at a time.
+/// `to[..n] = factor from[..n]`, or without a factor a copy, plus what is there where `add`; a
+/// vector at a time.
 #[inline(always)]
 unsafe fn row<L: Lanes>(
     from: *const L::Elem,
     to: *mut L::Elem,
     n: usize,
-    f: impl Fn(L, L) -> L,
-    read_target: bool,
+    factor: Option<L>,
+    add: bool,
 ) {
-    let zero = L::splat(L::Elem::ZERO);
     let mut i = 0;
-    // SAFETY: i + part <= n; the contract above.
-    unsafe {
-        while i + L::N <= n {
-            let old = if read_target { L::load(to.add(i)) } else { zero };
-            f(L::load(from.add(i)), old).store(to.add(i));
-            i += L::N;
+    while i < n {
+        let part = (n - i).min(L::N);
+        // SAFETY: i + part <= n; the contract above.
+        unsafe {
+            let mut x = L::load_first(from.add(i), part);
+            if let Some(factor) = factor {
+                x = factor.mul(x);
+            }
+            if add {
+                x = x.add(L::load_first(to.add(i), part));
+            }
+            x.store_first(to.add(i), part);
         }
-        if i < n {
-            let old = if read_target { L::load_first(to.add(i), n - i) } else { zero };
-            f(L::load_first(from.add(i), n - i), old).store_first(to.add(i), n - i);
-        }
+        i += part;
     }
 }
 
@@ -48,7 +51,7 @@ unsafe fn copy<L: Lanes>(
         unsafe {
             let (from, to) =
                 (source.add(r * source_stride), target.add(r * target_stride));
-            row::<L>(from, to, columns, |x, _| x, false);
+            row::<L>(from, to, columns, None, false);
         }
     }
 }
@@ -70,7 +73,7 @@ unsafe fn scale<L: Lanes>(
             let by = L::splat(*factor.add(r));
             let (from, to) =
                 (source.add(r * source_stride), target.add(r * target_stride));
-            row::<L>(from, to, columns, |x, _| by.mul(x), false);
+            row::<L>(from, to, columns, Some(by), false);
         }
     }
 }
@@ -104,7 +107,7 @@ unsafe fn gather<L: Lanes>(
         unsafe {
             let to = out.add(r * width);
             match named(index, stride, r, rows) {
-                Some(i) => row::<L>(table.add(i * width), to, width, |x, _| x, false),
+                Some(i) => row::<L>(table.add(i * width), to, width, None, false),
                 None => std::slice::from_raw_parts_mut(to, width).fill(L::Elem::ZERO),
             }
         }
@@ -126,13 +129,7 @@ unsafe fn scatter_add<L: Lanes>(
         // SAFETY: r < count and i < rows; the contract above.
         unsafe {
             if let Some(i) = named(index, stride, r, rows) {
-                row::<L>(
-                    values.add(r * width),
-                    table.add(i * width),
-                    width,
-                    |x, y| y.add(x),
-                    true,
-                );
+                row::<L>(values.add(r * width), table.add(i * width), width, None, true);
             }
         }
     }

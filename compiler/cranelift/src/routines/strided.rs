@@ -48,7 +48,7 @@ impl<E> MatrixMut<E> {
 }
 
 /// A precision's ways to multiply.
-pub(super) trait Numbers: Real + Default + std::ops::Add<Output = Self> {
+pub(super) trait Numbers: Real {
     /// Below this many columns `gemm` is better than vectors along columns.
     const NARROW: usize = 2;
     /// Whether [`Numbers::product`] exists at this level.

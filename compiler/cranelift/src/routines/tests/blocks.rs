@@ -7,7 +7,7 @@ use crate::routines::SimdLevel;
 use nestor_ir::artifact::Precision;
 use std::mem::transmute;
 
-type Product<E> = unsafe extern "C" fn(
+pub(super) type Product<E> = unsafe extern "C" fn(
     usize,
     usize,
     usize,
@@ -24,7 +24,7 @@ type Product<E> = unsafe extern "C" fn(
     usize,
     usize,
 );
-type Solve<E> = unsafe extern "C" fn(*const E, *mut E, usize, usize, usize);
+pub(super) type Solve<E> = unsafe extern "C" fn(*const E, *mut E, usize, usize, usize);
 type Scan<E> = unsafe extern "C" fn(
     *const E,
     *const E,

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod maps;
+mod speed;
 
 use super::{SimdLevel, for_level, plain};
 use nestor_ir::artifact::Precision;
