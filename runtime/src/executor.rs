@@ -101,7 +101,11 @@ impl Executor {
 
     /// An executor with this many workers; 0 for one a core.
     pub fn with_workers(artifact: Artifact, workers: usize) -> Result<Self, RunError> {
-        if artifact.native.len() != artifact.kernels.len() {
+        let launches = artifact.plan.launches.iter();
+        let dense = launches.filter(|l| matches!(l, Launch::Dense(_))).count();
+        if artifact.native.len() != artifact.kernels.len()
+            || (dense > 0 && artifact.dense.is_none())
+        {
             return Err(RunError::NotCompiled);
         }
         let pool = rayon::ThreadPoolBuilder::new()
