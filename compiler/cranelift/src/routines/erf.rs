@@ -23,7 +23,7 @@ pub(super) fn erf<L: Maps>(x: L) -> L {
         -2.676_813_5e-2,
         1.128_199_25e-1,
         -3.761_253_4e-1,
-        1.283_791_66e-1,
+        1.283_791_7e-1,
     ]);
     let small = small.fma(x, x);
     L::select(L::splat(0.927_734_4).less(t), large, small)

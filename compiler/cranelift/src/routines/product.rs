@@ -10,6 +10,10 @@
 //! With the given extents and strides `left [m, k]` and `right [k, n]` can be read and `out
 //! [m, n]` written, and `out` overlaps neither.
 #![allow(unsafe_code, reason = "routines are called by address from compiled code")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers unroll only with constant bounds"
+)]
 #![allow(clippy::too_many_arguments, reason = "the parameters of a matrix product")]
 
 use super::lanes::{Lanes, Real};

@@ -6,6 +6,10 @@
 //! # Contract of the unsafe code
 //! `row` names `n` readable numbers, `out` one writable number.
 #![allow(unsafe_code, reason = "routines are called by address from compiled code")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers unroll only with constant bounds"
+)]
 
 use super::lanes::{Lanes, Real};
 use super::level::versions;

@@ -7,6 +7,10 @@
 //! Contiguous `a [steps, slots, slots]`, `b` and `y [steps, slots, columns]`, `init [slots,
 //! columns]`; `y` may be `b`, otherwise it overlaps nothing.
 #![allow(unsafe_code, reason = "routines are called by address from compiled code")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers unroll only with constant bounds"
+)]
 #![allow(clippy::too_many_arguments, reason = "the parameters of a scan")]
 
 use super::lanes::Lanes;

@@ -8,6 +8,10 @@
 //! `lower [n, n]` and `x [n, m]` are contiguous, do not overlap, and `x` may be written. On and
 //! above its diagonal `lower` is never read.
 #![allow(unsafe_code, reason = "routines are called by address from compiled code")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers unroll only with constant bounds"
+)]
 
 use super::lanes::{Lanes, Real};
 use super::level::versions;

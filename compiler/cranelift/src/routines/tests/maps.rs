@@ -10,7 +10,10 @@ type Row = unsafe extern "C" fn(*mut f32, usize);
 type Row64 = unsafe extern "C" fn(*mut f64, usize);
 
 /// A map, its meaning, and how many units in the last place it may be off.
-const MAPS: &[(&str, fn(f64) -> f64, f64)] = &[
+type Map = (&'static str, fn(f64) -> f64, f64);
+
+/// All of them.
+const MAPS: &[Map] = &[
     ("exp", f64::exp, 1.1),
     ("log", f64::ln, 1.1),
     ("sin", f64::sin, 1.6),
