@@ -158,7 +158,7 @@ fn text(build: impl Fn(&mut Graph, Value, Value) -> Value) -> String {
 #[test]
 fn repeated_factors_become_an_outer_product() {
     let dims = [Dim::Fixed(2), Dim::Fixed(3)];
-    let by_hand = text(|g, a, b| nestor_passes::build::outer(g, a, b));
+    let by_hand = text(nestor_passes::build::outer);
     let repeated = text(|g, a, b| {
         let a = nestor_passes::build::broadcast(g, a, &dims, &[0]);
         let b = nestor_passes::build::broadcast(g, b, &dims, &[1]);
