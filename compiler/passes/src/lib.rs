@@ -7,6 +7,7 @@ pub mod error;
 pub mod autodiff;
 pub mod derivative;
 pub mod derive;
+pub mod forms;
 pub mod simplify;
 pub mod training;
 pub mod vectorise;

@@ -117,15 +117,7 @@ pub fn vectorise_values(
             op if op.info().group == Group::Token => {
                 vec![token::look_back(target, op, &operands, &lead)?]
             }
-            op if operands.iter().all(|m| !m.mapped) => {
-                let operands: Vec<Value> = operands.iter().map(|m| m.value).collect();
-                let results = target.add_many(op.clone(), &operands);
-                results.into_iter().map(Mapped::shared).collect()
-            }
-            op => {
-                let results = rules::apply(target, op, &operands, &lead)?;
-                results.into_iter().map(Mapped::all).collect()
-            }
+            op => repeated_node(target, op, &operands, &lead)?,
         };
         for (&from, to) in node.results.iter().zip(results) {
             if target.values[to.value].name.is_none() {
@@ -135,6 +127,34 @@ pub fn vectorise_values(
         }
     }
     Ok(map)
+}
+
+/// What stands for the results of one node that neither is an input nor looks at time.
+///
+/// # Errors
+/// Where the op cannot be repeated.
+pub(crate) fn vectorise_node(
+    target: &mut Graph,
+    op: &Op,
+    operands: &[Mapped],
+    lead: &[Dim],
+) -> Result<Vec<Mapped>, PassError> {
+    repeated_node(target, op, operands, &Lead { dims: Dims::from(lead), time: None })
+}
+
+fn repeated_node(
+    target: &mut Graph,
+    op: &Op,
+    operands: &[Mapped],
+    lead: &Lead,
+) -> Result<Vec<Mapped>, PassError> {
+    if operands.iter().any(|m| m.mapped) {
+        let results = rules::apply(target, op, operands, lead)?;
+        return Ok(results.into_iter().map(Mapped::all).collect());
+    }
+    let operands: Vec<Value> = operands.iter().map(|m| m.value).collect();
+    let results = target.add_many(op.clone(), &operands);
+    Ok(results.into_iter().map(Mapped::shared).collect())
 }
 
 /// The value with all leading dimensions in front, repeated where it has none.

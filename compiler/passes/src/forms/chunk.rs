@@ -1,0 +1,210 @@
+//! The chunk's program while it is built: inputs in, the token's values interpreted, outputs out.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the few ops that zeros break are named; all others are safe"
+)]
+
+use super::Reason;
+use super::domain::{Abstract, Matrix, Read, Slot, Source, Term};
+use super::gates::Family;
+use super::reads::as_it_stands;
+use crate::build::{broadcast_leading, full_like, select};
+use crate::vectorise::Mapped;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Feed, Graph, Layout, Op, Value};
+use nestor_ir::ty::{Elem, Type};
+
+/// Everything known while a chunk's program is built.
+pub(super) struct Chunk<'a> {
+    /// The token's program.
+    pub(super) body: &'a Graph,
+    /// The chunk's program.
+    pub(super) g: Graph,
+    /// Tokens in a chunk.
+    pub(super) rows: usize,
+    /// Which rows are there, `[C]`.
+    pub(super) valid: Value,
+    /// What every value of the token's program is.
+    pub(super) values: Vec<Option<Abstract>>,
+    /// Known values that were taken apart.
+    pub(super) factored: Vec<Option<Matrix>>,
+    /// States with an affine update.
+    pub(super) slots: Vec<Slot>,
+    /// All writes.
+    pub(super) terms: Vec<Term>,
+    /// All reads that had to wait.
+    pub(super) reads: Vec<Read>,
+    /// Slots that are solved.
+    pub(super) families: Vec<Family>,
+}
+
+/// How a state ends.
+enum End {
+    /// Known at the start.
+    Known(Value),
+    /// As its slot ends.
+    Slot(usize),
+}
+
+/// The chunk's program for the token's program `body`.
+pub(super) fn built(
+    body: &Graph,
+    feeds: &[(Feed, Layout)],
+    types: &[Type],
+    rows: usize,
+) -> Result<Graph, Reason> {
+    let mut g = Graph::new();
+    let inputs: Vec<Value> = body
+        .inputs
+        .iter()
+        .zip(types)
+        .map(|(input, ty)| g.input(input.name.clone(), ty.clone()))
+        .collect();
+    let count = inputs.len();
+    let (valid, position) = (inputs[count - 2], inputs[count - 1]);
+    let size = body.values.len();
+    let mut chunk = Chunk {
+        body,
+        g,
+        rows,
+        valid,
+        values: vec![None; size],
+        factored: vec![None; size],
+        slots: Vec::new(),
+        terms: Vec::new(),
+        reads: Vec::new(),
+        families: Vec::new(),
+    };
+    let filled = endangered(body);
+    let mut ends = Vec::new();
+    let mut states = 0;
+    let mut arguments = Vec::new();
+    for (k, (feed, _)) in feeds.iter().enumerate() {
+        let input = body.inputs[k].value;
+        let value = match feed {
+            Feed::Shared | Feed::Mask => Mapped::shared(inputs[k]),
+            Feed::Stream | Feed::Step => {
+                let mut value = inputs[k];
+                if filled[input.index()] && types[k].elem == Elem::Real {
+                    let dims = types[k].dims.clone();
+                    let there = broadcast_leading(&mut chunk.g, valid, &dims);
+                    let one = full_like(&mut chunk.g, value, 1.0);
+                    value = select(&mut chunk.g, there, value, one);
+                }
+                Mapped::all(value)
+            }
+            Feed::Initial => {
+                let next = body.outputs[states].value;
+                states += 1;
+                ends.push((input, next, inputs[k]));
+                Mapped::shared(inputs[k])
+            }
+        };
+        arguments.push(value);
+        if *feed != Feed::Initial {
+            chunk.values[input.index()] = Some(Abstract::Known(value));
+        }
+    }
+    for (k, value) in [(count - 2, valid), (count - 1, position)] {
+        let value = Mapped::all(value);
+        chunk.values[body.inputs[k].value.index()] = Some(Abstract::Known(value));
+        arguments.push(value);
+    }
+    let mut finals = Vec::new();
+    for (input, next, start) in ends {
+        if next == input {
+            chunk.values[input.index()] = Some(Abstract::Known(Mapped::shared(start)));
+            finals.push(End::Known(start));
+        } else if let Some(period) = super::anchors::period_of(body, input, next) {
+            let held = chunk.held(next, start, period, &arguments)?;
+            let reason = Reason::new("the state before a boundary is used on its own");
+            chunk.values[input.index()] = Some(Abstract::Top(reason));
+            chunk.values[next.index()] = Some(Abstract::Known(Mapped::shared(held)));
+            finals.push(End::Known(held));
+        } else {
+            super::flat::size(&body.ty(input).dims)?;
+            let slot = chunk.slots.len();
+            let one = chunk.number(1.0);
+            let dims = body.ty(input).dims.clone();
+            let itself = as_it_stands(&dims, Source { slot, after: false }, one);
+            chunk.values[input.index()] = Some(Abstract::Matrix(itself));
+            chunk.slots.push(Slot { input, next: Some(next), start, solved: None });
+            finals.push(End::Slot(slot));
+        }
+    }
+    chunk.solve()?;
+    chunk.finish(&finals, states)
+}
+
+impl Chunk<'_> {
+    /// What a value of the token's program is, as far as it is known.
+    pub(super) fn value(&self, value: Value) -> Abstract {
+        let found = self.values[value.index()].clone();
+        found.unwrap_or_else(|| Abstract::Top(Reason::new("a value that nothing gives")))
+    }
+
+    /// The next value of a solved slot is the slot as it stands after the token.
+    pub(super) fn solved_next(&mut self, value: Value) -> Option<Matrix> {
+        let is = |s: &Slot| s.next == Some(value) && s.solved.is_some();
+        let slot = self.slots.iter().position(is)?;
+        let one = self.number(1.0);
+        let dims = self.body.ty(value).dims.clone();
+        Some(as_it_stands(&dims, Source { slot, after: true }, one))
+    }
+
+    fn finish(mut self, finals: &[End], states: usize) -> Result<Graph, Reason> {
+        let mut outputs = Vec::new();
+        for end in finals {
+            outputs.push(match end {
+                End::Known(value) => *value,
+                End::Slot(slot) => {
+                    let (family, place) = self.slots[*slot]
+                        .solved
+                        .ok_or_else(|| Reason::new("a state that is not solved"))?;
+                    let family = self.families[family].clone();
+                    let dims = self.g.ty(self.slots[*slot].start).dims.clone();
+                    self.end_of(&family, place, &dims)?
+                }
+            });
+        }
+        for output in &self.body.outputs[states..] {
+            let known = match self.value(output.value) {
+                Abstract::Known(known) => known,
+                Abstract::Matrix(matrix) => match self.materialised(&matrix)? {
+                    Abstract::Known(known) => known,
+                    Abstract::Row(_) | Abstract::Matrix(_) | Abstract::Top(_) => {
+                        return Err(Reason::new("an answer that is not known"));
+                    }
+                },
+                Abstract::Row(_) => return Err(Reason::new("an answer that waits")),
+                Abstract::Top(reason) => return Err(reason),
+            };
+            outputs.push(self.lifted(known));
+        }
+        for (output, value) in self.body.outputs.iter().zip(outputs) {
+            self.g.output(output.name.clone(), value);
+        }
+        Ok(self.g)
+    }
+}
+
+/// Streams that reach an op which zeros would break: there the rows that are not present hold
+/// ones instead, so that neither a value nor a derivative of them is infinite.
+fn endangered(body: &Graph) -> Vec<bool> {
+    let mut needed = vec![false; body.values.len()];
+    let nodes: Vec<_> = body.nodes.values().collect();
+    for node in nodes.into_iter().rev() {
+        let all = node.results.iter().any(|r| needed[r.index()]);
+        for (k, operand) in node.operands.iter().enumerate() {
+            let breaks = match node.op {
+                Op::Sqrt | Op::Log | Op::Pow => true,
+                Op::Div | Op::Rem => k == 1,
+                Op::Solve | Op::InverseRoot { .. } => k == 0,
+                _ => false,
+            };
+            needed[operand.index()] |= all || breaks;
+        }
+    }
+    needed
+}

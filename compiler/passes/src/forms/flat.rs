@@ -1,0 +1,166 @@
+//! Small builders for values of a chunk: numbers per token, flat rows, masks.
+
+use super::Reason;
+use super::chunk::Chunk;
+use crate::build::{
+    broadcast, broadcast_leading, contract, mul, scale, select, transpose,
+};
+use crate::vectorise::{Mapped, lift, vectorise_node};
+use nestor_ir::dim::Dim;
+use nestor_ir::tensor::{Graph, Op, Value};
+use nestor_ir::ty::Dims;
+
+/// The number of elements of a shape that is known.
+pub(super) fn size(dims: &[Dim]) -> Result<usize, Reason> {
+    dims.iter()
+        .map(|d| d.fixed())
+        .product::<Option<usize>>()
+        .ok_or_else(|| Reason::new("a state or a read has a size that is not fixed"))
+}
+
+/// The same elements under another shape.
+pub(super) fn reshape(g: &mut Graph, value: Value, dims: &[Dim]) -> Value {
+    if g.ty(value).dims[..] == *dims {
+        return value;
+    }
+    g.add(Op::Reshape { dims: Dims::from(dims) }, &[value])
+}
+
+impl Chunk<'_> {
+    /// `op` on values of all tokens.
+    pub(super) fn all(&mut self, op: &Op, operands: &[Mapped]) -> Result<Mapped, Reason> {
+        let lead = [self.dim()];
+        let found = vectorise_node(&mut self.g, op, operands, &lead)
+            .map_err(|e| Reason::new(e.to_string()))?;
+        Ok(found[0])
+    }
+
+    /// A number that is the same for every token.
+    pub(super) fn number(&mut self, value: f64) -> Mapped {
+        Mapped::shared(crate::build::scalar(&mut self.g, value))
+    }
+
+    /// The product of numbers per token.
+    pub(super) fn times(&mut self, a: Mapped, b: Mapped) -> Result<Mapped, Reason> {
+        match (self.uniform(a), self.uniform(b)) {
+            (Some(1.0), _) => Ok(b),
+            (_, Some(1.0)) => Ok(a),
+            _ => self.all(&Op::Mul, &[a, b]),
+        }
+    }
+
+    /// The constant, where a number is one.
+    pub(super) fn uniform(&self, a: Mapped) -> Option<f64> {
+        crate::build::uniform(&self.g, a.value)
+    }
+
+    /// `[C]`, whatever it was.
+    pub(super) fn lifted(&mut self, a: Mapped) -> Value {
+        let lead = [self.dim()];
+        lift(&mut self.g, a, &lead)
+    }
+
+    /// `[C]`, `otherwise` in the rows that are not there.
+    pub(super) fn masked(&mut self, a: Mapped, otherwise: f64) -> Value {
+        let a = self.lifted(a);
+        let other = crate::build::full_like(&mut self.g, a, otherwise);
+        select(&mut self.g, self.valid, a, other)
+    }
+
+    /// A token's value as flat rows: `[C Q, V]`.
+    pub(super) fn flat(
+        &mut self,
+        value: Mapped,
+        rows: &[usize],
+        columns: &[usize],
+    ) -> Result<Value, Reason> {
+        let value = self.lifted(value);
+        let dims = self.g.ty(value).dims.clone();
+        let order: Vec<usize> =
+            std::iter::once(0).chain(rows.iter().chain(columns).map(|a| a + 1)).collect();
+        let of = |axes: &[usize]| -> Result<usize, Reason> {
+            size(&axes.iter().map(|&a| dims[a + 1]).collect::<Vec<_>>())
+        };
+        let flat = [Dim::Fixed(self.rows * of(rows)?), Dim::Fixed(of(columns)?)];
+        let value = transpose(&mut self.g, value, &order);
+        Ok(reshape(&mut self.g, value, &flat))
+    }
+
+    /// Flat rows as a token's value with the chunk in front.
+    pub(super) fn unflat(
+        &mut self,
+        value: Value,
+        rows: &[Dim],
+        columns: &[Dim],
+        columns_first: bool,
+    ) -> Mapped {
+        let dims: Dims =
+            [self.dim()].iter().chain(rows).chain(columns).copied().collect();
+        let value = reshape(&mut self.g, value, &dims);
+        if !columns_first {
+            return Mapped::all(value);
+        }
+        let (q, n) = (rows.len(), dims.len());
+        let order: Vec<usize> =
+            std::iter::once(0).chain(q + 1..n).chain(1..q + 1).collect();
+        Mapped::all(transpose(&mut self.g, value, &order))
+    }
+
+    /// A number per token as one per row: `[C]` to `[C Q]`.
+    pub(super) fn per_row(&mut self, a: Mapped, rows: usize) -> Value {
+        let a = self.lifted(a);
+        if rows == 1 {
+            return a;
+        }
+        let dims = [self.dim(), Dim::Fixed(rows)];
+        let a = broadcast_leading(&mut self.g, a, &dims);
+        reshape(&mut self.g, a, &[Dim::Fixed(self.rows * rows)])
+    }
+
+    /// Rows times a number each: `[C Q] [C Q, V]`.
+    pub(super) fn scaled_rows(&mut self, factor: Value, rows: Value) -> Value {
+        if crate::build::uniform(&self.g, factor) == Some(1.0) {
+            return rows;
+        }
+        let dims = self.g.ty(rows).dims.clone();
+        let factor = broadcast(&mut self.g, factor, &dims, &[0]);
+        mul(&mut self.g, factor, rows)
+    }
+
+    /// Weights of earlier tokens times products of their vectors: `[C Q, C R]` from `[C, C]`.
+    pub(super) fn weighted(
+        &mut self,
+        weights: Value,
+        rows: usize,
+        rank: usize,
+        products: Option<Value>,
+    ) -> Value {
+        let c = self.dim();
+        let mut weights = weights;
+        if rows != 1 || rank != 1 {
+            let dims = [c, Dim::Fixed(rows), c, Dim::Fixed(rank)];
+            weights = broadcast(&mut self.g, weights, &dims, &[0, 2]);
+            let flat = [Dim::Fixed(self.rows * rows), Dim::Fixed(self.rows * rank)];
+            weights = reshape(&mut self.g, weights, &flat);
+        }
+        match products {
+            Some(products) => mul(&mut self.g, weights, products),
+            None => weights,
+        }
+    }
+
+    /// `-a`
+    pub(super) fn negative(&mut self, a: Value) -> Value {
+        scale(&mut self.g, a, -1.0)
+    }
+
+    /// `a b'`
+    pub(super) fn by_rows(&mut self, a: Value, b: Value) -> Value {
+        contract(&mut self.g, a, b, &[], &[(1, 1)])
+    }
+
+    /// `a b`
+    pub(super) fn product(&mut self, a: Value, b: Value) -> Value {
+        contract(&mut self.g, a, b, &[], &[(1, 0)])
+    }
+}

@@ -1,0 +1,412 @@
+//! The algebra of matrices that are never built, and what of a token's values is one.
+//!
+//! A value that is known is taken apart by how it was made: an outer product is a term, a number
+//! repeated over a matrix is a gate, a learned matrix is a state that never changes. A small
+//! value (a vector, a number) is a term by itself.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a matrix is recognised by the few ops it is made with; all others make none"
+)]
+
+use super::Reason;
+use super::chunk::Chunk;
+use super::domain::{Abstract, Affine, Matrix, Right, Row, Slot, Source, Term};
+use super::flat::reshape;
+use crate::build::{broadcast, mul};
+use crate::vectorise::Mapped;
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Axes, Op, Value};
+use nestor_ir::ty::Dims;
+
+impl Chunk<'_> {
+    /// A token's value as a matrix.
+    pub(super) fn matrix(&mut self, value: Value) -> Result<Matrix, Reason> {
+        match self.value(value) {
+            Abstract::Matrix(matrix) => Ok(matrix),
+            Abstract::Known(known) => {
+                if let Some(found) = &self.factored[value.index()] {
+                    return Ok(found.clone());
+                }
+                let found = self.factors(value, known)?;
+                self.factored[value.index()] = Some(found.clone());
+                Ok(found)
+            }
+            Abstract::Row(row) if row.rows.is_empty() && row.columns.len() < 2 => {
+                let dims = row.columns.clone();
+                Ok(self.single_term(dims, None, Right::Affine(row.affine)))
+            }
+            Abstract::Row(_) => Err(Reason::new("a read of rows is added to a state")),
+            Abstract::Top(reason) => Err(reason),
+        }
+    }
+
+    /// How a known value is made of terms.
+    fn factors(&mut self, value: Value, known: Mapped) -> Result<Matrix, Reason> {
+        let dims = self.body.ty(value).dims.clone();
+        if crate::build::uniform(self.body, value) == Some(0.0) {
+            return Ok(Matrix { dims, sources: Vec::new(), terms: Vec::new() });
+        }
+        if dims.len() < 2 {
+            let axes: Vec<usize> = (0..dims.len()).collect();
+            let right = self.flat(known, &[], &axes)?;
+            return Ok(self.single_term(dims, None, Right::Known(right)));
+        }
+        let node = self.body.def(value).clone();
+        let x = &node.operands;
+        match &node.op {
+            Op::Neg => {
+                let a = self.matrix(x[0])?;
+                let minus = self.number(-1.0);
+                self.matrix_scaled(a, minus)
+            }
+            Op::Add | Op::Sub => self.matrices_added(x[0], x[1], node.op == Op::Sub),
+            Op::Mul => {
+                let scalars = (self.scalar(x[0]), self.scalar(x[1]));
+                let (factor, other) = match scalars {
+                    (Some(factor), _) => (factor, x[1]),
+                    (None, Some(factor)) => (factor, x[0]),
+                    (None, None) => return self.broadcast_product(x[0], x[1], dims),
+                };
+                let a = self.matrix(other)?;
+                self.matrix_scaled(a, factor)
+            }
+            Op::Div => {
+                let Some(by) = self.scalar(x[1]) else {
+                    return self.constant(value, known);
+                };
+                let a = self.matrix(x[0])?;
+                let by = self.inverse(by)?;
+                self.matrix_scaled(a, by)
+            }
+            Op::Select => {
+                let Some(when) = self.scalar(x[0]) else {
+                    return self.constant(value, known);
+                };
+                self.matrices_chosen(when, x[1], x[2])
+            }
+            Op::Contract { batch, sum } if batch.is_empty() => {
+                let (l, r): (Vec<usize>, Vec<usize>) = sum.iter().copied().unzip();
+                let sides = [l, r];
+                let free = |side: usize, chunk: &Self| -> Vec<usize> {
+                    let rank = chunk.body.ty(x[side]).rank();
+                    (0..rank).filter(|a| !sides[side].contains(a)).collect()
+                };
+                let (fa, fb) = (free(0, self), free(1, self));
+                if fa.is_empty() || fb.is_empty() {
+                    return self.constant(value, known);
+                }
+                let (Abstract::Known(a), Abstract::Known(b)) =
+                    (self.value(x[0]), self.value(x[1]))
+                else {
+                    return self.constant(value, known);
+                };
+                let left = self.flat(a, &sides[0], &fa)?;
+                let right = self.flat(b, &sides[1], &fb)?;
+                let rank = self.rank_of(left)?;
+                let split = fa.len();
+                let term = Term {
+                    left: Some(left),
+                    left_axes: (0..split).collect(),
+                    right: Right::Known(right),
+                    right_axes: (split..dims.len()).collect(),
+                    rank,
+                };
+                Ok(self.of_term(dims, term))
+            }
+            Op::Transpose { order } => {
+                let inner = self.matrix(x[0])?;
+                self.matrix_turned(inner, order)
+            }
+            _ => self.constant(value, known),
+        }
+    }
+
+    /// `a[i] b[j]` written as a product of repetitions.
+    fn broadcast_product(
+        &mut self,
+        a: Value,
+        b: Value,
+        dims: Dims,
+    ) -> Result<Matrix, Reason> {
+        let repeated = |v: Value| match &self.body.def(v).op {
+            Op::Broadcast { axes, .. } => {
+                Some((self.body.def(v).operands[0], axes.clone()))
+            }
+            _ => None,
+        };
+        let outer = "a write that is no sum of outer products";
+        let (Some((a, left_axes)), Some((b, right_axes))) = (repeated(a), repeated(b))
+        else {
+            return Err(Reason::new(outer));
+        };
+        let apart = left_axes.iter().all(|i| !right_axes.contains(i));
+        let (Abstract::Known(x), Abstract::Known(y)) = (self.value(a), self.value(b))
+        else {
+            return Err(Reason::new(outer));
+        };
+        if !apart || left_axes.len() + right_axes.len() != dims.len() {
+            return Err(Reason::new(outer));
+        }
+        let all = |axes: &Axes| (0..axes.len()).collect::<Vec<_>>();
+        let left = Some(self.flat(x, &[], &all(&left_axes))?);
+        let right = Right::Known(self.flat(y, &[], &all(&right_axes))?);
+        let term = Term { left, left_axes, right, right_axes, rank: 1 };
+        Ok(self.of_term(dims, term))
+    }
+
+    /// A learned matrix: a state that never changes.
+    fn constant(&mut self, value: Value, known: Mapped) -> Result<Matrix, Reason> {
+        if known.mapped {
+            return Err(Reason::new("a write that is no sum of outer products"));
+        }
+        let slot = self.slots.iter().position(|s| s.start == known.value);
+        let slot = slot.unwrap_or_else(|| {
+            self.slots.push(Slot {
+                input: value,
+                next: None,
+                start: known.value,
+                solved: None,
+            });
+            self.slots.len() - 1
+        });
+        let one = self.number(1.0);
+        let dims = self.body.ty(value).dims.clone();
+        Ok(super::reads::as_it_stands(&dims, Source { slot, after: false }, one))
+    }
+
+    fn single_term(&mut self, dims: Dims, left: Option<Value>, right: Right) -> Matrix {
+        let right_axes = (0..dims.len()).collect();
+        let term = Term { left, left_axes: Axes::new(), right, right_axes, rank: 1 };
+        self.of_term(dims, term)
+    }
+
+    fn of_term(&mut self, dims: Dims, term: Term) -> Matrix {
+        self.terms.push(term);
+        let one = self.number(1.0);
+        Matrix { dims, sources: Vec::new(), terms: vec![(self.terms.len() - 1, one)] }
+    }
+
+    fn rank_of(&self, flat: Value) -> Result<usize, Reason> {
+        let rows = self.g.ty(flat).dims[0].fixed();
+        Ok(rows.ok_or_else(|| Reason::new("rows of run-time size"))? / self.rows)
+    }
+
+    /// The outer product of a waiting read with something known: `row` summed over its rows.
+    pub(super) fn written(
+        &mut self,
+        row: &Row,
+        known: Mapped,
+        (row_sums, known_sums): (&[usize], &[usize]),
+        row_first: bool,
+        dims: Dims,
+    ) -> Result<Matrix, Reason> {
+        let (rows, _) = row.axes();
+        let mut pairs: Vec<(usize, usize)> =
+            row_sums.iter().copied().zip(known_sums.iter().copied()).collect();
+        pairs.sort_unstable();
+        if !pairs.iter().map(|p| p.0).eq(rows.iter().copied()) {
+            return Err(Reason::new("an error is multiplied by a matrix"));
+        }
+        let rank = self.g.ty(known.value).rank() - usize::from(known.mapped);
+        let sums: Vec<usize> = pairs.iter().map(|p| p.1).collect();
+        let free: Vec<usize> = (0..rank).filter(|a| !sums.contains(a)).collect();
+        let flat = self.flat(known, &sums, &free)?;
+        let rank = self.rank_of(flat)?;
+        let v = row.columns.len();
+        let mut affine = row.affine.clone();
+        let mut left = Some(flat);
+        if free.is_empty() {
+            let dim = self.g.ty(flat).dims[0];
+            let factor = reshape(&mut self.g, flat, &[dim]);
+            affine = self.affine_scaled(&affine, factor);
+            left = None;
+        }
+        let (left_axes, right_axes): (Axes, Axes) = if row_first {
+            ((v..dims.len()).collect(), (0..v).collect())
+        } else {
+            ((0..free.len()).collect(), (free.len()..dims.len()).collect())
+        };
+        let term =
+            Term { left, left_axes, right: Right::Affine(affine), right_axes, rank };
+        Ok(self.of_term(dims, term))
+    }
+
+    /// An affine value with every row multiplied by its own number.
+    pub(super) fn affine_scaled(&mut self, affine: &Affine, factor: Value) -> Affine {
+        let reads = affine
+            .reads
+            .iter()
+            .map(|&(read, by)| (read, mul(&mut self.g, by, factor)))
+            .collect();
+        let free = affine.free.map(|free| {
+            let dims = self.g.ty(free).dims.clone();
+            let factor = broadcast(&mut self.g, factor, &dims, &[0]);
+            mul(&mut self.g, free, factor)
+        });
+        Affine { reads, free }
+    }
+
+    /// `factor a`
+    pub(super) fn matrix_scaled(
+        &mut self,
+        a: Matrix,
+        factor: Mapped,
+    ) -> Result<Matrix, Reason> {
+        let mut out = a;
+        for (_, gate) in &mut out.sources {
+            *gate = self.times(*gate, factor)?;
+        }
+        for (_, by) in &mut out.terms {
+            *by = self.times(*by, factor)?;
+        }
+        Ok(out)
+    }
+
+    /// `a + b` or `a - b`
+    pub(super) fn matrices_added(
+        &mut self,
+        a: Value,
+        b: Value,
+        minus: bool,
+    ) -> Result<Matrix, Reason> {
+        let mut out = self.matrix(a)?;
+        let b = self.matrix(b)?;
+        let op = if minus { Op::Sub } else { Op::Add };
+        for (source, gate) in b.sources {
+            match out.sources.iter().position(|s| s.0 == source) {
+                Some(at) => {
+                    out.sources[at].1 = self.all(&op, &[out.sources[at].1, gate])?;
+                }
+                None => {
+                    let gate = if minus { self.all(&Op::Neg, &[gate])? } else { gate };
+                    out.sources.push((source, gate));
+                }
+            }
+        }
+        for (term, by) in b.terms {
+            match out.terms.iter().position(|t| t.0 == term) {
+                Some(at) => out.terms[at].1 = self.all(&op, &[out.terms[at].1, by])?,
+                None => {
+                    let by = if minus { self.all(&Op::Neg, &[by])? } else { by };
+                    out.terms.push((term, by));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// `if when then a else b`, the condition one of the token.
+    pub(super) fn matrices_chosen(
+        &mut self,
+        when: Mapped,
+        a: Value,
+        b: Value,
+    ) -> Result<Matrix, Reason> {
+        let (a, b) = (self.matrix(a)?, self.matrix(b)?);
+        let zero = self.number(0.0);
+        let mut out = Matrix { dims: a.dims.clone(), sources: vec![], terms: vec![] };
+        for &(source, gate) in &a.sources {
+            let other = b.sources.iter().find(|s| s.0 == source).map_or(zero, |s| s.1);
+            let gate = self.all(&Op::Select, &[when, gate, other])?;
+            out.sources.push((source, gate));
+        }
+        for &(source, gate) in &b.sources {
+            if a.sources.iter().all(|s| s.0 != source) {
+                let gate = self.all(&Op::Select, &[when, zero, gate])?;
+                out.sources.push((source, gate));
+            }
+        }
+        for &(term, by) in &a.terms {
+            let other = b.terms.iter().find(|t| t.0 == term).map_or(zero, |t| t.1);
+            out.terms.push((term, self.all(&Op::Select, &[when, by, other])?));
+        }
+        for &(term, by) in &b.terms {
+            if a.terms.iter().all(|t| t.0 != term) {
+                out.terms.push((term, self.all(&Op::Select, &[when, zero, by])?));
+            }
+        }
+        Ok(out)
+    }
+
+    /// A matrix of terms alone with its axes exchanged.
+    pub(super) fn matrix_turned(
+        &mut self,
+        a: Matrix,
+        order: &[usize],
+    ) -> Result<Matrix, Reason> {
+        if !a.sources.is_empty() {
+            return Err(Reason::new("a state is transposed"));
+        }
+        let to = |axes: &Axes| -> Axes {
+            axes.iter().filter_map(|a| order.iter().position(|o| o == a)).collect()
+        };
+        let dims: Dims = order.iter().map(|&o| a.dims[o]).collect();
+        let mut terms = Vec::new();
+        for (id, by) in a.terms {
+            let mut term = self.terms[id].clone();
+            term.left_axes = to(&term.left_axes);
+            term.right_axes = to(&term.right_axes);
+            let ascending = |axes: &Axes| axes.windows(2).all(|w| w[0] < w[1]);
+            if !ascending(&term.left_axes) || !ascending(&term.right_axes) {
+                return Err(Reason::new("the axes of a write are mixed"));
+            }
+            self.terms.push(term);
+            terms.push((self.terms.len() - 1, by));
+        }
+        Ok(Matrix { dims, sources: Vec::new(), terms })
+    }
+
+    /// The number of the token that a value repeats in every element.
+    pub(super) fn scalar(&mut self, value: Value) -> Option<Mapped> {
+        let ty = self.body.ty(value);
+        let Abstract::Known(known) = self.value(value) else { return None };
+        if ty.rank() == 0 {
+            return Some(known);
+        }
+        if let Some(n) = crate::build::uniform(self.body, value) {
+            return Some(self.number(n));
+        }
+        let node = self.body.def(value);
+        match &node.op {
+            Op::Broadcast { .. } => self.scalar(node.operands[0]),
+            _ => None,
+        }
+    }
+
+    /// `1 / a`
+    pub(super) fn inverse(&mut self, a: Mapped) -> Result<Mapped, Reason> {
+        let one = self.number(1.0);
+        self.all(&Op::Div, &[one, a])
+    }
+
+    /// One number for every row of the shape, `[C Q]`, where the value is the same along the
+    /// columns.
+    pub(super) fn row_factor(
+        &mut self,
+        value: Value,
+        row: &Row,
+    ) -> Result<Option<Value>, Reason> {
+        let count = super::flat::size(&row.rows)?;
+        if let Some(scalar) = self.scalar(value) {
+            return Ok(Some(self.per_row(scalar, count)));
+        }
+        let (rows, _) = row.axes();
+        let node = self.body.def(value).clone();
+        let Op::Broadcast { axes, .. } = &node.op else { return Ok(None) };
+        if !axes.iter().all(|a| rows.contains(a)) {
+            return Ok(None);
+        }
+        let Abstract::Known(known) = self.value(node.operands[0]) else {
+            return Ok(None);
+        };
+        let to: Vec<usize> =
+            axes.iter().filter_map(|a| rows.iter().position(|r| r == a)).collect();
+        let op = Op::Broadcast { dims: row.rows.clone(), axes: to.into_iter().collect() };
+        let known = self.all(&op, &[known])?;
+        let value = self.lifted(known);
+        let flat = [Dim::Fixed(self.rows * count)];
+        Ok(Some(reshape(&mut self.g, value, &flat)))
+    }
+}

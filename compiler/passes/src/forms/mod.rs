@@ -1,0 +1,102 @@
+//! Chunk-parallel forms: a walk token by token becomes an equal walk chunk by chunk, whose body
+//! is made of products of whole tiles.
+//!
+//! ```text
+//! before   walk by tokens: e = b (v - k W);  W' = a W + k (x) e;  y = q W'
+//! after    walk by chunks: P = (I + L)^-1 R;  E = B (V - P);  Y = rho (Q W) + (Gamma o Q K') E;
+//!                          W' = rho_C W + (Gamma_C o K)' E
+//! ```
+//!
+//! No update is known by name. The token's program is interpreted over a small domain (a value is
+//! known without the state, affine in reads of it, a sum of gated states and outer products, or
+//! none of these), which finds gates, reads and writes; a unit triangular system gives the reads
+//! of all tokens at once where errors depend on them; everything else is the token's own program,
+//! repeated over the chunk. States that change only at a boundary that chunks are aligned to are
+//! constants of the chunk, so that gradients taken at an anchor are known at its start.
+
+mod anchors;
+mod chunk;
+mod domain;
+mod flat;
+mod gates;
+mod matrices;
+mod reads;
+mod rules;
+mod solve;
+
+pub use anchors::periods;
+
+use nestor_ir::tensor::infer::seen_by_body;
+use nestor_ir::tensor::{Feed, Op, Scan, Stride, Yield};
+use nestor_ir::ty::{Elem, Type};
+use std::fmt;
+
+/// Why a form does not apply, in words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reason {
+    /// What stands in the way.
+    pub what: String,
+}
+
+impl Reason {
+    /// A reason.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into() }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+/// The same walk by chunks of `chunk` tokens: same operands, same results.
+///
+/// # Errors
+/// Where the update is not affine in its states, or a boundary falls within a chunk.
+pub fn affine(scan: &Scan, operands: &[Type], chunk: usize) -> Result<Scan, Reason> {
+    if scan.stride != Stride::Token || scan.reverse {
+        return Err(Reason::new("only a forward walk by tokens is cut into chunks"));
+    }
+    if scan.feeds.iter().any(|(feed, _)| *feed == Feed::Mask) {
+        return Err(Reason::new("some tokens are skipped"));
+    }
+    if chunk == 0 || scan.time.fixed().is_some_and(|n| n % chunk != 0) {
+        return Err(Reason::new("the walk is no whole number of chunks"));
+    }
+    let mark = |op: &Op| matches!(op, Op::Gradient | Op::Anchor | Op::Position { .. });
+    if scan.body.nodes.values().any(|n| mark(&n.op)) {
+        return Err(Reason::new("the inner gradient is not derived yet"));
+    }
+    let mut out = scan.clone();
+    out.stride = Stride::Chunk(chunk);
+    for (feed, _) in &mut out.feeds {
+        *feed = match *feed {
+            Feed::Step => Feed::Stream,
+            feed @ (Feed::Shared | Feed::Stream | Feed::Initial | Feed::Mask) => feed,
+        };
+    }
+    for (kind, _) in &mut out.yields {
+        *kind = match *kind {
+            Yield::Step | Yield::Stream => Yield::Stream,
+        };
+    }
+    let mut types: Vec<Type> = out
+        .feeds
+        .iter()
+        .zip(operands)
+        .map(|((feed, layout), ty)| seen_by_body(&out, *feed, layout, ty))
+        .collect();
+    let rows = nestor_ir::dim::Dim::Fixed(chunk);
+    types.push(Type::bool([rows]));
+    types.push(Type::real([rows]));
+    let token = crate::simplify::simplify(&scan.body);
+    let body = chunk::built(&token, &out.feeds, &types, chunk)?;
+    out.body = crate::simplify::simplify(&body);
+    debug_assert!(out.body.inputs.iter().zip(&types).all(|(i, ty)| {
+        let found = out.body.ty(i.value);
+        found.dims == ty.dims && (ty.elem != Elem::Bool || found.elem == Elem::Bool)
+    }));
+    Ok(out)
+}

@@ -1,0 +1,468 @@
+//! Chunk-parallel forms against the walk they stand for: final states, answers and gradients, for
+//! lengths that no chunk divides, calls that start within a chunk, and states that are not zero.
+
+mod common;
+
+use common::{Numbers, close, evaluate, inputs, sizes, with_gradients};
+use nestor_ir::dim::Dim;
+use nestor_ir::interpret::array::{Array, Data};
+use nestor_ir::tensor::{Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield};
+use nestor_ir::ty::Type;
+use nestor_passes::build::{
+    add, broadcast, contract, mul, neg, outer, scalar, scale, select, sub, sum, unary,
+};
+use nestor_passes::forms::affine;
+use smallvec::smallvec;
+
+const K: usize = 3;
+const V: usize = 4;
+
+fn fixed(dims: &[usize]) -> Vec<Dim> {
+    dims.iter().map(|&d| Dim::Fixed(d)).collect()
+}
+
+/// A token's program being written, with the operands that feed it.
+struct Token {
+    body: Graph,
+    feeds: Vec<(Feed, Layout)>,
+    outer: Graph,
+    operands: Vec<Value>,
+    last: Option<(Value, Value)>,
+}
+
+impl Token {
+    fn new() -> Self {
+        Self {
+            body: Graph::new(),
+            feeds: Vec::new(),
+            outer: Graph::new(),
+            operands: Vec::new(),
+            last: None,
+        }
+    }
+    fn feed(
+        &mut self,
+        name: &str,
+        feed: Feed,
+        lead: &[(Axis, Dim)],
+        dims: &[usize],
+    ) -> Value {
+        let body = fixed(dims);
+        let layout = lead.iter().map(|l| l.0).chain(dims.iter().map(|_| Axis::Body));
+        self.feeds.push((feed, layout.collect()));
+        let all = lead.iter().map(|l| l.1).chain(body.iter().copied());
+        let operand = self.outer.input(name, Type::real(all));
+        self.operands.push(operand);
+        self.body.input(name, Type::real(body))
+    }
+    fn stream(&mut self, name: &str, dims: &[usize]) -> Value {
+        let lead = [
+            (Axis::Map(0), Dim::Batch),
+            (Axis::Time, Dim::Time),
+            (Axis::Map(1), Dim::Fixed(2)),
+        ];
+        self.feed(name, Feed::Stream, &lead, dims)
+    }
+    fn state(&mut self, name: &str, dims: &[usize]) -> Value {
+        let lead = [(Axis::Map(0), Dim::Batch), (Axis::Map(1), Dim::Fixed(2))];
+        self.feed(name, Feed::Initial, &lead, dims)
+    }
+    fn shared(&mut self, name: &str, dims: &[usize]) -> Value {
+        self.feed(name, Feed::Shared, &[(Axis::Map(1), Dim::Fixed(2))], dims)
+    }
+    /// After all operands: the token's position.
+    fn position(&mut self) -> Value {
+        let valid = self.body.input("valid", Type::bool([]));
+        let position = self.body.input("position", Type::real([]));
+        self.last = Some((valid, position));
+        position
+    }
+    /// The walk by tokens and its operands' types.
+    fn scan(mut self, nexts: &[Value], yields: &[Value]) -> (Scan, Graph, Vec<Value>) {
+        if self.last.is_none() {
+            self.position();
+        }
+        for (k, &next) in nexts.iter().enumerate() {
+            self.body.output(format!("next{k}"), next);
+        }
+        let mut layouts = Vec::new();
+        for (k, &y) in yields.iter().enumerate() {
+            let rank = self.body.ty(y).rank();
+            let lead = [Axis::Map(0), Axis::Time, Axis::Map(1)];
+            let body = (0..rank).map(|_| Axis::Body);
+            layouts.push((Yield::Stream, lead.into_iter().chain(body).collect()));
+            self.body.output(format!("y{k}"), y);
+        }
+        let scan = Scan {
+            map: smallvec![Dim::Batch, Dim::Fixed(2)],
+            time: Dim::Time,
+            stride: Stride::Token,
+            reverse: false,
+            feeds: self.feeds,
+            yields: layouts,
+            body: self.body,
+        };
+        (scan, self.outer, self.operands)
+    }
+}
+
+fn walked(scan: &Scan, outer: &Graph, operands: &[Value]) -> Graph {
+    let mut g = outer.clone();
+    let results = g.add_many(Op::Scan { scan: Box::new(scan.clone()) }, operands);
+    for (k, &r) in results.iter().enumerate() {
+        g.output(format!("r{k}"), r);
+    }
+    g
+}
+
+/// The form against the definition, and their gradients.
+fn compare((scan, outer, operands): (Scan, Graph, Vec<Value>), chunks: &[usize]) {
+    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
+    let plain = walked(&scan, &outer, &operands);
+    let plain_gradients = with_gradients(&plain);
+    let runs: [(usize, usize, usize); 5] =
+        [(2, 37, 0), (2, 37, 5), (1, 6, 13), (1, 1, 7), (1, 16, 16)];
+    for &c in chunks {
+        let form =
+            affine(&scan, &types, c).unwrap_or_else(|r| panic!("{r}\n{}", scan.body));
+        let form = walked(&form, &outer, &operands);
+        let form_gradients = with_gradients(&form);
+        for (batch, time, start) in runs {
+            let sizes = sizes(batch, time, start);
+            let mut numbers = Numbers::new(7 + c as u64);
+            let x = tamed(&plain, inputs(&plain, &sizes, &mut numbers));
+            let a = evaluate(&plain, &x, &sizes);
+            let b = evaluate(&form, &x, &sizes);
+            for (k, (a, b)) in a.iter().zip(&b).enumerate() {
+                close(&format!("result {k} C={c} T={time} t0={start}"), b, a, 1e-10);
+            }
+            let seeds = a.iter().map(|o| {
+                let values: Vec<f64> = o.reals().iter().map(|_| numbers.real()).collect();
+                Array::real(o.dims.clone(), values)
+            });
+            let x: Vec<Array> = x.iter().cloned().chain(seeds).collect();
+            let a = evaluate(&plain_gradients, &x, &sizes);
+            let b = evaluate(&form_gradients, &x, &sizes);
+            for (k, (a, b)) in a.iter().zip(&b).enumerate() {
+                let name = &plain_gradients.outputs[k].name;
+                close(&format!("{name} C={c} T={time} t0={start}"), b, a, 1e-9);
+            }
+        }
+    }
+}
+
+/// Gates and steps in (0, 1), keys shortened, so that nothing grows.
+fn tamed(graph: &Graph, mut x: Vec<Array>) -> Vec<Array> {
+    for (input, array) in graph.inputs.iter().zip(&mut x) {
+        let Data::Real(values) = &mut array.data else { continue };
+        for v in values {
+            match input.name.as_str() {
+                "alpha" | "eta" => *v = 0.5 + 0.5 * *v,
+                "beta" | "theta" => *v = 0.3 + 0.2 * *v,
+                "k" | "k2" => *v *= 0.6,
+                _ => {}
+            }
+        }
+    }
+    x
+}
+
+fn gate(b: &mut Graph, a: Value, m: Value) -> Value {
+    let dims = b.ty(m).dims.clone();
+    let a = broadcast(b, a, &dims, &[]);
+    mul(b, a, m)
+}
+
+/// `q M`
+fn read(b: &mut Graph, q: Value, m: Value) -> Value {
+    contract(b, q, m, &[], &[(0, 0)])
+}
+
+#[test]
+fn linear_attention() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let kv = outer(b, k, v);
+    let next = add(b, m, kv);
+    let y = read(b, q, next);
+    let before = read(b, q, m);
+    compare(t.scan(&[next], &[y, before]), &[16, 8, 1]);
+}
+
+#[test]
+fn linear_attention_with_a_normaliser() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let m = t.state("m", &[V, K]);
+    let z = t.state("z", &[K]);
+    let b = &mut t.body;
+    let (q, k) = (unary(b, Op::Exp, q), unary(b, Op::Exp, k));
+    let vk = outer(b, v, k);
+    let next = add(b, m, vk);
+    let z2 = add(b, z, k);
+    let y = contract(b, next, q, &[], &[(1, 0)]);
+    let n = contract(b, z2, q, &[], &[(0, 0)]);
+    let n = mul(b, n, n);
+    let one = scalar(b, 5.0);
+    let n = add(b, n, one);
+    let n = broadcast(b, n, &fixed(&[V]), &[]);
+    let y = nestor_passes::build::div(b, y, n);
+    compare(t.scan(&[next, z2], &[y]), &[16, 8]);
+}
+
+#[test]
+fn gated_linear() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let alpha = t.stream("alpha", &[]);
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let kv = outer(b, k, v);
+    let kept = gate(b, alpha, m);
+    let next = add(b, kept, kv);
+    let y = read(b, q, next);
+    compare(t.scan(&[next], &[y]), &[16, 8]);
+}
+
+/// `e = beta (v - k W)`, `W' = alpha W + k (x) e`.
+fn delta(gated: bool) -> (Scan, Graph, Vec<Value>) {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let (alpha, beta) = (t.stream("alpha", &[]), t.stream("beta", &[]));
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let kept = if gated { gate(b, alpha, m) } else { m };
+    let p = read(b, k, kept);
+    let e = sub(b, v, p);
+    let e = gate(b, beta, e);
+    let ke = outer(b, k, e);
+    let next = add(b, kept, ke);
+    let y = read(b, q, next);
+    let y = unary(b, Op::Tanh, y);
+    t.scan(&[next], &[y])
+}
+
+#[test]
+fn delta_rule() {
+    compare(delta(false), &[16, 8, 1]);
+}
+
+#[test]
+fn gated_delta_rule() {
+    compare(delta(true), &[16, 8]);
+}
+
+#[test]
+fn delta_rule_with_momentum() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let (alpha, eta) = (t.stream("alpha", &[]), t.stream("eta", &[]));
+    let theta = t.stream("theta", &[]);
+    let m = t.state("m", &[V, K]);
+    let s = t.state("s", &[V, K]);
+    let b = &mut t.body;
+    let p = contract(b, m, k, &[], &[(1, 0)]);
+    let e = sub(b, p, v);
+    let g = outer(b, e, k);
+    let g = gate(b, theta, g);
+    let kept = gate(b, eta, s);
+    let s2 = sub(b, kept, g);
+    let kept = gate(b, alpha, m);
+    let m2 = add(b, kept, s2);
+    let y = contract(b, m2, q, &[], &[(1, 0)]);
+    compare(t.scan(&[m2, s2], &[y]), &[16, 8, 1]);
+}
+
+/// Errors read the look-ahead `W + mu S`; two states that feed into each other.
+#[test]
+fn lookahead_momentum() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let mu = t.stream("eta", &[]);
+    let theta = t.stream("theta", &[]);
+    let s = t.state("s", &[K, V]);
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let kept = gate(b, mu, s);
+    let ahead = add(b, m, kept);
+    let p = read(b, k, ahead);
+    let e = sub(b, v, p);
+    let e = gate(b, theta, e);
+    let ke = outer(b, k, e);
+    let s2 = add(b, kept, ke);
+    let pulled = scale(b, m, 0.1);
+    let s2 = sub(b, s2, pulled);
+    let m2 = add(b, m, s2);
+    let y = read(b, q, m2);
+    compare(t.scan(&[s2, m2], &[y]), &[8]);
+}
+
+/// Two micro-steps a token, the second reads what the first wrote.
+#[test]
+fn two_steps_a_token() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let (k2, v2) = (t.stream("k2", &[K]), t.stream("v2", &[V]));
+    let beta = t.stream("beta", &[]);
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let mut w = m;
+    for (k, v) in [(k, v), (k2, v2)] {
+        let p = read(b, k, w);
+        let e = sub(b, v, p);
+        let e = gate(b, beta, e);
+        let ke = outer(b, k, e);
+        w = add(b, w, ke);
+    }
+    let y = read(b, q, w);
+    compare(t.scan(&[w], &[y]), &[8]);
+}
+
+/// All of a window's errors at once: several reads and writes a token; a bias and a pull towards
+/// a learned matrix besides.
+#[test]
+fn several_rows_a_token() {
+    let mut t = Token::new();
+    let (q, k, v) =
+        (t.stream("q", &[2, K]), t.stream("k", &[3, K]), t.stream("v", &[3, V]));
+    let gamma = t.stream("beta", &[3]);
+    let first = t.shared("w0", &[K, V]);
+    let m = t.state("m", &[K, V]);
+    let z = t.state("z", &[V]);
+    let b = &mut t.body;
+    let p = contract(b, k, m, &[], &[(1, 0)]);
+    let e = sub(b, v, p);
+    let gamma = broadcast(b, gamma, &fixed(&[3, V]), &[0]);
+    let e = mul(b, gamma, e);
+    let ke = contract(b, k, e, &[], &[(0, 0)]);
+    let away = sub(b, m, first);
+    let away = scale(b, away, 0.2);
+    let kept = sub(b, m, away);
+    let next = add(b, kept, ke);
+    let total = sum(b, e, &[0]);
+    let z2 = scale(b, z, 0.5);
+    let z2 = add(b, z2, total);
+    let y = contract(b, q, next, &[], &[(1, 0)]);
+    let zs = broadcast(b, z2, &fixed(&[2, V]), &[1]);
+    let y = mul(b, y, zs);
+    compare(t.scan(&[next, z2], &[y]), &[8]);
+}
+
+/// Where the token stands at a multiple of `n`, the state before it is the new anchor.
+fn anchor(b: &mut Graph, position: Value, n: usize, w: Value, held: Value) -> Value {
+    let n = scalar(b, n as f64);
+    let zero = scalar(b, 0.0);
+    let phase = b.add(Op::Rem, &[position, n]);
+    let at = b.add(Op::Equal, &[phase, zero]);
+    let dims = b.ty(w).dims.clone();
+    let at = broadcast(b, at, &dims, &[]);
+    select(b, at, w, held)
+}
+
+#[test]
+fn anchored_linear() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let (alpha, theta) = (t.stream("alpha", &[]), t.stream("theta", &[]));
+    let m = t.state("m", &[K, V]);
+    let held = t.state("held", &[K, V]);
+    let position = t.position();
+    let b = &mut t.body;
+    let held = anchor(b, position, 16, m, held);
+    let p = read(b, k, held);
+    let e = sub(b, v, p);
+    let e = gate(b, theta, e);
+    let ke = outer(b, k, e);
+    let kept = gate(b, alpha, m);
+    let next = add(b, kept, ke);
+    let y = read(b, q, next);
+    compare(t.scan(&[next, held], &[y]), &[16, 8]);
+}
+
+#[test]
+fn anchored_mlp_with_momentum() {
+    const H: usize = 5;
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let (alpha, eta) = (t.stream("alpha", &[]), t.stream("eta", &[]));
+    let theta = t.stream("theta", &[]);
+    let shapes: [&[usize]; 4] = [&[K, H], &[H], &[H, V], &[V]];
+    let mut weights = Vec::new();
+    let mut momenta = Vec::new();
+    let mut anchors = Vec::new();
+    for (i, shape) in shapes.iter().enumerate() {
+        weights.push(t.state(&format!("w{i}"), shape));
+        momenta.push(t.state(&format!("s{i}"), shape));
+        anchors.push(t.state(&format!("a{i}"), shape));
+    }
+    let position = t.position();
+    let b = &mut t.body;
+    let mut nexts = Vec::new();
+    let a: Vec<Value> =
+        (0..4).map(|i| anchor(b, position, 16, weights[i], anchors[i])).collect();
+    let u = read(b, k, a[0]);
+    let u = add(b, u, a[1]);
+    let h = unary(b, Op::Tanh, u);
+    let o = read(b, h, a[2]);
+    let o = add(b, o, a[3]);
+    let e = sub(b, o, v);
+    let g3 = e;
+    let g2 = outer(b, h, e);
+    let back = contract(b, a[2], e, &[], &[(1, 0)]);
+    let hh = mul(b, h, h);
+    let hh = mul(b, hh, back);
+    let g1 = sub(b, back, hh);
+    let g0 = outer(b, k, g1);
+    let mut now = Vec::new();
+    for (i, g) in [g0, g1, g2, g3].into_iter().enumerate() {
+        let g = gate(b, theta, g);
+        let kept = gate(b, eta, momenta[i]);
+        let s = sub(b, kept, g);
+        let kept = gate(b, alpha, weights[i]);
+        let w = add(b, kept, s);
+        now.push(w);
+        nexts.extend([w, s, a[i]]);
+    }
+    let u = read(b, q, now[0]);
+    let u = add(b, u, now[1]);
+    let h = unary(b, Op::Tanh, u);
+    let y = read(b, h, now[2]);
+    let y = add(b, y, now[3]);
+    compare(t.scan(&nexts, &[y]), &[16, 8]);
+}
+
+fn refused(scan: (Scan, Graph, Vec<Value>), chunk: usize, because: &str) {
+    let types: Vec<Type> = scan.2.iter().map(|&o| scan.1.ty(o).clone()).collect();
+    let reason = affine(&scan.0, &types, chunk).expect_err("does not apply");
+    assert!(reason.what.contains(because), "{reason}");
+}
+
+#[test]
+fn what_is_not_affine_says_why() {
+    let rule = |change: fn(&mut Graph, Value, Value) -> (Value, Value)| {
+        let mut t = Token::new();
+        let (k, v) = (t.stream("k", &[K]), t.stream("v", &[V]));
+        let m = t.state("m", &[K, V]);
+        let b = &mut t.body;
+        let p = read(b, k, m);
+        let e = sub(b, v, p);
+        let (e, m) = change(b, e, m);
+        let ke = outer(b, k, e);
+        let next = add(b, m, ke);
+        t.scan(&[next], &[p])
+    };
+    refused(rule(|b, e, m| (unary(b, Op::Tanh, e), m)), 8, "`tanh`");
+    refused(rule(|b, e, m| (e, unary(b, Op::Tanh, m))), 8, "`tanh`");
+    refused(rule(|b, e, m| (mul(b, e, e), m)), 8, "not affine");
+    refused(rule(|b, e, m| (neg(b, e), mul(b, m, m))), 8, "a gate");
+    let mut t = Token::new();
+    let k = t.stream("k", &[K]);
+    let (m, held) = (t.state("m", &[K]), t.state("held", &[K]));
+    let position = t.position();
+    let b = &mut t.body;
+    let held = anchor(b, position, 12, m, held);
+    let next = add(b, m, k);
+    refused(t.scan(&[next, held], &[]), 8, "boundary every 12");
+}
