@@ -433,6 +433,139 @@ fn anchored_mlp_with_momentum() {
     compare(t.scan(&nexts, &[y]), &[16, 8]);
 }
 
+/// A gate along some axes of the state.
+fn gate_along(b: &mut Graph, a: Value, axes: &[usize], m: Value) -> Value {
+    let dims = b.ty(m).dims.clone();
+    let a = broadcast(b, a, &dims, axes);
+    mul(b, a, m)
+}
+
+/// A gate along the keys' or the values' channels, with or without feedback.
+fn channels(axis: usize, feedback: bool) -> (Scan, Graph, Vec<Value>) {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let alpha = t.stream("alpha", &[[K, V][axis]]);
+    let beta = t.stream("beta", &[]);
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let kept = gate_along(b, alpha, &[axis], m);
+    let e = if feedback {
+        let p = read(b, k, kept);
+        sub(b, v, p)
+    } else {
+        v
+    };
+    let e = gate(b, beta, e);
+    let ke = outer(b, k, e);
+    let next = add(b, kept, ke);
+    let y = read(b, q, next);
+    let before = read(b, q, m);
+    t.scan(&[next], &[y, before])
+}
+
+#[test]
+fn gates_by_channel() {
+    for axis in [0, 1] {
+        for feedback in [false, true] {
+            compare(channels(axis, feedback), &[16, 8, 1]);
+        }
+    }
+}
+
+/// Steps that differ by column: a system for every column.
+#[test]
+fn steps_by_column() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let (alpha, beta) = (t.stream("alpha", &[]), t.stream("beta", &[V]));
+    let m = t.state("m", &[V, K]);
+    let b = &mut t.body;
+    let p = contract(b, m, k, &[], &[(1, 0)]);
+    let e = sub(b, v, p);
+    let e = mul(b, e, beta);
+    let ke = outer(b, e, k);
+    let kept = gate(b, alpha, m);
+    let next = add(b, kept, ke);
+    let y = contract(b, next, q, &[], &[(1, 0)]);
+    compare(t.scan(&[next], &[y]), &[16, 8]);
+}
+
+/// Keys removed are not the keys written; a write without feedback besides.
+#[test]
+fn different_erasing_and_writing() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let (kk, a) = (t.stream("k2", &[K]), t.stream("eta", &[K]));
+    let alpha = t.stream("alpha", &[K]);
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let kept = gate_along(b, alpha, &[0], m);
+    let removed = read(b, kk, m);
+    let kka = mul(b, kk, a);
+    let removed = outer(b, kka, removed);
+    let kept = sub(b, kept, removed);
+    let kv = outer(b, k, v);
+    let next = add(b, kept, kv);
+    let y = read(b, q, next);
+    compare(t.scan(&[next], &[y]), &[16, 8]);
+}
+
+/// Vectors and entries with gates of their own, and two memories of which one is read with what
+/// the other answers.
+#[test]
+fn entries_with_gates_of_their_own() {
+    let mut t = Token::new();
+    let (q, u) = (t.stream("q", &[V]), t.stream("k", &[K]));
+    let (rate, dt) = (t.shared("alpha", &[K, V]), t.stream("eta", &[K]));
+    let keep = t.stream("beta", &[K]);
+    let (h, x) = (t.state("h", &[K, V]), t.state("x", &[K]));
+    let b = &mut t.body;
+    let kept = gate_along(b, dt, &[0], rate);
+    let kept = unary(b, Op::Neg, kept);
+    let kept = unary(b, Op::Exp, kept);
+    let kept = mul(b, kept, h);
+    let write = outer(b, u, q);
+    let h2 = add(b, kept, write);
+    let kept = mul(b, keep, x);
+    let read = contract(b, h2, q, &[], &[(1, 0)]);
+    let x2 = add(b, kept, read);
+    let y = mul(b, x2, u);
+    compare(t.scan(&[h2, x2], &[y, h2]), &[8, 4]);
+}
+
+/// A state that is solved with: it enters a function whole.
+#[test]
+fn a_system_of_the_state_is_solved() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let alpha = t.stream("alpha", &[]);
+    let (kk, kv) = (t.shared("kk", &[K, 5]), t.state("kv", &[K, V]));
+    let h = t.state("h", &[K, K]);
+    let b = &mut t.body;
+    let square = contract(b, kk, kk, &[], &[(1, 1)]);
+    let write = outer(b, k, k);
+    let kept = gate(b, alpha, h);
+    let h2 = add(b, kept, write);
+    let write = outer(b, k, v);
+    let kept = gate(b, alpha, kv);
+    let kv2 = add(b, kept, write);
+    let system = contract(b, h2, h2, &[], &[(1, 1)]);
+    let system = add(b, system, square);
+    let eye = {
+        let dims: nestor_ir::ty::Dims = fixed(&[K, K]).into_iter().collect();
+        let i = b.add(Op::Iota { axis: 0, dims: dims.clone() }, &[]);
+        let j = b.add(Op::Iota { axis: 1, dims }, &[]);
+        let same = b.add(Op::Equal, &[i, j]);
+        b.add(Op::Real, &[same])
+    };
+    let system = add(b, system, eye);
+    let column = nestor_passes::build::broadcast(b, q, &fixed(&[K, 1]), &[0]);
+    let x = b.add(Op::Solve, &[system, column]);
+    let x = sum(b, x, &[1]);
+    let y = read(b, x, kv2);
+    compare(t.scan(&[kv2, h2], &[y]), &[8]);
+}
+
 fn refused(scan: (Scan, Graph, Vec<Value>), chunk: usize, because: &str) {
     let types: Vec<Type> = scan.2.iter().map(|&o| scan.1.ty(o).clone()).collect();
     let reason = affine(&scan.0, &types, chunk).expect_err("does not apply");
@@ -456,7 +589,7 @@ fn what_is_not_affine_says_why() {
     refused(rule(|b, e, m| (unary(b, Op::Tanh, e), m)), 8, "`tanh`");
     refused(rule(|b, e, m| (e, unary(b, Op::Tanh, m))), 8, "`tanh`");
     refused(rule(|b, e, m| (mul(b, e, e), m)), 8, "not affine");
-    refused(rule(|b, e, m| (neg(b, e), mul(b, m, m))), 8, "a gate");
+    refused(rule(|b, e, m| (neg(b, e), mul(b, m, m))), 8, "gate");
     let mut t = Token::new();
     let k = t.stream("k", &[K]);
     let (m, held) = (t.state("m", &[K]), t.state("held", &[K]));

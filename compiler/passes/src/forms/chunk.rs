@@ -6,8 +6,9 @@
 )]
 
 use super::Reason;
-use super::domain::{Abstract, Matrix, Read, Slot, Source, Term};
-use super::gates::Family;
+use super::domain::{Abstract, Matrix, Read, Slot, Solved, Source, Term};
+use super::flat::reshape;
+use super::gates::{Family, take};
 use super::reads::as_it_stands;
 use crate::build::{broadcast_leading, full_like, select};
 use crate::vectorise::Mapped;
@@ -37,6 +38,8 @@ pub(super) struct Chunk<'a> {
     pub(super) reads: Vec<Read>,
     /// Slots that are solved.
     pub(super) families: Vec<Family>,
+    /// The states of some families, built before and after every token.
+    pub(super) built: Vec<(usize, Vec<(Value, Value)>)>,
 }
 
 /// How a state ends.
@@ -75,6 +78,7 @@ pub(super) fn built(
         terms: Vec::new(),
         reads: Vec::new(),
         families: Vec::new(),
+        built: Vec::new(),
     };
     let filled = endangered(body);
     let mut ends = Vec::new();
@@ -125,7 +129,7 @@ pub(super) fn built(
         } else {
             super::flat::size(&body.ty(input).dims)?;
             let slot = chunk.slots.len();
-            let one = chunk.number(1.0);
+            let one = chunk.one();
             let dims = body.ty(input).dims.clone();
             let itself = as_it_stands(&dims, Source { slot, after: false }, one);
             chunk.values[input.index()] = Some(Abstract::Matrix(itself));
@@ -146,9 +150,11 @@ impl Chunk<'_> {
 
     /// The next value of a solved slot is the slot as it stands after the token.
     pub(super) fn solved_next(&mut self, value: Value) -> Option<Matrix> {
-        let is = |s: &Slot| s.next == Some(value) && s.solved.is_some();
+        let is = |s: &Slot| {
+            s.next == Some(value) && matches!(s.solved, Some(Solved::Family(..)))
+        };
         let slot = self.slots.iter().position(is)?;
-        let one = self.number(1.0);
+        let one = self.one();
         let dims = self.body.ty(value).dims.clone();
         Some(as_it_stands(&dims, Source { slot, after: true }, one))
     }
@@ -159,12 +165,18 @@ impl Chunk<'_> {
             outputs.push(match end {
                 End::Known(value) => *value,
                 End::Slot(slot) => {
-                    let (family, place) = self.slots[*slot]
-                        .solved
-                        .ok_or_else(|| Reason::new("a state that is not solved"))?;
-                    let family = self.families[family].clone();
                     let dims = self.g.ty(self.slots[*slot].start).dims.clone();
-                    self.end_of(&family, place, &dims)?
+                    match self.slots[*slot].solved {
+                        Some(Solved::Family(family, place)) => {
+                            let family = self.families[family].clone();
+                            self.end_of(&family, place, &dims)?
+                        }
+                        Some(Solved::Run(after)) => {
+                            let last = take(&mut self.g, after, 0, self.rows - 1, 1);
+                            reshape(&mut self.g, last, &dims)
+                        }
+                        None => return Err(Reason::new("a state that is not solved")),
+                    }
                 }
             });
         }

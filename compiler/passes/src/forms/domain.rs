@@ -30,13 +30,22 @@ pub(super) struct Source {
     pub(super) after: bool,
 }
 
-/// `sum of factor source + sum of factor term`, each factor a number per token.
+/// A gate: a number per token, or one per token and entry of some axes of the state.
+#[derive(Clone, Debug)]
+pub(super) struct Factor {
+    /// The numbers; their axes are the state's of `axes`.
+    pub(super) value: Mapped,
+    /// Which axes, ascending; none for one number.
+    pub(super) axes: Axes,
+}
+
+/// `sum of factor source + sum of factor term`; factors of terms are numbers per token.
 #[derive(Clone, Debug)]
 pub(super) struct Matrix {
     /// The shape of one token's value.
     pub(super) dims: Dims,
     /// States with their gates.
-    pub(super) sources: Vec<(Source, Mapped)>,
+    pub(super) sources: Vec<(Source, Factor)>,
     /// Terms with their factors.
     pub(super) terms: Vec<(usize, Mapped)>,
 }
@@ -66,9 +75,9 @@ pub(super) enum Right {
 }
 
 /// `sum of factor read + free`, flat.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Affine {
-    /// Reads with a factor `[C Q]` per row.
+    /// Reads with a factor per row, `[C Q]`, or per row and column, `[C Q, V]`.
     pub(super) reads: Vec<(usize, Value)>,
     /// `[C Q, V]`.
     pub(super) free: Option<Value>,
@@ -128,6 +137,15 @@ pub(super) struct Slot {
     pub(super) next: Option<Value>,
     /// The value at the chunk's start.
     pub(super) start: Value,
-    /// Its family and its place there, once solved.
-    pub(super) solved: Option<(usize, usize)>,
+    /// How it is known, once it is.
+    pub(super) solved: Option<Solved>,
+}
+
+/// How a slot is known over the chunk.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Solved {
+    /// By the weights of its family; its place there.
+    Family(usize, usize),
+    /// After every token, `[C, ..]`.
+    Run(Value),
 }

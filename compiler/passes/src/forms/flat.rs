@@ -2,12 +2,13 @@
 
 use super::Reason;
 use super::chunk::Chunk;
+use super::domain::Factor;
 use crate::build::{
     broadcast, broadcast_leading, contract, mul, scale, select, transpose,
 };
 use crate::vectorise::{Mapped, lift, vectorise_node};
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::{Graph, Op, Value};
+use nestor_ir::tensor::{Axes, Graph, Op, Value};
 use nestor_ir::ty::Dims;
 
 /// The number of elements of a shape that is known.
@@ -40,13 +41,58 @@ impl Chunk<'_> {
         Mapped::shared(crate::build::scalar(&mut self.g, value))
     }
 
-    /// The product of numbers per token.
-    pub(super) fn times(&mut self, a: Mapped, b: Mapped) -> Result<Mapped, Reason> {
-        match (self.uniform(a), self.uniform(b)) {
-            (Some(1.0), _) => Ok(b),
-            (_, Some(1.0)) => Ok(a),
-            _ => self.all(&Op::Mul, &[a, b]),
+    /// A gate of one number.
+    pub(super) fn one(&mut self) -> Factor {
+        Factor { value: self.number(1.0), axes: Axes::new() }
+    }
+
+    /// The product of gates of a state of shape `dims`.
+    pub(super) fn times(
+        &mut self,
+        a: &Factor,
+        b: &Factor,
+        dims: &[Dim],
+    ) -> Result<Factor, Reason> {
+        if a.axes.is_empty() && self.uniform(a.value) == Some(1.0) {
+            return Ok(b.clone());
         }
+        if b.axes.is_empty() && self.uniform(b.value) == Some(1.0) {
+            return Ok(a.clone());
+        }
+        self.combined(&Op::Mul, &[a, b], dims)
+    }
+
+    /// `op` on gates of a state of shape `dims`.
+    pub(super) fn combined(
+        &mut self,
+        op: &Op,
+        parts: &[&Factor],
+        dims: &[Dim],
+    ) -> Result<Factor, Reason> {
+        let axes: Axes = (0..dims.len())
+            .filter(|a| parts.iter().any(|p| p.axes.contains(a)))
+            .collect();
+        let mut values = Vec::new();
+        for part in parts {
+            values.push(self.along(part, &axes, dims)?);
+        }
+        Ok(Factor { value: self.all(op, &values)?, axes })
+    }
+
+    /// A gate repeated along further axes.
+    pub(super) fn along(
+        &mut self,
+        factor: &Factor,
+        axes: &[usize],
+        dims: &[Dim],
+    ) -> Result<Mapped, Reason> {
+        if factor.axes[..] == *axes {
+            return Ok(factor.value);
+        }
+        let to =
+            factor.axes.iter().filter_map(|a| axes.iter().position(|b| a == b)).collect();
+        let dims = axes.iter().map(|&a| dims[a]).collect();
+        self.all(&Op::Broadcast { dims, axes: to }, &[factor.value])
     }
 
     /// The constant, where a number is one.
@@ -117,14 +163,39 @@ impl Chunk<'_> {
         reshape(&mut self.g, a, &[Dim::Fixed(self.rows * rows)])
     }
 
-    /// Rows times a number each: `[C Q] [C Q, V]`.
+    /// Numbers per row and channel from numbers per token and channel: `[C, D]` to `[C Q, D]`.
+    pub(super) fn channels_per_row(&mut self, a: Value, rows: usize) -> Value {
+        if rows == 1 {
+            return a;
+        }
+        let d = self.g.ty(a).dims[1];
+        let dims = [self.dim(), Dim::Fixed(rows), d];
+        let a = broadcast(&mut self.g, a, &dims, &[0, 2]);
+        reshape(&mut self.g, a, &[Dim::Fixed(self.rows * rows), d])
+    }
+
+    /// Rows times a number each, or one for each entry: `[C Q]` or `[C Q, V]` by `[C Q, V]`.
     pub(super) fn scaled_rows(&mut self, factor: Value, rows: Value) -> Value {
         if crate::build::uniform(&self.g, factor) == Some(1.0) {
             return rows;
         }
-        let dims = self.g.ty(rows).dims.clone();
-        let factor = broadcast(&mut self.g, factor, &dims, &[0]);
+        let factor = self.per_entry(factor, rows);
         mul(&mut self.g, factor, rows)
+    }
+
+    fn per_entry(&mut self, factor: Value, like: Value) -> Value {
+        let dims = self.g.ty(like).dims.clone();
+        broadcast_leading(&mut self.g, factor, &dims)
+    }
+
+    /// The sum or product of factors of rows, of which either may differ by column.
+    pub(super) fn factors_joined(&mut self, op: Op, a: Value, b: Value) -> Value {
+        let (a, b) = match self.g.ty(a).rank().cmp(&self.g.ty(b).rank()) {
+            std::cmp::Ordering::Less => (self.per_entry(a, b), b),
+            std::cmp::Ordering::Greater => (a, self.per_entry(b, a)),
+            std::cmp::Ordering::Equal => (a, b),
+        };
+        self.g.add(op, &[a, b])
     }
 
     /// Weights of earlier tokens times products of their vectors: `[C Q, C R]` from `[C, C]`.

@@ -22,29 +22,47 @@ use smallvec::smallvec;
 pub(super) struct Family {
     /// The slots.
     pub(super) slots: Vec<usize>,
+    /// Their next values.
+    pub(super) nexts: Vec<Matrix>,
     /// The terms that any of them takes.
     pub(super) terms: Vec<usize>,
+    /// The axis of the state that gates differ along.
+    pub(super) axis: Option<usize>,
     /// Weights before each token.
     pub(super) before: Weights,
     /// Weights after each token.
     pub(super) after: Weights,
+    /// For each slot what is left at the chunk's end of each term, by the token that wrote it:
+    /// `[C]` or `[C, D]`.
+    pub(super) last: Vec<Vec<Option<Value>>>,
 }
 
 /// What a slot holds, by its place in the family.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Weights {
-    /// Of slot j at the chunk's start, `[C]`; nothing where none of it arrives.
+    /// Of slot j at the chunk's start, `[C]` or `[C, D]`; nothing where none of it arrives.
     pub(super) start: Vec<Vec<Option<Value>>>,
-    /// Of each term, `[C (now), C (then)]`.
-    pub(super) terms: Vec<Vec<Option<Value>>>,
+    /// Of each term.
+    pub(super) terms: Vec<Vec<Vec<Level>>>,
+}
+
+/// A part of a term's weights: `pairs[t, s] now[t, d] then[s, d]`.
+#[derive(Clone, Debug)]
+pub(super) struct Level {
+    /// `[C (now), C (then)]`.
+    pub(super) pairs: Value,
+    /// `[C, D]` of now and of then, where gates differ along an axis.
+    pub(super) channels: Option<(Value, Value)>,
 }
 
 impl Chunk<'_> {
-    /// The weights of these slots, whose next values are `nexts`.
+    /// The weights of these slots, whose next values are `nexts` and whose gates differ along
+    /// `axis` at most.
     pub(super) fn family(
         &mut self,
         slots: &[usize],
         nexts: &[Matrix],
+        axis: Option<usize>,
     ) -> Result<Family, Reason> {
         let n = slots.len();
         let mut terms: Vec<usize> =
@@ -53,7 +71,7 @@ impl Chunk<'_> {
         terms.dedup();
         let gate = |i: usize, j: usize| -> Option<Mapped> {
             let found = nexts[i].sources.iter().find(|s| s.0.slot == slots[j]);
-            found.map(|s| s.1)
+            found.map(|s| s.1.value)
         };
         let factor = |i: usize, e: usize| -> Option<Mapped> {
             nexts[i].terms.iter().find(|t| t.0 == terms[e]).map(|t| t.1)
@@ -63,23 +81,28 @@ impl Chunk<'_> {
             |i: usize, e: usize| (0..n).any(|j| reach[i][j] && factor(j, e).is_some());
         let mut out = Family {
             slots: slots.to_vec(),
+            nexts: nexts.to_vec(),
             terms: terms.clone(),
-            before: Weights { start: Vec::new(), terms: Vec::new() },
-            after: Weights { start: Vec::new(), terms: Vec::new() },
+            axis,
+            before: Weights::default(),
+            after: Weights::default(),
+            last: Vec::new(),
         };
         if n == 1 {
-            let gate = gate(0, 0);
-            let (before, after) = self.single(gate);
-            let factors: Vec<Value> = (0..terms.len())
-                .filter_map(|e| factor(0, e))
-                .map(|factor| self.masked(factor, 0.0))
-                .collect();
-            for (weights, (start, pairs)) in
-                [(&mut out.before, before), (&mut out.after, after)]
-            {
-                weights.start = vec![vec![Some(start)]];
-                let of = |&f: &Value| Some(columns_scaled(&mut self.g, pairs, f));
-                weights.terms = vec![factors.iter().map(of).collect()];
+            let mut factors = Vec::new();
+            for e in 0..terms.len() {
+                if let Some(factor) = factor(0, e) {
+                    factors.push(self.masked(factor, 0.0));
+                }
+            }
+            match (axis, &nexts[0].sources[..]) {
+                (Some(_), [(_, gate)]) => {
+                    let dims = &nexts[0].dims;
+                    let axes: Vec<usize> = axis.into_iter().collect();
+                    let gate = self.along(gate, &axes, dims)?;
+                    self.channel_weights(&mut out, gate, &factors);
+                }
+                _ => self.single_weights(&mut out, gate(0, 0), &factors),
             }
             return Ok(out);
         }
@@ -106,12 +129,52 @@ impl Chunk<'_> {
                     })
                 };
                 weights.start.push((0..n).map(of_start).collect());
-                let of_term =
-                    |k: usize| taken(i, k).then(|| take(&mut self.g, row, 1, k * c, c));
+                let of_term = |k: usize| -> Vec<Level> {
+                    let pairs = taken(i, k).then(|| take(&mut self.g, row, 1, k * c, c));
+                    let level = |pairs| Level { pairs, channels: None };
+                    pairs.into_iter().map(level).collect()
+                };
                 weights.terms.push((0..e).map(of_term).collect());
             }
         }
+        self.last_rows(&mut out);
         Ok(out)
+    }
+
+    /// What is left at the end, where all terms have weights of one level.
+    fn last_rows(&mut self, family: &mut Family) {
+        let of = |levels: &Vec<Level>| {
+            let pairs = levels.first()?.pairs;
+            let row = take(&mut self.g, pairs, 0, self.rows - 1, 1);
+            Some(reshape(&mut self.g, row, &[Dim::Fixed(self.rows)]))
+        };
+        let mut of = of;
+        family.last = family
+            .after
+            .terms
+            .iter()
+            .map(|terms| terms.iter().map(&mut of).collect())
+            .collect();
+    }
+
+    fn single_weights(
+        &mut self,
+        family: &mut Family,
+        gate: Option<Mapped>,
+        factors: &[Value],
+    ) {
+        let (before, after) = self.single(gate);
+        for (weights, (start, pairs)) in
+            [(&mut family.before, before), (&mut family.after, after)]
+        {
+            weights.start = vec![vec![Some(start)]];
+            let of = |&f: &Value| {
+                let pairs = columns_scaled(&mut self.g, pairs, f);
+                vec![Level { pairs, channels: None }]
+            };
+            weights.terms = vec![factors.iter().map(of).collect()];
+        }
+        self.last_rows(family);
     }
 
     /// One slot: what is left of its start, `[C]`, and of any earlier token, `[C, C]`; before
@@ -264,7 +327,8 @@ fn identity(g: &mut Graph, n: usize) -> Value {
     g.add(Op::Real, &[same])
 }
 
-fn columns_scaled(g: &mut Graph, pairs: Value, factor: Value) -> Value {
+/// Every column multiplied by its own number.
+pub(super) fn columns_scaled(g: &mut Graph, pairs: Value, factor: Value) -> Value {
     let dims = g.ty(pairs).dims.clone();
     let factor = broadcast(g, factor, &dims, &[1]);
     mul(g, pairs, factor)

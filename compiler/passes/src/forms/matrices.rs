@@ -11,9 +11,9 @@
 
 use super::Reason;
 use super::chunk::Chunk;
-use super::domain::{Abstract, Affine, Matrix, Right, Row, Slot, Source, Term};
+use super::domain::{Abstract, Affine, Factor, Matrix, Right, Row, Slot, Source, Term};
 use super::flat::reshape;
-use crate::build::{broadcast, mul};
+use crate::build::mul;
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
@@ -58,34 +58,38 @@ impl Chunk<'_> {
         match &node.op {
             Op::Neg => {
                 let a = self.matrix(x[0])?;
-                let minus = self.number(-1.0);
-                self.matrix_scaled(a, minus)
+                let minus = self.minus_one();
+                self.matrix_scaled(a, &minus)
             }
             Op::Add | Op::Sub => self.matrices_added(x[0], x[1], node.op == Op::Sub),
             Op::Mul => {
-                let scalars = (self.scalar(x[0]), self.scalar(x[1]));
-                let (factor, other) = match scalars {
-                    (Some(factor), _) => (factor, x[1]),
-                    (None, Some(factor)) => (factor, x[0]),
-                    (None, None) => return self.broadcast_product(x[0], x[1], dims),
+                let product = self.broadcast_product(x[0], x[1], dims);
+                if product.is_ok() {
+                    return product;
+                }
+                let Some((factor, other)) = self.factor_of(x[0], x[1]) else {
+                    return self.constant(value, known);
                 };
+                if factor.axes.len() > 1 {
+                    return self.constant(value, known);
+                }
                 let a = self.matrix(other)?;
-                self.matrix_scaled(a, factor)
+                self.matrix_scaled(a, &factor)
             }
-            Op::Div => {
-                let Some(by) = self.scalar(x[1]) else {
-                    return self.constant(value, known);
-                };
-                let a = self.matrix(x[0])?;
-                let by = self.inverse(by)?;
-                self.matrix_scaled(a, by)
-            }
-            Op::Select => {
-                let Some(when) = self.scalar(x[0]) else {
-                    return self.constant(value, known);
-                };
-                self.matrices_chosen(when, x[1], x[2])
-            }
+            Op::Div => match self.factor(x[1]) {
+                Some(by) if by.axes.len() < 2 => {
+                    let a = self.matrix(x[0])?;
+                    let by = self.inverse(&by)?;
+                    self.matrix_scaled(a, &by)
+                }
+                _ => self.constant(value, known),
+            },
+            Op::Select => match self.factor(x[0]) {
+                Some(when) if when.axes.is_empty() => {
+                    self.matrices_chosen(&when, x[1], x[2])
+                }
+                _ => self.constant(value, known),
+            },
             Op::Contract { batch, sum } if batch.is_empty() => {
                 let (l, r): (Vec<usize>, Vec<usize>) = sum.iter().copied().unzip();
                 let sides = [l, r];
@@ -171,7 +175,7 @@ impl Chunk<'_> {
             });
             self.slots.len() - 1
         });
-        let one = self.number(1.0);
+        let one = self.one();
         let dims = self.body.ty(value).dims.clone();
         Ok(super::reads::as_it_stands(&dims, Source { slot, after: false }, one))
     }
@@ -235,16 +239,11 @@ impl Chunk<'_> {
 
     /// An affine value with every row multiplied by its own number.
     pub(super) fn affine_scaled(&mut self, affine: &Affine, factor: Value) -> Affine {
-        let reads = affine
-            .reads
-            .iter()
-            .map(|&(read, by)| (read, mul(&mut self.g, by, factor)))
-            .collect();
-        let free = affine.free.map(|free| {
-            let dims = self.g.ty(free).dims.clone();
-            let factor = broadcast(&mut self.g, factor, &dims, &[0]);
-            mul(&mut self.g, free, factor)
-        });
+        let mut reads = Vec::new();
+        for &(read, by) in &affine.reads {
+            reads.push((read, self.factors_joined(Op::Mul, by, factor)));
+        }
+        let free = affine.free.map(|free| self.scaled_rows(factor, free));
         Affine { reads, free }
     }
 
@@ -252,16 +251,54 @@ impl Chunk<'_> {
     pub(super) fn matrix_scaled(
         &mut self,
         a: Matrix,
-        factor: Mapped,
+        factor: &Factor,
     ) -> Result<Matrix, Reason> {
         let mut out = a;
         for (_, gate) in &mut out.sources {
-            *gate = self.times(*gate, factor)?;
+            *gate = self.times(gate, factor, &out.dims)?;
         }
-        for (_, by) in &mut out.terms {
-            *by = self.times(*by, factor)?;
+        for (id, by) in &mut out.terms {
+            if factor.axes.is_empty() {
+                let before = Factor { value: *by, axes: Axes::new() };
+                *by = self.times(&before, factor, &out.dims)?.value;
+            } else {
+                let term = self.term_scaled(*id, factor, &out.dims)?;
+                self.terms.push(term);
+                *id = self.terms.len() - 1;
+            }
         }
         Ok(out)
+    }
+
+    /// A term with a gate moved into the factor that lies along its axes.
+    fn term_scaled(
+        &mut self,
+        id: usize,
+        factor: &Factor,
+        dims: &[Dim],
+    ) -> Result<Term, Reason> {
+        let mut term = self.terms[id].clone();
+        let value = self.lifted(factor.value);
+        let along = |axes: &Axes| -> Result<[Dim; 2], Reason> {
+            let all: Vec<Dim> = axes.iter().map(|&a| dims[a]).collect();
+            Ok([Dim::Fixed(self.rows), Dim::Fixed(super::flat::size(&all)?)])
+        };
+        let shape = along(&factor.axes)?;
+        let value = reshape(&mut self.g, value, &shape);
+        let value = self.channels_per_row(value, term.rank);
+        if factor.axes == term.left_axes {
+            term.left = term.left.map(|left| mul(&mut self.g, left, value));
+        } else if factor.axes == term.right_axes {
+            term.right = match term.right {
+                Right::Known(right) => Right::Known(mul(&mut self.g, right, value)),
+                Right::Affine(affine) => {
+                    Right::Affine(self.affine_scaled(&affine, value))
+                }
+            };
+        } else {
+            return Err(Reason::new("a gate that lies across the factors of a write"));
+        }
+        Ok(term)
     }
 
     /// `a + b` or `a - b`
@@ -272,60 +309,78 @@ impl Chunk<'_> {
         minus: bool,
     ) -> Result<Matrix, Reason> {
         let mut out = self.matrix(a)?;
-        let b = self.matrix(b)?;
-        let op = if minus { Op::Sub } else { Op::Add };
+        let mut b = self.matrix(b)?;
+        let dims = out.dims.clone();
+        if minus {
+            let minus = self.minus_one();
+            b = self.matrix_scaled(b, &minus)?;
+        }
         for (source, gate) in b.sources {
             match out.sources.iter().position(|s| s.0 == source) {
                 Some(at) => {
-                    out.sources[at].1 = self.all(&op, &[out.sources[at].1, gate])?;
+                    let both = [&out.sources[at].1, &gate];
+                    out.sources[at].1 = self.combined(&Op::Add, &both, &dims)?;
                 }
-                None => {
-                    let gate = if minus { self.all(&Op::Neg, &[gate])? } else { gate };
-                    out.sources.push((source, gate));
-                }
+                None => out.sources.push((source, gate)),
             }
         }
         for (term, by) in b.terms {
             match out.terms.iter().position(|t| t.0 == term) {
-                Some(at) => out.terms[at].1 = self.all(&op, &[out.terms[at].1, by])?,
-                None => {
-                    let by = if minus { self.all(&Op::Neg, &[by])? } else { by };
-                    out.terms.push((term, by));
+                Some(at) => {
+                    out.terms[at].1 = self.all(&Op::Add, &[out.terms[at].1, by])?
                 }
+                None => out.terms.push((term, by)),
             }
         }
         Ok(out)
     }
 
-    /// `if when then a else b`, the condition one of the token.
+    /// `-1`
+    pub(super) fn minus_one(&mut self) -> Factor {
+        Factor { value: self.number(-1.0), axes: Axes::new() }
+    }
+
+    /// `if when then a else b`, the condition known.
     pub(super) fn matrices_chosen(
         &mut self,
-        when: Mapped,
+        when: &Factor,
         a: Value,
         b: Value,
     ) -> Result<Matrix, Reason> {
         let (a, b) = (self.matrix(a)?, self.matrix(b)?);
-        let zero = self.number(0.0);
-        let mut out = Matrix { dims: a.dims.clone(), sources: vec![], terms: vec![] };
-        for &(source, gate) in &a.sources {
-            let other = b.sources.iter().find(|s| s.0 == source).map_or(zero, |s| s.1);
-            let gate = self.all(&Op::Select, &[when, gate, other])?;
+        let dims = a.dims.clone();
+        let zero = Factor { value: self.number(0.0), axes: Axes::new() };
+        let mut out = Matrix { dims: dims.clone(), sources: vec![], terms: vec![] };
+        let mut sources: Vec<Source> =
+            a.sources.iter().chain(&b.sources).map(|s| s.0).collect();
+        sources.dedup();
+        for (k, &source) in sources.iter().enumerate() {
+            if sources[..k].contains(&source) {
+                continue;
+            }
+            let of = |m: &Matrix| {
+                let found = m.sources.iter().find(|s| s.0 == source);
+                found.map_or(zero.clone(), |s| s.1.clone())
+            };
+            let gate = self.combined(&Op::Select, &[when, &of(&a), &of(&b)], &dims)?;
             out.sources.push((source, gate));
         }
-        for &(source, gate) in &b.sources {
-            if a.sources.iter().all(|s| s.0 != source) {
-                let gate = self.all(&Op::Select, &[when, zero, gate])?;
-                out.sources.push((source, gate));
+        if !when.axes.is_empty() {
+            if a.terms.is_empty() && b.terms.is_empty() {
+                return Ok(out);
             }
+            return Err(Reason::new("a choice of writes that differs within the state"));
         }
-        for &(term, by) in &a.terms {
-            let other = b.terms.iter().find(|t| t.0 == term).map_or(zero, |t| t.1);
-            out.terms.push((term, self.all(&Op::Select, &[when, by, other])?));
-        }
-        for &(term, by) in &b.terms {
-            if a.terms.iter().all(|t| t.0 != term) {
-                out.terms.push((term, self.all(&Op::Select, &[when, zero, by])?));
+        let terms: Vec<usize> = a.terms.iter().chain(&b.terms).map(|t| t.0).collect();
+        for (k, &term) in terms.iter().enumerate() {
+            if terms[..k].contains(&term) {
+                continue;
             }
+            let of = |m: &Matrix| {
+                m.terms.iter().find(|t| t.0 == term).map_or(zero.value, |t| t.1)
+            };
+            let by = self.all(&Op::Select, &[when.value, of(&a), of(&b)])?;
+            out.terms.push((term, by));
         }
         Ok(out)
     }
@@ -358,55 +413,66 @@ impl Chunk<'_> {
         Ok(Matrix { dims, sources: Vec::new(), terms })
     }
 
-    /// The number of the token that a value repeats in every element.
-    pub(super) fn scalar(&mut self, value: Value) -> Option<Mapped> {
-        let ty = self.body.ty(value);
+    /// A known value as a gate: along as few axes as it is made of.
+    pub(super) fn factor(&mut self, value: Value) -> Option<Factor> {
         let Abstract::Known(known) = self.value(value) else { return None };
-        if ty.rank() == 0 {
-            return Some(known);
-        }
-        if let Some(n) = crate::build::uniform(self.body, value) {
-            return Some(self.number(n));
+        let rank = self.body.ty(value).rank();
+        if rank > 0
+            && let Some(n) = crate::build::uniform(self.body, value)
+        {
+            return Some(Factor { value: self.number(n), axes: Axes::new() });
         }
         let node = self.body.def(value);
-        match &node.op {
-            Op::Broadcast { .. } => self.scalar(node.operands[0]),
-            _ => None,
+        if let Op::Broadcast { axes, .. } = &node.op {
+            let inner = self.factor(node.operands[0])?;
+            let axes = inner.axes.iter().map(|&a| axes[a]).collect();
+            return Some(Factor { value: inner.value, axes });
+        }
+        Some(Factor { value: known, axes: (0..rank).collect() })
+    }
+
+    /// A known value as a gate, and the other operand.
+    pub(super) fn factor_of(&mut self, a: Value, b: Value) -> Option<(Factor, Value)> {
+        match (self.factor(a), self.factor(b)) {
+            (Some(x), Some(y)) if y.axes.len() < x.axes.len() => Some((y, a)),
+            (Some(x), _) => Some((x, b)),
+            (None, Some(y)) => Some((y, a)),
+            (None, None) => None,
         }
     }
 
     /// `1 / a`
-    pub(super) fn inverse(&mut self, a: Mapped) -> Result<Mapped, Reason> {
+    pub(super) fn inverse(&mut self, a: &Factor) -> Result<Factor, Reason> {
         let one = self.number(1.0);
-        self.all(&Op::Div, &[one, a])
+        let shape = self.g.ty(a.value.value).dims.clone();
+        let lead = usize::from(a.value.mapped);
+        let op = Op::Broadcast { dims: shape[lead..].into(), axes: Axes::new() };
+        let one = self.all(&op, &[one])?;
+        Ok(Factor { value: self.all(&Op::Div, &[one, a.value])?, axes: a.axes.clone() })
     }
 
-    /// One number for every row of the shape, `[C Q]`, where the value is the same along the
-    /// columns.
+    /// A known factor of a value of this shape: a number for every row, `[C Q]`, where it is the
+    /// same along the columns, and one for every entry, `[C Q, V]`, otherwise.
     pub(super) fn row_factor(
         &mut self,
         value: Value,
         row: &Row,
     ) -> Result<Option<Value>, Reason> {
         let count = super::flat::size(&row.rows)?;
-        if let Some(scalar) = self.scalar(value) {
-            return Ok(Some(self.per_row(scalar, count)));
+        let (rows, columns) = row.axes();
+        let Some(factor) = self.factor(value) else { return Ok(None) };
+        if factor.axes.is_empty() {
+            return Ok(Some(self.per_row(factor.value, count)));
         }
-        let (rows, _) = row.axes();
-        let node = self.body.def(value).clone();
-        let Op::Broadcast { axes, .. } = &node.op else { return Ok(None) };
-        if !axes.iter().all(|a| rows.contains(a)) {
-            return Ok(None);
+        let dims = self.body.ty(value).dims.clone();
+        if factor.axes.iter().all(|a| rows.contains(a)) {
+            let value = self.along(&factor, &rows, &dims)?;
+            let value = self.lifted(value);
+            let flat = [Dim::Fixed(self.rows * count)];
+            return Ok(Some(reshape(&mut self.g, value, &flat)));
         }
-        let Abstract::Known(known) = self.value(node.operands[0]) else {
-            return Ok(None);
-        };
-        let to: Vec<usize> =
-            axes.iter().filter_map(|a| rows.iter().position(|r| r == a)).collect();
-        let op = Op::Broadcast { dims: row.rows.clone(), axes: to.into_iter().collect() };
-        let known = self.all(&op, &[known])?;
-        let value = self.lifted(known);
-        let flat = [Dim::Fixed(self.rows * count)];
-        Ok(Some(reshape(&mut self.g, value, &flat)))
+        let all: Vec<usize> = (0..dims.len()).collect();
+        let value = self.along(&factor, &all, &dims)?;
+        self.flat(value, &rows, &columns).map(Some)
     }
 }

@@ -15,6 +15,7 @@
 //! constants of the chunk, so that gradients taken at an anchor are known at its start.
 
 mod anchors;
+mod channels;
 mod chunk;
 mod domain;
 mod flat;
@@ -22,6 +23,7 @@ mod gates;
 mod matrices;
 mod reads;
 mod rules;
+mod runs;
 mod solve;
 
 pub use anchors::periods;

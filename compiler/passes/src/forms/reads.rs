@@ -9,12 +9,15 @@
 
 use super::Reason;
 use super::chunk::Chunk;
-use super::domain::{Abstract, Affine, Matrix, Read, Reader, Right, Row, Source, Term};
+use super::domain::{
+    Abstract, Affine, Factor, Matrix, Read, Reader, Right, Row, Solved, Source, Term,
+};
 use super::flat::{reshape, size};
-use super::gates::{Family, Weights, plus};
-use crate::build::{broadcast, broadcast_leading, contract, mul};
+use super::gates::{Family, Level, Weights, plus};
+use crate::build::{broadcast, contract, mul};
+use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::Value;
+use nestor_ir::tensor::{Op, Value};
 use nestor_ir::ty::Dims;
 
 impl Chunk<'_> {
@@ -26,20 +29,22 @@ impl Chunk<'_> {
     ) -> Result<Affine, Reason> {
         let mut out = Affine::default();
         let columns = columns_of(&matrix.dims, reader);
-        for &(source, gate) in &matrix.sources {
-            let gate = self.per_row(gate, reader.rows);
-            let solved = self.slots[source.slot].solved;
-            match solved {
-                Some((family, place)) => {
+        for (source, gate) in &matrix.sources {
+            let (reader, gate) = self.gated(reader, gate, &matrix.dims)?;
+            match self.slots[source.slot].solved {
+                Some(Solved::Family(family, place)) => {
                     let family = self.families[family].clone();
                     let weights =
                         if source.after { &family.after } else { &family.before };
-                    let found = self.state_read(&family, weights, place, reader)?;
+                    let found = self.state_read(&family, weights, place, &reader)?;
                     let found = self.scaled_rows(gate, found);
                     out.free = plus(&mut self.g, out.free, found);
                 }
+                Some(Solved::Run(_)) => {
+                    return Err(Reason::new("a state that was built is read as a sum"));
+                }
                 None => {
-                    let read = Read { slot: source.slot, reader: reader.clone() };
+                    let read = Read { slot: source.slot, reader };
                     let known = self.reads.iter().position(|r| *r == read);
                     let id = known.unwrap_or_else(|| {
                         self.reads.push(read);
@@ -60,6 +65,40 @@ impl Chunk<'_> {
             out.free = Some(crate::build::constant(&mut self.g, 0.0, &dims));
         }
         Ok(out)
+    }
+
+    /// A gate moved onto what reads the state, or onto the answer: a number per row, or one per
+    /// row and column.
+    fn gated(
+        &mut self,
+        reader: &Reader,
+        gate: &Factor,
+        dims: &[Dim],
+    ) -> Result<(Reader, Value), Reason> {
+        if gate.axes.is_empty() {
+            return Ok((reader.clone(), self.per_row(gate.value, reader.rows)));
+        }
+        let value = self.lifted(gate.value);
+        if gate.axes == reader.axes
+            && let (Some(vector), 1) = (reader.vector, gate.axes.len())
+        {
+            let value = self.channels_per_row(value, reader.rows);
+            let vector = Some(mul(&mut self.g, vector, value));
+            let one = self.number(1.0);
+            let factor = self.per_row(one, reader.rows);
+            return Ok((Reader { vector, ..reader.clone() }, factor));
+        }
+        let columns: Vec<usize> =
+            (0..dims.len()).filter(|a| !reader.axes.contains(a)).collect();
+        if gate.axes[..] != columns[..] {
+            return Err(Reason::new(
+                "a gate that differs by row and column of the state",
+            ));
+        }
+        let flat = Dim::Fixed(size(&columns_of(dims, reader))?);
+        let dims = [self.dim(), flat];
+        let value = reshape(&mut self.g, value, &dims);
+        Ok((reader.clone(), self.channels_per_row(value, reader.rows)))
     }
 
     /// A read as a value of the token's program.
@@ -87,7 +126,7 @@ impl Chunk<'_> {
     pub(super) fn materialised(&mut self, matrix: &Matrix) -> Result<Abstract, Reason> {
         let reader = Reader { vector: None, axes: Default::default(), rows: 1 };
         if matrix.dims.len() > 1 {
-            return Err(Reason::new("a state of matrices enters a function as it is"));
+            return self.whole(matrix).map(Abstract::Known);
         }
         let affine = self.read(matrix, &reader)?;
         Ok(self.answered(affine, &[], &matrix.dims, false))
@@ -96,7 +135,10 @@ impl Chunk<'_> {
     /// `factor read` more.
     pub(super) fn gather(&mut self, out: &mut Affine, read: usize, factor: Value) {
         match out.reads.iter_mut().find(|r| r.0 == read) {
-            Some(found) => found.1 = crate::build::add(&mut self.g, found.1, factor),
+            Some(found) => {
+                let before = found.1;
+                found.1 = self.factors_joined(Op::Add, before, factor);
+            }
             None => out.reads.push((read, factor)),
         }
     }
@@ -143,7 +185,7 @@ impl Chunk<'_> {
                         out.free = plus(&mut self.g, out.free, found);
                     }
                     for (read, by) in affine.reads {
-                        let by = mul(&mut self.g, factor, by);
+                        let by = self.factors_joined(Op::Mul, factor, by);
                         self.gather(out, read, by);
                     }
                 }
@@ -179,16 +221,30 @@ impl Chunk<'_> {
     ) -> Result<Value, Reason> {
         let mut total = self.start_read(family, weights, place, reader)?;
         for (e, &id) in family.terms.iter().enumerate() {
-            let Some(pairs) = weights.terms[place][e] else { continue };
             let term = self.terms[id].clone();
-            let (weighted, right) = self.term_weights(pairs, &term, reader)?;
-            let Right::Known(e) = right else {
-                return Err(Reason::new("a term of a solved state is not known"));
-            };
-            let found = self.product(weighted, e);
-            total = plus(&mut self.g, total, found);
+            for level in &weights.terms[place][e] {
+                let met = self.met(level, family.axis, &term, reader)?;
+                let Right::Known(e) = met.right else {
+                    return Err(Reason::new("a term of a solved state is not known"));
+                };
+                let found = self.met_product(met.weights, met.columns, e);
+                total = plus(&mut self.g, total, found);
+            }
         }
         total.ok_or_else(|| Reason::new("a state that holds nothing"))
+    }
+
+    /// `now o (weights (then o e))`
+    pub(super) fn met_product(
+        &mut self,
+        weights: Value,
+        columns: Option<(Value, Value)>,
+        e: Value,
+    ) -> Value {
+        let Some((now, then)) = columns else { return self.product(weights, e) };
+        let e = mul(&mut self.g, then, e);
+        let found = self.product(weights, e);
+        mul(&mut self.g, now, found)
     }
 
     /// What is read of the states at the chunk's start.
@@ -206,6 +262,9 @@ impl Chunk<'_> {
             let dims = self.g.ty(start).dims.clone();
             let flat = Dim::Fixed(size(&columns_of(&dims, reader))?);
             let rows = Dim::Fixed(self.rows * reader.rows);
+            let axes = family.axis.into_iter().collect();
+            let left = Factor { value: Mapped::all(left), axes };
+            let (reader, left) = self.gated(reader, &left, &dims)?;
             let found = match (reader.vector, &reader.axes[..]) {
                 (Some(vector), &[axis]) => {
                     contract(&mut self.g, vector, start, &[], &[(1, axis)])
@@ -217,26 +276,39 @@ impl Chunk<'_> {
                 _ => return Err(Reason::new("a read along several axes")),
             };
             let found = reshape(&mut self.g, found, &[rows, flat]);
-            let left = self.per_row(crate::vectorise::Mapped::all(left), reader.rows);
             let found = self.scaled_rows(left, found);
             total = plus(&mut self.g, total, found);
         }
         Ok(total)
     }
 
-    /// `Gamma o (G W')` of a term, and the factor that it multiplies.
-    pub(super) fn term_weights(
+    /// A reader and a term of earlier tokens, at one level of their weights.
+    pub(super) fn met(
         &mut self,
-        pairs: Value,
+        level: &Level,
+        axis: Option<usize>,
         term: &Term,
         reader: &Reader,
-    ) -> Result<(Value, Right), Reason> {
+    ) -> Result<Met, Reason> {
         let (left, right) = met(term, reader)?;
-        let products = match (reader.vector, left) {
+        let (mut vector, mut left) = (reader.vector, left);
+        let mut columns = None;
+        if let (Some((now, then)), Some(axis)) = (level.channels, axis) {
+            let now = self.channels_per_row(now, reader.rows);
+            let then = self.channels_per_row(then, term.rank);
+            if reader.axes[..] == [axis] {
+                vector = vector.map(|v| mul(&mut self.g, v, now));
+                left = left.map(|w| mul(&mut self.g, w, then));
+            } else {
+                columns = Some((now, then));
+            }
+        }
+        let products = match (vector, left) {
             (Some(g), Some(w)) => Some(self.by_rows(g, w)),
             _ => None,
         };
-        Ok((self.weighted(pairs, reader.rows, term.rank, products), right))
+        let weights = self.weighted(level.pairs, reader.rows, term.rank, products);
+        Ok(Met { weights, columns, right })
     }
 
     /// The state at the chunk's end.
@@ -246,43 +318,69 @@ impl Chunk<'_> {
         place: usize,
         dims: &[Dim],
     ) -> Result<Value, Reason> {
-        let last = |chunk: &mut Self, value: Value| {
-            let found = super::gates::take(&mut chunk.g, value, 0, chunk.rows - 1, 1);
-            let rest = chunk.g.ty(value).dims[1..].to_vec();
-            reshape(&mut chunk.g, found, &rest)
-        };
         let mut total = None;
         for (j, &slot) in family.slots.iter().enumerate() {
             let Some(left) = family.after.start[place][j] else { continue };
-            let left = last(self, left);
+            let row = super::gates::take(&mut self.g, left, 0, self.rows - 1, 1);
+            let rest = self.g.ty(left).dims[1..].to_vec();
+            let left = reshape(&mut self.g, row, &rest);
             let start = self.slots[slot].start;
-            let left = broadcast_leading(&mut self.g, left, dims);
+            let axes: Vec<usize> = family.axis.into_iter().collect();
+            let left = broadcast(&mut self.g, left, dims, &axes);
             let found = mul(&mut self.g, left, start);
             total = plus(&mut self.g, total, found);
         }
         for (e, &id) in family.terms.iter().enumerate() {
-            let Some(pairs) = family.after.terms[place][e] else { continue };
-            let left = last(self, pairs);
+            let Some(left) = family.last[place][e] else { continue };
             let term = self.terms[id].clone();
-            let Right::Known(e) = term.right else {
+            let Right::Known(mut right) = term.right else {
                 return Err(Reason::new("a term of a solved state is not known"));
             };
-            let left = self.per_row(crate::vectorise::Mapped::all(left), term.rank);
-            let found = match term.left {
+            let mut factor = term.left;
+            match family.axis {
+                Some(axis) => {
+                    let left = self.channels_per_row(left, term.rank);
+                    if term.left_axes[..] == [axis] {
+                        factor = factor.map(|w| mul(&mut self.g, w, left));
+                    } else {
+                        right = mul(&mut self.g, right, left);
+                    }
+                }
+                None => {
+                    let left = self.per_row(Mapped::all(left), term.rank);
+                    match factor {
+                        Some(w) => factor = Some(self.scaled_rows(left, w)),
+                        None => right = self.scaled_rows(left, right),
+                    }
+                }
+            }
+            let found = match factor {
                 Some(w) => {
-                    let w = self.scaled_rows(left, w);
                     let first = term.left_axes.first() < term.right_axes.first();
-                    let (a, b) =
-                        if first || term.right_axes.is_empty() { (w, e) } else { (e, w) };
+                    let (a, b) = if first || term.right_axes.is_empty() {
+                        (w, right)
+                    } else {
+                        (right, w)
+                    };
                     contract(&mut self.g, a, b, &[], &[(0, 0)])
                 }
-                None => contract(&mut self.g, left, e, &[], &[(0, 0)]),
+                None => crate::build::sum(&mut self.g, right, &[0]),
             };
             let found = reshape(&mut self.g, found, dims);
             total = plus(&mut self.g, total, found);
         }
         total.ok_or_else(|| Reason::new("a state that holds nothing"))
     }
+}
+
+/// A reader's products with a term of earlier tokens.
+pub(super) struct Met {
+    /// `[C Q, C R]`
+    pub(super) weights: Value,
+    /// Factors of the answer and of the term, `[C Q, V]` and `[C R, V]`.
+    pub(super) columns: Option<(Value, Value)>,
+    /// What the weights multiply.
+    pub(super) right: Right,
 }
 
 /// The shape of one row that a reader gets of a state.
@@ -305,11 +403,7 @@ fn met(term: &Term, reader: &Reader) -> Result<(Option<Value>, Right), Reason> {
     }
 }
 
-/// A state before the token, as a matrix.
-pub(super) fn as_it_stands(
-    dims: &[Dim],
-    source: Source,
-    one: crate::vectorise::Mapped,
-) -> Matrix {
+/// A state as a matrix.
+pub(super) fn as_it_stands(dims: &[Dim], source: Source, one: Factor) -> Matrix {
     Matrix { dims: Dims::from(dims), sources: vec![(source, one)], terms: Vec::new() }
 }

@@ -11,10 +11,9 @@
 
 use super::Reason;
 use super::chunk::Chunk;
-use super::domain::{Abstract, Affine, Matrix, Reader, Row};
+use super::domain::{Abstract, Affine, Matrix, Reader, Right, Row};
 use super::flat::size;
 use super::gates::plus;
-use crate::build::{add, mul};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
@@ -70,9 +69,11 @@ impl Chunk<'_> {
             Ok(Some(found)) => return Ok(vec![found]),
             Ok(None) => {}
             Err(reason) => {
-                let small =
-                    |o: &Abstract| !matches!(o, Abstract::Matrix(m) if m.dims.len() > 1);
-                if !operands.iter().all(small) {
+                let fits = |o: &Abstract| match o {
+                    Abstract::Matrix(m) if m.dims.len() > 1 => self.is_solved(m),
+                    _ => true,
+                };
+                if !operands.iter().all(fits) {
                     return Err(reason);
                 }
             }
@@ -112,38 +113,30 @@ impl Chunk<'_> {
         let matrix = match &node.op {
             Op::Neg => {
                 let a = self.matrix(x[0])?;
-                let minus = self.number(-1.0);
-                self.matrix_scaled(a, minus)?
+                let minus = self.minus_one();
+                self.matrix_scaled(a, &minus)?
             }
             Op::Add | Op::Sub => self.matrices_added(x[0], x[1], node.op == Op::Sub)?,
             Op::Mul => {
-                let (factor, other) = match (self.scalar(x[0]), self.scalar(x[1])) {
-                    (Some(factor), _) => (factor, x[1]),
-                    (None, Some(factor)) => (factor, x[0]),
-                    (None, None) => {
-                        return Err(Reason::new(
-                            "a gate that differs within the state or depends on it",
-                        ));
-                    }
-                };
+                let (factor, other) = self
+                    .factor_of(x[0], x[1])
+                    .ok_or_else(|| Reason::new("a gate that depends on the state"))?;
                 let a = self.matrix(other)?;
-                self.matrix_scaled(a, factor)?
+                self.matrix_scaled(a, &factor)?
             }
             Op::Div => {
-                let by = self.scalar(x[1]).ok_or_else(|| {
-                    Reason::new(
-                        "a divisor that differs within the state or depends on it",
-                    )
-                })?;
+                let by = self
+                    .factor(x[1])
+                    .ok_or_else(|| Reason::new("a divisor that depends on the state"))?;
                 let a = self.matrix(x[0])?;
-                let by = self.inverse(by)?;
-                self.matrix_scaled(a, by)?
+                let by = self.inverse(&by)?;
+                self.matrix_scaled(a, &by)?
             }
             Op::Select => {
-                let when = self.scalar(x[0]).ok_or_else(|| {
-                    Reason::new("a choice that differs within the state or depends on it")
-                })?;
-                self.matrices_chosen(when, x[1], x[2])?
+                let when = self
+                    .factor(x[0])
+                    .ok_or_else(|| Reason::new("a choice that depends on the state"))?;
+                self.matrices_chosen(&when, x[1], x[2])?
             }
             Op::Transpose { order } => {
                 let a = self.matrix(x[0])?;
@@ -347,22 +340,12 @@ impl Chunk<'_> {
         out
     }
 
-    /// An affine value, once its reads are known.
-    pub(super) fn evaluated(
-        &mut self,
-        affine: &Affine,
-        reads: &dyn Fn(usize) -> Option<Value>,
-    ) -> Result<Value, Reason> {
-        let mut total = affine.free;
-        for &(read, by) in &affine.reads {
-            let value =
-                reads(read).ok_or_else(|| Reason::new("a read that is not solved"))?;
-            let dims = self.g.ty(value).dims.clone();
-            let by = crate::build::broadcast(&mut self.g, by, &dims, &[0]);
-            let found = mul(&mut self.g, by, value);
-            total = Some(total.map_or(found, |t| add(&mut self.g, t, found)));
-        }
-        total.ok_or_else(|| Reason::new("an error that is nothing"))
+    /// Whether all states in the matrix and all its terms are solved.
+    fn is_solved(&self, matrix: &Matrix) -> bool {
+        let known =
+            |t: &(usize, Mapped)| matches!(self.terms[t.0].right, Right::Known(_));
+        matrix.sources.iter().all(|s| self.slots[s.0.slot].solved.is_some())
+            && matrix.terms.iter().all(known)
     }
 
     /// `[C]` as a dimension.

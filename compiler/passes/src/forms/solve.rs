@@ -1,16 +1,16 @@
 //! Rounds: interpret, solve the states whose update is understood, interpret again.
 //!
 //! States coupled by gates are a family; a family whose errors read others is solved together
-//! with them. The waiting reads P of all of them obey `P = R + L P` with L strictly below the
-//! diagonal in time, which one unit triangular solve gives. Families without feedback need none.
+//! with them. Their errors E obey `E = U + L E` with L strictly below the diagonal in time, which
+//! one unit triangular solve gives. Families without feedback need none.
 
 use super::Reason;
 use super::chunk::Chunk;
-use super::domain::{Abstract, Affine, Matrix, Right, Source};
+use super::domain::{Abstract, Affine, Matrix, Right, Solved, Source};
 use super::flat::reshape;
 use super::gates::{Family, joined, plus, take};
 use super::reads::as_it_stands;
-use crate::build::{broadcast, mul};
+use crate::build::{add, broadcast, constant, mul, transpose};
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Op, Value};
 
@@ -20,6 +20,21 @@ struct Candidate {
     nexts: Vec<Matrix>,
     /// Reads that its terms wait for.
     reads: Vec<usize>,
+}
+
+/// An error that waits for reads, and the terms that it is a factor of.
+struct Unknown {
+    affine: Affine,
+    rank: usize,
+    terms: Vec<usize>,
+}
+
+/// How a family is held over the chunk.
+enum Kind {
+    /// By weights; the axis that gates differ along.
+    Axis(Option<usize>),
+    /// Built for every token.
+    Run,
 }
 
 impl Chunk<'_> {
@@ -74,22 +89,51 @@ impl Chunk<'_> {
             return Err(reason.unwrap_or_else(none));
         };
         let mut families = Vec::new();
-        let mut reads = Vec::new();
         for &k in &chosen {
             let candidate = &candidates[k];
-            families.push(self.family(&candidate.slots, &candidate.nexts)?);
-            reads.extend(candidate.reads.iter().copied());
+            match self.axis_of(candidate)? {
+                Kind::Run => {
+                    if chosen.len() > 1 || !candidate.reads.is_empty() {
+                        return Err(Reason::new(
+                            "gates differ within states that feed back",
+                        ));
+                    }
+                    return self.run(&candidate.slots, &candidate.nexts);
+                }
+                Kind::Axis(axis) => families.push(self.family(
+                    &candidate.slots,
+                    &candidate.nexts,
+                    axis,
+                )?),
+            }
         }
-        reads.sort_unstable();
-        reads.dedup();
-        self.terms_known(&families, &reads)?;
+        self.terms_known(&families)?;
         for family in families {
             for (place, &slot) in family.slots.iter().enumerate() {
-                self.slots[slot].solved = Some((self.families.len(), place));
+                let solved = Solved::Family(self.families.len(), place);
+                self.slots[slot].solved = Some(solved);
             }
             self.families.push(family);
         }
         Ok(())
+    }
+
+    /// Which axis the gates of a family differ along.
+    fn axis_of(&self, candidate: &Candidate) -> Result<Kind, Reason> {
+        let mut axes: Vec<usize> = candidate
+            .nexts
+            .iter()
+            .flat_map(|n| &n.sources)
+            .flat_map(|s| s.1.axes.iter().copied())
+            .collect();
+        axes.sort_unstable();
+        axes.dedup();
+        let single = candidate.slots.len() == 1 && self.rows.is_power_of_two();
+        match (&axes[..], candidate.nexts[0].dims.len()) {
+            ([], _) => Ok(Kind::Axis(None)),
+            (&[axis], rank) if rank > 1 && single => Ok(Kind::Axis(Some(axis))),
+            _ => Ok(Kind::Run),
+        }
     }
 
     /// Families all of whose updates are understood, and why another is not.
@@ -138,7 +182,7 @@ impl Chunk<'_> {
 
     fn next_of(&mut self, slot: usize) -> Result<Matrix, Reason> {
         let data = self.slots[slot].clone();
-        let one = self.number(1.0);
+        let one = self.one();
         let dims = self.g.ty(data.start).dims.clone();
         if data.solved.is_some() {
             return Ok(as_it_stands(&dims, Source { slot, after: false }, one));
@@ -157,125 +201,196 @@ impl Chunk<'_> {
         Ok(found)
     }
 
-    /// Makes the terms of these families known, solving for their reads where they have any.
-    fn terms_known(
-        &mut self,
-        families: &[Family],
-        reads: &[usize],
-    ) -> Result<(), Reason> {
-        let solved = self.reads_solved(families, reads)?;
-        let find = |read: usize| {
-            reads.iter().position(|&r| r == read).and_then(|k| solved.get(k).copied())
-        };
-        for family in families {
-            for &id in &family.terms {
-                if let Right::Affine(affine) = self.terms[id].right.clone() {
-                    let value = self.evaluated(&affine, &find)?;
-                    self.terms[id].right = Right::Known(value);
-                }
+    /// Makes the terms of these families known, solving for those that wait for reads.
+    fn terms_known(&mut self, families: &[Family]) -> Result<(), Reason> {
+        let mut unknown: Vec<Unknown> = Vec::new();
+        for &id in families.iter().flat_map(|f| &f.terms) {
+            let term = &self.terms[id];
+            let Right::Affine(affine) = &term.right else { continue };
+            let same = unknown.iter_mut().find(|u| u.affine == *affine);
+            match same {
+                Some(same) => same.terms.push(id),
+                None => unknown.push(Unknown {
+                    affine: affine.clone(),
+                    rank: term.rank,
+                    terms: vec![id],
+                }),
+            }
+        }
+        let solved = self.solved_terms(families, &unknown)?;
+        for (unknown, value) in unknown.iter().zip(solved) {
+            for &id in &unknown.terms {
+                self.terms[id].right = Right::Known(value);
             }
         }
         Ok(())
     }
 
-    /// The values of reads, `[C Q, V]` each.
-    fn reads_solved(
+    /// `E = U + lam (R + N E)`: what is known of every unknown, and its factors of all others.
+    fn solved_terms(
         &mut self,
         families: &[Family],
-        reads: &[usize],
+        unknown: &[Unknown],
     ) -> Result<Vec<Value>, Reason> {
-        if reads.is_empty() {
-            return Ok(Vec::new());
-        }
-        let n = reads.len();
+        let n = unknown.len();
         let mut systems: Vec<Vec<Option<Value>>> = vec![vec![None; n]; n];
         let mut known = Vec::new();
-        for (row, &id) in reads.iter().enumerate() {
-            let read = self.reads[id].clone();
-            let place = families.iter().find_map(|f| {
-                f.slots.iter().position(|&s| s == read.slot).map(|p| (f, p))
-            });
-            let (family, place) = place
-                .ok_or_else(|| Reason::new("a read of a state that is elsewhere"))?;
-            let mut total =
-                self.start_read(family, &family.before, place, &read.reader)?;
-            for (e, &term) in family.terms.iter().enumerate() {
-                let Some(pairs) = family.before.terms[place][e] else { continue };
-                let term = self.terms[term].clone();
-                let (weights, right) = self.term_weights(pairs, &term, &read.reader)?;
-                let affine = match right {
-                    Right::Known(e) => Affine { reads: Vec::new(), free: Some(e) },
-                    Right::Affine(affine) => affine,
-                };
-                if let Some(free) = affine.free {
-                    let found = self.product(weights, free);
-                    total = plus(&mut self.g, total, found);
+        for (row, this) in unknown.iter().enumerate() {
+            let mut total = this.affine.free;
+            for &(id, by) in &this.affine.reads {
+                let read = self.reads[id].clone();
+                if read.reader.rows != this.rank {
+                    return Err(Reason::new("rows of one token are mixed"));
                 }
-                for (other, by) in affine.reads {
-                    let column = reads.iter().position(|&r| r == other);
-                    let column =
-                        column.ok_or_else(|| Reason::new("a read that is not solved"))?;
-                    if self.reads[other].reader.rows != term.rank {
-                        return Err(Reason::new("rows of one token are mixed"));
+                let place = families.iter().find_map(|f| {
+                    f.slots.iter().position(|&s| s == read.slot).map(|p| (f, p))
+                });
+                let (family, place) = place
+                    .ok_or_else(|| Reason::new("a read of a state that is elsewhere"))?;
+                let start =
+                    self.start_read(family, &family.before, place, &read.reader)?;
+                if let Some(start) = start {
+                    let start = self.scaled_rows(by, start);
+                    total = plus(&mut self.g, total, start);
+                }
+                for (e, &term) in family.terms.iter().enumerate() {
+                    let column = unknown.iter().position(|u| u.terms.contains(&term));
+                    let term = self.terms[term].clone();
+                    for level in &family.before.terms[place][e] {
+                        let met = self.met(level, family.axis, &term, &read.reader)?;
+                        match (met.right, column) {
+                            (Right::Known(e), _) => {
+                                let found = self.met_product(met.weights, met.columns, e);
+                                let found = self.scaled_rows(by, found);
+                                total = plus(&mut self.g, total, found);
+                            }
+                            (Right::Affine(_), Some(column)) => {
+                                let found = self.fed_back(by, met.weights, met.columns);
+                                let entry = systems[row][column];
+                                systems[row][column] = self.blocks_added(entry, found);
+                            }
+                            (Right::Affine(_), None) => {
+                                return Err(Reason::new("a term that is not solved"));
+                            }
+                        }
                     }
-                    let dims = self.g.ty(weights).dims.clone();
-                    let by = broadcast(&mut self.g, by, &dims, &[1]);
-                    let found = mul(&mut self.g, weights, by);
-                    let entry = systems[row][column];
-                    systems[row][column] = plus(&mut self.g, entry, found);
                 }
             }
-            known.push(total.ok_or_else(|| Reason::new("a read of nothing"))?);
+            known.push(total.ok_or_else(|| Reason::new("an error that is nothing"))?);
+        }
+        self.triangular(&systems, &known, unknown)
+    }
+
+    /// The weights of what feeds back: `[C R, C R']`, or `[V, C R, C R']` where they differ by
+    /// column.
+    fn fed_back(
+        &mut self,
+        by: Value,
+        weights: Value,
+        columns: Option<(Value, Value)>,
+    ) -> Value {
+        let pairs = self.g.ty(weights).dims.clone();
+        if columns.is_none() && self.g.ty(by).rank() == 1 {
+            let by = broadcast(&mut self.g, by, &pairs, &[0]);
+            return mul(&mut self.g, by, weights);
+        }
+        let now = match columns {
+            Some((now, _)) => self.factors_joined(Op::Mul, by, now),
+            None => by,
+        };
+        let width = self.g.ty(now).dims[1];
+        let dims = [width, pairs[0], pairs[1]];
+        let now = transpose(&mut self.g, now, &[1, 0]);
+        let now = broadcast(&mut self.g, now, &dims, &[0, 1]);
+        let weights = broadcast(&mut self.g, weights, &dims, &[1, 2]);
+        let out = mul(&mut self.g, now, weights);
+        match columns {
+            Some((_, then)) => {
+                let then = transpose(&mut self.g, then, &[1, 0]);
+                let then = broadcast(&mut self.g, then, &dims, &[0, 2]);
+                mul(&mut self.g, out, then)
+            }
+            None => out,
+        }
+    }
+
+    fn blocks_added(&mut self, total: Option<Value>, block: Value) -> Option<Value> {
+        let Some(total) = total else { return Some(block) };
+        let (a, b) = (self.g.ty(total).dims.clone(), self.g.ty(block).dims.clone());
+        let (total, block) = match a.len().cmp(&b.len()) {
+            std::cmp::Ordering::Less => {
+                (broadcast(&mut self.g, total, &b, &[1, 2]), block)
+            }
+            std::cmp::Ordering::Greater => {
+                (total, broadcast(&mut self.g, block, &a, &[1, 2]))
+            }
+            std::cmp::Ordering::Equal => (total, block),
+        };
+        Some(add(&mut self.g, total, block))
+    }
+
+    /// Solves `E = known + systems E`; rows are ordered by token first. Where some weights differ
+    /// by column, every column is a system of its own.
+    fn triangular(
+        &mut self,
+        systems: &[Vec<Option<Value>>],
+        known: &[Value],
+        unknown: &[Unknown],
+    ) -> Result<Vec<Value>, Reason> {
+        let blocks = || systems.iter().flatten().flatten();
+        if blocks().next().is_none() {
+            return Ok(known.to_vec());
         }
         let width = self.g.ty(known[0]).dims[1];
         if known.iter().any(|&k| self.g.ty(k).dims[1] != width) {
             return Err(Reason::new("errors of different widths feed into one another"));
         }
-        self.triangular(&systems, &known, reads, width)
-    }
-
-    /// Solves `P = known + systems P`; rows are ordered by token first.
-    fn triangular(
-        &mut self,
-        systems: &[Vec<Option<Value>>],
-        known: &[Value],
-        reads: &[usize],
-        width: Dim,
-    ) -> Result<Vec<Value>, Reason> {
-        let counts: Vec<usize> =
-            reads.iter().map(|&r| self.reads[r].reader.rows).collect();
+        let apart = blocks().any(|&b| self.g.ty(b).rank() == 3);
+        let counts: Vec<usize> = unknown.iter().map(|u| u.rank).collect();
         let all: usize = counts.iter().sum();
         let dim = self.dim();
-        let solve = Op::SolveUnitLower { transpose: false };
-        if let ([row], [right]) = (systems, known) {
-            let Some(system) = row[0] else { return Ok(vec![*right]) };
-            let system = self.negative(system);
-            return Ok(vec![self.g.add(solve, &[system, *right])]);
-        }
+        let lead = if apart { vec![width] } else { Vec::new() };
+        let l = lead.len();
+        let with =
+            |rest: &[Dim]| -> Vec<Dim> { lead.iter().chain(rest).copied().collect() };
         let mut rows = Vec::new();
         let mut rights = Vec::new();
         for (i, row) in systems.iter().enumerate() {
-            let mut blocks = Vec::new();
+            let mut parts = Vec::new();
             for (j, block) in row.iter().enumerate() {
-                let dims = [dim, Dim::Fixed(counts[i]), dim, Dim::Fixed(counts[j])];
-                blocks.push(match block {
+                let (a, b) = (counts[i], counts[j]);
+                let flat = with(&[Dim::Fixed(self.rows * a), Dim::Fixed(self.rows * b)]);
+                let dims = with(&[dim, Dim::Fixed(a), dim, Dim::Fixed(b)]);
+                let block = match *block {
                     Some(block) => {
-                        let block = self.negative(*block);
-                        reshape(&mut self.g, block, &dims)
+                        let axes = if self.g.ty(block).rank() == l + 2 { 0 } else { 1 };
+                        let axes: Vec<usize> = (axes..l + 2).collect();
+                        let block = broadcast(&mut self.g, block, &flat, &axes);
+                        self.negative(block)
                     }
-                    None => crate::build::constant(&mut self.g, 0.0, &dims),
-                });
+                    None => constant(&mut self.g, 0.0, &flat),
+                };
+                parts.push(reshape(&mut self.g, block, &dims));
             }
-            rows.push(joined(&mut self.g, 3, &blocks));
+            rows.push(joined(&mut self.g, l + 3, &parts));
             let dims = [dim, Dim::Fixed(counts[i]), width];
             rights.push(reshape(&mut self.g, known[i], &dims));
         }
         let flat = Dim::Fixed(self.rows * all);
-        let system = joined(&mut self.g, 1, &rows);
-        let system = reshape(&mut self.g, system, &[flat, flat]);
+        let system = joined(&mut self.g, l + 1, &rows);
+        let system = reshape(&mut self.g, system, &with(&[flat, flat]));
         let right = joined(&mut self.g, 1, &rights);
-        let right = reshape(&mut self.g, right, &[flat, width]);
-        let solution = self.g.add(solve, &[system, right]);
+        let mut right = reshape(&mut self.g, right, &[flat, width]);
+        if apart {
+            right = transpose(&mut self.g, right, &[1, 0]);
+            right = reshape(&mut self.g, right, &[width, flat, Dim::Fixed(1)]);
+        }
+        let solve = Op::SolveUnitLower { transpose: false };
+        let mut solution = self.g.add(solve, &[system, right]);
+        if apart {
+            solution = reshape(&mut self.g, solution, &[width, flat]);
+            solution = transpose(&mut self.g, solution, &[1, 0]);
+        }
         let solution = reshape(&mut self.g, solution, &[dim, Dim::Fixed(all), width]);
         let mut at = 0;
         let mut out = Vec::new();
