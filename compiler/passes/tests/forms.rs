@@ -3,180 +3,13 @@
 
 mod common;
 
-use common::{Numbers, close, evaluate, inputs, sizes, with_gradients};
-use nestor_ir::dim::Dim;
-use nestor_ir::interpret::array::{Array, Data};
-use nestor_ir::tensor::{Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield};
+use common::walks::{K, Token, V, anchor, compare, fixed, gate, read};
+use nestor_ir::tensor::{Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::build::{
-    add, broadcast, contract, mul, neg, outer, scalar, scale, select, sub, sum, unary,
+    add, broadcast, contract, mul, neg, outer, scalar, scale, sub, sum, unary,
 };
 use nestor_passes::forms::affine;
-use smallvec::smallvec;
-
-const K: usize = 3;
-const V: usize = 4;
-
-fn fixed(dims: &[usize]) -> Vec<Dim> {
-    dims.iter().map(|&d| Dim::Fixed(d)).collect()
-}
-
-/// A token's program being written, with the operands that feed it.
-struct Token {
-    body: Graph,
-    feeds: Vec<(Feed, Layout)>,
-    outer: Graph,
-    operands: Vec<Value>,
-    last: Option<(Value, Value)>,
-}
-
-impl Token {
-    fn new() -> Self {
-        Self {
-            body: Graph::new(),
-            feeds: Vec::new(),
-            outer: Graph::new(),
-            operands: Vec::new(),
-            last: None,
-        }
-    }
-    fn feed(
-        &mut self,
-        name: &str,
-        feed: Feed,
-        lead: &[(Axis, Dim)],
-        dims: &[usize],
-    ) -> Value {
-        let body = fixed(dims);
-        let layout = lead.iter().map(|l| l.0).chain(dims.iter().map(|_| Axis::Body));
-        self.feeds.push((feed, layout.collect()));
-        let all = lead.iter().map(|l| l.1).chain(body.iter().copied());
-        let operand = self.outer.input(name, Type::real(all));
-        self.operands.push(operand);
-        self.body.input(name, Type::real(body))
-    }
-    fn stream(&mut self, name: &str, dims: &[usize]) -> Value {
-        let lead = [
-            (Axis::Map(0), Dim::Batch),
-            (Axis::Time, Dim::Time),
-            (Axis::Map(1), Dim::Fixed(2)),
-        ];
-        self.feed(name, Feed::Stream, &lead, dims)
-    }
-    fn state(&mut self, name: &str, dims: &[usize]) -> Value {
-        let lead = [(Axis::Map(0), Dim::Batch), (Axis::Map(1), Dim::Fixed(2))];
-        self.feed(name, Feed::Initial, &lead, dims)
-    }
-    fn shared(&mut self, name: &str, dims: &[usize]) -> Value {
-        self.feed(name, Feed::Shared, &[(Axis::Map(1), Dim::Fixed(2))], dims)
-    }
-    /// After all operands: the token's position.
-    fn position(&mut self) -> Value {
-        let valid = self.body.input("valid", Type::bool([]));
-        let position = self.body.input("position", Type::real([]));
-        self.last = Some((valid, position));
-        position
-    }
-    /// The walk by tokens and its operands' types.
-    fn scan(mut self, nexts: &[Value], yields: &[Value]) -> (Scan, Graph, Vec<Value>) {
-        if self.last.is_none() {
-            self.position();
-        }
-        for (k, &next) in nexts.iter().enumerate() {
-            self.body.output(format!("next{k}"), next);
-        }
-        let mut layouts = Vec::new();
-        for (k, &y) in yields.iter().enumerate() {
-            let rank = self.body.ty(y).rank();
-            let lead = [Axis::Map(0), Axis::Time, Axis::Map(1)];
-            let body = (0..rank).map(|_| Axis::Body);
-            layouts.push((Yield::Stream, lead.into_iter().chain(body).collect()));
-            self.body.output(format!("y{k}"), y);
-        }
-        let scan = Scan {
-            map: smallvec![Dim::Batch, Dim::Fixed(2)],
-            time: Dim::Time,
-            stride: Stride::Token,
-            reverse: false,
-            feeds: self.feeds,
-            yields: layouts,
-            body: self.body,
-        };
-        (scan, self.outer, self.operands)
-    }
-}
-
-fn walked(scan: &Scan, outer: &Graph, operands: &[Value]) -> Graph {
-    let mut g = outer.clone();
-    let results = g.add_many(Op::Scan { scan: Box::new(scan.clone()) }, operands);
-    for (k, &r) in results.iter().enumerate() {
-        g.output(format!("r{k}"), r);
-    }
-    g
-}
-
-/// The form against the definition, and their gradients.
-fn compare((scan, outer, operands): (Scan, Graph, Vec<Value>), chunks: &[usize]) {
-    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
-    let plain = walked(&scan, &outer, &operands);
-    let plain_gradients = with_gradients(&plain);
-    let runs: [(usize, usize, usize); 5] =
-        [(2, 37, 0), (2, 37, 5), (1, 6, 13), (1, 1, 7), (1, 16, 16)];
-    for &c in chunks {
-        let form =
-            affine(&scan, &types, c).unwrap_or_else(|r| panic!("{r}\n{}", scan.body));
-        let form = walked(&form, &outer, &operands);
-        let form_gradients = with_gradients(&form);
-        for (batch, time, start) in runs {
-            let sizes = sizes(batch, time, start);
-            let mut numbers = Numbers::new(7 + c as u64);
-            let x = tamed(&plain, inputs(&plain, &sizes, &mut numbers));
-            let a = evaluate(&plain, &x, &sizes);
-            let b = evaluate(&form, &x, &sizes);
-            for (k, (a, b)) in a.iter().zip(&b).enumerate() {
-                close(&format!("result {k} C={c} T={time} t0={start}"), b, a, 1e-10);
-            }
-            let seeds = a.iter().map(|o| {
-                let values: Vec<f64> = o.reals().iter().map(|_| numbers.real()).collect();
-                Array::real(o.dims.clone(), values)
-            });
-            let x: Vec<Array> = x.iter().cloned().chain(seeds).collect();
-            let a = evaluate(&plain_gradients, &x, &sizes);
-            let b = evaluate(&form_gradients, &x, &sizes);
-            for (k, (a, b)) in a.iter().zip(&b).enumerate() {
-                let name = &plain_gradients.outputs[k].name;
-                close(&format!("{name} C={c} T={time} t0={start}"), b, a, 1e-9);
-            }
-        }
-    }
-}
-
-/// Gates and steps in (0, 1), keys shortened, so that nothing grows.
-fn tamed(graph: &Graph, mut x: Vec<Array>) -> Vec<Array> {
-    for (input, array) in graph.inputs.iter().zip(&mut x) {
-        let Data::Real(values) = &mut array.data else { continue };
-        for v in values {
-            match input.name.as_str() {
-                "alpha" | "eta" => *v = 0.5 + 0.5 * *v,
-                "beta" | "theta" => *v = 0.3 + 0.2 * *v,
-                "k" | "k2" => *v *= 0.6,
-                _ => {}
-            }
-        }
-    }
-    x
-}
-
-fn gate(b: &mut Graph, a: Value, m: Value) -> Value {
-    let dims = b.ty(m).dims.clone();
-    let a = broadcast(b, a, &dims, &[]);
-    mul(b, a, m)
-}
-
-/// `q M`
-fn read(b: &mut Graph, q: Value, m: Value) -> Value {
-    contract(b, q, m, &[], &[(0, 0)])
-}
 
 #[test]
 fn linear_attention() {
@@ -348,17 +181,6 @@ fn several_rows_a_token() {
     let zs = broadcast(b, z2, &fixed(&[2, V]), &[1]);
     let y = mul(b, y, zs);
     compare(t.scan(&[next, z2], &[y]), &[8]);
-}
-
-/// Where the token stands at a multiple of `n`, the state before it is the new anchor.
-fn anchor(b: &mut Graph, position: Value, n: usize, w: Value, held: Value) -> Value {
-    let n = scalar(b, n as f64);
-    let zero = scalar(b, 0.0);
-    let phase = b.add(Op::Rem, &[position, n]);
-    let at = b.add(Op::Equal, &[phase, zero]);
-    let dims = b.ty(w).dims.clone();
-    let at = broadcast(b, at, &dims, &[]);
-    select(b, at, w, held)
 }
 
 #[test]

@@ -59,6 +59,13 @@ impl Chunk<'_> {
         if b.axes.is_empty() && self.uniform(b.value) == Some(1.0) {
             return Ok(a.clone());
         }
+        if let (true, Some(x), Some(y)) = (
+            a.axes.is_empty() && b.axes.is_empty(),
+            self.uniform(a.value),
+            self.uniform(b.value),
+        ) {
+            return Ok(Factor { value: self.number(x * y), axes: Axes::new() });
+        }
         self.combined(&Op::Mul, &[a, b], dims)
     }
 

@@ -84,7 +84,8 @@ impl Chunk<'_> {
                 }
                 _ => self.constant(value, known),
             },
-            Op::Select => match self.factor(x[0]) {
+            // What is held over the chunk is no choice any more.
+            Op::Select if known.mapped => match self.factor(x[0]) {
                 Some(when) if when.axes.is_empty() => {
                     self.matrices_chosen(&when, x[1], x[2])
                 }
@@ -319,7 +320,18 @@ impl Chunk<'_> {
             match out.sources.iter().position(|s| s.0 == source) {
                 Some(at) => {
                     let both = [&out.sources[at].1, &gate];
-                    out.sources[at].1 = self.combined(&Op::Add, &both, &dims)?;
+                    match (self.constant_gate(both[0]), self.constant_gate(both[1])) {
+                        (Some(a), Some(b)) if a + b == 0.0 => {
+                            out.sources.remove(at);
+                        }
+                        (Some(a), Some(b)) => {
+                            out.sources[at].1.value = self.number(a + b);
+                        }
+                        _ => {
+                            let sum = self.combined(&Op::Add, &both, &dims)?;
+                            out.sources[at].1 = sum;
+                        }
+                    }
                 }
                 None => out.sources.push((source, gate)),
             }
@@ -333,6 +345,11 @@ impl Chunk<'_> {
             }
         }
         Ok(out)
+    }
+
+    /// The number that a gate is, where it is one.
+    fn constant_gate(&self, gate: &Factor) -> Option<f64> {
+        if gate.axes.is_empty() { self.uniform(gate.value) } else { None }
     }
 
     /// `-1`

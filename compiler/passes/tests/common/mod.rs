@@ -2,6 +2,8 @@
 //! differences against gradients by reverse mode.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its part")]
 
+pub mod walks;
+
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::array::{Array, Data};
