@@ -238,3 +238,73 @@ fn a_gated_network_without_anchor_is_refused() {
         nestor_passes::forms::affine(&scan, &types, 8).expect_err("does not apply");
     assert!(!reason.what.is_empty());
 }
+
+/// Whether the token is the last of `n`.
+fn completes(b: &mut Graph, position: Value, n: usize) -> Value {
+    let one = scalar(b, 1.0);
+    let next = add(b, position, one);
+    let n = scalar(b, n as f64);
+    let rest = b.add(Op::Rem, &[next, n]);
+    let zero = scalar(b, 0.0);
+    b.add(Op::Equal, &[rest, zero])
+}
+
+/// A gated network that moves once every N tokens by the momentum of the sum of their gradients,
+/// with columns that keep their norm; the token that completes the window reads the new weights.
+#[test]
+fn weights_that_change_every_few_tokens() {
+    const H: usize = 5;
+    const N: usize = 16;
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let rate = t.stream("theta", &[]);
+    let keep = t.stream("alpha", &[]);
+    let shapes: [&[usize]; 3] = [&[K, H], &[H, V], &[K, H]];
+    let mut states = Vec::new();
+    for (i, shape) in shapes.iter().enumerate() {
+        for name in ["w", "s", "open"] {
+            states.push(t.state(&format!("{name}{i}"), shape));
+        }
+    }
+    let share = t.state("share", &[]);
+    let position = t.position();
+    let b = &mut t.body;
+    let answer = |b: &mut Graph, q: Value, w: &[Value]| {
+        let u = read(b, q, w[0]);
+        let h = silu(b, u);
+        let g = read(b, q, w[2]);
+        let h = mul(b, h, g);
+        read(b, h, w[1])
+    };
+    let w: Vec<Value> = (0..3).map(|i| states[3 * i]).collect();
+    let g = gradients(b, &w, |b, w| {
+        let y = answer(b, k, w);
+        squared(b, y, v)
+    });
+    let now = completes(b, position, N);
+    let share2 = add(b, share, keep);
+    let beta = unary(b, Op::Tanh, share2);
+    let zero = scalar(b, 0.0);
+    let mut nexts = Vec::new();
+    let mut weights = Vec::new();
+    for i in 0..3 {
+        let dims = b.ty(g[i]).dims.clone();
+        let now = broadcast(b, now, &dims, &[]);
+        let step = gate(b, rate, g[i]);
+        let total = add(b, states[3 * i + 2], step);
+        let kept = gate(b, beta, states[3 * i + 1]);
+        let s = add(b, kept, total);
+        let moved = unary(b, Op::Tanh, s);
+        let moved = sub(b, states[3 * i], moved);
+        let s = select(b, now, s, states[3 * i + 1]);
+        let w = select(b, now, moved, states[3 * i]);
+        let none = nestor_passes::build::constant(b, 0.0, &dims);
+        let open = select(b, now, none, total);
+        weights.push(w);
+        nexts.extend([w, s, open]);
+    }
+    nexts.push(select(b, now, zero, share2));
+    let y = answer(b, q, &weights);
+    let old = answer(b, q, &w);
+    compare(derived(t.scan(&nexts, &[y, old])), &[16, 8, 1]);
+}

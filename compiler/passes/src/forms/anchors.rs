@@ -13,7 +13,6 @@
     reason = "one shape of update is looked for; all others have no boundary"
 )]
 
-use super::Reason;
 use super::chunk::Chunk;
 use super::flat::reshape;
 use super::gates::take;
@@ -29,15 +28,25 @@ pub fn periods(scan: &Scan) -> Vec<usize> {
     let mut out: Vec<usize> = inputs
         .iter()
         .zip(&scan.body.outputs)
-        .filter_map(|(&input, next)| period_of(&scan.body, input, next.value))
+        .filter_map(|(&input, next)| boundary_of(&scan.body, input, next.value))
+        .map(|boundary| boundary.period)
         .collect();
     out.sort_unstable();
     out.dedup();
     out
 }
 
-/// N, where the state is chosen anew at multiples of N and kept otherwise.
-pub(super) fn period_of(body: &Graph, input: Value, next: Value) -> Option<usize> {
+/// When a state that is held otherwise may change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Boundary {
+    /// Every so many tokens.
+    pub(super) period: usize,
+    /// Where `position mod period` is this.
+    pub(super) at: usize,
+}
+
+/// The boundaries of a state that is chosen anew at some positions and kept otherwise.
+pub(super) fn boundary_of(body: &Graph, input: Value, next: Value) -> Option<Boundary> {
     let node = body.def(next);
     let &[when, _, kept] = &node.operands[..] else { return None };
     if node.op != Op::Select || kept != input {
@@ -51,19 +60,37 @@ pub(super) fn period_of(body: &Graph, input: Value, next: Value) -> Option<usize
     if equal.op != Op::Equal {
         return None;
     }
-    let (a, b) = (equal.operands[0], equal.operands[1]);
-    let rest = match (uniform(body, a), uniform(body, b)) {
-        (_, Some(0.0)) => a,
-        (Some(0.0), _) => b,
-        _ => return None,
-    };
+    let (rest, at) = with_number(body, &equal.operands)?;
     let rem = body.def(rest);
-    let position = body.inputs.last()?.value;
-    if rem.op != Op::Rem || rem.operands[0] != position {
+    if rem.op != Op::Rem {
         return None;
     }
-    let period = uniform(body, rem.operands[1])?;
-    (period >= 1.0 && period.fract() == 0.0).then_some(period as usize)
+    let period = uniform(body, rem.operands[1]).filter(|p| *p >= 1.0)?;
+    let position = body.inputs.last()?.value;
+    let later = if rem.operands[0] == position {
+        0.0
+    } else {
+        let sum = body.def(rem.operands[0]);
+        let (counted, by) = with_number(body, &sum.operands)?;
+        match sum.op {
+            Op::Add if counted == position => by,
+            Op::Sub if sum.operands[0] == position => -by,
+            _ => return None,
+        }
+    };
+    let whole = [period, at, later].iter().all(|n| n.fract() == 0.0);
+    let at = (at - later).rem_euclid(period);
+    whole.then_some(Boundary { period: period as usize, at: at as usize })
+}
+
+/// An operand and the number that the other one is.
+fn with_number(body: &Graph, operands: &[Value]) -> Option<(Value, f64)> {
+    let &[a, b] = operands else { return None };
+    match (uniform(body, a), uniform(body, b)) {
+        (_, Some(n)) => Some((a, n)),
+        (Some(n), None) => Some((b, n)),
+        (None, None) => None,
+    }
 }
 
 impl Chunk<'_> {
@@ -72,15 +99,8 @@ impl Chunk<'_> {
         &mut self,
         next: Value,
         start: Value,
-        period: usize,
         arguments: &[Mapped],
-    ) -> Result<Value, Reason> {
-        if !period.is_multiple_of(self.rows) {
-            return Err(Reason::new(format!(
-                "a boundary every {period} tokens falls within chunks of {}",
-                self.rows
-            )));
-        }
+    ) -> Value {
         let first: Vec<Value> = arguments
             .iter()
             .map(|a| if a.mapped { self.first_row(a.value) } else { a.value })
@@ -90,7 +110,7 @@ impl Chunk<'_> {
         let there = self.first_row(self.valid);
         let dims = self.g.ty(start).dims.clone();
         let there = broadcast(&mut self.g, there, &dims, &[]);
-        Ok(select(&mut self.g, there, changed, start))
+        select(&mut self.g, there, changed, start)
     }
 
     fn first_row(&mut self, value: Value) -> Value {

@@ -6,6 +6,8 @@
 )]
 
 use super::Reason;
+use super::anchors::{Boundary, boundary_of};
+use super::clocks::{Clocked, Rows};
 use super::domain::{Abstract, Matrix, Read, Slot, Solved, Source, Term};
 use super::flat::reshape;
 use super::gates::{Family, take};
@@ -40,12 +42,16 @@ pub(super) struct Chunk<'a> {
     pub(super) families: Vec<Family>,
     /// The states of some families, built before and after every token.
     pub(super) built: Vec<(usize, Vec<(Value, Value)>)>,
+    /// States that may change at the last row.
+    pub(super) clocked: Vec<Clocked>,
 }
 
 /// How a state ends.
 enum End {
     /// Known at the start.
     Known(Value),
+    /// As the next value at the last row.
+    Clocked(Value),
     /// As its slot ends.
     Slot(usize),
 }
@@ -79,6 +85,7 @@ pub(super) fn built(
         reads: Vec::new(),
         families: Vec::new(),
         built: Vec::new(),
+        clocked: Vec::new(),
     };
     let filled = endangered(body);
     let mut ends = Vec::new();
@@ -120,12 +127,8 @@ pub(super) fn built(
         if next == input {
             chunk.values[input.index()] = Some(Abstract::Known(Mapped::shared(start)));
             finals.push(End::Known(start));
-        } else if let Some(period) = super::anchors::period_of(body, input, next) {
-            let held = chunk.held(next, start, period, &arguments)?;
-            let reason = Reason::new("the state before a boundary is used on its own");
-            chunk.values[input.index()] = Some(Abstract::Top(reason));
-            chunk.values[next.index()] = Some(Abstract::Known(Mapped::shared(held)));
-            finals.push(End::Known(held));
+        } else if let Some(boundary) = boundary_of(body, input, next) {
+            finals.push(chunk.between(boundary, input, next, start, &arguments)?);
         } else {
             super::flat::size(&body.ty(input).dims)?;
             let slot = chunk.slots.len();
@@ -142,6 +145,37 @@ pub(super) fn built(
 }
 
 impl Chunk<'_> {
+    /// A state that is held between boundaries, which must lie at the ends of chunks.
+    fn between(
+        &mut self,
+        boundary: Boundary,
+        input: Value,
+        next: Value,
+        start: Value,
+        arguments: &[Mapped],
+    ) -> Result<End, Reason> {
+        let period = boundary.period;
+        let whole = period.is_multiple_of(self.rows);
+        if whole && boundary.at == 0 {
+            let held = self.held(next, start, arguments);
+            let reason = Reason::new("the state before a boundary is used on its own");
+            self.values[input.index()] = Some(Abstract::Top(reason));
+            self.values[next.index()] = Some(Abstract::Known(Mapped::shared(held)));
+            return Ok(End::Known(held));
+        }
+        if whole && boundary.at + 1 == period {
+            let reason = Reason::new("what a boundary changes feeds back before it");
+            self.values[input.index()] = Some(Abstract::Known(Mapped::shared(start)));
+            self.values[next.index()] = Some(Abstract::Top(reason));
+            self.clocked.push(Clocked { next, start });
+            return Ok(End::Clocked(next));
+        }
+        Err(Reason::new(format!(
+            "a boundary every {period} tokens falls within chunks of {}",
+            self.rows
+        )))
+    }
+
     /// What a value of the token's program is, as far as it is known.
     pub(super) fn value(&self, value: Value) -> Abstract {
         let found = self.values[value.index()].clone();
@@ -159,29 +193,56 @@ impl Chunk<'_> {
         Some(as_it_stands(&dims, Source { slot, after: true }, one))
     }
 
+    fn ended(&mut self, slot: usize) -> Result<Value, Reason> {
+        let dims = self.g.ty(self.slots[slot].start).dims.clone();
+        match self.slots[slot].solved {
+            Some(Solved::Family(family, place)) => {
+                let family = self.families[family].clone();
+                self.end_of(&family, place, &dims)
+            }
+            Some(Solved::Run(after)) => {
+                let last = take(&mut self.g, after, 0, self.rows - 1, 1);
+                Ok(reshape(&mut self.g, last, &dims))
+            }
+            None => Err(Reason::new("a state that is not solved")),
+        }
+    }
+
+    /// Interprets what waits for a boundary as if it changed nothing.
+    fn unchanged(&mut self) {
+        for clocked in self.clocked.clone() {
+            let start = Abstract::Known(Mapped::shared(clocked.start));
+            self.values[clocked.next.index()] = Some(start);
+        }
+        if !self.clocked.is_empty() {
+            self.interpret();
+        }
+    }
+
     fn finish(mut self, finals: &[End], states: usize) -> Result<Graph, Reason> {
+        let mut last: Rows = vec![None; self.body.values.len()];
         let mut outputs = Vec::new();
         for end in finals {
             outputs.push(match end {
                 End::Known(value) => *value,
-                End::Slot(slot) => {
-                    let dims = self.g.ty(self.slots[*slot].start).dims.clone();
-                    match self.slots[*slot].solved {
-                        Some(Solved::Family(family, place)) => {
-                            let family = self.families[family].clone();
-                            self.end_of(&family, place, &dims)?
-                        }
-                        Some(Solved::Run(after)) => {
-                            let last = take(&mut self.g, after, 0, self.rows - 1, 1);
-                            reshape(&mut self.g, last, &dims)
-                        }
-                        None => return Err(Reason::new("a state that is not solved")),
-                    }
-                }
+                End::Clocked(next) => self.at_last_row(*next, &mut last)?,
+                End::Slot(slot) => self.ended(*slot)?,
             });
         }
-        for output in &self.body.outputs[states..] {
-            let known = match self.value(output.value) {
+        let answers: Vec<Value> =
+            self.body.outputs[states..].iter().map(|o| o.value).collect();
+        let mut changed = Vec::new();
+        for &answer in &answers {
+            let waits = matches!(self.value(answer), Abstract::Top(_));
+            changed.push(if waits && !self.clocked.is_empty() {
+                Some(self.at_last_row(answer, &mut last)?)
+            } else {
+                None
+            });
+        }
+        self.unchanged();
+        for (answer, last) in answers.into_iter().zip(changed) {
+            let known = match self.value(answer) {
                 Abstract::Known(known) => known,
                 Abstract::Matrix(matrix) => match self.materialised(&matrix)? {
                     Abstract::Known(known) => known,
@@ -192,7 +253,11 @@ impl Chunk<'_> {
                 Abstract::Row(_) => return Err(Reason::new("an answer that waits")),
                 Abstract::Top(reason) => return Err(reason),
             };
-            outputs.push(self.lifted(known));
+            let all = self.lifted(known);
+            outputs.push(match last {
+                Some(last) => self.with_last_row(all, last),
+                None => all,
+            });
         }
         for (output, value) in self.body.outputs.iter().zip(outputs) {
             self.g.output(output.name.clone(), value);

@@ -17,6 +17,7 @@
 mod anchors;
 mod channels;
 mod chunk;
+mod clocks;
 mod domain;
 mod flat;
 mod gates;

@@ -27,6 +27,9 @@ impl Chunk<'_> {
         if node.results.iter().all(|r| known(&self.values[r.index()])) {
             return;
         }
+        if self.clocked.iter().any(|c| node.results.contains(&c.next)) {
+            return;
+        }
         if let [result] = node.results[..]
             && let Some(state) = self.solved_next(result)
         {

@@ -41,16 +41,21 @@ impl Chunk<'_> {
     /// Solves all slots; in the end every value that can be known is.
     pub(super) fn solve(&mut self) -> Result<(), Reason> {
         loop {
-            let body = self.body;
-            for node in body.nodes.values() {
-                if !matches!(node.op, Op::Input { .. }) {
-                    self.visit(node);
-                }
-            }
+            self.interpret();
             if self.slots.iter().all(|s| s.solved.is_some()) {
                 return Ok(());
             }
             self.round()?;
+        }
+    }
+
+    /// Interprets the token's program with what is known now.
+    pub(super) fn interpret(&mut self) {
+        let body = self.body;
+        for node in body.nodes.values() {
+            if !matches!(node.op, Op::Input { .. }) {
+                self.visit(node);
+            }
         }
     }
 
