@@ -3,13 +3,13 @@
 
 mod common;
 
-use common::walks::{K, Token, V, anchor, compare, fixed, gate, read};
+use common::walks::{K, Token, V, anchor, compare, compare_as, fixed, gate, read};
 use nestor_ir::tensor::{Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::build::{
     add, broadcast, contract, mul, neg, outer, scalar, scale, sub, sum, unary,
 };
-use nestor_passes::forms::affine;
+use nestor_passes::forms::{affine, rowwise};
 
 #[test]
 fn linear_attention() {
@@ -60,13 +60,14 @@ fn gated_linear() {
 }
 
 /// `e = beta (v - k W)`, `W' = alpha W + k (x) e`.
-fn delta(gated: bool) -> (Scan, Graph, Vec<Value>) {
+fn delta(gated: Option<&str>) -> (Scan, Graph, Vec<Value>) {
     let mut t = Token::new();
     let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
-    let (alpha, beta) = (t.stream("alpha", &[]), t.stream("beta", &[]));
+    let alpha = t.stream(gated.unwrap_or("alpha"), &[]);
+    let beta = t.stream("beta", &[]);
     let m = t.state("m", &[K, V]);
     let b = &mut t.body;
-    let kept = if gated { gate(b, alpha, m) } else { m };
+    let kept = if gated.is_some() { gate(b, alpha, m) } else { m };
     let p = read(b, k, kept);
     let e = sub(b, v, p);
     let e = gate(b, beta, e);
@@ -79,12 +80,13 @@ fn delta(gated: bool) -> (Scan, Graph, Vec<Value>) {
 
 #[test]
 fn delta_rule() {
-    compare(delta(false), &[16, 8, 1]);
+    compare(delta(None), &[16, 8, 1]);
 }
 
 #[test]
 fn gated_delta_rule() {
-    compare(delta(true), &[16, 8]);
+    compare(delta(Some("alpha")), &[16, 8]);
+    compare(delta(Some("switch")), &[16]);
 }
 
 #[test]
@@ -263,10 +265,10 @@ fn gate_along(b: &mut Graph, a: Value, axes: &[usize], m: Value) -> Value {
 }
 
 /// A gate along the keys' or the values' channels, with or without feedback.
-fn channels(axis: usize, feedback: bool) -> (Scan, Graph, Vec<Value>) {
+fn channels(axis: usize, feedback: bool, name: &str) -> (Scan, Graph, Vec<Value>) {
     let mut t = Token::new();
     let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
-    let alpha = t.stream("alpha", &[[K, V][axis]]);
+    let alpha = t.stream(name, &[[K, V][axis]]);
     let beta = t.stream("beta", &[]);
     let m = t.state("m", &[K, V]);
     let b = &mut t.body;
@@ -289,7 +291,8 @@ fn channels(axis: usize, feedback: bool) -> (Scan, Graph, Vec<Value>) {
 fn gates_by_channel() {
     for axis in [0, 1] {
         for feedback in [false, true] {
-            compare(channels(axis, feedback), &[16, 8, 1]);
+            compare(channels(axis, feedback, "alpha"), &[16, 8, 1]);
+            compare(channels(axis, feedback, "switch"), &[16]);
         }
     }
 }
@@ -386,6 +389,69 @@ fn a_system_of_the_state_is_solved() {
     let x = sum(b, x, &[1]);
     let y = read(b, x, kv2);
     compare(t.scan(&[kv2, h2], &[y]), &[8]);
+}
+
+/// A switch on the error's norm; gates and steps by column.
+#[test]
+fn errors_that_are_functions_of_reads() {
+    for axes in [&[][..], &[1]] {
+        let mut t = Token::new();
+        let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+        let dims: &[usize] = if axes.is_empty() { &[] } else { &[V] };
+        let (alpha, eta) = (t.stream("alpha", dims), t.stream("beta", dims));
+        let delta = t.shared("delta", &[]);
+        let m = t.state("m", &[K, V]);
+        let b = &mut t.body;
+        let p = read(b, k, m);
+        let e = sub(b, p, v);
+        let square = mul(b, e, e);
+        let norm = sum(b, square, &[0]);
+        let norm = unary(b, Op::Sqrt, norm);
+        let small = b.add(Op::Less, &[norm, delta]);
+        let small = broadcast(b, small, &fixed(&[V]), &[]);
+        let norm = broadcast(b, norm, &fixed(&[V]), &[]);
+        let unit = nestor_passes::build::div(b, e, norm);
+        let bent = unary(b, Op::Tanh, e);
+        let e = nestor_passes::build::select(b, small, bent, unit);
+        let g = outer(b, k, e);
+        let step = gate_along(b, eta, axes, g);
+        let kept = gate_along(b, alpha, axes, m);
+        let next = sub(b, kept, step);
+        let y = read(b, q, next);
+        compare_as(rowwise, t.scan(&[next], &[y, p]), &[16, 8, 1]);
+    }
+}
+
+/// Errors that weigh what the momentum answers by what the memory does.
+#[test]
+fn momentum_that_forgets_along_errors() {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let (eta, theta) = (t.stream("eta", &[]), t.stream("theta", &[]));
+    let (m, s) = (t.state("m", &[K, V]), t.state("s", &[K, V]));
+    let z = t.state("z", &[V]);
+    let b = &mut t.body;
+    let p = read(b, k, m);
+    let p = add(b, p, z);
+    let e = sub(b, p, v);
+    let square = mul(b, e, e);
+    let size = sum(b, square, &[0]);
+    let one = scalar(b, 1.0);
+    let bound = add(b, size, one);
+    let share = nestor_passes::build::div(b, size, bound);
+    let r = read(b, k, s);
+    let forgotten = gate(b, share, r);
+    let g = outer(b, k, forgotten);
+    let kept = sub(b, s, g);
+    let kept = gate(b, eta, kept);
+    let g = outer(b, k, e);
+    let g = gate(b, theta, g);
+    let s2 = sub(b, kept, g);
+    let m2 = add(b, m, s2);
+    let moved = gate(b, share, e);
+    let z2 = sub(b, z, moved);
+    let y = read(b, q, m2);
+    compare_as(rowwise, t.scan(&[m2, s2, z2], &[y, z2]), &[8, 4]);
 }
 
 fn refused(scan: (Scan, Graph, Vec<Value>), chunk: usize, because: &str) {

@@ -26,6 +26,8 @@ pub(super) struct Chunk<'a> {
     pub(super) g: Graph,
     /// Tokens in a chunk.
     pub(super) rows: usize,
+    /// Whether errors that are not affine are solved row by row.
+    pub(super) substitute: bool,
     /// Which rows are there, `[C]`.
     pub(super) valid: Value,
     /// What every value of the token's program is.
@@ -62,6 +64,7 @@ pub(super) fn built(
     feeds: &[(Feed, Layout)],
     types: &[Type],
     rows: usize,
+    substitute: bool,
 ) -> Result<Graph, Reason> {
     let mut g = Graph::new();
     let inputs: Vec<Value> = body
@@ -77,6 +80,7 @@ pub(super) fn built(
         body,
         g,
         rows,
+        substitute,
         valid,
         values: vec![None; size],
         factored: vec![None; size],
@@ -246,11 +250,16 @@ impl Chunk<'_> {
                 Abstract::Known(known) => known,
                 Abstract::Matrix(matrix) => match self.materialised(&matrix)? {
                     Abstract::Known(known) => known,
-                    Abstract::Row(_) | Abstract::Matrix(_) | Abstract::Top(_) => {
+                    Abstract::Row(_)
+                    | Abstract::Function
+                    | Abstract::Matrix(_)
+                    | Abstract::Top(_) => {
                         return Err(Reason::new("an answer that is not known"));
                     }
                 },
-                Abstract::Row(_) => return Err(Reason::new("an answer that waits")),
+                Abstract::Row(_) | Abstract::Function => {
+                    return Err(Reason::new("an answer that waits"));
+                }
                 Abstract::Top(reason) => return Err(reason),
             };
             let all = self.lifted(known);

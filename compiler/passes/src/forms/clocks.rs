@@ -49,7 +49,10 @@ impl Chunk<'_> {
                 self.last_row(mapped.value)
             }
             Abstract::Matrix(matrix) => self.matrix_at_last_row(&matrix)?,
-            Abstract::Known(_) | Abstract::Row(_) | Abstract::Top(_) => {
+            Abstract::Known(_)
+            | Abstract::Row(_)
+            | Abstract::Function
+            | Abstract::Top(_) => {
                 if let Op::Input { .. } = node.op {
                     return Err(Reason::new("a state that is not known at a boundary"));
                 }
@@ -107,7 +110,10 @@ impl Chunk<'_> {
         if dims.len() < 2 {
             return match self.materialised(matrix)? {
                 Abstract::Known(known) => Ok(self.number_at_last_row(known)),
-                Abstract::Row(_) | Abstract::Matrix(_) | Abstract::Top(_) => {
+                Abstract::Row(_)
+                | Abstract::Function
+                | Abstract::Matrix(_)
+                | Abstract::Top(_) => {
                     Err(Reason::new("a state that is not known at a boundary"))
                 }
             };

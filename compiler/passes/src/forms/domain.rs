@@ -17,6 +17,8 @@ pub(super) enum Abstract {
     Row(Row),
     /// A sum of gated states and of products of low rank, never built.
     Matrix(Matrix),
+    /// A function, not affine, of reads that are not solved for yet.
+    Function,
     /// None of these.
     Top(Reason),
 }
@@ -66,12 +68,15 @@ pub(super) struct Term {
 }
 
 /// The factor of a term that may depend on reads, `[C R, V]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(super) enum Right {
     /// Known.
     Known(Value),
     /// Affine in reads.
     Affine(Affine),
+    /// The value of the token's program that is a function of reads, one row a token, and a
+    /// factor `[C, V]`.
+    Function(Value, Option<Value>),
 }
 
 /// `sum of factor read + free`, flat.

@@ -319,7 +319,8 @@ pub(super) fn plus(g: &mut Graph, total: Option<Value>, b: Value) -> Option<Valu
     Some(total.map_or(b, |a| add(g, a, b)))
 }
 
-fn identity(g: &mut Graph, n: usize) -> Value {
+/// `[n, n]`
+pub(super) fn identity(g: &mut Graph, n: usize) -> Value {
     let dims = [Dim::Fixed(n), Dim::Fixed(n)];
     let row = g.add(Op::Iota { axis: 0, dims: dims.as_slice().into() }, &[]);
     let column = g.add(Op::Iota { axis: 1, dims: dims.as_slice().into() }, &[]);

@@ -26,6 +26,8 @@ mod reads;
 mod rules;
 mod runs;
 mod solve;
+mod substitution;
+mod terms;
 
 pub use anchors::periods;
 
@@ -59,6 +61,24 @@ impl fmt::Display for Reason {
 /// # Errors
 /// Where the update is not affine in its states, or a boundary falls within a chunk.
 pub fn affine(scan: &Scan, operands: &[Type], chunk: usize) -> Result<Scan, Reason> {
+    chunked(scan, operands, chunk, false)
+}
+
+/// As [`affine`], and errors may be any functions of reads: they are solved row by row within the
+/// chunk, by a walk that does not touch the state.
+///
+/// # Errors
+/// Where what is read or written with depends on the state, or a boundary falls within a chunk.
+pub fn rowwise(scan: &Scan, operands: &[Type], chunk: usize) -> Result<Scan, Reason> {
+    chunked(scan, operands, chunk, true)
+}
+
+fn chunked(
+    scan: &Scan,
+    operands: &[Type],
+    chunk: usize,
+    substitute: bool,
+) -> Result<Scan, Reason> {
     if scan.stride != Stride::Token || scan.reverse {
         return Err(Reason::new("only a forward walk by tokens is cut into chunks"));
     }
@@ -95,7 +115,7 @@ pub fn affine(scan: &Scan, operands: &[Type], chunk: usize) -> Result<Scan, Reas
     types.push(Type::bool([rows]));
     types.push(Type::real([rows]));
     let token = crate::simplify::simplify(&scan.body);
-    let body = chunk::built(&token, &out.feeds, &types, chunk)?;
+    let body = chunk::built(&token, &out.feeds, &types, chunk, substitute)?;
     out.body = crate::simplify::simplify(&body);
     debug_assert!(out.body.inputs.iter().zip(&types).all(|(i, ty)| {
         let found = out.body.ty(i.value);

@@ -154,6 +154,11 @@ impl Chunk<'_> {
         let dim = self.dim();
         let (q, r) = (reader.rows, term.rank);
         let (left, right) = met(term, reader)?;
+        if let Right::Function(..) = right {
+            return Err(Reason::new(
+                "an error that is not affine is read by its own token",
+            ));
+        }
         // [C, Q, R], as [C] where both are one.
         let products = match (reader.vector, left) {
             (Some(g), Some(w)) if q == 1 && r == 1 => {
@@ -179,6 +184,7 @@ impl Chunk<'_> {
                     let found = self.scaled_rows(factor, e);
                     out.free = plus(&mut self.g, out.free, found);
                 }
+                Right::Function(..) => {}
                 Right::Affine(affine) => {
                     if let Some(free) = affine.free {
                         let found = self.scaled_rows(factor, free);
@@ -397,7 +403,7 @@ fn met(term: &Term, reader: &Reader) -> Result<(Option<Value>, Right), Reason> {
         (Right::Known(e), Some(w)) if term.right_axes == reader.axes => {
             Ok((Some(*e), Right::Known(w)))
         }
-        (Right::Known(_) | Right::Affine(_), _) => {
+        (Right::Known(_) | Right::Affine(_) | Right::Function(..), _) => {
             Err(Reason::new("a state with feedback is read along the axis of its errors"))
         }
     }

@@ -91,7 +91,42 @@ impl Chunk<'_> {
         if let Some(known) = all_known(&plain) {
             return self.repeated(&node.op, &known);
         }
-        self.row_rule(node, &plain, result).map(|found| vec![found])
+        let found = self.row_rule(node, &plain, result);
+        if found.is_ok() || !self.substitute {
+            return found.map(|found| vec![found]);
+        }
+        self.function_rule(node, &plain, result)
+    }
+
+    /// What is no affine function of reads is a function of them.
+    fn function_rule(
+        &mut self,
+        node: &NodeData,
+        operands: &[Abstract],
+        result: Value,
+    ) -> Result<Vec<Abstract>, Reason> {
+        if let Op::Contract { batch, sum } = &node.op
+            && batch.is_empty()
+            && sum.is_empty()
+        {
+            let known = match operands {
+                [Abstract::Function, Abstract::Known(known)] => Some((0, *known)),
+                [Abstract::Known(known), Abstract::Function] => Some((1, *known)),
+                _ => None,
+            };
+            if let Some((at, known)) = known
+                && self.body.ty(node.operands[at]).rank() == 1
+            {
+                let dims = self.body.ty(result).dims.clone();
+                let value = node.operands[at];
+                let written = self.function_written(value, known, at == 0, dims)?;
+                return Ok(vec![Abstract::Matrix(written)]);
+            }
+        }
+        if self.body.ty(result).rank() > 1 {
+            return Err(Reason::new("a write that is not an error times a key"));
+        }
+        Ok(vec![Abstract::Function; node.results.len()])
     }
 
     fn repeated(&mut self, op: &Op, known: &[Mapped]) -> Result<Vec<Abstract>, Reason> {

@@ -6,8 +6,8 @@
 
 use super::Reason;
 use super::chunk::Chunk;
-use super::domain::{Abstract, Affine, Matrix, Right, Solved, Source};
-use super::flat::reshape;
+use super::domain::{Abstract, Matrix, Right, Solved, Source};
+use super::flat::{reshape, size};
 use super::gates::{Family, joined, plus, take};
 use super::reads::as_it_stands;
 use crate::build::{add, broadcast, constant, mul, transpose};
@@ -22,11 +22,16 @@ struct Candidate {
     reads: Vec<usize>,
 }
 
-/// An error that waits for reads, and the terms that it is a factor of.
-struct Unknown {
-    affine: Affine,
-    rank: usize,
-    terms: Vec<usize>,
+/// An error that waits for reads.
+pub(super) struct Unknown {
+    /// How it depends on them.
+    pub(super) right: Right,
+    /// Rows a token.
+    pub(super) rank: usize,
+    /// Columns.
+    pub(super) width: usize,
+    /// The terms that it is a factor of.
+    pub(super) terms: Vec<usize>,
 }
 
 /// How a family is held over the chunk.
@@ -176,8 +181,12 @@ impl Chunk<'_> {
             }
             let mut reads = Vec::new();
             for (term, _) in nexts.iter().flat_map(|n| &n.terms) {
-                if let Right::Affine(affine) = &self.terms[*term].right {
-                    reads.extend(affine.reads.iter().map(|r| r.0));
+                match &self.terms[*term].right {
+                    Right::Known(_) => {}
+                    Right::Affine(affine) => {
+                        reads.extend(affine.reads.iter().map(|r| r.0))
+                    }
+                    Right::Function(value, _) => reads.extend(self.reads_of(*value)),
                 }
             }
             out.push(Candidate { slots, nexts, reads });
@@ -209,20 +218,33 @@ impl Chunk<'_> {
     /// Makes the terms of these families known, solving for those that wait for reads.
     fn terms_known(&mut self, families: &[Family]) -> Result<(), Reason> {
         let mut unknown: Vec<Unknown> = Vec::new();
-        for &id in families.iter().flat_map(|f| &f.terms) {
-            let term = &self.terms[id];
-            let Right::Affine(affine) = &term.right else { continue };
-            let same = unknown.iter_mut().find(|u| u.affine == *affine);
-            match same {
-                Some(same) => same.terms.push(id),
-                None => unknown.push(Unknown {
-                    affine: affine.clone(),
+        for family in families {
+            for &id in &family.terms {
+                let term = &self.terms[id];
+                if let Right::Known(_) = term.right {
+                    continue;
+                }
+                if let Some(same) = unknown.iter_mut().find(|u| u.right == term.right) {
+                    same.terms.push(id);
+                    continue;
+                }
+                let dims = &family.nexts[0].dims;
+                let columns: Vec<Dim> =
+                    term.right_axes.iter().map(|&a| dims[a]).collect();
+                unknown.push(Unknown {
+                    right: term.right.clone(),
                     rank: term.rank,
+                    width: size(&columns)?,
                     terms: vec![id],
-                }),
+                });
             }
         }
-        let solved = self.solved_terms(families, &unknown)?;
+        let affine = |u: &Unknown| matches!(u.right, Right::Affine(_));
+        let solved = if unknown.iter().all(affine) {
+            self.solved_terms(families, &unknown)?
+        } else {
+            self.substituted(families, &unknown)?
+        };
         for (unknown, value) in unknown.iter().zip(solved) {
             for &id in &unknown.terms {
                 self.terms[id].right = Right::Known(value);
@@ -241,8 +263,11 @@ impl Chunk<'_> {
         let mut systems: Vec<Vec<Option<Value>>> = vec![vec![None; n]; n];
         let mut known = Vec::new();
         for (row, this) in unknown.iter().enumerate() {
-            let mut total = this.affine.free;
-            for &(id, by) in &this.affine.reads {
+            let Right::Affine(affine) = &this.right else {
+                return Err(Reason::new("an error that is not affine"));
+            };
+            let mut total = affine.free;
+            for &(id, by) in &affine.reads {
                 let read = self.reads[id].clone();
                 if read.reader.rows != this.rank {
                     return Err(Reason::new("rows of one token are mixed"));
@@ -274,7 +299,7 @@ impl Chunk<'_> {
                                 let entry = systems[row][column];
                                 systems[row][column] = self.blocks_added(entry, found);
                             }
-                            (Right::Affine(_), None) => {
+                            (Right::Affine(_), None) | (Right::Function(..), _) => {
                                 return Err(Reason::new("a term that is not solved"));
                             }
                         }

@@ -115,8 +115,20 @@ pub fn walked(scan: &Scan, outer: &Graph, operands: &[Value]) -> Graph {
     g
 }
 
+/// A form: the walk, its operands' types, the chunk's size.
+pub type Form = fn(&Scan, &[Type], usize) -> Result<Scan, nestor_passes::forms::Reason>;
+
 /// The form against the definition, and their gradients.
-pub fn compare((scan, outer, operands): (Scan, Graph, Vec<Value>), chunks: &[usize]) {
+pub fn compare(walk: (Scan, Graph, Vec<Value>), chunks: &[usize]) {
+    compare_as(affine, walk, chunks);
+}
+
+/// Another form against the definition, and their gradients.
+pub fn compare_as(
+    form_of: Form,
+    (scan, outer, operands): (Scan, Graph, Vec<Value>),
+    chunks: &[usize],
+) {
     let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
     let plain = walked(&scan, &outer, &operands);
     let plain_gradients = with_gradients(&plain);
@@ -124,7 +136,7 @@ pub fn compare((scan, outer, operands): (Scan, Graph, Vec<Value>), chunks: &[usi
         [(2, 37, 0), (2, 37, 5), (1, 6, 13), (1, 1, 7), (1, 16, 16)];
     for &c in chunks {
         let form =
-            affine(&scan, &types, c).unwrap_or_else(|r| panic!("{r}\n{}", scan.body));
+            form_of(&scan, &types, c).unwrap_or_else(|r| panic!("{r}\n{}", scan.body));
         let form = walked(&form, &outer, &operands);
         let form_gradients = with_gradients(&form);
         for (batch, time, start) in runs {
@@ -157,6 +169,10 @@ pub fn tamed(graph: &Graph, mut x: Vec<Array>) -> Vec<Array> {
         let Data::Real(values) = &mut array.data else { continue };
         for v in values {
             match input.name.as_str() {
+                // Nothing kept, next to nothing, and everything.
+                "switch" if *v > 0.5 => *v = 0.0,
+                "switch" if *v > 0.2 => *v = 1e-12,
+                "switch" => *v = 1.0,
                 "alpha" | "eta" => *v = 0.5 + 0.5 * *v,
                 "beta" | "theta" => *v = 0.3 + 0.2 * *v,
                 "k" | "k2" => *v *= 0.6,
