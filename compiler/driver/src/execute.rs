@@ -84,8 +84,43 @@ pub fn by_definition(
     Ok(level::run(program, &inputs, &sizes)?)
 }
 
+/// The inputs of a graph, in order, from tensors by name.
+///
+/// # Errors
+/// As [`by_definition`].
+pub fn bound(
+    program: &Program,
+    graph: &nestor_ir::tensor::Graph,
+    given: &IndexMap<String, Array>,
+    sizes: &Sizes,
+) -> Result<Vec<Array>, RunError> {
+    let mut out = Vec::new();
+    for input in &graph.inputs {
+        let ty = graph.ty(input.value);
+        let short = program.weights.values().find(|w| w.path == input.name);
+        let short = short.map_or(input.name.as_str(), |w| w.short.as_str());
+        let stream = program.inputs.iter().find(|i| i.name == input.name);
+        let flat = stream.and_then(|i| {
+            given.get(&input.name).and_then(|a| unflattened(a, &i.ty, sizes))
+        });
+        let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(sizes)).collect();
+        let array = match &flat {
+            Some(array) => array,
+            None => shaped(given, &[short, &input.name], &dims)?,
+        };
+        out.push(whole(array, ty));
+    }
+    Ok(out)
+}
+
 /// B and T, from the first stream.
-fn sizes(program: &Program, given: &IndexMap<String, Array>) -> Result<Sizes, RunError> {
+///
+/// # Errors
+/// Where no stream tells them.
+pub fn sizes(
+    program: &Program,
+    given: &IndexMap<String, Array>,
+) -> Result<Sizes, RunError> {
     // A stream `[n, ..]` may be stored as `[B, T n, ..]`: one stored in full tells the length.
     let stored = |i: &nestor_ir::level::Input| given.get(&i.name).map(|a| (a, i.clone()));
     let full =
@@ -139,6 +174,14 @@ fn fitting<'g>(
 ) -> Result<&'g Array, RunError> {
     let own = ty.dims.iter().filter_map(|d| d.fixed());
     let dims: Vec<usize> = lead.iter().copied().chain(own).collect();
+    shaped(given, names, &dims)
+}
+
+fn shaped<'g>(
+    given: &'g IndexMap<String, Array>,
+    names: &[&str],
+    dims: &[usize],
+) -> Result<&'g Array, RunError> {
     let found = names.iter().find_map(|n| given.get(*n).map(|a| (n, a)));
     match found {
         None => Err(RunError::Missing {

@@ -3,9 +3,14 @@
 
 pub mod check;
 pub mod execute;
+pub mod graphs;
+pub mod pipeline;
 pub mod source;
 pub mod stage;
 
 pub use nestor_front::Setting;
 pub use nestor_grammar::{Diagnostic, Severity, format};
 pub use nestor_ir::interpret;
+pub use nestor_ir::level::Program;
+pub use nestor_passes::PassError;
+pub use nestor_passes::forms::{Choice, Form, FormOptions};

@@ -9,6 +9,7 @@ pub mod derivative;
 pub mod derive;
 pub mod forms;
 pub mod simplify;
+pub mod to_tensors;
 pub mod training;
 pub mod vectorise;
 

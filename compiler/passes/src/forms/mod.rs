@@ -16,6 +16,7 @@
 
 mod anchors;
 mod channels;
+mod choose;
 mod chunk;
 mod clocks;
 mod domain;
@@ -25,11 +26,14 @@ mod matrices;
 mod reads;
 mod rules;
 mod runs;
+mod sequential;
 mod solve;
 mod substitution;
 mod terms;
 
 pub use anchors::periods;
+pub use choose::{Choice, Form, FormOptions, choose};
+pub use sequential::sequential;
 
 use nestor_ir::tensor::infer::seen_by_body;
 use nestor_ir::tensor::{Feed, Op, Scan, Stride, Yield};

@@ -44,9 +44,13 @@ impl Mapped {
     }
 }
 
-/// What the caller makes of a node that touches memories or the future.
-pub type Hook<'a> =
-    &'a mut dyn FnMut(&mut Graph, &NodeData, &[Mapped]) -> Result<Vec<Mapped>, PassError>;
+/// What the caller makes of a node that touches memories or the future, given what stands for
+/// every value of the source so far, by its index.
+pub type Hook<'a> = &'a mut dyn FnMut(
+    &mut Graph,
+    &NodeData,
+    &[Option<Mapped>],
+) -> Result<Vec<Mapped>, PassError>;
 
 /// A hook for graphs without such nodes.
 ///
@@ -55,7 +59,7 @@ pub type Hook<'a> =
 pub fn no_hook(
     _: &mut Graph,
     node: &NodeData,
-    _: &[Mapped],
+    _: &[Option<Mapped>],
 ) -> Result<Vec<Mapped>, PassError> {
     let name = node.op.info().name;
     Err(PassError::bug("vectorise", format!("`{name}` outside of a level program")))
@@ -112,7 +116,7 @@ pub fn vectorise_values(
             },
             Op::Position { .. } => vec![token::position(target, &node.op, &lead)],
             Op::Read { .. } | Op::Write { .. } | Op::Next { .. } | Op::When => {
-                hook(target, node, &operands)?
+                hook(target, node, &map)?
             }
             op if op.info().group == Group::Token => {
                 vec![token::look_back(target, op, &operands, &lead)?]

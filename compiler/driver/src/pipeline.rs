@@ -1,0 +1,83 @@
+//! The compiler as a list: from a checked program to the graph that is run.
+//!
+//! ```text
+//! to_tensors -> derive -> forms -> (training | gradients) -> schedule -> native code
+//! ```
+
+use crate::Program;
+use nestor_ir::tensor::Graph;
+use nestor_passes::forms::{Choice, FormOptions, choose};
+use nestor_passes::simplify::simplify;
+use nestor_passes::to_tensors::{self, to_tensors};
+use nestor_passes::{PassError, derive, training};
+
+/// What a graph is made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Purpose {
+    /// States are handed over as inputs.
+    pub resume: bool,
+    /// What is said about forms.
+    pub forms: FormOptions,
+}
+
+/// A program as a whole-sequence graph, each walk in its form.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// The graph.
+    pub graph: Graph,
+    /// What was chosen for each walk.
+    pub choices: Vec<Choice>,
+}
+
+/// Whole sequences, inner gradients as marks.
+///
+/// # Errors
+/// As [`to_tensors`].
+pub fn tensors(program: &Program, resume: bool) -> Result<Graph, PassError> {
+    to_tensors(program, to_tensors::Options { resume })
+}
+
+/// Inner gradients as the equations they stand for.
+///
+/// # Errors
+/// As the passes.
+pub fn derived(program: &Program, resume: bool) -> Result<Graph, PassError> {
+    derive::derive(&tensors(program, resume)?)
+}
+
+/// The forward graph, each walk in its form.
+///
+/// # Errors
+/// As the passes.
+pub fn forward(program: &Program, purpose: Purpose) -> Result<Lowered, PassError> {
+    let derived = derived(program, purpose.resume)?;
+    let (graph, choices) = choose(&derived, purpose.forms)?;
+    Ok(Lowered { graph: simplify(&graph), choices })
+}
+
+/// The forward graph with the cotangents of `outputs` in, and the gradients of inputs out.
+///
+/// # Errors
+/// As the passes.
+pub fn with_gradients(
+    program: &Program,
+    purpose: Purpose,
+    outputs: &[&str],
+) -> Result<Lowered, PassError> {
+    let forward = forward(program, purpose)?;
+    let graph = training::gradients(&forward.graph, outputs)?;
+    Ok(Lowered { graph, ..forward })
+}
+
+/// One step of training.
+///
+/// # Errors
+/// As the passes.
+pub fn training_step(
+    program: &Program,
+    forms: FormOptions,
+) -> Result<Lowered, PassError> {
+    let forward = forward(program, Purpose { resume: false, forms })?;
+    let graph = training::training(program, &forward.graph)?;
+    Ok(Lowered { graph, ..forward })
+}

@@ -1,0 +1,174 @@
+//! Chooses a form for every walk by tokens, and says why.
+//!
+//! The first that applies is taken: chunk-parallel where the update is affine (called *dual*
+//! where gradients are taken at an anchor, because these are then known at a chunk's start), with
+//! errors solved row by row where they are functions of reads, one token after another otherwise.
+
+use super::{affine, periods, rowwise, sequential};
+use crate::error::PassError;
+use nestor_ir::dim::Dim;
+use nestor_ir::tensor::graph::Named;
+use nestor_ir::tensor::{Graph, Op, Scan, Stride, Value};
+use nestor_ir::ty::Type;
+use std::fmt;
+
+/// A form of a walk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Form {
+    /// Chunks as products; errors affine in reads.
+    Affine,
+    /// Chunks as products; gradients known at the chunk's start.
+    Dual,
+    /// Chunks as products; errors solved row by row.
+    Rowwise,
+    /// One token after another.
+    Sequential,
+}
+
+impl Form {
+    /// All forms with their names.
+    pub const ALL: &'static [(Form, &'static str)] = &[
+        (Form::Affine, "affine"),
+        (Form::Dual, "dual"),
+        (Form::Rowwise, "rowwise"),
+        (Form::Sequential, "sequential"),
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(f, _)| *f == self).map_or("", |(_, n)| n)
+    }
+
+    /// The form of a name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, n)| *n == name).map(|(f, _)| *f)
+    }
+}
+
+/// What was chosen for one walk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// The walk: the names of its states.
+    pub walk: String,
+    /// The form.
+    pub form: Form,
+    /// Tokens of a chunk.
+    pub chunk: usize,
+    /// Why not the forms before it.
+    pub reasons: Vec<(Form, String)>,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}, chunks of {}", self.walk, self.form.name(), self.chunk)?;
+        for (form, reason) in &self.reasons {
+            write!(f, "; not {}: {reason}", form.name())?;
+        }
+        Ok(())
+    }
+}
+
+/// What a user may say about forms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FormOptions {
+    /// This form and no other.
+    pub form: Option<Form>,
+    /// This many tokens a chunk.
+    pub chunk: Option<usize>,
+}
+
+/// Tokens of a chunk where nothing asks for another number.
+const CHUNK: usize = 32;
+
+/// The graph with every walk by tokens in its form.
+///
+/// # Errors
+/// Where a form that was asked for does not apply.
+pub fn choose(
+    graph: &Graph,
+    options: FormOptions,
+) -> Result<(Graph, Vec<Choice>), PassError> {
+    use nestor_ir::entity::Entity;
+    let mut out = Graph::new();
+    let mut choices = Vec::new();
+    let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
+    for node in graph.nodes.values() {
+        let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
+        let op = match &node.op {
+            Op::Scan { scan }
+                if scan.stride == Stride::Token && scan.time == Dim::Time =>
+            {
+                let types: Vec<Type> =
+                    operands.iter().map(|&v| out.ty(v).clone()).collect();
+                let (scan, choice) = chosen(scan, &types, options)?;
+                choices.push(choice);
+                Op::Scan { scan: Box::new(scan) }
+            }
+            op => op.clone(),
+        };
+        let results = out.add_many(op, &operands);
+        for (&from, &to) in node.results.iter().zip(&results) {
+            map[from.index()] = to;
+            out.values[to].name.clone_from(&graph.values[from].name);
+        }
+    }
+    let renamed = |list: &[Named]| {
+        let one = |n: &Named| Named { name: n.name.clone(), value: map[n.value.index()] };
+        list.iter().map(one).collect()
+    };
+    out.inputs = renamed(&graph.inputs);
+    out.outputs = renamed(&graph.outputs);
+    Ok((out, choices))
+}
+
+fn chosen(
+    scan: &Scan,
+    types: &[Type],
+    options: FormOptions,
+) -> Result<(Scan, Choice), PassError> {
+    let names: Vec<&str> = scan.body.outputs[..scan.states().count()]
+        .iter()
+        .map(|o| o.name.as_str())
+        .collect();
+    let periods = periods(scan);
+    let chunk = options.chunk.unwrap_or_else(|| aligned(&periods));
+    let parallel = if periods.is_empty() { Form::Affine } else { Form::Dual };
+    let asked = |form: Form| options.form.is_none_or(|f| f == form);
+    let mut choice =
+        Choice { walk: names.join(", "), form: Form::Sequential, chunk, reasons: vec![] };
+    for form in [parallel, Form::Rowwise] {
+        if !asked(form) {
+            continue;
+        }
+        let tried = match form {
+            Form::Rowwise => rowwise(scan, types, chunk),
+            Form::Affine | Form::Dual | Form::Sequential => affine(scan, types, chunk),
+        };
+        match tried {
+            Ok(scan) => {
+                choice.form = form;
+                return Ok((scan, choice));
+            }
+            Err(reason) => choice.reasons.push((form, reason.what)),
+        }
+    }
+    if asked(Form::Sequential) {
+        choice.chunk = options.chunk.unwrap_or(CHUNK);
+        return Ok((sequential(scan, types, choice.chunk), choice));
+    }
+    let form = options.form.unwrap_or(Form::Sequential);
+    let why = choice
+        .reasons
+        .first()
+        .map_or_else(|| "its gradients are taken elsewhere".to_owned(), |r| r.1.clone());
+    Err(PassError::limitation(
+        "L-form",
+        format!("the form `{}` for {}: {why}", form.name(), choice.walk),
+        "leave the form to the compiler, or ask for `sequential`",
+    ))
+}
+
+/// The largest number of tokens up to the default that all boundaries are multiples of.
+fn aligned(periods: &[usize]) -> usize {
+    (1..=CHUNK).rev().find(|c| periods.iter().all(|p| p % c == 0)).unwrap_or(1)
+}

@@ -1,0 +1,108 @@
+//! Every golden case through the passes: as whole-sequence graphs, in every form that applies,
+//! against the stored outputs, final states and gradients.
+
+use indexmap::IndexMap;
+use nestor_compiler::interpret::Array;
+use nestor_compiler::pipeline::{Purpose, with_gradients};
+use nestor_compiler::{Form, FormOptions, Program, graphs};
+use nestor_ir::artifact::Precision;
+use nestor_tests::spec::Specs;
+use nestor_tests::{files, golden, root};
+use std::path::Path;
+
+/// How far a case may be off in float64.
+const TOLERANCE: f64 = 1e-9;
+
+/// Cases that the passes do not take yet, with the start of the reason.
+const LIMITED: &[(&str, &str)] = &[
+    ("moneta", "L-read-stream"),
+    ("moneta_dual", "L-read-stream"),
+    ("moneta_mlp", "L-read-stream"),
+    ("selfmod_titans", "L-own-answer"),
+];
+
+/// What is wrong with a case in a form; nothing where the form does not apply.
+fn wrong(
+    name: &str,
+    program: &Program,
+    case: &IndexMap<String, Array>,
+    form: Option<Form>,
+) -> Option<String> {
+    let purpose = Purpose { resume: false, forms: FormOptions { form, chunk: None } };
+    let of = form.map_or("auto", Form::name);
+    let seeds: Vec<&str> = case
+        .keys()
+        .filter_map(|n| n.strip_prefix("grad."))
+        .filter(|n| program.code.find_output(n).is_some())
+        .collect();
+    let lowered = match with_gradients(program, purpose, &seeds) {
+        Ok(lowered) => lowered,
+        Err(_) if form.is_some() => return None,
+        Err(error) => return Some(format!("{name}: {error}")),
+    };
+    let found = graphs::interpreted(program, &lowered.graph, case, 0, Precision::F64);
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return Some(format!("{name} ({of}): {error}")),
+    };
+    let mut off = Vec::new();
+    for (tensor, expected) in case {
+        let given = program.inputs.iter().any(|i| i.name == *tensor)
+            || program.weights.values().any(|w| w.short == *tensor)
+            || seeds.iter().any(|s| format!("grad.{s}") == *tensor);
+        if given {
+            continue;
+        }
+        let distance = found.get(tensor).map_or(f64::INFINITY, |r| {
+            if r.len() == expected.len() && r.dims != expected.dims {
+                let same = Array { dims: expected.dims.clone(), data: r.data.clone() };
+                return golden::distance(&same, expected);
+            }
+            golden::distance(r, expected)
+        });
+        if distance > TOLERANCE {
+            off.push(format!("{tensor} {distance:.1e}"));
+        }
+    }
+    if std::env::var_os("NESTOR_CHOICES").is_some() {
+        for choice in &lowered.choices {
+            eprintln!("{name} ({of}): {choice}");
+        }
+    }
+    (!off.is_empty()).then(|| format!("{name} ({of}): {}", off.join(", ")))
+}
+
+#[test]
+fn every_form_of_every_golden_case_gives_outputs_states_and_gradients() {
+    let only = std::env::var("NESTOR_CASE").ok();
+    let folder = root().join("tests/oracle");
+    let mut failures = Vec::new();
+    for path in files(&folder, "nest") {
+        let name = stem(&path);
+        if only.as_ref().is_some_and(|o| !name.contains(o.as_str())) {
+            continue;
+        }
+        let specs = Specs::read(&[&path]);
+        let program = specs.elaborate("Case", &[]).program.expect("a case elaborates");
+        let case =
+            golden::read(&folder.join("cases").join(format!("{name}.safetensors")));
+        let limited = LIMITED.iter().find(|(n, _)| *n == name);
+        let forms = std::iter::once(None).chain(Form::ALL.iter().map(|(f, _)| Some(*f)));
+        for form in forms {
+            match (wrong(&name, &program, &case, form), limited) {
+                (None, None) => {}
+                (Some(what), Some((_, start))) if what.contains(start) => {}
+                (Some(what), _) => failures.push(what),
+                (None, Some(_)) if form.is_none() => {
+                    failures.push(format!("{name} passes: take it off the list"));
+                }
+                (None, Some(_)) => {}
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().expect("a name").to_string_lossy().into_owned()
+}
