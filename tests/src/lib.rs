@@ -36,4 +36,5 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 pub mod golden;
+pub mod native;
 pub mod spec;

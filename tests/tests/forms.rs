@@ -7,11 +7,46 @@ use nestor_compiler::pipeline::{Purpose, with_gradients};
 use nestor_compiler::{Form, FormOptions, Program, graphs};
 use nestor_ir::artifact::Precision;
 use nestor_tests::spec::Specs;
-use nestor_tests::{files, golden, root};
+use nestor_compiler::execute::{bound, sizes};
+use nestor_ir::tensor::Graph;
+use nestor_tests::{files, golden, native, root};
 use std::path::Path;
 
-/// How far a case may be off in float64.
-const TOLERANCE: f64 = 1e-9;
+/// What runs a graph, and how far it may be off.
+#[derive(Clone, Copy)]
+enum Engine {
+    Interpreter,
+    Native(Precision),
+}
+
+impl Engine {
+    fn tolerance(self, tensor: &str) -> f64 {
+        match self {
+            Engine::Interpreter | Engine::Native(Precision::F64) => 1e-10,
+            Engine::Native(Precision::F32) if tensor.starts_with("grad.") => 1e-4,
+            Engine::Native(Precision::F32) => 1e-5,
+        }
+    }
+
+    fn run(
+        self,
+        program: &Program,
+        graph: &Graph,
+        case: &IndexMap<String, Array>,
+    ) -> Result<IndexMap<String, Array>, String> {
+        let precision = match self {
+            Engine::Interpreter => {
+                return graphs::interpreted(program, graph, case, 0, Precision::F64)
+                    .map_err(|e| e.to_string());
+            }
+            Engine::Native(precision) => precision,
+        };
+        let sizes = sizes(program, case).map_err(|e| e.to_string())?;
+        let inputs = bound(program, graph, case, &sizes).map_err(|e| e.to_string())?;
+        let found = native::run(graph, &inputs, &sizes, precision)?;
+        Ok(found.into_iter().map(|(n, a)| (graphs::outward(program, &n), a)).collect())
+    }
+}
 
 /// Cases that the passes do not take yet, with the start of the reason.
 const LIMITED: &[(&str, &str)] = &[
@@ -27,6 +62,7 @@ fn wrong(
     program: &Program,
     case: &IndexMap<String, Array>,
     form: Option<Form>,
+    engine: Engine,
 ) -> Option<String> {
     let purpose = Purpose { resume: false, forms: FormOptions { form, chunk: None } };
     let of = form.map_or("auto", Form::name);
@@ -40,8 +76,7 @@ fn wrong(
         Err(_) if form.is_some() => return None,
         Err(error) => return Some(format!("{name}: {error}")),
     };
-    let found = graphs::interpreted(program, &lowered.graph, case, 0, Precision::F64);
-    let found = match found {
+    let found = match engine.run(program, &lowered.graph, case) {
         Ok(found) => found,
         Err(error) => return Some(format!("{name} ({of}): {error}")),
     };
@@ -60,7 +95,8 @@ fn wrong(
             }
             golden::distance(r, expected)
         });
-        if distance > TOLERANCE {
+        let bound = engine.tolerance(tensor);
+        if distance > bound {
             off.push(format!("{tensor} {distance:.1e}"));
         }
     }
@@ -72,8 +108,7 @@ fn wrong(
     (!off.is_empty()).then(|| format!("{name} ({of}): {}", off.join(", ")))
 }
 
-#[test]
-fn every_form_of_every_golden_case_gives_outputs_states_and_gradients() {
+fn check(engine: Engine, limited: &[(&str, &str)]) {
     let only = std::env::var("NESTOR_CASE").ok();
     let folder = root().join("tests/oracle");
     let mut failures = Vec::new();
@@ -86,10 +121,11 @@ fn every_form_of_every_golden_case_gives_outputs_states_and_gradients() {
         let program = specs.elaborate("Case", &[]).program.expect("a case elaborates");
         let case =
             golden::read(&folder.join("cases").join(format!("{name}.safetensors")));
-        let limited = LIMITED.iter().find(|(n, _)| *n == name);
-        let forms = std::iter::once(None).chain(Form::ALL.iter().map(|(f, _)| Some(*f)));
+        let limited = limited.iter().find(|(n, _)| *n == name);
+        let forms =
+            std::iter::once(None).chain(Form::ALL.iter().map(|(f, _)| Some(*f)));
         for form in forms {
-            match (wrong(&name, &program, &case, form), limited) {
+            match (wrong(&name, &program, &case, form, engine), limited) {
                 (None, None) => {}
                 (Some(what), Some((_, start))) if what.contains(start) => {}
                 (Some(what), _) => failures.push(what),
@@ -101,6 +137,21 @@ fn every_form_of_every_golden_case_gives_outputs_states_and_gradients() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_form_of_every_golden_case_gives_outputs_states_and_gradients() {
+    check(Engine::Interpreter, LIMITED);
+}
+
+#[test]
+fn machine_code_in_float64_gives_outputs_states_and_gradients() {
+    check(Engine::Native(Precision::F64), LIMITED);
+}
+
+#[test]
+fn machine_code_in_float32_gives_outputs_states_and_gradients() {
+    check(Engine::Native(Precision::F32), LIMITED);
 }
 
 fn stem(path: &Path) -> String {

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod execute;
 pub mod graphs;
+pub mod native;
 pub mod pipeline;
 pub mod source;
 pub mod stage;

@@ -8,6 +8,7 @@ pub mod autodiff;
 pub mod derivative;
 pub mod derive;
 pub mod forms;
+pub mod schedule;
 pub mod simplify;
 pub mod to_tensors;
 pub mod training;

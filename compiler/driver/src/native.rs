@@ -1,0 +1,30 @@
+//! From a tensor graph to machine code of this machine.
+
+use nestor_cranelift::BackendError;
+use nestor_ir::artifact::{Artifact, Precision};
+use nestor_ir::tensor::Graph;
+use nestor_passes::PassError;
+use nestor_passes::schedule::schedule;
+use thiserror::Error;
+
+/// Why there is no machine code.
+#[derive(Debug, Error)]
+pub enum NativeError {
+    /// A pass stopped.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The backend refused.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// A graph as a plan with compiled kernels.
+///
+/// # Errors
+/// Where an op has no kernel, or the backend refuses one: both are ours.
+pub fn artifact(graph: &Graph, precision: Precision) -> Result<Artifact, NativeError> {
+    let (plan, kernels) = schedule(graph)?;
+    let native = nestor_cranelift::compile(&kernels, precision)?;
+    let dense = Some(nestor_cranelift::routines::dense as nestor_ir::artifact::DenseEntry);
+    Ok(Artifact { plan, kernels, native, dense, precision })
+}

@@ -1,0 +1,40 @@
+//! From a tensor graph to tile kernels and the plan that launches them.
+//!
+//! ```text
+//! before   a = mul x, y;  b = exp a;  s = reduce sum b;  c = contract b, w
+//! after    kernel exp: x, y -> b;  kernel reduce: b -> s;  product b w -> c
+//! ```
+//!
+//! Element-wise ops and moves are computed where they are used, by the map that stores what they
+//! lead to; what is used more than once, folded, multiplied or walked is stored. A dense product
+//! goes to the library. A walk becomes one kernel: a point for every index of its mapped
+//! dimensions, a loop over its steps, and its body lowered by the same rules onto tiles.
+
+mod elementwise;
+mod expression;
+mod frame;
+mod lower;
+mod plan;
+mod products;
+mod solves;
+mod view;
+mod walk;
+
+use crate::error::PassError;
+use nestor_ir::plan::Plan;
+use nestor_ir::tensor::Graph;
+use nestor_ir::tile::Kernel;
+
+/// The plan of a graph and the kernels it launches.
+///
+/// # Errors
+/// Where an op has no kernel yet.
+pub fn schedule(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
+    let graph = plan::folds_in_two(graph);
+    plan::planned(&graph)
+}
+
+/// A mistake of this pass.
+fn bug(what: impl Into<String>) -> PassError {
+    PassError::bug("schedule", what)
+}

@@ -1,0 +1,213 @@
+//! The plan being built: tensors, launches, kernels; kernels that are the same are kept once.
+
+use super::frame::Frame;
+use super::lower::{Known, Lower};
+use super::view::{Home, View};
+use crate::build::sum;
+use crate::error::PassError;
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::plan::{KernelId, Launch, Plan, Role, Tensor, TensorData};
+use nestor_ir::tensor::graph::Named;
+use nestor_ir::tensor::{Fold, Graph, Op, Value};
+use nestor_ir::tile::Kernel;
+use nestor_ir::ty::Type;
+
+/// What a whole program becomes.
+#[derive(Default)]
+pub(super) struct Session {
+    pub(super) plan: Plan,
+    pub(super) kernels: Vec<Kernel>,
+}
+
+impl Session {
+    /// A tensor that lives between launches.
+    pub(super) fn temporary(&mut self, name: &str, ty: &Type) -> Tensor {
+        self.tensor(name, ty, Role::Temporary)
+    }
+
+    fn tensor(&mut self, name: &str, ty: &Type, role: Role) -> Tensor {
+        self.plan.tensors.push(TensorData {
+            name: name.to_owned(),
+            ty: ty.clone(),
+            role,
+            life: (0, 0),
+            slot: None,
+        })
+    }
+
+    /// Launches a kernel that was built.
+    pub(super) fn launch(&mut self, frame: Frame, name: &str) {
+        let (mut kernel, buffers) = frame.finish(name.to_owned());
+        // Names of buffers and tiles are for people: kernels that differ in them alone are one.
+        let plain = without_names(&kernel);
+        let known = self.kernels.iter().position(|k| without_names(k) == plain);
+        let at = known.unwrap_or_else(|| {
+            kernel.name = format!("{name}.{}", self.kernels.len());
+            self.kernels.push(kernel);
+            self.kernels.len() - 1
+        });
+        let kernel = KernelId::new(at);
+        self.plan.launches.push(Launch::Kernel { kernel, buffers });
+    }
+}
+
+fn without_names(kernel: &Kernel) -> Kernel {
+    let mut kernel = kernel.clone();
+    kernel.name.clear();
+    for b in kernel.buffers.keys().collect::<Vec<_>>() {
+        kernel.buffers[b].name.clear();
+    }
+    for t in kernel.tiles.keys().collect::<Vec<_>>() {
+        kernel.tiles[t].name.clear();
+    }
+    kernel
+}
+
+/// The plan of a graph.
+pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
+    let mut session = Session::default();
+    let mut inputs = Vec::new();
+    for input in &graph.inputs {
+        let ty = graph.ty(input.value);
+        let replaced = graph.outputs.iter().find(|o| o.name == input.name);
+        let role = match replaced {
+            Some(output) => {
+                Role::InPlace { input: input.name.clone(), output: output.name.clone() }
+            }
+            None => Role::Input(input.name.clone()),
+        };
+        inputs.push(session.tensor(&input.name, ty, role));
+    }
+    let mut lower = Lower::new(graph, false, Frame::default(), session);
+    for (input, &tensor) in graph.inputs.iter().zip(&inputs) {
+        let ty = graph.ty(input.value);
+        let view = View::whole(Home::Tensor(tensor), ty.elem, &ty.dims);
+        lower.known[input.value.index()] = Some(Known::At(view));
+    }
+    lower.nodes()?;
+    let mut updates = Vec::new();
+    for output in &graph.outputs {
+        let found = stored_whole(&mut lower, output.value)?;
+        let place = graph.inputs.iter().position(|i| i.name == output.name);
+        if let Some(place) = place {
+            updates.push((found, inputs[place]));
+            continue;
+        }
+        let data = &mut lower.session.plan.tensors[found];
+        match &mut data.role {
+            Role::Temporary => data.role = Role::Output(vec![output.name.clone()]),
+            Role::Output(names) => names.push(output.name.clone()),
+            Role::Input(_) | Role::InPlace { .. } => {
+                let (name, ty) = (output.name.clone(), data.ty.clone());
+                let role = Role::Output(vec![name.clone()]);
+                let to = lower.session.tensor(&name, &ty, role);
+                lower.session.plan.launches.push(Launch::Copy { from: found, to });
+            }
+        }
+    }
+    for (from, to) in updates {
+        if from != to {
+            lower.session.plan.launches.push(Launch::Copy { from, to });
+        }
+    }
+    let Session { mut plan, kernels } = lower.session;
+    lives(&mut plan);
+    Ok((plan, kernels))
+}
+
+/// The tensor that holds a value and nothing else.
+fn stored_whole(lower: &mut Lower<'_>, v: Value) -> Result<Tensor, PassError> {
+    let mut view = lower.settled(v)?;
+    if !view.is_whole() {
+        view = lower.copied(&view, "output")?;
+    }
+    match view.home {
+        // The same elements under another shape are another tensor to the world.
+        Home::Tensor(tensor)
+            if lower.session.plan.tensors[tensor].ty == *lower.graph.ty(v) =>
+        {
+            Ok(tensor)
+        }
+        Home::Tensor(_) | Home::Tile(_) => {
+            let copy = lower.copied(&view, "output")?;
+            match copy.home {
+                Home::Tensor(tensor) => Ok(tensor),
+                Home::Tile(_) => Err(super::bug("an output in scratch")),
+            }
+        }
+    }
+}
+
+/// First and last launch of every tensor.
+fn lives(plan: &mut Plan) {
+    let mut life: Vec<Option<(usize, usize)>> = vec![None; plan.tensors.len()];
+    for (n, launch) in plan.launches.iter().enumerate() {
+        let mut touch = |t: Tensor| {
+            let slot = &mut life[t.index()];
+            *slot = Some((slot.map_or(n, |l| l.0), n));
+        };
+        match launch {
+            Launch::Kernel { buffers, .. } => buffers.iter().copied().for_each(touch),
+            Launch::Dense(d) => {
+                touch(d.left.tensor);
+                touch(d.right.tensor);
+                touch(d.out.tensor);
+            }
+            Launch::Zero(t) => touch(*t),
+            Launch::Copy { from, to } => {
+                touch(*from);
+                touch(*to);
+            }
+        }
+    }
+    for (t, life) in plan.tensors.keys().collect::<Vec<_>>().into_iter().zip(life) {
+        plan.tensors[t].life = life.unwrap_or((0, 0));
+    }
+}
+
+/// Sums of many elements in two steps, so that the first has a point for every row.
+pub(super) fn folds_in_two(graph: &Graph) -> Graph {
+    let mut out = Graph::new();
+    let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
+    for node in graph.nodes.values() {
+        let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
+        let results = match &node.op {
+            Op::Reduce { fold: Fold::Sum, axes }
+                if axes.len() > 1 && axes.len() == out.ty(operands[0]).rank() =>
+            {
+                let rows = sum(&mut out, operands[0], &axes[1..]);
+                vec![sum(&mut out, rows, &[0])]
+            }
+            Op::Contract { batch, sum: pairs }
+                if batch.is_empty()
+                    && pairs.len() > 1
+                    && pairs.len() == out.ty(operands[0]).rank()
+                    && pairs.len() == out.ty(operands[1]).rank()
+                    && out.ty(operands[0]).dims[pairs[0].0] != Dim::Fixed(1) =>
+            {
+                let first = [pairs[0]];
+                let rows = crate::build::contract(
+                    &mut out,
+                    operands[0],
+                    operands[1],
+                    &first,
+                    &pairs[1..],
+                );
+                vec![sum(&mut out, rows, &[0])]
+            }
+            op => out.add_many(op.clone(), &operands).into_vec(),
+        };
+        for (&from, to) in node.results.iter().zip(results) {
+            map[from.index()] = to;
+            out.values[to].name.clone_from(&graph.values[from].name);
+        }
+    }
+    let renamed = |list: &[Named]| {
+        let one = |n: &Named| Named { name: n.name.clone(), value: map[n.value.index()] };
+        list.iter().map(one).collect()
+    };
+    out.inputs = renamed(&graph.inputs);
+    out.outputs = renamed(&graph.outputs);
+    out
+}

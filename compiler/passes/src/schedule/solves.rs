@@ -1,0 +1,247 @@
+//! Triangular systems, linear recurrences, and rows by index.
+
+use super::bug;
+use super::frame::{Coord, access};
+use super::lower::{Known, Lower};
+use super::view::{Home, View};
+use crate::error::PassError;
+use nestor_ir::entity::Entity;
+use nestor_ir::plan::Launch;
+use nestor_ir::tensor::NodeData;
+use nestor_ir::tile::{Affine, Index, Monomial, Place, Stmt, Tile};
+use nestor_ir::ty::{Dims, Type};
+
+impl Lower<'_> {
+    /// `(I + tril(L, -1))^-1 X`, for every index of the leading dimensions.
+    pub(super) fn solve(&mut self, node: &NodeData, transpose: bool) -> Result<(), PassError> {
+        let lower = self.settled(node.operands[0])?;
+        let x = self.settled(node.operands[1])?;
+        let v = node.results[0];
+        let out = self.room(&self.name(v), &self.graph.ty(v).clone());
+        let rank = x.dims.len();
+        let (n, m) = (fixed(&x.dims, rank - 2)?, fixed(&x.dims, rank - 1)?);
+        self.begin();
+        let lead: Dims = x.dims[..rank - 2].iter().copied().collect();
+        self.for_each(&lead, |l, at| {
+            let (lower, x, out) = (inner(&lower, at), inner(&x, at), inner(&out, at));
+            let a = l.scratch(&lower, "lower");
+            let (solution, tile) = l.in_tile(&x, "x");
+            l.frame.body.push(Stmt::SolveUnitLower { lower: a, x: tile, n, m, transpose });
+            l.copy_flat(&solution, &out);
+        });
+        self.end("solve");
+        self.known[v.index()] = Some(Known::At(out));
+        Ok(())
+    }
+
+    /// `y_t = a_t y_{t-1} + b_t`, for every index of the leading dimensions.
+    pub(super) fn linear_scan(
+        &mut self,
+        node: &NodeData,
+        reverse: bool,
+    ) -> Result<(), PassError> {
+        let a = self.settled(node.operands[0])?;
+        let b = self.settled(node.operands[1])?;
+        let init = self.settled(node.operands[2])?;
+        let v = node.results[0];
+        let out = self.room(&self.name(v), &self.graph.ty(v).clone());
+        let rank = b.dims.len();
+        let extent =
+            (fixed(&b.dims, rank - 3)?, fixed(&b.dims, rank - 2)?, fixed(&b.dims, rank - 1)?);
+        self.begin();
+        let lead: Dims = b.dims[..rank - 3].iter().copied().collect();
+        self.for_each(&lead, |l, at| {
+            let a = l.scratch(&inner(&a, at), "factors");
+            let b = l.scratch(&inner(&b, at), "terms");
+            let init = l.scratch(&inner(&init, at), "start");
+            let out = inner(&out, at);
+            let ty = Type { elem: out.elem, dims: out.dims.clone() };
+            let y = l.frame.tile("scan", &ty);
+            let Home::Tile(tile) = y.home else { return };
+            l.frame.body.push(Stmt::LinearScan { a, b, init, y: tile, extent, reverse });
+            l.copy_flat(&y, &out);
+        });
+        self.end("linear_scan");
+        self.known[v.index()] = Some(Known::At(out));
+        Ok(())
+    }
+
+    /// Runs statements for every index of some dimensions: the grid outside of walks, else loops.
+    fn for_each(&mut self, lead: &Dims, act: impl FnOnce(&mut Self, &[Affine])) {
+        let indices: Vec<Index> = lead.iter().map(|_| self.frame.index()).collect();
+        let one = Monomial::number(1);
+        let at: Vec<Affine> = indices.iter().map(|&i| Affine::index(i, one)).collect();
+        if !self.nested {
+            self.frame.grid = indices.into_iter().zip(lead.iter().copied()).collect();
+            let nested = std::mem::replace(&mut self.nested, true);
+            act(self, &at);
+            self.nested = nested;
+            return;
+        }
+        let before = std::mem::take(&mut self.frame.body);
+        act(self, &at);
+        let mut body = std::mem::replace(&mut self.frame.body, before);
+        for (&index, &extent) in indices.iter().zip(lead).rev() {
+            body = vec![Stmt::Loop { index, extent, reverse: false, body }];
+        }
+        self.frame.body.extend(body);
+    }
+
+    /// The elements in a tile of their own.
+    fn in_tile(&mut self, view: &View, name: &str) -> (View, Tile) {
+        let ty = Type { elem: view.elem, dims: view.dims.clone() };
+        let to = self.frame.tile(name, &ty);
+        self.copy_flat(view, &to);
+        match to.home {
+            Home::Tile(tile) => (to, tile),
+            Home::Tensor(_) => (to, Tile::new(0)),
+        }
+    }
+
+    /// The elements in a tile, which may be the one they are in.
+    fn scratch(&mut self, view: &View, name: &str) -> Tile {
+        match view.home {
+            Home::Tile(tile) if view.is_whole() => tile,
+            Home::Tile(_) | Home::Tensor(_) => self.in_tile(view, name).1,
+        }
+    }
+
+    /// A copy inside the kernel being built.
+    fn copy_flat(&mut self, from: &View, to: &View) {
+        let nested = std::mem::replace(&mut self.nested, true);
+        self.copy(from, to);
+        self.nested = nested;
+    }
+
+    /// Rows of a table.
+    pub(super) fn gather(&mut self, node: &NodeData) -> Result<(), PassError> {
+        let v = node.results[0];
+        let mut table = self.settled(node.operands[0])?;
+        if !table.is_whole() {
+            table = self.copied(&table, "table")?;
+        }
+        let index = self.settled(node.operands[1])?;
+        let ty = self.graph.ty(v).clone();
+        let out = self.room(&self.name(v), &ty);
+        let width = row(&table.dims)?;
+        let rows = fixed(&table.dims, 0)?;
+        self.begin();
+        let (count, at_index, at_out) = self.rows(&index, width)?;
+        let Place::Buffer(buffer) = self.place(table.home, false) else {
+            return Err(limited("rows of a table within a walk"));
+        };
+        let place = self.place(out.home, true);
+        let to = nestor_ir::tile::Access {
+            place,
+            origin: at_out,
+            strides: [Affine::number(width as i64), Affine::number(1)].into_iter().collect(),
+            bounds: Default::default(),
+            pad: 0.0,
+        };
+        self.frame.body.push(Stmt::Gather {
+            table: buffer,
+            rows,
+            index: at_index,
+            count,
+            width,
+            out: to,
+        });
+        self.end("gather");
+        self.known[v.index()] = Some(Known::At(out));
+        Ok(())
+    }
+
+    /// Rows added to a table of zeros.
+    pub(super) fn scatter(&mut self, node: &NodeData, rows: usize) -> Result<(), PassError> {
+        let v = node.results[0];
+        let mut values = self.settled(node.operands[0])?;
+        if !values.is_whole() {
+            values = self.copied(&values, "rows")?;
+        }
+        let index = self.settled(node.operands[1])?;
+        let ty = self.graph.ty(v).clone();
+        let out = self.room(&self.name(v), &ty);
+        let width = row(&ty.dims)?;
+        let Home::Tensor(tensor) = out.home else {
+            return Err(limited("rows added to a table within a walk"));
+        };
+        self.session.plan.launches.push(Launch::Zero(tensor));
+        self.begin();
+        let (count, at_index, at_values) = self.rows(&index, width)?;
+        // One point: rows are added in order.
+        let grid = std::mem::take(&mut self.frame.grid);
+        self.place(out.home, false);
+        let Place::Buffer(buffer) = self.place(out.home, true) else {
+            return Err(bug("a table in scratch"));
+        };
+        let place = self.place(values.home, false);
+        let values = nestor_ir::tile::Access {
+            place,
+            origin: at_values,
+            strides: [Affine::number(width as i64), Affine::number(1)].into_iter().collect(),
+            bounds: Default::default(),
+            pad: 0.0,
+        };
+        let mut body = vec![Stmt::ScatterAdd {
+            table: buffer,
+            rows,
+            index: at_index,
+            count,
+            width,
+            values,
+        }];
+        for (index, extent) in grid.into_iter().rev() {
+            body = vec![Stmt::Loop { index, extent, reverse: false, body }];
+        }
+        self.frame.body.extend(body);
+        self.end("scatter_add");
+        self.known[v.index()] = Some(Known::At(out));
+        Ok(())
+    }
+
+    /// The last axis of the indices as a count, the others as the grid; first index and first row.
+    fn rows(
+        &mut self,
+        index: &View,
+        width: usize,
+    ) -> Result<(nestor_ir::dim::Dim, nestor_ir::tile::Access, Affine), PassError> {
+        let n = index.dims.len();
+        let (count, lead) = match index.dims.split_last() {
+            Some((count, lead)) => (*count, lead.to_vec()),
+            None => (nestor_ir::dim::Dim::Fixed(1), vec![]),
+        };
+        let one = Monomial::number(1);
+        let mut coords = Vec::new();
+        let mut row = Affine::default();
+        let own = nestor_ir::tile::size::strides(&index.dims);
+        for (axis, dim) in lead.iter().enumerate() {
+            let i = self.frame.index();
+            self.frame.grid.push((i, *dim));
+            coords.push(Coord::fixed(Affine::index(i, one), 1));
+            row = row.plus(&Affine::index(i, own[axis].times(Monomial::number(width as i64))));
+        }
+        if n > 0 {
+            coords.push(Coord::along(0, 1));
+        }
+        let place = self.place(index.home, false);
+        Ok((count, access(index, place, &coords, 1), row))
+    }
+}
+
+fn inner(view: &View, at: &[Affine]) -> View {
+    at.iter().fold(view.clone(), |v, i| v.at(i))
+}
+
+fn fixed(dims: &Dims, axis: usize) -> Result<usize, PassError> {
+    dims.get(axis)
+        .and_then(|d| d.fixed())
+        .ok_or_else(|| bug("a size that is not fixed in a solve or a table"))
+}
+
+fn row(dims: &Dims) -> Result<usize, PassError> {
+    (1..dims.len()).map(|i| fixed(dims, i)).product()
+}
+
+fn limited(what: &str) -> PassError {
+    PassError::limitation("L-no-kernel", what, "run it with the interpreter")
+}

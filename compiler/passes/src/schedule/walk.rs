@@ -1,0 +1,272 @@
+//! A walk: one point of the grid for every index of its mapped dimensions, a loop over its steps.
+
+use super::bug;
+use super::frame::Frame;
+use super::lower::{Known, Lower};
+use super::view::{Limit, View, times};
+use crate::autodiff::body_inputs;
+use crate::error::PassError;
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::infer::steps_of;
+use nestor_ir::tensor::{Axis, Feed, NodeData, Scan, Stride, Yield};
+use nestor_ir::tile::{Affine, Index, Monomial, Stmt};
+use smallvec::SmallVec;
+
+/// How steps meet tokens.
+struct Steps {
+    index: Affine,
+    /// The token of row 0.
+    token: Affine,
+    /// Tokens there are.
+    high: Affine,
+    /// Tokens of a step; nothing by tokens.
+    chunk: Option<usize>,
+    /// Whether a chunk may hold rows that are no tokens.
+    partial: bool,
+    /// Position of row 0.
+    position: Affine,
+}
+
+impl Lower<'_> {
+    pub(super) fn walk(&mut self, node: &NodeData, scan: &Scan) -> Result<(), PassError> {
+        let mut operands = Vec::new();
+        for (&v, (feed, _)) in node.operands.iter().zip(&scan.feeds) {
+            operands.push(match feed {
+                Feed::Mask => None,
+                _ => Some(self.settled(v)?),
+            });
+        }
+        let mask = self.mask(node, scan)?;
+        let results: Vec<Option<View>> = node
+            .results
+            .iter()
+            .map(|&v| {
+                let ty = self.graph.ty(v).clone();
+                self.used(v).then(|| self.room(&self.name(v), &ty))
+            })
+            .collect();
+        let mut frame =
+            if self.nested { std::mem::take(&mut self.frame) } else { Frame::default() };
+        let before = std::mem::take(&mut frame.body);
+        let one = Monomial::number(1);
+        let mut maps = Vec::new();
+        for dim in &scan.map {
+            let index = frame.index();
+            maps.push((index, *dim));
+        }
+        let at: Vec<Affine> = maps.iter().map(|(i, _)| Affine::index(*i, one)).collect();
+        let (step_index, steps) = steps(scan, &mut frame);
+        let session = std::mem::take(&mut self.session);
+        let mut body = Lower::new(&scan.body, true, frame, session);
+        // What the body sees.
+        let states: Vec<usize> = scan.states().collect();
+        let mut carried = Vec::new();
+        let inputs = body_inputs(scan);
+        for (k, (feed, layout)) in scan.feeds.iter().enumerate() {
+            let (Some(input), Some(view)) = (inputs[k], &operands[k]) else { continue };
+            let seen = match feed {
+                Feed::Mask => continue,
+                Feed::Shared => along(view, layout, &at, None, &steps),
+                Feed::Stream | Feed::Step => along(view, layout, &at, Some(*feed), &steps),
+                Feed::Initial => {
+                    let from = along(view, layout, &at, None, &steps);
+                    let ty = scan.body.ty(input).clone();
+                    let tile = body.frame.tile(&format!("state{}", carried.len()), &ty);
+                    body.copy(&from, &tile);
+                    carried.push(tile.clone());
+                    tile
+                }
+            };
+            body.known[input.index()] = Some(Known::At(seen));
+        }
+        let rest = &scan.body.inputs[scan.body.inputs.len() - 2..];
+        body.known[rest[0].value.index()] = Some(Known::Valid {
+            offset: steps.token.clone(),
+            high: steps.high.clone(),
+            always: !steps.partial,
+        });
+        body.known[rest[1].value.index()] =
+            Some(Known::Position { offset: steps.position.clone() });
+        // Rows that are skipped yield zeros.
+        if mask.is_some() {
+            for view in results[states.len()..].iter().flatten() {
+                body.fill(&all_at(view, scan, &at), 0.0);
+            }
+        }
+        let prologue = std::mem::take(&mut body.frame.body);
+        body.nodes()?;
+        for (y, (kind, layout)) in scan.yields.iter().enumerate() {
+            let Some(view) = &results[states.len() + y] else { continue };
+            let feed = if *kind == Yield::Stream { Feed::Stream } else { Feed::Step };
+            let to = along(view, layout, &at, Some(feed), &steps);
+            body.store(scan.body.outputs[states.len() + y].value, &to)?;
+        }
+        body.carry(&states, &carried)?;
+        let step = std::mem::take(&mut body.frame.body);
+        for (view, tile) in results.iter().zip(&carried) {
+            if let Some(view) = view {
+                let to = at.iter().fold(view.clone(), |v, i| v.at(i));
+                body.copy(tile, &to);
+            }
+        }
+        let epilogue = std::mem::take(&mut body.frame.body);
+        let step = match mask {
+            None => step,
+            Some((offset, high)) => vec![Stmt::When {
+                value: offset.plus(&steps.index),
+                low: Affine::number(0),
+                high,
+                body: step,
+            }],
+        };
+        let extent = steps_of(scan).map_err(bug)?;
+        let looped =
+            Stmt::Loop { index: step_index, extent, reverse: scan.reverse, body: step };
+        let mut all: Vec<Stmt> =
+            prologue.into_iter().chain([looped]).chain(epilogue).collect();
+        let Lower { mut frame, session, .. } = body;
+        self.session = session;
+        frame.body = before;
+        if self.nested {
+            for (index, extent) in maps.into_iter().rev() {
+                all = vec![Stmt::Loop { index, extent, reverse: false, body: all }];
+            }
+            frame.body.extend(all);
+            self.frame = frame;
+        } else {
+            frame.grid = maps;
+            frame.body = all;
+            self.frame = frame;
+            self.end("walk");
+        }
+        for (&v, view) in node.results.iter().zip(results) {
+            self.known[v.index()] = view.map(Known::At);
+        }
+        Ok(())
+    }
+
+    /// The next states into the tiles of the states.
+    fn carry(&mut self, states: &[usize], carried: &[View]) -> Result<(), PassError> {
+        let mut next = Vec::new();
+        for (k, tile) in carried.iter().enumerate().take(states.len()) {
+            let mut view = self.settled(self.graph.outputs[k].value)?;
+            // What lies where another state is about to be written is moved out of the way.
+            let moved = carried.iter().any(|c| c.home == view.home) && view != *tile;
+            if moved {
+                view = self.copied(&view, "next")?;
+            }
+            next.push(view);
+        }
+        for (view, tile) in next.iter().zip(carried) {
+            if view != tile {
+                self.copy(view, tile);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which steps are walked at all: row `step` of the enclosing chunk is a token.
+    fn mask(
+        &self,
+        node: &NodeData,
+        scan: &Scan,
+    ) -> Result<Option<(Affine, Affine)>, PassError> {
+        let mut found = None;
+        for (v, (feed, _)) in node.operands.iter().zip(&scan.feeds) {
+            if *feed != Feed::Mask {
+                continue;
+            }
+            match &self.known[v.index()] {
+                Some(Known::Valid { offset, high, .. }) => {
+                    found = Some((offset.clone(), high.clone()));
+                }
+                _ => {
+                    return Err(PassError::limitation(
+                        "L-no-kernel",
+                        "a walk that skips tokens by a computed condition",
+                        "run it with the interpreter",
+                    ));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn steps(scan: &Scan, frame: &mut Frame) -> (Index, Steps) {
+    let index = frame.index();
+    let by = |n: usize| Affine::index(index, Monomial::number(n as i64));
+    let outer = scan.time == Dim::Time;
+    let chunk = match scan.stride {
+        Stride::Token => None,
+        Stride::Chunk(c) => Some(c),
+    };
+    let mut token = by(chunk.unwrap_or(1));
+    if let (true, Some(c)) = (outer && chunk != Some(1), chunk) {
+        token = token.plus(&Affine::from(Monomial::phase(c)).scaled(-1));
+    }
+    let position = if outer {
+        token.clone().plus(&Affine::from(Monomial::start()))
+    } else {
+        token.clone()
+    };
+    let steps = Steps {
+        index: by(1),
+        token,
+        high: Affine::from(Monomial::dim(scan.time)),
+        chunk,
+        partial: outer && chunk.is_some(),
+        position,
+    };
+    (index, steps)
+}
+
+/// What a step of one walk sees of an operand, or where it puts a result.
+fn along(
+    view: &View,
+    layout: &[Axis],
+    at: &[Affine],
+    feed: Option<Feed>,
+    steps: &Steps,
+) -> View {
+    let mut out = View { dims: SmallVec::new(), strides: SmallVec::new(), ..view.clone() };
+    let mut row = None;
+    // An axis of an operand that is bounded itself keeps its bound.
+    out.limit = None;
+    for (i, axis) in layout.iter().enumerate() {
+        let stride = view.strides[i];
+        match axis {
+            Axis::Map(m) => {
+                out.origin = out.origin.clone().plus(&times(&at[*m], stride));
+            }
+            Axis::Body => {
+                out.dims.push(view.dims[i]);
+                out.strides.push(stride);
+            }
+            Axis::Time => {
+                let first =
+                    if feed == Some(Feed::Step) { &steps.index } else { &steps.token };
+                out.origin = out.origin.clone().plus(&times(first, stride));
+                row = Some(stride);
+            }
+        }
+    }
+    if let (Some(Feed::Stream), Some(c), Some(stride)) = (feed, steps.chunk, row) {
+        out.dims.insert(0, Dim::Fixed(c));
+        out.strides.insert(0, stride);
+        out.limit = steps.partial.then(|| Limit {
+            axis: 0,
+            offset: steps.token.clone(),
+            high: steps.high.clone(),
+        });
+    }
+    out
+}
+
+/// All of a result that belongs to one walk.
+fn all_at(view: &View, scan: &Scan, at: &[Affine]) -> View {
+    // Yields of walks inside a chunk have no mapped dimensions.
+    debug_assert!(scan.map.is_empty() && at.is_empty());
+    view.clone()
+}

@@ -1,0 +1,68 @@
+//! Runs a tensor graph as machine code on arrays.
+
+use indexmap::IndexMap;
+use nestor_compiler::interpret::{Array, Data};
+use nestor_compiler::native::artifact;
+use nestor_ir::artifact::Precision;
+use nestor_ir::dim::Sizes;
+use nestor_ir::tensor::Graph;
+use nestor_runtime::executor::Executor;
+use nestor_runtime::tensor_file::{self, HostTensor};
+
+/// Outputs by name. Memory is filled with numbers that are none before the call.
+///
+/// # Errors
+/// What stands in the way, in words.
+pub fn run(
+    graph: &Graph,
+    inputs: &[Array],
+    sizes: &Sizes,
+    precision: Precision,
+) -> Result<IndexMap<String, Array>, String> {
+    let artifact = artifact(graph, precision).map_err(|e| e.to_string())?;
+    let mut executor = Executor::new(artifact).map_err(|e| e.to_string())?;
+    executor.poison(true);
+    let tensors: Vec<HostTensor> = graph
+        .inputs
+        .iter()
+        .zip(inputs)
+        .map(|(named, array)| host(&named.name, array, precision))
+        .collect();
+    let known: Vec<String> =
+        executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+    let given: Vec<&HostTensor> =
+        tensors.iter().filter(|t| known.contains(&t.name)).collect();
+    let results = executor.run(&given, *sizes).map_err(|e| e.to_string())?;
+    Ok(results.into_iter().map(|t| (t.name.clone(), array(&t))).collect())
+}
+
+/// An array as a tensor of the executor's types.
+pub fn host(name: &str, array: &Array, precision: Precision) -> HostTensor {
+    let data = match (&array.data, precision) {
+        (Data::Real(v), Precision::F32) => {
+            tensor_file::Data::F32(v.iter().map(|x| *x as f32).collect())
+        }
+        (Data::Real(v), Precision::F64) => tensor_file::Data::F64(v.clone()),
+        (Data::Int(v), _) => tensor_file::Data::I32(v.iter().map(|x| *x as i32).collect()),
+        (Data::Bool(v), _) => tensor_file::Data::Bool(v.clone()),
+    };
+    HostTensor { name: name.to_owned(), dims: array.dims.clone(), data }
+}
+
+fn array(t: &HostTensor) -> Array {
+    let dims = t.dims.clone();
+    match &t.data {
+        tensor_file::Data::F32(v) => {
+            Array::real(dims, v.iter().map(|x| f64::from(*x)).collect())
+        }
+        tensor_file::Data::F64(v) => Array::real(dims, v.clone()),
+        tensor_file::Data::I32(v) => {
+            Array::int(dims, v.iter().map(|x| i64::from(*x)).collect())
+        }
+        tensor_file::Data::I64(v) => Array::int(dims, v.clone()),
+        tensor_file::Data::U8(v) => {
+            Array::int(dims, v.iter().map(|x| i64::from(*x)).collect())
+        }
+        tensor_file::Data::Bool(v) => Array::bool(dims, v.clone()),
+    }
+}
