@@ -43,7 +43,9 @@ pub fn host(name: &str, array: &Array, precision: Precision) -> HostTensor {
             tensor_file::Data::F32(v.iter().map(|x| *x as f32).collect())
         }
         (Data::Real(v), Precision::F64) => tensor_file::Data::F64(v.clone()),
-        (Data::Int(v), _) => tensor_file::Data::I32(v.iter().map(|x| *x as i32).collect()),
+        (Data::Int(v), _) => {
+            tensor_file::Data::I32(v.iter().map(|x| *x as i32).collect())
+        }
         (Data::Bool(v), _) => tensor_file::Data::Bool(v.clone()),
     };
     HostTensor { name: name.to_owned(), dims: array.dims.clone(), data }

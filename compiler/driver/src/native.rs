@@ -25,6 +25,7 @@ pub enum NativeError {
 pub fn artifact(graph: &Graph, precision: Precision) -> Result<Artifact, NativeError> {
     let (plan, kernels) = schedule(graph)?;
     let native = nestor_cranelift::compile(&kernels, precision)?;
-    let dense = Some(nestor_cranelift::routines::dense as nestor_ir::artifact::DenseEntry);
+    let dense =
+        Some(nestor_cranelift::routines::dense as nestor_ir::artifact::DenseEntry);
     Ok(Artifact { plan, kernels, native, dense, precision })
 }

@@ -9,6 +9,7 @@ use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Op, Value};
 use nestor_ir::tile::{Access, Affine, Expr, ExprId, Monomial, ScalarKind, ScalarOp};
+use nestor_ir::ty::Elem;
 use rustc_hash::FxHashMap;
 
 /// A map's program as it grows.
@@ -42,7 +43,8 @@ impl Program {
 
     /// A coordinate as a real number.
     pub(super) fn number(&mut self, coord: &Coord) -> ExprId {
-        let moving: Vec<usize> = (0..self.rank).filter(|&d| coord.steps[d] != 0).collect();
+        let moving: Vec<usize> =
+            (0..self.rank).filter(|&d| coord.steps[d] != 0).collect();
         match moving[..] {
             [d] if coord.steps[d] == 1 => self.index(d, coord.offset.clone()),
             _ => {
@@ -62,10 +64,11 @@ impl Program {
     }
 
     fn index(&mut self, d: usize, offset: Affine) -> ExprId {
-        let at = self.expr.offsets.iter().position(|o| *o == offset).unwrap_or_else(|| {
-            self.expr.offsets.push(offset);
-            self.expr.offsets.len() - 1
-        });
+        let at =
+            self.expr.offsets.iter().position(|o| *o == offset).unwrap_or_else(|| {
+                self.expr.offsets.push(offset);
+                self.expr.offsets.len() - 1
+            });
         self.real(ScalarOp::Index(d, at), &[])
     }
 }
@@ -98,7 +101,11 @@ impl Lower<'_> {
             Some(Known::At(view)) => return Ok(self.loaded(p, &view, coords, None)),
             Some(Known::Valid { offset, high, always }) => {
                 if always {
-                    return Ok(p.expr.add(ScalarOp::Constant(1.0), &[], ScalarKind::Bool));
+                    return Ok(p.expr.add(
+                        ScalarOp::Constant(1.0),
+                        &[],
+                        ScalarKind::Bool,
+                    ));
                 }
                 let at = coords[0].clone();
                 let at = Coord { offset: at.offset.plus(&offset), ..at };
@@ -106,13 +113,16 @@ impl Lower<'_> {
                 let below = Coord { offset: at.offset.plus(&high.scaled(-1)), ..at };
                 let below = p.number(&below);
                 let zero = p.real(ScalarOp::Constant(0.0), &[]);
-                let low = p.expr.add(ScalarOp::LessEqual, &[zero, above], ScalarKind::Bool);
+                let low =
+                    p.expr.add(ScalarOp::LessEqual, &[zero, above], ScalarKind::Bool);
                 let high = p.expr.add(ScalarOp::Less, &[below, zero], ScalarKind::Bool);
                 return Ok(p.expr.add(ScalarOp::And, &[low, high], ScalarKind::Bool));
             }
             Some(Known::Position { offset }) => {
                 let at = match coords.first() {
-                    Some(at) => Coord { offset: at.offset.clone().plus(&offset), ..at.clone() },
+                    Some(at) => {
+                        Coord { offset: at.offset.clone().plus(&offset), ..at.clone() }
+                    }
                     None => Coord::fixed(offset, p.rank),
                 };
                 return Ok(p.number(&at));
@@ -185,6 +195,9 @@ impl Lower<'_> {
                     before += size as i64;
                     let one = self.guarded(p, part, &inner, *axis)?;
                     total = Some(match total {
+                        Some(sum) if ty.elem == Elem::Bool => {
+                            p.expr.add(ScalarOp::Or, &[sum, one], ScalarKind::Bool)
+                        }
                         Some(sum) => p.real(ScalarOp::Add, &[sum, one]),
                         None => one,
                     });

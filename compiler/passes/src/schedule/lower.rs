@@ -10,9 +10,7 @@ use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Fold, Graph, Group, NodeData, Op, Value};
-use nestor_ir::tile::{
-    Affine, Extent, Place, ScalarKind, ScalarOp, Sink, Stmt,
-};
+use nestor_ir::tile::{Affine, Extent, Place, ScalarKind, ScalarOp, Sink, Stmt};
 use nestor_ir::ty::{Dims, Type};
 use smallvec::SmallVec;
 
@@ -39,7 +37,12 @@ pub(super) struct Lower<'g> {
 }
 
 impl<'g> Lower<'g> {
-    pub(super) fn new(graph: &'g Graph, nested: bool, frame: Frame, session: Session) -> Self {
+    pub(super) fn new(
+        graph: &'g Graph,
+        nested: bool,
+        frame: Frame,
+        session: Session,
+    ) -> Self {
         let mut uses = vec![0; graph.values.len()];
         for node in graph.nodes.values() {
             for operand in &node.operands {
@@ -88,8 +91,8 @@ impl<'g> Lower<'g> {
             }
             op => {
                 let v = node.results[0];
-                let computed = scalar_op(op).is_some()
-                    || matches!(op, Op::Contract { .. });
+                let computed =
+                    scalar_op(op).is_some() || matches!(op, Op::Contract { .. });
                 if computed && self.uses[v.index()] > 1 && !self.cheap(node) {
                     self.materialise(v)?;
                 }
@@ -187,7 +190,10 @@ impl<'g> Lower<'g> {
         let node = self.graph.def(v);
         if matches!(
             node.op,
-            Op::Transpose { .. } | Op::Broadcast { .. } | Op::Slice { .. } | Op::Reshape { .. }
+            Op::Transpose { .. }
+                | Op::Broadcast { .. }
+                | Op::Slice { .. }
+                | Op::Reshape { .. }
         ) && self.known[v.index()].is_none()
         {
             let operand = node.operands[0];
@@ -332,20 +338,27 @@ impl<'g> Lower<'g> {
     pub(super) fn fill(&mut self, to: &View, value: f64) {
         let (coords, space) = self.spread(&to.dims.clone());
         let mut p = Program::new(space.len());
-        let root = p.expr.add(ScalarOp::Constant(value), &[], super::frame::kind(to.elem));
+        let root =
+            p.expr.add(ScalarOp::Constant(value), &[], super::frame::kind(to.elem));
         let place = self.place(to.home, true);
         let sink = Sink::Store(access(to, place, &coords, space.len()));
         self.map(space, p, vec![(root, sink)]);
     }
 
-    fn reduce(&mut self, node: &NodeData, fold: Fold, axes: &[usize]) -> Result<(), PassError> {
+    fn reduce(
+        &mut self,
+        node: &NodeData,
+        fold: Fold,
+        axes: &[usize],
+    ) -> Result<(), PassError> {
         let (x, v) = (node.operands[0], node.results[0]);
         self.prepare(x)?;
         let from = self.graph.ty(x).dims.clone();
         let kept: Vec<usize> = (0..from.len()).filter(|a| !axes.contains(a)).collect();
         let ty = self.graph.ty(v).clone();
         let to = self.room(&self.name(v), &ty);
-        let value = |l: &mut Self, p: &mut Program, coords: &[Coord]| l.scalar(p, x, coords);
+        let value =
+            |l: &mut Self, p: &mut Program, coords: &[Coord]| l.scalar(p, x, coords);
         self.folded(fold, &from, &kept, axes, &to, value)?;
         self.known[v.index()] = Some(Known::At(to));
         Ok(())
@@ -359,14 +372,19 @@ impl<'g> Lower<'g> {
         kept: &[usize],
         axes: &[usize],
         to: &View,
-        value: impl Fn(&mut Self, &mut Program, &[Coord]) -> Result<nestor_ir::tile::ExprId, PassError>,
+        value: impl Fn(
+            &mut Self,
+            &mut Program,
+            &[Coord],
+        ) -> Result<nestor_ir::tile::ExprId, PassError>,
     ) -> Result<(), PassError> {
         self.begin();
         let kept_dims: Dims = kept.iter().map(|&a| from[a]).collect();
         let last_kept = kept.last().is_some_and(|&a| a + 1 == from.len());
         let one = nestor_ir::tile::Monomial::number(1);
         if !last_kept {
-            let spread_axes = if self.nested { 0 } else { spread(&kept_dims).min(kept.len()) };
+            let spread_axes =
+                if self.nested { 0 } else { spread(&kept_dims).min(kept.len()) };
             let rank = kept.len() - spread_axes + axes.len();
             let mut coords = vec![Coord::fixed(Affine::default(), rank); from.len()];
             let mut space: SmallVec<[Extent; 4]> = SmallVec::new();

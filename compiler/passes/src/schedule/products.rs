@@ -41,7 +41,8 @@ impl Lower<'_> {
         let sides = |n: usize, pick: fn(&(usize, usize)) -> usize| {
             let batch: Vec<usize> = batch.iter().map(pick).collect();
             let sum: Vec<usize> = sum.iter().map(pick).collect();
-            let free = (0..n).filter(|i| !batch.contains(i) && !sum.contains(i)).collect();
+            let free =
+                (0..n).filter(|i| !batch.contains(i) && !sum.contains(i)).collect();
             Sides { batch, free, sum }
         };
         let (left, right) = (sides(da.len(), |p| p.0), sides(db.len(), |p| p.1));
@@ -93,8 +94,8 @@ impl Lower<'_> {
             back[axis] = i;
         }
         let seen = copy.transposed(&back);
-        let loaded = view.limit.is_some()
-            && matches!(self.known[v.index()], Some(Known::At(_)));
+        let loaded =
+            view.limit.is_some() && matches!(self.known[v.index()], Some(Known::At(_)));
         if loaded {
             self.known[v.index()] = Some(Known::At(seen.clone()));
         }
@@ -178,7 +179,8 @@ impl Lower<'_> {
                 .ok_or_else(|| bug("a tile whose size is not fixed"))
         };
         let (m_dim, n_dim, k_dim) = (fixed(m)?, fixed(n)?, fixed(k)?);
-        let mut at = [left.view.origin.clone(), right.view.origin.clone(), out.origin.clone()];
+        let mut at =
+            [left.view.origin.clone(), right.view.origin.clone(), out.origin.clone()];
         let mut loops = Vec::new();
         for (i, &extent) in batch.iter().enumerate() {
             let index = self.frame.index();

@@ -13,7 +13,11 @@ use nestor_ir::ty::{Dims, Type};
 
 impl Lower<'_> {
     /// `(I + tril(L, -1))^-1 X`, for every index of the leading dimensions.
-    pub(super) fn solve(&mut self, node: &NodeData, transpose: bool) -> Result<(), PassError> {
+    pub(super) fn solve(
+        &mut self,
+        node: &NodeData,
+        transpose: bool,
+    ) -> Result<(), PassError> {
         let lower = self.settled(node.operands[0])?;
         let x = self.settled(node.operands[1])?;
         let v = node.results[0];
@@ -26,7 +30,13 @@ impl Lower<'_> {
             let (lower, x, out) = (inner(&lower, at), inner(&x, at), inner(&out, at));
             let a = l.scratch(&lower, "lower");
             let (solution, tile) = l.in_tile(&x, "x");
-            l.frame.body.push(Stmt::SolveUnitLower { lower: a, x: tile, n, m, transpose });
+            l.frame.body.push(Stmt::SolveUnitLower {
+                lower: a,
+                x: tile,
+                n,
+                m,
+                transpose,
+            });
             l.copy_flat(&solution, &out);
         });
         self.end("solve");
@@ -46,8 +56,11 @@ impl Lower<'_> {
         let v = node.results[0];
         let out = self.room(&self.name(v), &self.graph.ty(v).clone());
         let rank = b.dims.len();
-        let extent =
-            (fixed(&b.dims, rank - 3)?, fixed(&b.dims, rank - 2)?, fixed(&b.dims, rank - 1)?);
+        let extent = (
+            fixed(&b.dims, rank - 3)?,
+            fixed(&b.dims, rank - 2)?,
+            fixed(&b.dims, rank - 1)?,
+        );
         self.begin();
         let lead: Dims = b.dims[..rank - 3].iter().copied().collect();
         self.for_each(&lead, |l, at| {
@@ -134,7 +147,9 @@ impl Lower<'_> {
         let to = nestor_ir::tile::Access {
             place,
             origin: at_out,
-            strides: [Affine::number(width as i64), Affine::number(1)].into_iter().collect(),
+            strides: [Affine::number(width as i64), Affine::number(1)]
+                .into_iter()
+                .collect(),
             bounds: Default::default(),
             pad: 0.0,
         };
@@ -152,7 +167,11 @@ impl Lower<'_> {
     }
 
     /// Rows added to a table of zeros.
-    pub(super) fn scatter(&mut self, node: &NodeData, rows: usize) -> Result<(), PassError> {
+    pub(super) fn scatter(
+        &mut self,
+        node: &NodeData,
+        rows: usize,
+    ) -> Result<(), PassError> {
         let v = node.results[0];
         let mut values = self.settled(node.operands[0])?;
         if !values.is_whole() {
@@ -178,7 +197,9 @@ impl Lower<'_> {
         let values = nestor_ir::tile::Access {
             place,
             origin: at_values,
-            strides: [Affine::number(width as i64), Affine::number(1)].into_iter().collect(),
+            strides: [Affine::number(width as i64), Affine::number(1)]
+                .into_iter()
+                .collect(),
             bounds: Default::default(),
             pad: 0.0,
         };
@@ -218,7 +239,8 @@ impl Lower<'_> {
             let i = self.frame.index();
             self.frame.grid.push((i, *dim));
             coords.push(Coord::fixed(Affine::index(i, one), 1));
-            row = row.plus(&Affine::index(i, own[axis].times(Monomial::number(width as i64))));
+            row = row
+                .plus(&Affine::index(i, own[axis].times(Monomial::number(width as i64))));
         }
         if n > 0 {
             coords.push(Coord::along(0, 1));

@@ -72,8 +72,7 @@ impl View {
         for (i, &to) in axes.iter().enumerate() {
             strides[to] = self.strides[i];
         }
-        let limit =
-            self.limit.clone().map(|l| Limit { axis: axes[l.axis], ..l });
+        let limit = self.limit.clone().map(|l| Limit { axis: axes[l.axis], ..l });
         Self { dims: dims.clone(), strides, limit, ..self.clone() }
     }
 
@@ -121,7 +120,8 @@ impl View {
                 to += 1;
             }
             while have != want {
-                if have.factor < want.factor && from < self.dims.len() || to == dims.len() {
+                if have.factor < want.factor && from < self.dims.len() || to == dims.len()
+                {
                     have = have.times(Monomial::dim(*self.dims.get(from)?));
                     from += 1;
                 } else {
@@ -129,10 +129,8 @@ impl View {
                     to += 1;
                 }
             }
-            let stride = collapse(
-                &self.dims[first_from..from],
-                &self.strides[first_from..from],
-            )?;
+            let stride =
+                collapse(&self.dims[first_from..from], &self.strides[first_from..from])?;
             let group: Dims = dims[first_to..to].iter().copied().collect();
             out.extend(strides(&group).into_iter().map(|s| s.times(stride)));
         }

@@ -68,7 +68,9 @@ impl Lower<'_> {
             let seen = match feed {
                 Feed::Mask => continue,
                 Feed::Shared => along(view, layout, &at, None, &steps),
-                Feed::Stream | Feed::Step => along(view, layout, &at, Some(*feed), &steps),
+                Feed::Stream | Feed::Step => {
+                    along(view, layout, &at, Some(*feed), &steps)
+                }
                 Feed::Initial => {
                     let from = along(view, layout, &at, None, &steps);
                     let ty = scan.body.ty(input).clone();
@@ -230,7 +232,8 @@ fn along(
     feed: Option<Feed>,
     steps: &Steps,
 ) -> View {
-    let mut out = View { dims: SmallVec::new(), strides: SmallVec::new(), ..view.clone() };
+    let mut out =
+        View { dims: SmallVec::new(), strides: SmallVec::new(), ..view.clone() };
     let mut row = None;
     // An axis of an operand that is bounded itself keeps its bound.
     out.limit = None;
