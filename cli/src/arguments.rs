@@ -65,8 +65,82 @@ pub(crate) enum Command {
         #[command(flatten)]
         choices: Choices,
     },
+    /// Train a model on text: progress, checkpoints, a loss curve; resumable to the bit.
+    Train(TrainArguments),
+    /// Measure a trained model on held-out text, in bits a byte.
+    Eval {
+        /// The folder of a run.
+        run: PathBuf,
+        /// Other data: its last tenth is measured.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// Write on from a prompt with a trained model.
+    Generate {
+        /// The folder of a run.
+        run: PathBuf,
+        /// The text to go on from.
+        #[arg(long)]
+        prompt: String,
+        /// How many tokens to write.
+        #[arg(long, default_value_t = 300)]
+        tokens: usize,
+        /// How bold: 0 takes the likeliest token.
+        #[arg(long, default_value_t = 0.8)]
+        temperature: f64,
+        /// The seed.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
     /// Say what this machine offers.
     Doctor,
+}
+
+/// `train`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct TrainArguments {
+    /// The model's file.
+    pub(crate) file: PathBuf,
+    /// A model of it; the last one where left out.
+    pub(crate) name: Option<String>,
+    /// A text file or a folder of them; the text beside the examples where left out.
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// A Hugging Face `tokenizer.json`; bytes without.
+    #[arg(long)]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Steps in all.
+    #[arg(long, default_value_t = 400)]
+    pub(crate) steps: u64,
+    /// Sequences a step.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) batch: usize,
+    /// Tokens a sequence.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) length: usize,
+    /// The run's folder; `runs/<file>` where left out.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on from the last checkpoint, as if the run had never stopped.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Start anew where the folder holds a run already.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) force: bool,
+    /// The seed of weights and batches.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Steps between evaluations; an eighth of the run where left out.
+    #[arg(long)]
+    pub(crate) evaluate_every: Option<u64>,
+    /// Steps between checkpoints; an eighth of the run where left out.
+    #[arg(long)]
+    pub(crate) save_every: Option<u64>,
+    /// Say how long compiling took, and each kernel.
+    #[arg(long)]
+    pub(crate) timings: bool,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
 }
 
 /// What a user may decide about a compilation.

@@ -22,6 +22,10 @@ impl Failure {
     pub(crate) fn usage(message: impl Display) -> Self {
         Self { status: 2, message: format!("error: {message}") }
     }
+    /// It is our fault.
+    pub(crate) fn bug(message: impl Display) -> Self {
+        Self { status: 3, message: format!("error: {message}") }
+    }
     /// Something was said already.
     pub(crate) fn silent() -> Self {
         Self { status: 1, message: String::new() }

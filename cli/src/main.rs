@@ -7,7 +7,11 @@ mod check;
 mod compile;
 mod doctor;
 mod fail;
+mod generate;
+mod model;
 mod run;
+mod run_folder;
+mod train;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -25,6 +29,11 @@ fn main() -> ExitCode {
         }
         Command::Run { file, name, inputs, outputs, choices } => {
             run::run(&file, &name, &inputs, &outputs, &choices)
+        }
+        Command::Train(arguments) => train::train(&arguments, json),
+        Command::Eval { run, data } => generate::eval(&run, data.as_deref(), json),
+        Command::Generate { run, prompt, tokens, temperature, seed } => {
+            generate::generate(&run, &prompt, tokens, temperature, seed)
         }
         Command::Doctor => doctor::doctor(json),
     };

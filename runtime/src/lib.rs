@@ -7,3 +7,5 @@ pub mod executor;
 pub mod memory;
 pub mod tensor_file;
 pub mod train;
+
+pub use nestor_ir::dim::Sizes;

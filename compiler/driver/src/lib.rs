@@ -8,10 +8,11 @@ pub mod native;
 pub mod pipeline;
 pub mod source;
 pub mod stage;
+pub mod trained;
 
 pub use nestor_front::Setting;
 pub use nestor_grammar::{Diagnostic, Severity, format};
 pub use nestor_ir::interpret;
-pub use nestor_ir::level::Program;
+pub use nestor_ir::level::{self, Program};
 pub use nestor_passes::PassError;
 pub use nestor_passes::forms::{Choice, Form, FormOptions};

@@ -7,12 +7,14 @@
 //! because step `s` depends only on the state after step `s - 1`, on the seed, and on `s`.
 
 pub mod checkpoint;
+pub mod curve;
 pub mod data;
 pub mod durable;
 pub mod files;
 pub mod metrics;
 pub mod progress;
 pub mod rng;
+pub mod run_loop;
 pub mod tokens;
 
 use crate::tensor_file::{HostTensor, Mismatch};

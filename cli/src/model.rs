@@ -1,0 +1,207 @@
+//! A compiled model with its weights: what the training loop steps and evaluates.
+
+use crate::fail::Failure;
+use nestor_compiler::Program;
+use nestor_compiler::interpret::Data as Values;
+use nestor_compiler::trained::{Start, Trained, starts};
+use nestor_runtime::executor::Executor;
+use nestor_runtime::tensor_file::{Data, HostTensor};
+use nestor_runtime::train::rng::{self, initial_values};
+use nestor_runtime::train::{
+    Batch, LoadError, Place, StepError, StepReport, TrainProgram,
+};
+use nestor_runtime::{Sizes, executor};
+
+/// A model that learns.
+pub(crate) struct Model {
+    tokens: String,
+    paths: Vec<String>,
+    step: Executor,
+    loss: Executor,
+    steps: u64,
+    /// Whether the loss's weights are those of the step.
+    fresh: bool,
+}
+
+/// Every weight and optimiser state at its start.
+pub(crate) fn initial(program: &Program, seed: u64) -> Result<Vec<HostTensor>, Failure> {
+    let mut out: Vec<HostTensor> = Vec::new();
+    for (path, dims, start) in starts(program).map_err(Failure::bug)? {
+        let data = match start {
+            Start::Values(array) => match array.data {
+                Values::Real(v) => v.iter().map(|x| *x as f32).collect(),
+                Values::Int(_) | Values::Bool(_) => vec![],
+            },
+            Start::Weight(of) => match out.iter().find(|t| t.name == of).map(|t| &t.data)
+            {
+                Some(Data::F32(v)) => v.clone(),
+                _ => return Err(Failure::bug(format!("`{path}` starts as `{of}`"))),
+            },
+            Start::Drawn(kind) => {
+                let kind = drawn(&kind);
+                let values = initial_values(kind, &dims, seed, &path);
+                values.iter().map(|x| *x as f32).collect()
+            }
+        };
+        out.push(HostTensor::f32(path, &dims, data));
+    }
+    Ok(out)
+}
+
+fn drawn(kind: &nestor_compiler::level::Initial) -> rng::Initial {
+    use nestor_compiler::level::Initial;
+    match kind {
+        Initial::Normal(std) => rng::Initial::Normal { std: *std },
+        Initial::Uniform(bound) => rng::Initial::Uniform { bound: *bound },
+        Initial::Orthogonal(gain) => rng::Initial::Orthogonal { gain: *gain },
+        Initial::Values(_) | Initial::From(_) => rng::Initial::Constant(0.0),
+    }
+}
+
+/// The stream of tokens that a model is given, and how many tokens there are.
+pub(crate) fn vocabulary(program: &Program) -> Result<(String, usize), Failure> {
+    let found = program.inputs.iter().find_map(|i| Some((i.name.clone(), i.below?)));
+    found.ok_or_else(|| {
+        Failure::data(format!("`{}` takes no stream of tokens `int(n)`", program.name))
+    })
+}
+
+impl Model {
+    /// A model with its weights and states at `state`.
+    pub(crate) fn new(
+        program: &Program,
+        compiled: Trained,
+        state: Vec<HostTensor>,
+        steps: u64,
+    ) -> Result<Self, Failure> {
+        let (tokens, _) = vocabulary(program)?;
+        let mut model = Self {
+            tokens,
+            paths: state.iter().map(|t| t.name.clone()).collect(),
+            step: Executor::new(compiled.step).map_err(Failure::bug)?,
+            loss: Executor::new(compiled.loss).map_err(Failure::bug)?,
+            steps,
+            fresh: false,
+        };
+        model.load(state).map_err(Failure::data)?;
+        Ok(model)
+    }
+
+    /// What each launch of a step took.
+    pub(crate) fn measured(&mut self) -> &mut Executor {
+        &mut self.step
+    }
+
+    fn streams(&self, batch: &Batch) -> [HostTensor; 2] {
+        let row = batch.length + 1;
+        let part = |from: usize| -> Vec<i32> {
+            let rows = batch.tokens.chunks_exact(row);
+            rows.flat_map(|r| r[from..from + batch.length].iter().copied()).collect()
+        };
+        let dims = vec![batch.rows, batch.length];
+        let one = |name: String, from: usize| HostTensor {
+            name,
+            dims: dims.clone(),
+            data: Data::I32(part(from)),
+        };
+        [one(self.tokens.clone(), 0), one(format!("next.{}", self.tokens), 1)]
+    }
+}
+
+/// The tensors that an executor asks for.
+fn asked<'t>(executor: &Executor, tensors: &'t [HostTensor]) -> Vec<&'t HostTensor> {
+    let names: Vec<String> =
+        executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+    tensors.iter().filter(|t| names.contains(&t.name)).collect()
+}
+
+fn sizes(batch: &Batch) -> Sizes {
+    Sizes { batch: batch.rows, time: batch.length, start: 0 }
+}
+
+fn failed(error: executor::RunError) -> StepError {
+    StepError::Failed(Box::new(error))
+}
+
+fn reals<'t>(found: &'t [HostTensor], name: &str) -> Option<&'t [f32]> {
+    match &found.iter().find(|t| t.name == name)?.data {
+        Data::F32(v) => Some(v),
+        _ => None,
+    }
+}
+
+impl TrainProgram for Model {
+    fn step(&mut self, batch: &Batch, step_index: u64) -> Result<StepReport, StepError> {
+        let [tokens, next] = self.streams(batch);
+        let number = |name: &str, n: u64| HostTensor::f32(name, &[], vec![n as f32]);
+        let given =
+            [tokens, next, number("step", step_index), number("steps", self.steps)];
+        let given = asked(&self.step, &given);
+        let found = self.step.run(&given, sizes(batch)).map_err(failed)?;
+        self.fresh = false;
+        let scalar = |name: &str| {
+            reals(&found, name)
+                .and_then(|v| v.first())
+                .map_or(f64::NAN, |x| f64::from(*x))
+        };
+        let report =
+            StepReport { loss: scalar("loss"), gradient_norm: scalar("gradient_norm") };
+        if !report.loss.is_finite() || !report.gradient_norm.is_finite() {
+            let tensor = self.step.not_finite().unwrap_or_else(|| "loss".into());
+            return Err(StepError::NotFinite(self.place(&tensor)));
+        }
+        Ok(report)
+    }
+
+    fn evaluate(&mut self, batch: &Batch) -> Result<f64, StepError> {
+        if !self.fresh {
+            let names: Vec<String> =
+                self.loss.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+            for path in self.paths.iter().filter(|p| names.contains(p)) {
+                let tensor = self.step.get(path).map_err(failed)?;
+                self.loss.set(&tensor).map_err(failed)?;
+            }
+            self.fresh = true;
+        }
+        let streams = self.streams(batch);
+        let given = asked(&self.loss, &streams);
+        let found = self.loss.run(&given, sizes(batch)).map_err(failed)?;
+        let losses = reals(&found, "loss").unwrap_or(&[]);
+        let total = |v: &mut dyn Iterator<Item = f64>| v.sum::<f64>();
+        let (sum, count) = match reals(&found, "loss.counts") {
+            Some(counts) => (
+                total(&mut losses.iter().zip(counts).map(|(l, c)| f64::from(l * c))),
+                total(&mut counts.iter().map(|c| f64::from(*c))),
+            ),
+            None => {
+                (total(&mut losses.iter().map(|l| f64::from(*l))), losses.len() as f64)
+            }
+        };
+        Ok(sum / count.max(1.0))
+    }
+
+    fn state(&self) -> Vec<HostTensor> {
+        self.paths.iter().filter_map(|p| self.step.get(p).ok()).collect()
+    }
+
+    fn load(&mut self, tensors: Vec<HostTensor>) -> Result<(), LoadError> {
+        let names: Vec<String> =
+            self.step.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+        self.paths.retain(|p| names.contains(p));
+        for tensor in tensors.iter().filter(|t| names.contains(&t.name)) {
+            self.step.set(tensor).map_err(|e| LoadError::Missing(vec![e.to_string()]))?;
+        }
+        self.fresh = false;
+        Ok(())
+    }
+
+    fn place(&self, path: &str) -> Place {
+        let weight =
+            path.splitn(3, '.').nth(2).filter(|_| path.starts_with("optimiser."));
+        Place {
+            tensor: path.to_owned(),
+            level: weight.map(|_| "optimiser".into()),
+            memory: None,
+        }
+    }
+}

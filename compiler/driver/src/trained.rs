@@ -1,0 +1,138 @@
+//! A model that learns: one step of training and the loss without one, as machine code.
+
+use crate::native::{NativeError, artifact};
+use crate::pipeline::{Purpose, forward};
+use nestor_ir::artifact::{Artifact, Precision};
+use nestor_ir::dim::Sizes;
+use nestor_ir::interpret::{Array, tensor};
+use nestor_ir::level::{Algorithm, Initial, Program, StateInitial, WeightId};
+use nestor_ir::tensor::Graph;
+use nestor_passes::forms::{Choice, FormOptions};
+use nestor_passes::simplify::prune;
+use nestor_passes::training::training;
+use std::time::{Duration, Instant};
+
+/// The compiled parts of a model that learns.
+pub struct Trained {
+    /// One step: streams, weights and optimiser states in; `loss`, `gradient_norm` and the
+    /// next weights and states out.
+    pub step: Artifact,
+    /// `loss` and, where tokens are chosen, `loss.counts`, `[B, T]`.
+    pub loss: Artifact,
+    /// The form of every walk.
+    pub choices: Vec<Choice>,
+    /// How long each stage took.
+    pub timings: Vec<(&'static str, Duration)>,
+}
+
+/// Compiles a model's training step and its loss.
+///
+/// # Errors
+/// Where a pass or the backend stops.
+pub fn trained(program: &Program, forms: FormOptions) -> Result<Trained, NativeError> {
+    let mut timings = Vec::new();
+    let mut timed = |what: &'static str, since: &mut Instant| {
+        timings.push((what, since.elapsed()));
+        *since = Instant::now();
+    };
+    let mut since = Instant::now();
+    let lowered = forward(program, Purpose { resume: false, forms })?;
+    timed("lower", &mut since);
+    let graph = training(program, &lowered.graph)?;
+    timed("differentiate", &mut since);
+    let step = artifact(&graph, Precision::F32)?;
+    timed("step to machine code", &mut since);
+    let loss =
+        artifact(&only(&lowered.graph, |n| n.starts_with("loss")), Precision::F32)?;
+    timed("loss to machine code", &mut since);
+    Ok(Trained { step, loss, choices: lowered.choices, timings })
+}
+
+/// What a model answers, without its loss: outputs in, nothing of the future.
+///
+/// # Errors
+/// As [`trained`].
+pub fn answers(program: &Program, forms: FormOptions) -> Result<Artifact, NativeError> {
+    let lowered = forward(program, Purpose { resume: false, forms })?;
+    let kept = |n: &str| !n.starts_with("loss") && !n.starts_with("state.");
+    artifact(&only(&lowered.graph, kept), Precision::F32)
+}
+
+/// The graph with some of its outputs.
+fn only(graph: &Graph, keep: impl Fn(&str) -> bool) -> Graph {
+    let mut graph = graph.clone();
+    graph.outputs.retain(|o| keep(&o.name));
+    prune(&graph)
+}
+
+/// How a weight or an optimiser state starts.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// Drawn from a distribution, by seed and path.
+    Drawn(Initial),
+    /// These values.
+    Values(Array),
+    /// As the weight of this path starts.
+    Weight(String),
+}
+
+/// Every weight and optimiser state of a model by path, with its shape and how it starts.
+///
+/// # Errors
+/// Where initial values cannot be computed.
+pub fn starts(
+    program: &Program,
+) -> Result<Vec<(String, Vec<usize>, Start)>, tensor::RunError> {
+    let mut out = Vec::new();
+    let shape =
+        |dims: &nestor_ir::ty::Dims| dims.iter().filter_map(|d| d.fixed()).collect();
+    for weight in program.weights.values() {
+        let start = match &weight.initial {
+            Initial::Values(graph) => Start::Values(constant(graph)?),
+            Initial::From(id) => Start::Weight(program.weights[*id].path.clone()),
+            drawn => Start::Drawn(drawn.clone()),
+        };
+        out.push((weight.path.clone(), shape(&weight.dims), start));
+    }
+    let mut states = |id: WeightId, algorithm: &Algorithm| {
+        let path = &program.weights[id].path;
+        for state in &algorithm.states {
+            let start = match &state.initial {
+                StateInitial::Weights => Start::Weight(path.clone()),
+                StateInitial::Values(graph) => Start::Values(constant(graph)?),
+            };
+            let name = format!("optimiser.{}.{path}", state.name);
+            out.push((name, shape(&state.dims), start));
+        }
+        Ok::<(), tensor::RunError>(())
+    };
+    for level in program.levels.node_weights() {
+        for objective in &level.objectives {
+            for (id, algorithm, _) in &objective.targets {
+                states(*id, algorithm)?;
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn constant(graph: &Graph) -> Result<Array, tensor::RunError> {
+    let sizes = Sizes { batch: 1, time: 1, start: 0 };
+    let found = tensor::run(graph, &[], &sizes, Precision::F64)?;
+    found.into_iter().next().ok_or(tensor::RunError::Count { found: 0, expected: 1 })
+}
+
+/// A hash of everything a model's meaning depends on: its files and its settings.
+pub fn spec_hash(loaded: &crate::source::Loaded, entry: &str, set: &[String]) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new().chain_update(entry);
+    for (id, _) in &loaded.files {
+        hash.update(&loaded.sources.get(*id).text);
+        hash.update([0]);
+    }
+    for setting in set {
+        hash.update(setting);
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
