@@ -10,6 +10,7 @@ use std::path::PathBuf;
 #[command(after_help = "Start here:\n  \
     nestor check examples/gated_delta.nest           find every problem of a spec\n  \
     nestor compile examples/gated_delta.nest --emit levels   see the checked model\n  \
+    nestor train examples/gated_delta.nest           train a language model\n  \
     nestor doctor                                    see what this machine offers")]
 pub(crate) struct Arguments {
     /// Print results as JSON, for programs.
@@ -50,7 +51,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         choices: Choices,
     },
-    /// Run a memory or layer by its definition, token by token in float64.
+    /// Say what the compiler made of a spec: states, derived update, form, with reasons.
+    Explain {
+        /// The file.
+        file: PathBuf,
+        /// A memory, layer or model of it; the last one where left out.
+        name: Option<String>,
+        #[command(flatten)]
+        choices: Choices,
+    },
+    /// Run a memory or layer on tensors by name; with `--grad`, its gradients too.
     Run {
         /// The file.
         file: PathBuf,
@@ -62,6 +72,8 @@ pub(crate) enum Command {
         /// Where outputs and final states (`state.W1`) go.
         #[arg(long)]
         outputs: PathBuf,
+        #[command(flatten)]
+        how: RunChoices,
         #[command(flatten)]
         choices: Choices,
     },
@@ -151,6 +163,39 @@ pub(crate) struct Choices {
     pub(crate) set: Vec<String>,
 }
 
+/// How `run` runs.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct RunChoices {
+    /// Take cotangents `grad.<output>` in, give `grad.<input>` of every input and weight.
+    #[arg(long)]
+    pub(crate) grad: bool,
+    /// The working precision.
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    pub(crate) dtype: Dtype,
+    /// The form of every walk: auto, affine, dual, rowwise, sequential; or `definition`, the
+    /// interpreter of the token-by-token meaning, in float64.
+    #[arg(long, default_value = "auto")]
+    pub(crate) form: String,
+    /// Tokens of a chunk.
+    #[arg(long)]
+    pub(crate) chunk: Option<usize>,
+    /// The position of the first token, where states `state.<name>` are handed over.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) start: usize,
+    /// The device.
+    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
+    pub(crate) device: String,
+}
+
+/// A working precision.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dtype {
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
+}
+
 /// A stage whose text can be printed.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Emit {
@@ -158,4 +203,18 @@ pub(crate) enum Emit {
     Ast,
     /// The checked model, token by token, and its levels.
     Levels,
+    /// Whole sequences, inner gradients as marks.
+    Tensors,
+    /// Inner gradients as the equations they stand for.
+    Derived,
+    /// Every walk in its form.
+    Parallel,
+    /// One step of training.
+    Grad,
+    /// Tile kernels.
+    Tiles,
+    /// What is launched, in order.
+    Plan,
+    /// Cranelift's code.
+    Clif,
 }

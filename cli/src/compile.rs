@@ -2,7 +2,10 @@
 
 use crate::arguments::{Choices, Emit};
 use crate::fail::{Failure, Outcome, settings, tell};
-use nestor_compiler::{check, source};
+use nestor_compiler::pipeline::{self, Purpose};
+use nestor_compiler::{
+    FormOptions, PassError, Precision, Program, check, native, source,
+};
 use std::path::Path;
 
 /// Prints a stage.
@@ -22,13 +25,50 @@ pub(crate) fn emit(
             }
             Ok(())
         }
-        Emit::Levels => match check::program(&loaded, name, &settings) {
+        emit => match check::program(&loaded, name, &settings) {
             Ok((program, warnings)) => {
                 tell(&loaded, &warnings)?;
-                anstream::print!("{program}");
+                anstream::print!("{}", text(&program, emit)?);
                 Ok(())
             }
             Err(found) => tell(&loaded, &found),
         },
     }
+}
+
+/// A stage as text.
+fn text(program: &Program, emit: Emit) -> Result<String, Failure> {
+    let pass = |e: PassError| Failure::pass(&e);
+    let forms = FormOptions::default();
+    let purpose = Purpose { resume: false, forms };
+    let learns = program.levels.node_weights().any(|l| !l.objectives.is_empty());
+    let last = || match learns {
+        true => pipeline::training_step(program, forms),
+        false => pipeline::with_gradients(program, purpose, &[]),
+    };
+    let native = |e: native::NativeError| Failure::bug(e);
+    Ok(match emit {
+        Emit::Ast | Emit::Levels => program.to_string(),
+        Emit::Tensors => pipeline::tensors(program, false).map_err(pass)?.to_string(),
+        Emit::Derived => pipeline::derived(program, false).map_err(pass)?.to_string(),
+        Emit::Parallel => {
+            pipeline::forward(program, purpose).map_err(pass)?.graph.to_string()
+        }
+        Emit::Grad => last().map_err(pass)?.graph.to_string(),
+        Emit::Tiles => {
+            let (_, kernels) =
+                native::scheduled(&last().map_err(pass)?.graph).map_err(native)?;
+            kernels.iter().map(|k| format!("{k:#?}\n")).collect()
+        }
+        Emit::Plan => {
+            let (plan, _) =
+                native::scheduled(&last().map_err(pass)?.graph).map_err(native)?;
+            format!("{plan:#?}\n")
+        }
+        Emit::Clif => {
+            let (_, kernels) =
+                native::scheduled(&last().map_err(pass)?.graph).map_err(native)?;
+            native::clif(&kernels, Precision::F32).map_err(native)?
+        }
+    })
 }

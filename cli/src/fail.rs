@@ -22,6 +22,13 @@ impl Failure {
     pub(crate) fn usage(message: impl Display) -> Self {
         Self { status: 2, message: format!("error: {message}") }
     }
+    /// A pass stopped: a limitation is about the spec, anything else is our fault.
+    pub(crate) fn pass(error: &nestor_compiler::PassError) -> Self {
+        match error {
+            nestor_compiler::PassError::Limitation { .. } => Self::data(error),
+            nestor_compiler::PassError::Bug { .. } => Self::bug(error),
+        }
+    }
     /// It is our fault.
     pub(crate) fn bug(message: impl Display) -> Self {
         Self { status: 3, message: format!("error: {message}") }

@@ -6,6 +6,7 @@ mod arguments;
 mod check;
 mod compile;
 mod doctor;
+mod explain;
 mod fail;
 mod generate;
 mod model;
@@ -27,8 +28,11 @@ fn main() -> ExitCode {
         Command::Compile { file, name, emit, choices } => {
             compile::emit(&file, name.as_deref(), emit, &choices)
         }
-        Command::Run { file, name, inputs, outputs, choices } => {
-            run::run(&file, &name, &inputs, &outputs, &choices)
+        Command::Run { file, name, inputs, outputs, how, choices } => {
+            run::run(&file, &name, &inputs, &outputs, &choices, &how)
+        }
+        Command::Explain { file, name, choices } => {
+            explain::explain(&file, name.as_deref(), &choices)
         }
         Command::Train(arguments) => train::train(&arguments, json),
         Command::Eval { run, data } => generate::eval(&run, data.as_deref(), json),

@@ -1,20 +1,29 @@
 //! `run`: tensors in, tensors out.
 
-use crate::arguments::Choices;
+use crate::arguments::{Choices, Dtype, RunChoices};
 use crate::fail::{Failure, Outcome, settings, tell};
 use indexmap::IndexMap;
+use nestor_compiler::execute::{self, bound, sizes};
 use nestor_compiler::interpret::{Array, Data as Values};
-use nestor_compiler::{check, execute, source};
+use nestor_compiler::native::{NativeError, artifact};
+use nestor_compiler::pipeline::{Lowered, Purpose, forward, with_gradients};
+use nestor_compiler::{
+    Form, FormOptions, PassError, Precision, Program, check, graphs, source,
+};
+use nestor_runtime::executor::Executor;
 use nestor_runtime::tensor_file::{self, Data, HostTensor};
 use std::path::Path;
 
-/// Runs a memory or layer by its definition.
+type Arrays = IndexMap<String, Array>;
+
+/// Runs a memory or layer on tensors by name.
 pub(crate) fn run(
     file: &Path,
     name: &str,
     inputs: &Path,
     outputs: &Path,
     choices: &Choices,
+    how: &RunChoices,
 ) -> Outcome {
     let settings = settings(&choices.set)?;
     let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
@@ -26,20 +35,17 @@ pub(crate) fn run(
         Err(found) => return tell(&loaded, &found),
     };
     let given = tensor_file::read(inputs).map_err(Failure::data)?;
-    let arrays: IndexMap<String, Array> =
+    let arrays: Arrays =
         given.tensors.iter().map(|t| (t.name.clone(), array(t))).collect();
-    let results = execute::by_definition(&program, &arrays).map_err(Failure::data)?;
+    let results = match how.form.as_str() {
+        "definition" if !how.grad => {
+            execute::by_definition(&program, &arrays).map_err(Failure::data)?
+        }
+        form => compiled(&program, &arrays, form, how)?,
+    };
     let tensors: Vec<HostTensor> = results
-        .into_iter()
-        .filter_map(|(name, array)| match array.data {
-            Values::Real(values) => {
-                Some(HostTensor { name, dims: array.dims, data: Data::F64(values) })
-            }
-            Values::Int(values) => {
-                Some(HostTensor { name, dims: array.dims, data: Data::I64(values) })
-            }
-            Values::Bool(_) => None,
-        })
+        .iter()
+        .map(|(name, array)| host(name, array, how.dtype.precision()))
         .collect();
     let mut bytes = Vec::new();
     tensor_file::write(&mut bytes, &tensors, &Default::default())
@@ -47,6 +53,104 @@ pub(crate) fn run(
         .map_err(|e| Failure::data(format!("cannot write {}: {e}", outputs.display())))?;
     anstream::println!("{} tensors written to {}", tensors.len(), outputs.display());
     Ok(())
+}
+
+/// Through the compiler; what has no machine code yet runs in the interpreter, and says so.
+fn compiled(
+    program: &Program,
+    given: &Arrays,
+    form: &str,
+    how: &RunChoices,
+) -> Result<Arrays, Failure> {
+    let form = match (form, Form::of(form)) {
+        ("auto", _) => None,
+        (_, Some(form)) => Some(form),
+        (other, None) => {
+            let all: Vec<&str> = Form::ALL.iter().map(|(_, n)| *n).collect();
+            return Err(Failure::usage(format!(
+                "there is no form `{other}`; there are auto, definition, {}",
+                all.join(", ")
+            )));
+        }
+    };
+    let resume = given.keys().any(|n| n.starts_with("state."));
+    let purpose = Purpose { resume, forms: FormOptions { form, chunk: how.chunk } };
+    let lowered = if how.grad {
+        let seeds: Vec<&str> = given
+            .keys()
+            .filter_map(|n| n.strip_prefix("grad."))
+            .filter(|n| program.code.find_output(n).is_some() || n.starts_with("state."))
+            .collect();
+        if seeds.is_empty() {
+            return Err(Failure::data(
+                "`--grad` takes the cotangents of outputs as tensors `grad.<output>`",
+            ));
+        }
+        with_gradients(program, purpose, &seeds)
+    } else {
+        forward(program, purpose)
+    };
+    let Lowered { graph, choices } = match lowered {
+        Ok(lowered) => lowered,
+        Err(error @ PassError::Limitation { .. }) if !how.grad && form.is_none() => {
+            anstream::eprintln!("note: {error}\nnote: run by the definition instead");
+            return execute::by_definition(program, given).map_err(Failure::data);
+        }
+        Err(error) => return Err(Failure::pass(&error)),
+    };
+    for choice in &choices {
+        anstream::eprintln!("{choice}");
+    }
+    execute::known(program, given).map_err(Failure::data)?;
+    let mut sizes = sizes(program, given).map_err(Failure::data)?;
+    sizes.start = how.start;
+    let inputs = bound(program, &graph, given, &sizes).map_err(Failure::data)?;
+    let precision = how.dtype.precision();
+    let artifact = match artifact(&graph, precision) {
+        Ok(artifact) => artifact,
+        Err(NativeError::Pass(error @ PassError::Limitation { .. })) => {
+            anstream::eprintln!("note: {error}");
+            return graphs::interpreted(program, &graph, given, how.start, precision)
+                .map_err(Failure::data);
+        }
+        Err(error) => return Err(Failure::bug(error)),
+    };
+    let mut executor = Executor::new(artifact).map_err(Failure::bug)?;
+    let asked: Vec<String> =
+        executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+    let tensors: Vec<HostTensor> = graph
+        .inputs
+        .iter()
+        .zip(&inputs)
+        .filter(|(named, _)| asked.contains(&named.name))
+        .map(|(named, array)| host(&named.name, array, precision))
+        .collect();
+    let all: Vec<&HostTensor> = tensors.iter().collect();
+    let results = executor.run(&all, sizes).map_err(Failure::data)?;
+    Ok(results.iter().map(|t| (graphs::outward(program, &t.name), array(t))).collect())
+}
+
+impl Dtype {
+    fn precision(self) -> Precision {
+        match self {
+            Dtype::F32 => Precision::F32,
+            Dtype::F64 => Precision::F64,
+        }
+    }
+}
+
+fn host(name: &str, array: &Array, precision: Precision) -> HostTensor {
+    let data = match (&array.data, precision) {
+        (Values::Real(v), Precision::F32) => {
+            Data::F32(v.iter().map(|x| *x as f32).collect())
+        }
+        (Values::Real(v), Precision::F64) => Data::F64(v.clone()),
+        (Values::Int(v), _) => {
+            Data::I32(v.iter().map(|x| i32::try_from(*x).unwrap_or(-1)).collect())
+        }
+        (Values::Bool(v), _) => Data::Bool(v.clone()),
+    };
+    HostTensor { name: name.to_owned(), dims: array.dims.clone(), data }
 }
 
 fn array(t: &HostTensor) -> Array {

@@ -54,7 +54,6 @@ pub fn by_definition(
 ) -> Result<IndexMap<String, Array>, RunError> {
     let sizes = sizes(program, given)?;
     let mut inputs = IndexMap::new();
-    let mut known: Vec<&str> = Vec::new();
     for input in &program.inputs {
         let flat = given.get(&input.name).and_then(|a| unflattened(a, &input.ty, &sizes));
         let array = match &flat {
@@ -64,24 +63,33 @@ pub fn by_definition(
             }
         };
         inputs.insert(input.name.clone(), whole(array, &input.ty));
-        known.push(&input.name);
     }
     for weight in program.weights.values() {
         let ty = Type::real(weight.dims.iter().copied());
         let array = fitting(given, &[&weight.short, &weight.path], &ty, &[])?;
         inputs.insert(weight.path.clone(), array.clone());
-        known.push(&weight.short);
     }
-    let extra = |name: &&String| {
-        let other = ["grad.", "state."].iter().any(|p| name.starts_with(p));
-        let output = program.code.find_output(name).is_some();
-        let path = program.weights.values().any(|w| w.path == **name);
-        !known.contains(&name.as_str()) && !other && !output && !path
-    };
-    if let Some(name) = given.keys().find(extra) {
-        return Err(RunError::Unknown { name: name.clone(), known: known.join(", ") });
-    }
+    self::known(program, given)?;
     Ok(level::run(program, &inputs, &sizes)?)
+}
+
+/// Refuses tensors that nothing takes.
+///
+/// # Errors
+/// The first such tensor, with what there is.
+pub fn known(program: &Program, given: &IndexMap<String, Array>) -> Result<(), RunError> {
+    let names = |name: &str| {
+        let stream =
+            program.inputs.iter().any(|i| name.trim_start_matches("next.") == i.name);
+        let weight = program.weights.values().any(|w| w.path == name || w.short == name);
+        let other = ["grad.", "state."].iter().any(|p| name.starts_with(p));
+        stream || weight || other || program.code.find_output(name).is_some()
+    };
+    let Some(name) = given.keys().find(|n| !names(n)) else { return Ok(()) };
+    let streams = program.inputs.iter().map(|i| i.name.as_str());
+    let weights = program.weights.values().map(|w| w.short.as_str());
+    let known: Vec<&str> = streams.chain(weights).collect();
+    Err(RunError::Unknown { name: name.clone(), known: known.join(", ") })
 }
 
 /// The inputs of a graph, in order, from tensors by name.

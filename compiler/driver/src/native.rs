@@ -2,7 +2,9 @@
 
 use nestor_cranelift::BackendError;
 use nestor_ir::artifact::{Artifact, Precision};
+use nestor_ir::plan::Plan;
 use nestor_ir::tensor::Graph;
+use nestor_ir::tile::Kernel;
 use nestor_passes::PassError;
 use nestor_passes::schedule::schedule;
 use thiserror::Error;
@@ -28,4 +30,24 @@ pub fn artifact(graph: &Graph, precision: Precision) -> Result<Artifact, NativeE
     let dense =
         Some(nestor_cranelift::routines::dense as nestor_ir::artifact::DenseEntry);
     Ok(Artifact { plan, kernels, native, dense, precision })
+}
+
+/// The plan of a graph and its kernels.
+///
+/// # Errors
+/// As [`artifact`].
+pub fn scheduled(graph: &Graph) -> Result<(Plan, Vec<Kernel>), NativeError> {
+    Ok(schedule(graph)?)
+}
+
+/// The backend's text of all kernels.
+///
+/// # Errors
+/// As [`artifact`].
+pub fn clif(kernels: &[Kernel], precision: Precision) -> Result<String, NativeError> {
+    let mut out = String::new();
+    for kernel in kernels {
+        out.push_str(&nestor_cranelift::clif(kernel, precision)?);
+    }
+    Ok(out)
 }

@@ -77,10 +77,13 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
             }
             None => Role::Input(input.name.clone()),
         };
-        inputs.push(session.tensor(&input.name, ty, role));
+        // What nothing asks for need not be given.
+        let asked = replaced.is_some() || used(graph, input.value);
+        inputs.push(asked.then(|| session.tensor(&input.name, ty, role)));
     }
     let mut lower = Lower::new(graph, false, Frame::default(), session);
-    for (input, &tensor) in graph.inputs.iter().zip(&inputs) {
+    for (input, tensor) in graph.inputs.iter().zip(&inputs) {
+        let Some(tensor) = *tensor else { continue };
         let ty = graph.ty(input.value);
         let view = View::whole(Home::Tensor(tensor), ty.elem, &ty.dims);
         lower.known[input.value.index()] = Some(Known::At(view));
@@ -90,8 +93,8 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
     for output in &graph.outputs {
         let found = stored_whole(&mut lower, output.value)?;
         let place = graph.inputs.iter().position(|i| i.name == output.name);
-        if let Some(place) = place {
-            updates.push((found, inputs[place]));
+        if let Some(to) = place.and_then(|place| inputs[place]) {
+            updates.push((found, to));
             continue;
         }
         let data = &mut lower.session.plan.tensors[found];
@@ -114,6 +117,11 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
     let Session { mut plan, kernels } = lower.session;
     lives(&mut plan);
     Ok((plan, kernels))
+}
+
+fn used(graph: &Graph, v: Value) -> bool {
+    graph.nodes.values().any(|n| n.operands.contains(&v))
+        || graph.outputs.iter().any(|o| o.value == v)
 }
 
 /// The tensor that holds a value and nothing else.
