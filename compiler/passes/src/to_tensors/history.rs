@@ -5,49 +5,123 @@
 //! after    K [B, T, S, ..] = window k;  V = window v;         y = read (K, V, q), every token
 //! ```
 
+use super::attention::by_place;
 use super::{LEAD, TIME};
-use crate::build::broadcast;
+use crate::build::{broadcast, transpose};
 use crate::error::PassError;
-use crate::vectorise::{Mapped, no_hook, vectorise_into};
+use crate::vectorise::{Mapped, lift, no_hook, vectorise_into, vectorise_values};
 use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
 use nestor_ir::level::{Memory, Update};
-use nestor_ir::tensor::{Axes, Graph, Value};
+use nestor_ir::tensor::{Axes, Graph, Op, Value};
 use nestor_ir::ty::Dims;
+use smallvec::smallvec;
 
-/// What the update leaves for reads, over `[B, T, map..]`.
+/// What an update leaves for reads, over `[B, T, map..]`.
+pub(super) struct Past {
+    /// The kept values.
+    kept: Vec<Mapped>,
+    /// The streams that kept values are all of the past of, where they are that.
+    streams: Vec<Option<Mapped>>,
+}
+
+/// What the update leaves for reads.
 pub(super) fn kept(
     g: &mut Graph,
     memory: &Memory,
     update: &Update,
     operands: &[Mapped],
-) -> Result<Vec<Mapped>, PassError> {
+) -> Result<Past, PassError> {
     let lead = lead(memory);
-    let ranks = update.function.inputs.iter().map(|i| update.function.ty(i.value).rank());
+    let function = &update.function;
+    let ranks = function.inputs.iter().map(|i| function.ty(i.value).rank());
     let arguments: Vec<Mapped> = operands
         .iter()
         .zip(ranks)
         .map(|(&m, rank)| with_lead(g, m, &lead, rank))
         .collect();
-    vectorise_into(g, &update.function, &arguments, &lead, Some(TIME), &mut no_hook)
+    let values =
+        vectorise_values(g, function, &arguments, &lead, Some(TIME), &mut no_hook)?;
+    let of = |v: Value| {
+        values[v.index()].ok_or_else(|| PassError::bug("to_tensors", "nothing is kept"))
+    };
+    let mut past = Past { kept: vec![], streams: vec![] };
+    for output in &function.outputs {
+        past.kept.push(of(output.value)?);
+        let node = function.def(output.value);
+        past.streams.push(match node.op {
+            Op::Recent { size: Dim::Time } => Some(of(node.operands[0])?),
+            _ => None,
+        });
+    }
+    Ok(past)
+}
+
+impl Past {
+    /// Of a memory that keeps nothing.
+    pub(super) fn none() -> Self {
+        Self { kept: vec![], streams: vec![] }
+    }
+
+    /// The values in the order of the sequence: `[B, T, map.., S, ..]`, shared by all tokens.
+    fn by_place(&self, g: &mut Graph, lead: &[Dim]) -> Vec<Mapped> {
+        let mut out = Vec::new();
+        for (kept, stream) in self.kept.iter().zip(&self.streams) {
+            let Some(stream) = stream else {
+                out.push(*kept);
+                continue;
+            };
+            let value = lift(g, *stream, lead);
+            let own = g.ty(value).dims.clone();
+            // The walked axis becomes the entries'; a new one repeats them for every token.
+            let mut order: Axes = (0..own.len()).filter(|&a| a != TIME).collect();
+            order.insert(lead.len() - 1, TIME);
+            let entries = transpose(g, value, &order);
+            let mut dims = g.ty(entries).dims.clone();
+            dims.insert(TIME, Dim::Time);
+            let axes: Axes = (0..dims.len()).filter(|&a| a != TIME).collect();
+            out.push(Mapped::all(broadcast(g, entries, &dims, &axes)));
+        }
+        out
+    }
+}
+
+/// Entry `s` is there for token t where `s <= t`, over `[B, T, map.., S]`.
+fn before(g: &mut Graph, lead: &[Dim]) -> Mapped {
+    let square: Dims = smallvec![Dim::Time, Dim::Time];
+    let token = g.add(Op::Iota { axis: 0, dims: square.clone() }, &[]);
+    let entry = g.add(Op::Iota { axis: 1, dims: square }, &[]);
+    let there = g.add(Op::LessEqual, &[entry, token]);
+    let dims: Dims = lead.iter().copied().chain([Dim::Time]).collect();
+    Mapped::all(broadcast(g, there, &dims, &[TIME, lead.len()]))
 }
 
 /// What the memory answers, over `[B, T, map..]`.
 pub(super) fn answer(
     g: &mut Graph,
     memory: &Memory,
-    kept: &[Mapped],
+    past: &Past,
     operands: &[Mapped],
 ) -> Result<Mapped, PassError> {
     let lead = lead(memory);
+    let windows: Vec<usize> =
+        (0..past.streams.len()).filter(|&n| past.streams[n].is_some()).collect();
+    let by_place = by_place(&memory.read, &windows).filter(|_| !windows.is_empty());
     let ranks = memory.read.inputs.iter().map(|i| memory.read.ty(i.value).rank());
     let given: Vec<Mapped> = operands
         .iter()
-        .zip(ranks.skip(kept.len()))
+        .zip(ranks.skip(past.kept.len()))
         .map(|(&m, rank)| with_lead(g, m, &lead, rank))
         .collect();
-    let arguments: Vec<Mapped> = kept.iter().copied().chain(given).collect();
-    let found =
-        vectorise_into(g, &memory.read, &arguments, &lead, Some(TIME), &mut no_hook)?;
+    let (read, arguments): (&Graph, Vec<Mapped>) = match &by_place {
+        Some(read) => {
+            let kept = past.by_place(g, &lead);
+            let there = before(g, &lead);
+            (read, kept.into_iter().chain(given).chain([there]).collect())
+        }
+        None => (&memory.read, past.kept.iter().copied().chain(given).collect()),
+    };
+    let found = vectorise_into(g, read, &arguments, &lead, Some(TIME), &mut no_hook)?;
     let one = found.first().ok_or_else(|| {
         PassError::bug("to_tensors", format!("`{}` answers nothing", memory.path))
     })?;

@@ -13,6 +13,7 @@
 //! Names: streams and `next.<stream>` `[B, T, ..]`, weights by path; outputs under their names,
 //! `loss` with `loss.counts` where a condition chooses tokens, and final states `state.<name>`.
 
+mod attention;
 mod body;
 mod history;
 mod inline;

@@ -79,7 +79,7 @@ impl<'p> Walked<'p> {
         known: &[Option<Mapped>],
     ) -> Result<(), PassError> {
         let memory = &self.program.memories[id];
-        let mut kept: Option<Vec<Mapped>> = None;
+        let mut kept: Option<history::Past> = None;
         for node in acts {
             let operands = given(node, known)?;
             match &node.op {
@@ -95,17 +95,15 @@ impl<'p> Walked<'p> {
                     }
                 },
                 _ => {
-                    let seen = match &kept {
-                        Some(kept) => &kept[..],
-                        None if memory.kept.is_empty() => &[],
-                        None => {
-                            return Err(PassError::limitation(
-                                "L-kept-before",
-                                format!("`{}` is read before it is written", memory.path),
-                                "write it first",
-                            ));
-                        }
-                    };
+                    if kept.is_none() && !memory.kept.is_empty() {
+                        return Err(PassError::limitation(
+                            "L-kept-before",
+                            format!("`{}` is read before it is written", memory.path),
+                            "write it first",
+                        ));
+                    }
+                    let none = history::Past::none();
+                    let seen = kept.as_ref().unwrap_or(&none);
                     let answer = history::answer(g, memory, seen, &operands)?;
                     self.answers.push((node.results[0], answer));
                 }
