@@ -60,6 +60,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         choices: Choices,
     },
+    /// Compare every form, as machine code, with the token-by-token definition, and gradients
+    /// with finite differences.
+    Verify {
+        /// The file.
+        file: PathBuf,
+        /// A memory, layer or model of it; the last one where left out.
+        name: Option<String>,
+        #[command(flatten)]
+        choices: Choices,
+    },
     /// Run a memory or layer on tensors by name; with `--grad`, its gradients too.
     Run {
         /// The file.
@@ -122,7 +132,7 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) tokenizer: Option<PathBuf>,
     /// Steps in all.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 1000)]
     pub(crate) steps: u64,
     /// Sequences a step.
     #[arg(long, default_value_t = 8)]

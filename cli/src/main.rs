@@ -13,6 +13,7 @@ mod model;
 mod run;
 mod run_folder;
 mod train;
+mod verify;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
         }
         Command::Run { file, name, inputs, outputs, how, choices } => {
             run::run(&file, &name, &inputs, &outputs, &choices, &how)
+        }
+        Command::Verify { file, name, choices } => {
+            verify::verify(&file, name.as_deref(), &choices, json)
         }
         Command::Explain { file, name, choices } => {
             explain::explain(&file, name.as_deref(), &choices)

@@ -7,6 +7,7 @@ use nestor_compiler::execute::{self, bound, sizes};
 use nestor_compiler::interpret::{Array, Data as Values};
 use nestor_compiler::native::{NativeError, artifact};
 use nestor_compiler::pipeline::{Lowered, Purpose, forward, with_gradients};
+use nestor_compiler::tensor::Graph;
 use nestor_compiler::{
     Form, FormOptions, PassError, Precision, Program, check, graphs, source,
 };
@@ -102,15 +103,25 @@ fn compiled(
         anstream::eprintln!("{choice}");
     }
     execute::known(program, given).map_err(Failure::data)?;
+    execute_graph(program, &graph, given, how.start, how.dtype.precision())
+}
+
+/// A graph on tensors by name, as machine code; in the interpreter where an op has no kernel.
+pub(crate) fn execute_graph(
+    program: &Program,
+    graph: &Graph,
+    given: &Arrays,
+    start: usize,
+    precision: Precision,
+) -> Result<Arrays, Failure> {
     let mut sizes = sizes(program, given).map_err(Failure::data)?;
-    sizes.start = how.start;
-    let inputs = bound(program, &graph, given, &sizes).map_err(Failure::data)?;
-    let precision = how.dtype.precision();
-    let artifact = match artifact(&graph, precision) {
+    sizes.start = start;
+    let inputs = bound(program, graph, given, &sizes).map_err(Failure::data)?;
+    let artifact = match artifact(graph, precision) {
         Ok(artifact) => artifact,
         Err(NativeError::Pass(error @ PassError::Limitation { .. })) => {
             anstream::eprintln!("note: {error}");
-            return graphs::interpreted(program, &graph, given, how.start, precision)
+            return graphs::interpreted(program, graph, given, start, precision)
                 .map_err(Failure::data);
         }
         Err(error) => return Err(Failure::bug(error)),
@@ -153,7 +164,8 @@ fn host(name: &str, array: &Array, precision: Precision) -> HostTensor {
     HostTensor { name: name.to_owned(), dims: array.dims.clone(), data }
 }
 
-fn array(t: &HostTensor) -> Array {
+/// A file's tensor as an array.
+pub(crate) fn array(t: &HostTensor) -> Array {
     let dims = t.dims.clone();
     match &t.data {
         Data::F32(v) => Array::real(dims, v.iter().map(|x| f64::from(*x)).collect()),
