@@ -60,11 +60,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         choices: Choices,
     },
-    /// Compare every form, as machine code, with the token-by-token definition, and gradients
-    /// with finite differences.
+    /// Compare every form, as machine code, with the derived walk token by token, that walk with
+    /// the definition, and gradients with finite differences; a table.
     Verify {
-        /// The file.
-        file: PathBuf,
+        /// The file; programs that hold every definition of the library where left out.
+        file: Option<PathBuf>,
         /// A memory, layer or model of it; the last one where left out.
         name: Option<String>,
         #[command(flatten)]

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             run::run(&file, &name, &inputs, &outputs, &choices, &how)
         }
         Command::Verify { file, name, choices } => {
-            verify::verify(&file, name.as_deref(), &choices, json)
+            verify::verify(file.as_deref(), name.as_deref(), &choices, json)
         }
         Command::Explain { file, name, choices } => {
             explain::explain(&file, name.as_deref(), &choices)

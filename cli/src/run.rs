@@ -114,15 +114,28 @@ pub(crate) fn execute_graph(
     start: usize,
     precision: Precision,
 ) -> Result<Arrays, Failure> {
+    native(program, graph, given, start, precision)?.or_else(|error| {
+        anstream::eprintln!("note: {error}");
+        graphs::interpreted(program, graph, given, start, precision)
+            .map_err(Failure::data)
+    })
+}
+
+/// A graph on tensors by name, as machine code, or why there is none yet.
+pub(crate) fn native(
+    program: &Program,
+    graph: &Graph,
+    given: &Arrays,
+    start: usize,
+    precision: Precision,
+) -> Result<Result<Arrays, PassError>, Failure> {
     let mut sizes = sizes(program, given).map_err(Failure::data)?;
     sizes.start = start;
     let inputs = bound(program, graph, given, &sizes).map_err(Failure::data)?;
     let artifact = match artifact(graph, precision) {
         Ok(artifact) => artifact,
         Err(NativeError::Pass(error @ PassError::Limitation { .. })) => {
-            anstream::eprintln!("note: {error}");
-            return graphs::interpreted(program, graph, given, start, precision)
-                .map_err(Failure::data);
+            return Ok(Err(error));
         }
         Err(error) => return Err(Failure::bug(error)),
     };
@@ -138,7 +151,8 @@ pub(crate) fn execute_graph(
         .collect();
     let all: Vec<&HostTensor> = tensors.iter().collect();
     let results = executor.run(&all, sizes).map_err(Failure::data)?;
-    Ok(results.iter().map(|t| (graphs::outward(program, &t.name), array(t))).collect())
+    let named = |t: &HostTensor| (graphs::outward(program, &t.name), array(t));
+    Ok(Ok(results.iter().map(named).collect()))
 }
 
 impl Dtype {

@@ -54,3 +54,11 @@ library![
     "structure/rowwise.nest",
     "structure/ttt.nest",
 ];
+
+/// Programs that hold every definition of the library, for checks of the compiler against what
+/// the definitions mean; no part of the library.
+pub const CHECKS: &[(&str, &str)] = &[
+    ("stdlib/checks/memories.nest", include_str!("../checks/memories.nest")),
+    ("stdlib/checks/axes.nest", include_str!("../checks/axes.nest")),
+    ("stdlib/checks/layers.nest", include_str!("../checks/layers.nest")),
+];

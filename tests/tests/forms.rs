@@ -49,12 +49,7 @@ impl Engine {
 }
 
 /// Cases that the passes do not take yet, with the start of the reason.
-const LIMITED: &[(&str, &str)] = &[
-    ("moneta", "L-read-stream"),
-    ("moneta_dual", "L-read-stream"),
-    ("moneta_mlp", "L-read-stream"),
-    ("selfmod_titans", "L-own-answer"),
-];
+const LIMITED: &[(&str, &str)] = &[("selfmod_titans", "L-own-answer")];
 
 /// Cases that have no kernel for one of their ops.
 const NO_KERNEL: (&str, &str) = ("mesa", "L-no-kernel");

@@ -67,3 +67,18 @@ pub fn program(
         None => Err(found),
     }
 }
+
+/// The layers and models of the user's files that stand by themselves, in order.
+pub fn entries(loaded: &Loaded) -> Vec<String> {
+    let mut out = Vec::new();
+    for (_, file) in &loaded.files {
+        for entry in &file.entries {
+            let EntryKind::Definition(definition) = &entry.kind else { continue };
+            let alone = definition.params.all.iter().all(|p| p.default.is_some());
+            if alone && matches!(definition.kind, Kind::Layer | Kind::Model) {
+                out.push(definition.name.text.clone());
+            }
+        }
+    }
+    out
+}

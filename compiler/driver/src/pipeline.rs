@@ -69,6 +69,15 @@ pub fn with_gradients(
     Ok(Lowered { graph, ..forward })
 }
 
+/// What every form is compared with: the derived walk token by token, as it was derived, with the
+/// cotangents of `outputs` in and the gradients of inputs out. Nothing is chosen or rearranged.
+///
+/// # Errors
+/// As the passes.
+pub fn reference(program: &Program, outputs: &[&str]) -> Result<Graph, PassError> {
+    training::gradients(&derived(program, false)?, outputs)
+}
+
 /// One step of training.
 ///
 /// # Errors

@@ -33,6 +33,27 @@ pub struct Loaded {
 /// # Errors
 /// Where a file that was asked for cannot be read.
 pub fn load(paths: &[PathBuf]) -> Result<Loaded, Unreadable> {
+    let mut out = library();
+    for path in paths {
+        read(&mut out, path)?;
+    }
+    Ok(out)
+}
+
+/// The programs that hold every definition of the library, as if they were the user's files.
+pub fn checks() -> Loaded {
+    let mut out = library();
+    for (name, text) in nestor_stdlib::CHECKS {
+        let id = out.sources.add(*name, *text);
+        let (file, found) = parse(&out.sources, id);
+        out.found.extend(found);
+        out.files.push((id, file));
+    }
+    out
+}
+
+/// The library alone.
+fn library() -> Loaded {
     let mut out = Loaded {
         sources: Sources::default(),
         library: vec![],
@@ -45,10 +66,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, Unreadable> {
         out.found.extend(found);
         out.library.push((id, file));
     }
-    for path in paths {
-        read(&mut out, path)?;
-    }
-    Ok(out)
+    out
 }
 
 fn read(out: &mut Loaded, path: &Path) -> Result<(), Unreadable> {

@@ -10,6 +10,7 @@
 //! | `state.count.W` | how many updates there were |
 
 use crate::error::PassError;
+use crate::simplify::prune;
 use nestor_ir::dim::Dim;
 use nestor_ir::level::{
     AlgorithmInput, Anchor, Memory, MemoryId, Minimize, Program, Retention,
@@ -70,6 +71,9 @@ pub(super) struct Needs<'p> {
     pub(super) minimize: Vec<&'p Minimize>,
     /// Boundaries at which the weights are remembered.
     pub(super) periods: Vec<usize>,
+    /// How each weight is read from what is stored, where these are two things: only what the
+    /// answer is made of, since a definition's graphs are written down together.
+    reads: Vec<Option<Graph>>,
 }
 
 impl<'p> Needs<'p> {
@@ -114,7 +118,13 @@ impl<'p> Needs<'p> {
         }
         periods.sort_unstable();
         periods.dedup();
-        let needs = Self { memory, minimize, periods };
+        let form = |w: usize| minimize.first()?.targets[w].retention.as_ref();
+        let read = |w: usize| match &form(w)?.form {
+            RetentionForm::Keep { read, .. } => read.as_ref().map(prune),
+            RetentionForm::Next { .. } | RetentionForm::Penalty { .. } => None,
+        };
+        let reads = (0..memory.weights.len()).map(read).collect();
+        let needs = Self { memory, minimize, periods, reads };
         needs.supported()?;
         Ok(needs)
     }
@@ -197,13 +207,8 @@ impl<'p> Needs<'p> {
     }
 
     /// How a weight is read from what is stored, where these are two things.
-    pub(super) fn read_of(&self, w: usize) -> Option<&'p Graph> {
-        match self.retention(w).map(|r| &r.form) {
-            Some(RetentionForm::Keep { read, .. }) => read.as_ref(),
-            Some(RetentionForm::Next { .. } | RetentionForm::Penalty { .. }) | None => {
-                None
-            }
-        }
+    pub(super) fn read_of(&self, w: usize) -> Option<&Graph> {
+        self.reads[w].as_ref()
     }
 
     /// Whether some retention asks for the initial weights.

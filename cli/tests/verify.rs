@@ -1,0 +1,65 @@
+//! `nestor verify` without a file: every definition of the library, in every form, as machine code
+//! in both precisions, is the same thing as its derived walk, and that as its definition.
+
+use serde_json::Value;
+use std::process::Command;
+
+/// Programs that are not supported yet, with the code that says so. The list only shrinks.
+const LIMITED: &[(&str, &str)] = &[
+    ("atlas", "L002"),
+    ("dmgd_algorithm", "L004"),
+    ("elastic_retention", "L005"),
+    ("lact", "L002"),
+    ("lact_muon", "L002"),
+    ("mesa", "L-no-kernel"),
+    ("omega", "L002"),
+    ("self_modifying_titans", "L-own-answer"),
+    ("shampoo_algorithm", "L-inverse-root"),
+];
+
+fn verify(arguments: &[&str]) -> (bool, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_nestor"))
+        .args(["--json", "verify"])
+        .args(arguments)
+        .output()
+        .expect("the command runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let found = serde_json::from_str(&text);
+    (output.status.success(), found.unwrap_or_else(|e| panic!("{e}: {text}")))
+}
+
+fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
+    value[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+#[test]
+fn the_whole_library_is_the_same_in_every_form() {
+    let (good, found) = verify(&[]);
+    let programs = list(&found, "programs");
+    let bad: Vec<&Value> = programs.iter().filter(|p| p["good"] != true).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+    assert!(good && found["good"] == true);
+    assert!(programs.len() >= 70, "only {} programs", programs.len());
+    let mut limited: Vec<(&str, &str)> = Vec::new();
+    for program in programs {
+        for why in list(program, "limitations") {
+            let why = why.as_str().expect("text").trim_start_matches('(');
+            let code = why.split([':', ')']).next().expect("a code");
+            limited.push((program["name"].as_str().expect("text"), code));
+        }
+    }
+    limited.sort_unstable();
+    assert_eq!(limited, LIMITED);
+}
+
+#[test]
+fn a_rule_that_takes_raw_gates_is_given_inputs_it_is_made_for() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle");
+    // Positive weights, a pole at negative rates, a layer norm of small weights, a switch, growth.
+    for name in ["kl_entropy", "longhorn", "ttt_mlp", "yaad", "titans_mlp_exact"] {
+        let file = folder.join(format!("{name}.nest"));
+        let (good, found) = verify(&[file.to_str().expect("text")]);
+        assert!(good, "{found:#}");
+        assert!(!list(&found["programs"][0], "forms").is_empty(), "{found:#}");
+    }
+}
