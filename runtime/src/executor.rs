@@ -232,31 +232,7 @@ impl Executor {
             tensor.expect(dtype(elem, self.artifact.precision), &dims)?;
             given[id.index()] = true;
         }
-        for (id, tensor) in self.artifact.plan.tensors.iter() {
-            let Some(name) = input_name(&tensor.role) else { continue };
-            let want = dims(&tensor.ty, &sizes);
-            let expected = || format!("{} of {want:?}", tensor.ty);
-            let resident = match (&self.own[id.index()], &self.filled[id.index()]) {
-                (Some(_), Some(have)) if !given[id.index()] && *have != want => {
-                    let dtype = dtype(tensor.ty.elem, self.artifact.precision);
-                    return Err(RunError::Mismatch(Mismatch {
-                        name: name.to_owned(),
-                        found: dtype,
-                        found_dims: have.clone(),
-                        expected: dtype,
-                        expected_dims: want,
-                    }));
-                }
-                (Some(_), Some(_)) => true,
-                (_, _) => false,
-            };
-            if !given[id.index()] && !resident {
-                return Err(RunError::Missing {
-                    name: name.to_owned(),
-                    expected: expected(),
-                });
-            }
-        }
+        self.all_there(&given, &sizes)?;
         self.lay_out(sizes);
         if self.poison {
             self.arena.fill(0xff);
@@ -303,6 +279,17 @@ impl Executor {
         Ok(outputs)
     }
 
+    /// Runs the plan on resident tensors alone and leaves every result in the executor's memory.
+    ///
+    /// # Errors
+    /// Where an input is not resident, or resident for other sizes.
+    pub fn step(&mut self, sizes: Sizes) -> Result<(), RunError> {
+        self.all_there(&vec![false; self.homes.len()], &sizes)?;
+        self.lay_out(sizes);
+        self.launch_all(sizes);
+        Ok(())
+    }
+
     /// The first resident tensor with a value that is not finite.
     pub fn not_finite(&self) -> Option<String> {
         for (id, tensor) in self.artifact.plan.tensors.iter() {
@@ -317,6 +304,36 @@ impl Executor {
             }
         }
         None
+    }
+
+    /// Whether every input is given or resident in the right shape.
+    fn all_there(&self, given: &[bool], sizes: &Sizes) -> Result<(), RunError> {
+        for (id, tensor) in self.artifact.plan.tensors.iter() {
+            let Some(name) = input_name(&tensor.role) else { continue };
+            let want = dims(&tensor.ty, sizes);
+            let expected = || format!("{} of {want:?}", tensor.ty);
+            let resident = match (&self.own[id.index()], &self.filled[id.index()]) {
+                (Some(_), Some(have)) if !given[id.index()] && *have != want => {
+                    let dtype = dtype(tensor.ty.elem, self.artifact.precision);
+                    return Err(RunError::Mismatch(Mismatch {
+                        name: name.to_owned(),
+                        found: dtype,
+                        found_dims: have.clone(),
+                        expected: dtype,
+                        expected_dims: want,
+                    }));
+                }
+                (Some(_), Some(_)) => true,
+                (_, _) => false,
+            };
+            if !given[id.index()] && !resident {
+                return Err(RunError::Missing {
+                    name: name.to_owned(),
+                    expected: expected(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn input(&self, name: &str) -> Result<Tensor, RunError> {

@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("runtime", &["nestor-ir"]),
     ("cli", &["nestor-compiler", "nestor-runtime"]),
+    ("bench", &["nestor-compiler", "nestor-runtime"]),
 ];
 
 /// Folders and files that may hold `unsafe`, each with its contract at its head.

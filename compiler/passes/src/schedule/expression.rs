@@ -7,9 +7,9 @@ use super::view::View;
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Op, Value};
+use nestor_ir::tensor::{Fold, Op, Value};
 use nestor_ir::tile::{Access, Affine, Expr, ExprId, Monomial, ScalarKind, ScalarOp};
-use nestor_ir::ty::Elem;
+use nestor_ir::ty::{Dims, Elem};
 use rustc_hash::FxHashMap;
 
 /// A map's program as it grows.
@@ -17,12 +17,33 @@ pub(super) struct Program {
     pub(super) rank: usize,
     pub(super) expr: Expr,
     pub(super) loads: Vec<Access>,
+    /// The values whose elements the map's points are: their shape, and where a point is.
+    home: Option<(Dims, Vec<Coord>)>,
+    /// What is computed on the way and is to be stored.
+    pub(super) extras: Vec<(Value, ExprId)>,
     seen: FxHashMap<(usize, Vec<Coord>), ExprId>,
 }
 
 impl Program {
     pub(super) fn new(rank: usize) -> Self {
-        Self { rank, expr: Expr::default(), loads: vec![], seen: FxHashMap::default() }
+        Self {
+            rank,
+            expr: Expr::default(),
+            loads: vec![],
+            home: None,
+            extras: vec![],
+            seen: FxHashMap::default(),
+        }
+    }
+
+    /// A program whose points are the elements of values of this shape.
+    pub(super) fn over(mut self, dims: &Dims, coords: &[Coord]) -> Self {
+        self.home = Some((dims.clone(), coords.to_vec()));
+        self
+    }
+
+    fn covers(&self, dims: &Dims, coords: &[Coord]) -> bool {
+        self.home.as_ref().is_some_and(|(d, c)| d == dims && c == coords)
     }
 
     pub(super) fn real(&mut self, op: ScalarOp, of: &[ExprId]) -> ExprId {
@@ -86,6 +107,9 @@ impl Lower<'_> {
             return Ok(seen);
         }
         let id = self.scalar_anew(p, v, coords)?;
+        if self.pending[v.index()] && p.covers(&self.graph.ty(v).dims, coords) {
+            p.extras.push((v, id));
+        }
         p.seen.insert(key, id);
         Ok(id)
     }
@@ -223,6 +247,35 @@ impl Lower<'_> {
                 p.real(ScalarOp::Mul, &[left, right])
             }
             Op::Stop => self.scalar(p, of(0), coords)?,
+            Op::Reduce { fold, axes } => {
+                let sizes = self
+                    .unrolled(&node)
+                    .ok_or_else(|| bug("a fold of many terms was not prepared"))?;
+                let mut inner = coords.to_vec();
+                for &axis in axes {
+                    inner.insert(axis, Coord::fixed(Affine::default(), p.rank));
+                }
+                let op = match fold {
+                    Fold::Sum => ScalarOp::Add,
+                    Fold::Max => ScalarOp::Max,
+                    Fold::Min => ScalarOp::Min,
+                };
+                let mut total: Option<ExprId> = None;
+                for term in 0..sizes.iter().product::<usize>() {
+                    let mut rest = term;
+                    for (&axis, size) in axes.iter().zip(&sizes).rev() {
+                        let at = Affine::number((rest % size) as i64);
+                        inner[axis] = Coord::fixed(at, p.rank);
+                        rest /= size;
+                    }
+                    let one = self.scalar(p, of(0), &inner)?;
+                    total = Some(match total {
+                        Some(sum) => p.real(op, &[sum, one]),
+                        None => one,
+                    });
+                }
+                total.ok_or_else(|| bug("a fold of nothing"))?
+            }
             op => {
                 let scalar = super::elementwise::scalar_op(op).ok_or_else(|| {
                     bug(format!("`{}` was not prepared", op.info().name))

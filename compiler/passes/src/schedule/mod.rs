@@ -11,14 +11,19 @@
 //! dimensions, a loop over its steps, and its body lowered by the same rules onto tiles.
 
 mod elementwise;
+mod expand;
 mod expression;
+mod fold;
 mod frame;
 mod lower;
 mod plan;
 mod products;
 mod solves;
+mod store;
+mod sums;
 mod view;
 mod walk;
+mod weigh;
 
 use crate::error::PassError;
 use nestor_ir::plan::Plan;
@@ -30,7 +35,7 @@ use nestor_ir::tile::Kernel;
 /// # Errors
 /// Where an op has no kernel yet.
 pub fn schedule(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
-    let graph = plan::folds_in_two(graph);
+    let graph = expand::expanded(graph);
     plan::planned(&graph)
 }
 

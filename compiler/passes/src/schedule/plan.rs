@@ -2,14 +2,12 @@
 
 use super::frame::Frame;
 use super::lower::{Known, Lower};
+use super::store::Touch;
 use super::view::{Home, View};
-use crate::build::sum;
 use crate::error::PassError;
-use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{KernelId, Launch, Plan, Role, Tensor, TensorData};
-use nestor_ir::tensor::graph::Named;
-use nestor_ir::tensor::{Fold, Graph, Op, Value};
+use nestor_ir::tensor::{Graph, Value};
 use nestor_ir::tile::Kernel;
 use nestor_ir::ty::Type;
 
@@ -88,13 +86,48 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
         let view = View::whole(Home::Tensor(tensor), ty.elem, &ty.dims);
         lower.known[input.value.index()] = Some(Known::At(view));
     }
-    lower.nodes()?;
-    let mut updates = Vec::new();
     for output in &graph.outputs {
-        let found = stored_whole(&mut lower, output.value)?;
         let place = graph.inputs.iter().position(|i| i.name == output.name);
-        if let Some(to) = place.and_then(|place| inputs[place]) {
-            updates.push((found, to));
+        let Some((place, tensor)) = place.and_then(|p| Some((p, inputs[p]?))) else {
+            continue;
+        };
+        let ty = graph.ty(output.value);
+        let view = View::whole(Home::Tensor(tensor), ty.elem, &ty.dims);
+        let input = graph.inputs[place].value;
+        lower.target[output.value.index()] = Some((view, input));
+    }
+    lower.nodes(|_| true)?;
+    hand_over(&mut lower, &inputs)?;
+    let Session { mut plan, kernels } = lower.session;
+    lives(&mut plan);
+    Ok((plan, kernels))
+}
+
+/// Outputs to where the caller finds them; what replaces an input is written when nothing else
+/// needs the old value.
+fn hand_over(lower: &mut Lower<'_>, inputs: &[Option<Tensor>]) -> Result<(), PassError> {
+    let graph = lower.graph;
+    let mut copies = Vec::new();
+    let mut late = Vec::new();
+    for output in &graph.outputs {
+        let place = graph.inputs.iter().position(|i| i.name == output.name);
+        let target = place.and_then(|place| inputs[place]);
+        if target.is_some() && lower.view_of(output.value).is_none() {
+            late.push((output.value, target));
+            continue;
+        }
+        let mut found = stored_whole(lower, output.value)?;
+        if let Some(to) = target {
+            let kept = matches!(
+                lower.session.plan.tensors[found].role,
+                Role::InPlace { .. } | Role::Input(_)
+            );
+            if found != to && kept {
+                found = copy_of(lower, found, Role::Temporary);
+            }
+            if found != to {
+                copies.push((found, to));
+            }
             continue;
         }
         let data = &mut lower.session.plan.tensors[found];
@@ -102,21 +135,42 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
             Role::Temporary => data.role = Role::Output(vec![output.name.clone()]),
             Role::Output(names) => names.push(output.name.clone()),
             Role::Input(_) | Role::InPlace { .. } => {
-                let (name, ty) = (output.name.clone(), data.ty.clone());
-                let role = Role::Output(vec![name.clone()]);
-                let to = lower.session.tensor(&name, &ty, role);
-                lower.session.plan.launches.push(Launch::Copy { from: found, to });
+                copy_of(lower, found, Role::Output(vec![output.name.clone()]));
             }
         }
     }
-    for (from, to) in updates {
-        if from != to {
-            lower.session.plan.launches.push(Launch::Copy { from, to });
+    for (n, &(value, target)) in late.iter().enumerate() {
+        let Some(to) = target else { continue };
+        let home = Home::Tensor(to);
+        let waited = late[n + 1..]
+            .iter()
+            .any(|&(v, _)| lower.touches(v, home, false) != Touch::Not);
+        let own = lower.touches(value, home, true) != Touch::Elsewhere;
+        if own && !waited && lower.known[value.index()].is_none() {
+            let ty = graph.ty(value).clone();
+            let view = View::whole(home, ty.elem, &ty.dims);
+            lower.store(value, &view)?;
+            lower.known[value.index()] = Some(Known::At(view));
+        } else {
+            let found = stored_whole(lower, value)?;
+            if found != to {
+                copies.push((found, to));
+            }
         }
     }
-    let Session { mut plan, kernels } = lower.session;
-    lives(&mut plan);
-    Ok((plan, kernels))
+    for (from, to) in copies {
+        lower.session.plan.launches.push(Launch::Copy { from, to });
+    }
+    Ok(())
+}
+
+/// A copy of a tensor as it is now.
+fn copy_of(lower: &mut Lower<'_>, from: Tensor, role: Role) -> Tensor {
+    let data = &lower.session.plan.tensors[from];
+    let (name, ty) = (data.name.clone(), data.ty.clone());
+    let to = lower.session.tensor(&name, &ty, role);
+    lower.session.plan.launches.push(Launch::Copy { from, to });
+    to
 }
 
 fn used(graph: &Graph, v: Value) -> bool {
@@ -172,50 +226,4 @@ fn lives(plan: &mut Plan) {
     for (t, life) in plan.tensors.keys().collect::<Vec<_>>().into_iter().zip(life) {
         plan.tensors[t].life = life.unwrap_or((0, 0));
     }
-}
-
-/// Sums of many elements in two steps, so that the first has a point for every row.
-pub(super) fn folds_in_two(graph: &Graph) -> Graph {
-    let mut out = Graph::new();
-    let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
-    for node in graph.nodes.values() {
-        let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
-        let results = match &node.op {
-            Op::Reduce { fold: Fold::Sum, axes }
-                if axes.len() > 1 && axes.len() == out.ty(operands[0]).rank() =>
-            {
-                let rows = sum(&mut out, operands[0], &axes[1..]);
-                vec![sum(&mut out, rows, &[0])]
-            }
-            Op::Contract { batch, sum: pairs }
-                if batch.is_empty()
-                    && pairs.len() > 1
-                    && pairs.len() == out.ty(operands[0]).rank()
-                    && pairs.len() == out.ty(operands[1]).rank()
-                    && out.ty(operands[0]).dims[pairs[0].0] != Dim::Fixed(1) =>
-            {
-                let first = [pairs[0]];
-                let rows = crate::build::contract(
-                    &mut out,
-                    operands[0],
-                    operands[1],
-                    &first,
-                    &pairs[1..],
-                );
-                vec![sum(&mut out, rows, &[0])]
-            }
-            op => out.add_many(op.clone(), &operands).into_vec(),
-        };
-        for (&from, to) in node.results.iter().zip(results) {
-            map[from.index()] = to;
-            out.values[to].name.clone_from(&graph.values[from].name);
-        }
-    }
-    let renamed = |list: &[Named]| {
-        let one = |n: &Named| Named { name: n.name.clone(), value: map[n.value.index()] };
-        list.iter().map(one).collect()
-    };
-    out.inputs = renamed(&graph.inputs);
-    out.outputs = renamed(&graph.outputs);
-    out
 }

@@ -1,16 +1,15 @@
-//! Products: to the library outside of walks, to the tile product inside, and as a folding map
-//! where there is no matrix in them.
+//! Products: to the library outside of walks, to the tile product inside.
 
 use super::bug;
-use super::frame::{Coord, matrix};
+use super::frame::matrix;
 use super::lower::{Known, Lower};
 use super::view::{Home, View, collapse};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Dense, DenseOperand, Launch};
-use nestor_ir::tensor::{Fold, NodeData};
-use nestor_ir::tile::{Affine, Monomial, ScalarOp, Shape, Stmt};
+use nestor_ir::tensor::{NodeData, Op};
+use nestor_ir::tile::{Affine, Monomial, Shape, Stmt};
 use nestor_ir::ty::Dims;
 
 /// The axes of an operand by what they are to the product.
@@ -28,15 +27,37 @@ struct Operand {
     sum: Monomial,
 }
 
+/// Sizes of a product, and what becomes of it.
+struct How {
+    m: Monomial,
+    n: Monomial,
+    k: Monomial,
+    alpha: f64,
+    accumulate: bool,
+}
+
 impl Lower<'_> {
-    /// `sum over pairs of a b`.
-    pub(super) fn contract(
+    /// `sum over pairs of a b`, in a place of its own.
+    pub(super) fn contract(&mut self, node: &NodeData) -> Result<(), PassError> {
+        let v = node.results[0];
+        let out = self.room(&self.name(v), &self.graph.ty(v).clone());
+        self.product(node, &out, 1.0, false)?;
+        self.known[v.index()] = Some(Known::At(out));
+        Ok(())
+    }
+
+    /// `out = alpha a b (+ out)`
+    pub(super) fn product(
         &mut self,
         node: &NodeData,
-        batch: &[(usize, usize)],
-        sum: &[(usize, usize)],
+        out: &View,
+        alpha: f64,
+        accumulate: bool,
     ) -> Result<(), PassError> {
-        let (a, b, v) = (node.operands[0], node.operands[1], node.results[0]);
+        let Op::Contract { batch, sum } = &node.op else {
+            return Err(bug("a product of another op"));
+        };
+        let (a, b) = (node.operands[0], node.operands[1]);
         let (da, db) = (self.graph.ty(a).dims.clone(), self.graph.ty(b).dims.clone());
         let sides = |n: usize, pick: fn(&(usize, usize)) -> usize| {
             let batch: Vec<usize> = batch.iter().map(pick).collect();
@@ -46,30 +67,24 @@ impl Lower<'_> {
             Sides { batch, free, sum }
         };
         let (left, right) = (sides(da.len(), |p| p.0), sides(db.len(), |p| p.1));
-        let ty = self.graph.ty(v).clone();
-        let walked = left.batch.iter().any(|&i| da[i] == Dim::Time);
-        if (left.free.is_empty() && right.free.is_empty()) || (walked && !self.nested) {
-            return self.fold_products(node, &left, &right, &da, &db);
-        }
-        let left = self.operand(a, &left, false)?;
-        let right_of = self.operand(b, &right, true)?;
         let size = |dims: &Dims, axes: &[usize]| {
             axes.iter().fold(Monomial::number(1), |n, &i| n.times(Monomial::dim(dims[i])))
         };
-        let m: Vec<usize> = (0..da.len())
-            .filter(|i| batch.iter().all(|p| p.0 != *i) && sum.iter().all(|p| p.0 != *i))
-            .collect();
-        let (m, n) = (size(&da, &m), size(&db, &right.free));
-        let k = size(&db, &right.sum);
         let extents: Vec<Dim> = batch.iter().map(|p| da[p.0]).collect();
-        let out = self.room(&self.name(v), &ty);
+        let how = How {
+            m: size(&da, &left.free),
+            n: size(&db, &right.free),
+            k: size(&db, &right.sum),
+            alpha,
+            accumulate,
+        };
+        let left = self.operand(a, &left, false)?;
+        let right = self.operand(b, &right, true)?;
         if self.nested {
-            self.tile_product(&extents, (m, n, k), &left, &right_of, &out)?;
+            self.tile_product(&extents, &how, &left, &right, out)
         } else {
-            self.dense(&extents, (m, n, k), &left, &right_of, &out)?;
+            self.dense(&extents, &how, &left, &right, out)
         }
-        self.known[v.index()] = Some(Known::At(out));
-        Ok(())
     }
 
     /// An operand whose axes of one kind can be walked as one; copied where they cannot.
@@ -87,7 +102,16 @@ impl Lower<'_> {
             if right { (&sides.sum, &sides.free) } else { (&sides.free, &sides.sum) };
         let order: Vec<usize> =
             sides.batch.iter().chain(second).chain(third).copied().collect();
-        let copy = self.copied(&view.transposed(&order), "pack")?;
+        let turned = view.transposed(&order);
+        let known = self.packs.iter().find(|(of, _)| *of == turned);
+        let copy = match known.map(|(_, copy)| copy.clone()) {
+            Some(copy) => copy,
+            None => {
+                let copy = self.copied(&turned, "pack")?;
+                self.packs.push((turned, copy.clone()));
+                copy
+            }
+        };
         // A chunk of a stream is loaded once.
         let mut back = vec![0; order.len()];
         for (i, &axis) in order.iter().enumerate() {
@@ -137,7 +161,7 @@ impl Lower<'_> {
     fn dense(
         &mut self,
         batch: &[Dim],
-        (m, n, k): (Monomial, Monomial, Monomial),
+        &How { m, n, k, alpha, accumulate }: &How,
         left: &Operand,
         right: &Operand,
         out: &View,
@@ -154,11 +178,11 @@ impl Lower<'_> {
             m,
             n,
             k,
-            alpha: 1.0,
+            alpha,
             left: operand(&left.view, left.batch[0], left.free, left.sum)?,
             right: operand(&right.view, right.batch[0], right.sum, right.free)?,
             out: operand(out, m.times(n), n, one)?,
-            accumulate: false,
+            accumulate,
         };
         self.session.plan.launches.push(Launch::Dense(dense));
         Ok(())
@@ -167,7 +191,7 @@ impl Lower<'_> {
     fn tile_product(
         &mut self,
         batch: &[Dim],
-        (m, n, k): (Monomial, Monomial, Monomial),
+        &How { m, n, k, alpha, accumulate }: &How,
         left: &Operand,
         right: &Operand,
         out: &View,
@@ -199,60 +223,17 @@ impl Lower<'_> {
             m: m_dim,
             n: n_dim,
             k: k_dim,
-            alpha: 1.0,
+            alpha,
             left: matrix(left_place, left_at, left.free, left.sum),
             right: matrix(right_place, right_at, right.sum, right.free),
             out: matrix(out_place, out_at, n, one),
-            accumulate: false,
+            accumulate,
             shape: Shape::Full,
         }];
         for (index, extent) in loops.into_iter().rev() {
             body = vec![Stmt::Loop { index, extent, reverse: false, body }];
         }
         self.frame.body.extend(body);
-        Ok(())
-    }
-
-    /// As a map that folds products: where one side has no free axis, for every token.
-    fn fold_products(
-        &mut self,
-        node: &NodeData,
-        left: &Sides,
-        right: &Sides,
-        da: &Dims,
-        db: &Dims,
-    ) -> Result<(), PassError> {
-        let (a, b, v) = (node.operands[0], node.operands[1], node.results[0]);
-        self.prepare(a)?;
-        self.prepare(b)?;
-        let ty = self.graph.ty(v).clone();
-        let kept = ty.dims.len();
-        let mut space = ty.dims.clone();
-        space.extend(left.sum.iter().map(|&i| da[i]));
-        let to = self.room(&self.name(v), &ty);
-        let (nb, nm) = (left.batch.len(), left.free.len());
-        let value = |l: &mut Self, p: &mut super::expression::Program, at: &[Coord]| {
-            let side = |s: &Sides, rank: usize, free: usize| -> Vec<Coord> {
-                let mut out = vec![at[0].clone(); rank];
-                for (i, &axis) in s.batch.iter().enumerate() {
-                    out[axis] = at[i].clone();
-                }
-                for (i, &axis) in s.free.iter().enumerate() {
-                    out[axis] = at[free + i].clone();
-                }
-                for (i, &axis) in s.sum.iter().enumerate() {
-                    out[axis] = at[kept + i].clone();
-                }
-                out
-            };
-            let x = l.scalar(p, a, &side(left, da.len(), nb))?;
-            let y = l.scalar(p, b, &side(right, db.len(), nb + nm))?;
-            Ok(p.real(ScalarOp::Mul, &[x, y]))
-        };
-        let kept_axes: Vec<usize> = (0..kept).collect();
-        let summed: Vec<usize> = (kept..space.len()).collect();
-        self.folded(Fold::Sum, &space, &kept_axes, &summed, &to, value)?;
-        self.known[v.index()] = Some(Known::At(to));
         Ok(())
     }
 }

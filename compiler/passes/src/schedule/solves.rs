@@ -7,7 +7,7 @@ use super::view::{Home, View};
 use crate::error::PassError;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::Launch;
-use nestor_ir::tensor::NodeData;
+use nestor_ir::tensor::{Group, NodeData, Op};
 use nestor_ir::tile::{Affine, Index, Monomial, Place, Stmt, Tile};
 use nestor_ir::ty::{Dims, Type};
 
@@ -21,9 +21,23 @@ impl Lower<'_> {
         let lower = self.settled(node.operands[0])?;
         let x = self.settled(node.operands[1])?;
         let v = node.results[0];
-        let out = self.room(&self.name(v), &self.graph.ty(v).clone());
         let rank = x.dims.len();
         let (n, m) = (fixed(&x.dims, rank - 2)?, fixed(&x.dims, rank - 1)?);
+        if self.nested && rank == 2 {
+            let out = if self.is_free(node.operands[1], &x) {
+                x
+            } else {
+                self.copied(&x, "solution")?
+            };
+            let lower = self.scratch(&lower, "lower");
+            let Home::Tile(x) = out.home else {
+                return Err(bug("a solution outside of scratch"));
+            };
+            self.frame.body.push(Stmt::SolveUnitLower { lower, x, n, m, transpose });
+            self.known[v.index()] = Some(Known::At(out));
+            return Ok(());
+        }
+        let out = self.room(&self.name(v), &self.graph.ty(v).clone());
         self.begin();
         let lead: Dims = x.dims[..rank - 2].iter().copied().collect();
         self.for_each(&lead, |l, at| {
@@ -42,6 +56,14 @@ impl Lower<'_> {
         self.end("solve");
         self.known[v.index()] = Some(Known::At(out));
         Ok(())
+    }
+
+    /// Whether a tile holds a value that nothing else reads, so that it may be overwritten.
+    fn is_free(&self, v: nestor_ir::tensor::Value, at: &View) -> bool {
+        let op = &self.graph.def(v).op;
+        let own = !matches!(op.info().group, Group::Leaf | Group::Move | Group::Control);
+        let tile = matches!(at.home, Home::Tile(_)) && at.is_whole();
+        own && *op != Op::Stop && tile && self.uses[v.index()] == 1
     }
 
     /// `y_t = a_t y_{t-1} + b_t`, for every index of the leading dimensions.
@@ -68,10 +90,16 @@ impl Lower<'_> {
             let b = l.scratch(&inner(&b, at), "terms");
             let init = l.scratch(&inner(&init, at), "start");
             let out = inner(&out, at);
+            let push = |l: &mut Self, y: Tile| {
+                l.frame.body.push(Stmt::LinearScan { a, b, init, y, extent, reverse });
+            };
+            if let (Home::Tile(y), true) = (out.home, out.is_whole()) {
+                return push(l, y);
+            }
             let ty = Type { elem: out.elem, dims: out.dims.clone() };
             let y = l.frame.tile("scan", &ty);
             let Home::Tile(tile) = y.home else { return };
-            l.frame.body.push(Stmt::LinearScan { a, b, init, y: tile, extent, reverse });
+            push(l, tile);
             l.copy_flat(&y, &out);
         });
         self.end("linear_scan");

@@ -3,13 +3,14 @@
 use super::bug;
 use super::frame::Frame;
 use super::lower::{Known, Lower};
+use super::store::Touch;
 use super::view::{Limit, View, times};
 use crate::autodiff::body_inputs;
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::infer::steps_of;
-use nestor_ir::tensor::{Axis, Feed, NodeData, Scan, Stride, Yield};
+use nestor_ir::tensor::{Axis, Feed, NodeData, Op, Scan, Stride, Value, Yield};
 use nestor_ir::tile::{Affine, Index, Monomial, Stmt};
 use smallvec::SmallVec;
 
@@ -65,6 +66,10 @@ impl Lower<'_> {
         let inputs = body_inputs(scan);
         for (k, (feed, layout)) in scan.feeds.iter().enumerate() {
             let (Some(input), Some(view)) = (inputs[k], &operands[k]) else { continue };
+            if *feed == Feed::Shared {
+                let at = scan.body.inputs.iter().position(|i| i.value == input);
+                body.shared.extend(at);
+            }
             let seen = match feed {
                 Feed::Mask => continue,
                 Feed::Shared => along(view, layout, &at, None, &steps),
@@ -92,12 +97,22 @@ impl Lower<'_> {
             Some(Known::Position { offset: steps.position.clone() });
         // Rows that are skipped yield zeros.
         if mask.is_some() {
+            if !scan.map.is_empty() {
+                return Err(PassError::limitation(
+                    "L-no-kernel",
+                    "a walk over several instances that skips tokens",
+                    "run it with the interpreter",
+                ));
+            }
             for view in results[states.len()..].iter().flatten() {
-                body.fill(&all_at(view, scan, &at), 0.0);
+                body.fill(view, 0.0);
             }
         }
+        body.states = states.len();
+        body.invariants(steps.partial)?;
         let prologue = std::mem::take(&mut body.frame.body);
-        body.nodes()?;
+        body.load_streams(scan, &inputs)?;
+        body.nodes(|_| true)?;
         for (y, (kind, layout)) in scan.yields.iter().enumerate() {
             let Some(view) = &results[states.len() + y] else { continue };
             let feed = if *kind == Yield::Stream { Feed::Stream } else { Feed::Step };
@@ -148,21 +163,95 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Computes before the first step what no step changes.
+    fn invariants(&mut self, partial: bool) -> Result<(), PassError> {
+        let graph = self.graph;
+        let mut varies = vec![false; graph.values.len()];
+        for (n, input) in graph.inputs.iter().enumerate() {
+            let shared = self.shared.contains(&n);
+            let valid = n + 2 == graph.inputs.len();
+            varies[input.value.index()] = !shared && (partial || !valid);
+        }
+        let mut kept = Vec::new();
+        for node in graph.nodes.values() {
+            let moved = node.operands.iter().any(|o| varies[o.index()])
+                || matches!(node.op, Op::Input { .. } | Op::Position { .. });
+            for &v in &node.results {
+                varies[v.index()] |= moved && !matches!(node.op, Op::Input { .. });
+            }
+            if moved {
+                let fixed = node.operands.iter().filter(|o| !varies[o.index()]);
+                kept.extend(fixed.copied());
+            }
+        }
+        self.nodes(|n| n.results.iter().all(|v| !varies[v.index()]))?;
+        for v in kept {
+            if self.worth_keeping(v) {
+                self.settled(v)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the chunk's part of streams that are read more than once.
+    fn load_streams(
+        &mut self,
+        scan: &Scan,
+        inputs: &[Option<Value>],
+    ) -> Result<(), PassError> {
+        if scan.stride == Stride::Token {
+            return Ok(());
+        }
+        for ((feed, _), input) in scan.feeds.iter().zip(inputs) {
+            let Some(v) = input.filter(|_| *feed == Feed::Stream) else { continue };
+            if self.uses[v.index()] < 2 {
+                continue;
+            }
+            let Some(Known::At(view)) = self.known[v.index()].clone() else { continue };
+            let name = self.name(v);
+            let tile = self.copied(&view, &name)?;
+            self.known[v.index()] = Some(Known::At(tile));
+        }
+        Ok(())
+    }
+
     /// The next states into the tiles of the states.
     fn carry(&mut self, states: &[usize], carried: &[View]) -> Result<(), PassError> {
-        let mut next = Vec::new();
-        for (k, tile) in carried.iter().enumerate().take(states.len()) {
-            let mut view = self.settled(self.graph.outputs[k].value)?;
+        let value = |l: &Self, k: usize| l.graph.outputs[k].value;
+        let mut next = vec![None; states.len()];
+        for k in 0..states.len() {
+            let v = value(self, k);
+            // A state that nothing else waits for is overwritten where it lies.
+            let waited = (0..states.len()).any(|j| {
+                let other = value(self, j);
+                j != k
+                    && (j > k || next[j].is_some())
+                    && self.touches(other, carried[k].home, false) != Touch::Not
+            });
+            let own = self.touches(v, carried[k].home, true) != Touch::Elsewhere;
+            if self.known[v.index()].is_none()
+                && self.view_of(v).is_none()
+                && own
+                && !waited
+            {
+                self.store(v, &carried[k])?;
+            } else {
+                next[k] = Some(self.settled(v)?);
+            }
+        }
+        let mut moves = Vec::new();
+        for (k, view) in next.into_iter().enumerate() {
+            let Some(mut view) = view else { continue };
             // What lies where another state is about to be written is moved out of the way.
-            let moved = carried.iter().any(|c| c.home == view.home) && view != *tile;
+            let moved = carried.iter().any(|c| c.home == view.home) && view != carried[k];
             if moved {
                 view = self.copied(&view, "next")?;
             }
-            next.push(view);
+            moves.push((k, view));
         }
-        for (view, tile) in next.iter().zip(carried) {
-            if view != tile {
-                self.copy(view, tile);
+        for (k, view) in moves {
+            if view != carried[k] {
+                self.copy(&view, &carried[k]);
             }
         }
         Ok(())
@@ -265,11 +354,4 @@ fn along(
         });
     }
     out
-}
-
-/// All of a result that belongs to one walk.
-fn all_at(view: &View, scan: &Scan, at: &[Affine]) -> View {
-    // Yields of walks inside a chunk have no mapped dimensions.
-    debug_assert!(scan.map.is_empty() && at.is_empty());
-    view.clone()
 }

@@ -237,8 +237,16 @@ fn power(rw: &mut Rewriter, a: Value, n: f64) -> Option<Value> {
     if n == 1.0 {
         return Some(a);
     }
-    if n == 2.0 {
-        return Some(rw.emit(Op::Mul, &[a, a]));
+    if n.fract() == 0.0 && (2.0..=8.0).contains(&n) {
+        // A square of the half, once more the base where n is odd.
+        let half = (n / 2.0).floor();
+        let root = if half == 1.0 { a } else { power(rw, a, half)? };
+        let square = rw.emit(Op::Mul, &[root, root]);
+        return Some(if n % 2.0 == 0.0 {
+            square
+        } else {
+            rw.emit(Op::Mul, &[square, a])
+        });
     }
     if n == 0.5 {
         return Some(rw.emit(Op::Sqrt, &[a]));

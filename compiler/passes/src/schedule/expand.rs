@@ -1,0 +1,154 @@
+//! Ops rewritten into those that have good kernels, in the graph and in the bodies of its walks.
+//!
+//! ```text
+//! before   contract{batch=(2:2), sum=(0:0, 1:1)} a, b          no matrix in it
+//! after    reduce{sum (0)} reduce{sum (1)} mul a, b             a point of the grid for every row
+//! ```
+//!
+//! A product in which one side has no axis of its own is a sum of element-wise products, in the
+//! order in which the larger operand lies in memory. A sum over batch and time is taken in two
+//! steps, the first with a point of the grid for every sequence.
+
+use crate::build::{broadcast, mul, sum};
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::graph::Named;
+use nestor_ir::tensor::{Fold, Graph, Op, Value};
+
+/// The graph with these ops rewritten.
+pub(super) fn expanded(graph: &Graph) -> Graph {
+    expand(graph, false)
+}
+
+fn expand(graph: &Graph, nested: bool) -> Graph {
+    let mut out = Graph::new();
+    let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
+    for node in graph.nodes.values() {
+        let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
+        let results = match &node.op {
+            Op::Reduce { fold: Fold::Sum, axes } if !nested => {
+                vec![sum_in_two(&mut out, operands[0], axes)]
+            }
+            Op::Contract { batch, sum } if !sum.is_empty() => {
+                match vectors(&mut out, &operands, batch, sum, nested) {
+                    Some(value) => vec![value],
+                    None => out.add_many(node.op.clone(), &operands).into_vec(),
+                }
+            }
+            Op::Scan { scan } => {
+                let mut scan = scan.clone();
+                scan.body = expand(&scan.body, true);
+                out.add_many(Op::Scan { scan }, &operands).into_vec()
+            }
+            op => out.add_many(op.clone(), &operands).into_vec(),
+        };
+        for (&from, to) in node.results.iter().zip(results) {
+            map[from.index()] = to;
+            if graph.values[from].name.is_some() {
+                out.values[to].name.clone_from(&graph.values[from].name);
+            }
+        }
+    }
+    let renamed = |list: &[Named]| {
+        let one = |n: &Named| Named { name: n.name.clone(), value: map[n.value.index()] };
+        list.iter().map(one).collect()
+    };
+    out.inputs = renamed(&graph.inputs);
+    out.outputs = renamed(&graph.outputs);
+    out
+}
+
+/// Elements of a result beyond which a copy of it for every sequence costs too much.
+const MANY: usize = 1 << 16;
+
+/// A sum over `axes`; over the first axis and others, the others first.
+fn sum_in_two(out: &mut Graph, x: Value, axes: &[usize]) -> Value {
+    let dims = out.ty(x).dims.clone();
+    let kept = dims.iter().enumerate().filter(|(i, _)| !axes.contains(i));
+    let kept: usize = kept.map(|(_, d)| d.fixed().unwrap_or(MANY)).product();
+    let worth = axes.len() > 1 && dims[axes[0]] != Dim::Fixed(1) && kept < MANY;
+    if !worth {
+        return sum(out, x, axes);
+    }
+    let rows = sum(out, x, &axes[1..]);
+    sum(out, rows, &axes[..1])
+}
+
+/// A product as a sum of element-wise products, where one side has no axis of its own.
+fn vectors(
+    out: &mut Graph,
+    operands: &[Value],
+    batch: &[(usize, usize)],
+    pairs: &[(usize, usize)],
+    nested: bool,
+) -> Option<Value> {
+    let (a, b) = (operands[0], operands[1]);
+    let (da, db) = (out.ty(a).dims.clone(), out.ty(b).dims.clone());
+    let own = |rank: usize, pick: fn(&(usize, usize)) -> usize| -> Vec<usize> {
+        let taken: Vec<usize> = batch.iter().chain(pairs).map(pick).collect();
+        (0..rank).filter(|i| !taken.contains(i)).collect()
+    };
+    let (left, right) = (own(da.len(), |p| p.0), own(db.len(), |p| p.1));
+    let flat =
+        |dims: &[Dim], own: &[usize]| own.iter().all(|&i| dims[i] == Dim::Fixed(1));
+    let walked = batch.iter().any(|p| da[p.0] == Dim::Time);
+    let batched = nested || !batch.is_empty() || (left.is_empty() && right.is_empty());
+    let one_sided = flat(&da, &left) || flat(&db, &right);
+    if !(batched && one_sided || walked && !nested) {
+        return None;
+    }
+    // The axes of the side that lies in memory in its own order, then the other's own.
+    let swap = flat(&da, &left) && !flat(&db, &right);
+    let ((first, df, own_first), (second, own_second)) = if swap {
+        ((b, &db, &right), (a, &left))
+    } else {
+        ((a, &da, &left), (b, &right))
+    };
+    let pair = |p: &(usize, usize)| if swap { (p.1, p.0) } else { *p };
+    let batch: Vec<(usize, usize)> = batch.iter().map(pair).collect();
+    let pairs: Vec<(usize, usize)> = pairs.iter().map(pair).collect();
+    let ds = if swap { &da } else { &db };
+    let mut dims: Vec<Dim> = df.to_vec();
+    let mut axes = vec![0; ds.len()];
+    for &(f, s) in batch.iter().chain(&pairs) {
+        axes[s] = f;
+    }
+    for &s in own_second {
+        axes[s] = dims.len();
+        dims.push(ds[s]);
+    }
+    let wide = broadcast(out, first, &dims, &(0..df.len()).collect::<Vec<_>>());
+    let other = ordered(out, second, &dims, &axes);
+    let terms = mul(out, wide, other);
+    let mut summed: Vec<usize> = pairs.iter().map(|p| p.0).collect();
+    summed.sort_unstable();
+    let total =
+        if nested { sum(out, terms, &summed) } else { sum_in_two(out, terms, &summed) };
+    // As the product orders its result: batch, the left's own axes, the right's.
+    let place = |axis: usize| axis - summed.iter().filter(|&&s| s < axis).count();
+    let mut order: Vec<usize> = batch.iter().map(|p| place(p.0)).collect();
+    let firsts: Vec<usize> = own_first.iter().map(|&i| place(i)).collect();
+    let seconds: Vec<usize> = own_second.iter().map(|&i| place(axes[i])).collect();
+    let (left, right) = if swap { (seconds, firsts) } else { (firsts, seconds) };
+    order.extend(left);
+    order.extend(right);
+    let plain = order.iter().enumerate().all(|(i, &o)| i == o);
+    Some(if plain {
+        total
+    } else {
+        out.add(Op::Transpose { order: order.into() }, &[total])
+    })
+}
+
+/// A broadcast whose axes may lie in any order.
+fn ordered(out: &mut Graph, x: Value, dims: &[Dim], axes: &[usize]) -> Value {
+    let mut order: Vec<usize> = (0..axes.len()).collect();
+    order.sort_by_key(|&i| axes[i]);
+    let sorted: Vec<usize> = order.iter().map(|&i| axes[i]).collect();
+    let x = if order.iter().enumerate().all(|(i, &o)| i == o) {
+        x
+    } else {
+        out.add(Op::Transpose { order: order.into() }, &[x])
+    };
+    broadcast(out, x, dims, &sorted)
+}

@@ -1,0 +1,133 @@
+//! Folds: along the last axes in registers, along the first by adding up in memory.
+
+use super::expression::Program;
+use super::frame::{Coord, access};
+use super::lower::{Known, Lower};
+use super::view::View;
+use crate::error::PassError;
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Fold, NodeData, Value};
+use nestor_ir::tile::{Affine, Extent, ScalarKind, ScalarOp, Sink, Stmt};
+use nestor_ir::ty::Dims;
+use smallvec::SmallVec;
+
+impl Lower<'_> {
+    pub(super) fn reduce(
+        &mut self,
+        node: &NodeData,
+        fold: Fold,
+        axes: &[usize],
+    ) -> Result<(), PassError> {
+        let (x, v) = (node.operands[0], node.results[0]);
+        self.prepare(x, !axes.is_empty())?;
+        let from = self.graph.ty(x).dims.clone();
+        let kept: Vec<usize> = (0..from.len()).filter(|a| !axes.contains(a)).collect();
+        let ty = self.graph.ty(v).clone();
+        let to = self.room(&self.name(v), &ty);
+        self.folded(fold, (x, &from), &kept, axes, &to)?;
+        self.known[v.index()] = Some(Known::At(to));
+        Ok(())
+    }
+
+    /// Folds `axes` of `x` away.
+    fn folded(
+        &mut self,
+        fold: Fold,
+        (x, from): (Value, &Dims),
+        kept: &[usize],
+        axes: &[usize],
+        to: &View,
+    ) -> Result<(), PassError> {
+        self.begin();
+        let kept_dims: Dims = kept.iter().map(|&a| from[a]).collect();
+        let last_kept = kept.last().is_some_and(|&a| a + 1 == from.len());
+        let one = nestor_ir::tile::Monomial::number(1);
+        if !last_kept {
+            let spread_axes =
+                if self.nested { 0 } else { spread(&kept_dims).min(kept.len()) };
+            let rank = kept.len() - spread_axes + axes.len();
+            let mut coords = vec![Coord::fixed(Affine::default(), rank); from.len()];
+            let mut space: SmallVec<[Extent; 4]> = SmallVec::new();
+            let mut out = Vec::new();
+            let folded_rank = kept.len() - spread_axes;
+            for (n, &axis) in kept.iter().enumerate() {
+                if n < spread_axes {
+                    let index = self.frame.index();
+                    self.frame.grid.push((index, from[axis]));
+                    coords[axis] = Coord::fixed(Affine::index(index, one), rank);
+                    out.push(Coord::fixed(Affine::index(index, one), folded_rank));
+                } else {
+                    coords[axis] = Coord::along(space.len(), rank);
+                    out.push(Coord::along(space.len(), folded_rank));
+                    space.push(from[axis]);
+                }
+            }
+            for &axis in axes {
+                coords[axis] = Coord::along(space.len(), rank);
+                space.push(from[axis]);
+            }
+            let mut p = Program::new(rank).over(from, &coords);
+            let root = self.scalar(&mut p, x, &coords)?;
+            let place = self.place(to.home, true);
+            let to = access(to, place, &out, folded_rank);
+            let sink = Sink::Fold { fold, axes: axes.len(), to, accumulate: false };
+            let sinks = self.with_extras(&mut p, &coords, rank, vec![(root, sink)]);
+            self.map(space, p, sinks);
+        } else {
+            let identity = match fold {
+                Fold::Sum => 0.0,
+                Fold::Max => f64::NEG_INFINITY,
+                Fold::Min => f64::INFINITY,
+            };
+            let (out, space) = self.spread(&kept_dims);
+            let rank = space.len();
+            let place = self.place(to.home, true);
+            let sink = access(to, place, &out, rank);
+            let mut p = Program::new(rank);
+            let root = p.real(ScalarOp::Constant(identity), &[]);
+            self.map(space.clone(), p, vec![(root, Sink::Store(sink.clone()))]);
+            let mut coords = vec![Coord::fixed(Affine::default(), rank); from.len()];
+            for (coord, &axis) in out.iter().zip(kept) {
+                coords[axis] = coord.clone();
+            }
+            let mut loops = Vec::new();
+            for &axis in axes {
+                let index = self.frame.index();
+                coords[axis] = Coord::fixed(Affine::index(index, one), rank);
+                loops.push((index, from[axis]));
+            }
+            let mut p = Program::new(rank).over(from, &coords);
+            let term = self.scalar(&mut p, x, &coords)?;
+            let place = self.place(to.home, false);
+            let before = p.load(access(to, place, &out, rank), ScalarKind::Real);
+            let op = match fold {
+                Fold::Sum => ScalarOp::Add,
+                Fold::Max => ScalarOp::Max,
+                Fold::Min => ScalarOp::Min,
+            };
+            let root = p.real(op, &[before, term]);
+            let sinks = vec![(root, Sink::Store(sink))];
+            let sinks = self.with_extras(&mut p, &coords, rank, sinks);
+            let mut body = vec![Stmt::Map { space, expr: p.expr, loads: p.loads, sinks }];
+            for (index, extent) in loops.into_iter().rev() {
+                body = vec![Stmt::Loop { index, extent, reverse: false, body }];
+            }
+            self.frame.body.extend(body);
+        }
+        self.end("fold");
+        Ok(())
+    }
+}
+/// How many leading axes become the grid: enough work for a point, enough points for workers.
+pub(super) fn spread(dims: &Dims) -> usize {
+    let inner = |n: usize| -> usize {
+        dims[n..].iter().map(|d| d.fixed().unwrap_or(1)).product()
+    };
+    match (dims.first(), dims.get(1)) {
+        (None, _) | (Some(_), None) => 0,
+        (Some(Dim::Batch), Some(Dim::Time)) if dims.len() > 2 && inner(2) >= 512 => 2,
+        (Some(Dim::Batch | Dim::Time | Dim::Chunks(_)), _) => 1,
+        (Some(Dim::Fixed(n)), _) => usize::from(inner(1) >= 256 || n * inner(1) >= 16384),
+    }
+}

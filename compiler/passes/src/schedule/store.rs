@@ -1,0 +1,239 @@
+//! Storing values: what a map is made of, where it goes, and what else it stores on its way.
+
+use super::bug;
+use super::elementwise::scalar_op;
+use super::expression::{Program, unsplit};
+use super::fold::spread;
+use super::frame::{Coord, access, kind};
+use super::lower::{Known, Lower};
+use super::view::{Home, View};
+use crate::error::PassError;
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Op, Value};
+use nestor_ir::tile::{Affine, ExprId, Extent, ScalarOp, Sink, Stmt};
+use nestor_ir::ty::{Dims, Type};
+use smallvec::SmallVec;
+
+/// How a computation reads a place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Touch {
+    /// Not at all.
+    Not,
+    /// Each element only for the element of the result that lies there.
+    InPlace,
+    /// In another way.
+    Elsewhere,
+}
+
+impl Lower<'_> {
+    /// Makes sure that `v` can be computed by a map; `same` where the map's points are the
+    /// elements of `v`, so that it can store `v` as well.
+    pub(super) fn prepare(&mut self, v: Value, same: bool) -> Result<(), PassError> {
+        if self.known[v.index()].is_some() {
+            return Ok(());
+        }
+        if self.pending[v.index()] && !same
+            || self.deferred[v.index()]
+            || self.is_sum_of_products(v)
+        {
+            return self.materialise(v).map(|_| ());
+        }
+        let node = self.graph.def(v);
+        match &node.op {
+            Op::Pad { .. } | Op::Shift { .. } | Op::Window { .. } | Op::Concat { .. } => {
+                for &operand in &node.operands {
+                    self.settled(operand)?;
+                }
+            }
+            Op::Reshape { dims } => {
+                let operand = node.operands[0];
+                let from = self.graph.ty(operand).dims.clone();
+                let none = vec![Coord::fixed(Affine::default(), 0); dims.len()];
+                if unsplit(&from, dims, &none, 0).is_some() {
+                    return self.prepare(operand, false);
+                }
+                let view = self.settled(operand)?;
+                let reshaped = match view.reshaped(dims) {
+                    Some(reshaped) => reshaped,
+                    None => {
+                        let copy = self.copied(&view, "copy")?;
+                        copy.reshaped(dims).ok_or_else(|| bug("a reshape of a copy"))?
+                    }
+                };
+                self.known[v.index()] = Some(Known::At(reshaped));
+            }
+            op => {
+                let same = same && (scalar_op(op).is_some() || *op == Op::Stop);
+                for &operand in &node.operands {
+                    self.prepare(operand, same)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes and stores a value.
+    pub(super) fn materialise(&mut self, v: Value) -> Result<View, PassError> {
+        if let Some(Known::At(view)) = &self.known[v.index()] {
+            return Ok(view.clone());
+        }
+        let implicit = self.known[v.index()].is_some();
+        if self.deferred[v.index()] {
+            self.deferred[v.index()] = false;
+            let node = self.graph.def(v);
+            self.contract(node)?;
+        } else {
+            if !self.is_sum_of_products(v) {
+                self.pending[v.index()] = false;
+                self.prepare(v, true)?;
+            }
+            if !matches!(self.known[v.index()], Some(Known::At(_))) {
+                let view = self.home_of(v);
+                self.store(v, &view)?;
+                // What is known without a place stays so: masks are asked for by their bounds.
+                if implicit {
+                    return Ok(view);
+                }
+                self.known[v.index()] = Some(Known::At(view));
+            }
+        }
+        match &self.known[v.index()] {
+            Some(Known::At(view)) => Ok(view.clone()),
+            _ => Err(bug("a value that was not stored")),
+        }
+    }
+
+    /// Indices of the grid for the first axes, coordinates for all, and the rest as a space.
+    pub(super) fn spread(&mut self, dims: &Dims) -> (Vec<Coord>, SmallVec<[Extent; 4]>) {
+        let spread = if self.nested { 0 } else { spread(dims) };
+        let rank = (dims.len() - spread).max(1);
+        let mut coords = Vec::new();
+        for dim in &dims[..spread] {
+            let index = self.frame.index();
+            self.frame.grid.push((index, *dim));
+            let one = nestor_ir::tile::Monomial::number(1);
+            coords.push(Coord::fixed(Affine::index(index, one), rank));
+        }
+        for d in 0..dims.len() - spread {
+            coords.push(Coord::along(d, rank));
+        }
+        let mut space: SmallVec<[Extent; 4]> = dims[spread..].iter().copied().collect();
+        if space.is_empty() {
+            space.push(Dim::Fixed(1));
+        }
+        (coords, space)
+    }
+
+    /// Computes a value and stores it in `to`, whatever else is known of it.
+    pub(super) fn store(&mut self, v: Value, to: &View) -> Result<(), PassError> {
+        if self.known[v.index()].is_none() && self.is_sum_of_products(v) {
+            return self.store_sum(v, to);
+        }
+        self.prepare(v, true)?;
+        let name = self.name(v);
+        self.begin();
+        let dims = self.graph.ty(v).dims.clone();
+        let (coords, space) = self.spread(&dims);
+        let mut p = Program::new(space.len()).over(&dims, &coords);
+        let root = self.scalar(&mut p, v, &coords)?;
+        let place = self.place(to.home, true);
+        let sink = Sink::Store(access(to, place, &coords, space.len()));
+        let sinks = self.with_extras(&mut p, &coords, space.len(), vec![(root, sink)]);
+        self.map(space, p, sinks);
+        self.end(&name);
+        Ok(())
+    }
+
+    /// The sinks of a map, and those of the values that it computes on its way and others need.
+    pub(super) fn with_extras(
+        &mut self,
+        p: &mut Program,
+        coords: &[Coord],
+        rank: usize,
+        mut sinks: Vec<(ExprId, Sink)>,
+    ) -> Vec<(ExprId, Sink)> {
+        for (v, root) in std::mem::take(&mut p.extras) {
+            let to = self.home_of(v);
+            let place = self.place(to.home, true);
+            sinks.push((root, Sink::Store(access(&to, place, coords, rank))));
+            self.known[v.index()] = Some(Known::At(to));
+            self.pending[v.index()] = false;
+        }
+        sinks
+    }
+
+    /// Room for a value: the input that it replaces where nothing else reads that, or new.
+    pub(super) fn home_of(&mut self, v: Value) -> View {
+        if let Some((view, input)) = self.target[v.index()].clone()
+            && self.uses[input.index()] == 1
+            && self.touches(v, view.home, true) == Touch::InPlace
+        {
+            return view;
+        }
+        let (name, ty) = (self.name(v), self.graph.ty(v).clone());
+        self.room(&name, &ty)
+    }
+
+    /// How computing a value reads what lies in a home.
+    pub(super) fn touches(&self, v: Value, home: Home, same: bool) -> Touch {
+        if matches!(
+            self.known[v.index()],
+            Some(Known::Valid { .. } | Known::Position { .. })
+        ) {
+            return Touch::Not;
+        }
+        if let Some(view) = self.view_of(v) {
+            return match (view.home == home, same && view.is_whole()) {
+                (false, _) => Touch::Not,
+                (true, true) => Touch::InPlace,
+                (true, false) => Touch::Elsewhere,
+            };
+        }
+        let node = self.graph.def(v);
+        let same = same && (scalar_op(&node.op).is_some() || node.op == Op::Stop);
+        let operands = node.operands.iter();
+        operands.map(|&o| self.touches(o, home, same)).max().unwrap_or(Touch::Not)
+    }
+
+    pub(super) fn map(
+        &mut self,
+        space: SmallVec<[Extent; 4]>,
+        p: Program,
+        sinks: Vec<(nestor_ir::tile::ExprId, Sink)>,
+    ) {
+        self.frame.body.push(Stmt::Map { space, expr: p.expr, loads: p.loads, sinks });
+    }
+
+    /// A contiguous copy of a view's elements.
+    pub(super) fn copied(&mut self, from: &View, name: &str) -> Result<View, PassError> {
+        let ty = Type { elem: from.elem, dims: from.dims.clone() };
+        let to = self.room(name, &ty);
+        self.begin();
+        self.copy(from, &to);
+        self.end(name);
+        Ok(to)
+    }
+
+    /// Copies between views of one shape.
+    pub(super) fn copy(&mut self, from: &View, to: &View) {
+        let (coords, space) = self.spread(&from.dims.clone());
+        let mut p = Program::new(space.len());
+        let place = self.place(from.home, false);
+        let load = access(from, place, &coords, space.len());
+        let root = p.load(load, kind(from.elem));
+        let place = self.place(to.home, true);
+        let sink = Sink::Store(access(to, place, &coords, space.len()));
+        self.map(space, p, vec![(root, sink)]);
+    }
+
+    /// Fills a view.
+    pub(super) fn fill(&mut self, to: &View, value: f64) {
+        let (coords, space) = self.spread(&to.dims.clone());
+        let mut p = Program::new(space.len());
+        let root = p.expr.add(ScalarOp::Constant(value), &[], kind(to.elem));
+        let place = self.place(to.home, true);
+        let sink = Sink::Store(access(to, place, &coords, space.len()));
+        self.map(space, p, vec![(root, sink)]);
+    }
+}

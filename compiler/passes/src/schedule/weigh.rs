@@ -1,0 +1,119 @@
+//! What computing a value again costs, against storing it.
+
+use super::elementwise::scalar_op;
+use super::lower::{Known, Lower};
+use crate::error::PassError;
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Group, NodeData, Op, Value};
+
+/// Terms up to which a fold is written out in the map that takes it.
+const FEW: usize = 8;
+
+impl Lower<'_> {
+    /// Whether computing it again costs less than storing it.
+    pub(super) fn cheap(&self, node: &NodeData) -> bool {
+        let leaf = |v: &Value| {
+            let mut v = *v;
+            loop {
+                if matches!(
+                    self.known[v.index()],
+                    Some(Known::Valid { .. } | Known::Position { .. })
+                ) {
+                    return true;
+                }
+                let node = self.graph.def(v);
+                match node.op.info().group {
+                    Group::Leaf => return !matches!(node.op, Op::Input { .. }),
+                    Group::Move if node.operands.len() == 1 => v = node.operands[0],
+                    _ => return false,
+                }
+            }
+        };
+        node.operands.iter().all(leaf)
+    }
+
+    /// The sizes of the axes of a fold of few terms.
+    pub(super) fn unrolled(&self, node: &NodeData) -> Option<Vec<usize>> {
+        let Op::Reduce { axes, .. } = &node.op else { return None };
+        let dims = &self.graph.ty(node.operands[0]).dims;
+        let sizes: Option<Vec<usize>> = axes.iter().map(|&a| dims[a].fixed()).collect();
+        sizes.filter(|s| s.iter().product::<usize>() <= FEW)
+    }
+
+    /// Scalar operations behind an element of a value that is not stored, slow ones counted as
+    /// several.
+    pub(super) fn weight(&self, v: Value) -> usize {
+        match self.known[v.index()] {
+            Some(Known::At(_) | Known::Valid { always: true, .. }) => return 0,
+            Some(Known::Position { .. }) => return 1,
+            Some(Known::Valid { .. }) => return 4,
+            None => {}
+        }
+        if self.view_of(v).is_some() {
+            return 0;
+        }
+        let node = self.graph.def(v);
+        let behind: usize = node.operands.iter().map(|&o| self.weight(o)).sum();
+        let own = match &node.op {
+            op if op.info().group == Group::Leaf => return 0,
+            Op::Pad { .. } | Op::Shift { .. } | Op::Window { .. } | Op::Concat { .. } => {
+                1
+            }
+            Op::Reduce { .. } => {
+                let terms = self.unrolled(node).map_or(FEW, |s| s.iter().product());
+                return terms * (behind + 1);
+            }
+            op if op.info().group == Group::Move => 0,
+            Op::Div | Op::Sqrt | Op::Rem => 4,
+            Op::Exp
+            | Op::Log
+            | Op::Sin
+            | Op::Cos
+            | Op::Tanh
+            | Op::Erf
+            | Op::Sigmoid
+            | Op::Softplus
+            | Op::Pow => 16,
+            op if scalar_op(op).is_some() => 1,
+            _ => 1,
+        };
+        own + behind
+    }
+
+    /// What is computed for a few elements and read for many is stored.
+    pub(super) fn before_broadcast(&mut self, node: &NodeData) -> Result<(), PassError> {
+        let Op::Broadcast { dims, axes } = &node.op else { return Ok(()) };
+        let new = dims.iter().enumerate().filter(|(i, _)| !axes.contains(i));
+        let grows = new.into_iter().any(|(_, d)| *d != Dim::Fixed(1));
+        let enough = if self.nested { 2 } else { 4 };
+        if grows && self.weight(node.operands[0]) >= enough {
+            self.settled(node.operands[0])?;
+        }
+        Ok(())
+    }
+
+    /// Whether a value that no step changes is worth keeping for all steps.
+    pub(super) fn worth_keeping(&self, v: Value) -> bool {
+        if self.known[v.index()].is_some() || self.view_of(v).is_some() {
+            return false;
+        }
+        let node = self.graph.def(v);
+        let op = &node.op;
+        let loads = |o: &Value| self.view_of(*o).is_some();
+        match op.info().group {
+            Group::Leaf => false,
+            Group::Move => {
+                let stored = matches!(
+                    op,
+                    Op::Pad { .. }
+                        | Op::Shift { .. }
+                        | Op::Window { .. }
+                        | Op::Concat { .. }
+                );
+                stored || node.operands.iter().any(|&o| self.worth_keeping(o))
+            }
+            _ => node.operands.iter().any(|o| loads(o) || self.worth_keeping(*o)),
+        }
+    }
+}
