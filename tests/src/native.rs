@@ -9,7 +9,48 @@ use nestor_ir::tensor::Graph;
 use nestor_runtime::executor::Executor;
 use nestor_runtime::tensor_file::{self, HostTensor};
 
-/// Outputs by name. Memory is filled with numbers that are none before the call.
+/// A graph as machine code, to be run at any length.
+pub struct Compiled {
+    executor: Executor,
+    names: Vec<String>,
+    precision: Precision,
+}
+
+impl Compiled {
+    /// Compiles a graph. Memory will be filled with numbers that are none before each call.
+    ///
+    /// # Errors
+    /// What stands in the way, in words.
+    pub fn new(graph: &Graph, precision: Precision) -> Result<Self, String> {
+        let artifact = artifact(graph, precision).map_err(|e| e.to_string())?;
+        let mut executor = Executor::new(artifact).map_err(|e| e.to_string())?;
+        executor.poison(true);
+        let names = graph.inputs.iter().map(|i| i.name.clone()).collect();
+        Ok(Self { executor, names, precision })
+    }
+
+    /// Outputs by name; inputs are the graph's, in order.
+    ///
+    /// # Errors
+    /// What stands in the way, in words.
+    pub fn run(
+        &mut self,
+        inputs: &[Array],
+        sizes: &Sizes,
+    ) -> Result<IndexMap<String, Array>, String> {
+        let pairs = self.names.iter().zip(inputs);
+        let tensors: Vec<HostTensor> =
+            pairs.map(|(name, array)| host(name, array, self.precision)).collect();
+        let known: Vec<String> =
+            self.executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+        let given: Vec<&HostTensor> =
+            tensors.iter().filter(|t| known.contains(&t.name)).collect();
+        let results = self.executor.run(&given, *sizes).map_err(|e| e.to_string())?;
+        Ok(results.into_iter().map(|t| (t.name.clone(), array(&t))).collect())
+    }
+}
+
+/// Outputs of one call, by name.
 ///
 /// # Errors
 /// What stands in the way, in words.
@@ -19,21 +60,7 @@ pub fn run(
     sizes: &Sizes,
     precision: Precision,
 ) -> Result<IndexMap<String, Array>, String> {
-    let artifact = artifact(graph, precision).map_err(|e| e.to_string())?;
-    let mut executor = Executor::new(artifact).map_err(|e| e.to_string())?;
-    executor.poison(true);
-    let tensors: Vec<HostTensor> = graph
-        .inputs
-        .iter()
-        .zip(inputs)
-        .map(|(named, array)| host(&named.name, array, precision))
-        .collect();
-    let known: Vec<String> =
-        executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
-    let given: Vec<&HostTensor> =
-        tensors.iter().filter(|t| known.contains(&t.name)).collect();
-    let results = executor.run(&given, *sizes).map_err(|e| e.to_string())?;
-    Ok(results.into_iter().map(|t| (t.name.clone(), array(&t))).collect())
+    Compiled::new(graph, precision)?.run(inputs, sizes)
 }
 
 /// An array as a tensor of the executor's types.

@@ -8,7 +8,7 @@ use super::{affine, periods, rowwise, sequential};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::graph::Named;
-use nestor_ir::tensor::{Graph, Op, Scan, Stride, Value};
+use nestor_ir::tensor::{Graph, Group, Op, Scan, Stride, Value};
 use nestor_ir::ty::Type;
 use std::fmt;
 
@@ -100,8 +100,13 @@ pub fn choose(
             {
                 let types: Vec<Type> =
                     operands.iter().map(|&v| out.ty(v).clone()).collect();
-                let (scan, choice) = chosen(scan, &types, options)?;
-                choices.push(choice);
+                let scan = if moves_only(scan) {
+                    sequential(scan, &types, options.chunk.unwrap_or(CHUNK))
+                } else {
+                    let (scan, choice) = chosen(scan, &types, options)?;
+                    choices.push(choice);
+                    scan
+                };
                 Op::Scan { scan: Box::new(scan) }
             }
             op => op.clone(),
@@ -119,6 +124,12 @@ pub fn choose(
     out.inputs = renamed(&graph.inputs);
     out.outputs = renamed(&graph.outputs);
     Ok((out, choices))
+}
+
+/// Whether a walk computes nothing, so that there is no form to choose: it carries values along.
+fn moves_only(scan: &Scan) -> bool {
+    let moves = |op: &Op| matches!(op.info().group, Group::Leaf | Group::Move);
+    scan.body.nodes.values().all(|n| moves(&n.op))
 }
 
 fn chosen(

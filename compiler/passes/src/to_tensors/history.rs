@@ -63,6 +63,11 @@ impl Past {
         Self { kept: vec![], streams: vec![] }
     }
 
+    /// Whether something of it is all of the past.
+    pub(super) fn is_whole(&self) -> bool {
+        self.streams.iter().any(Option::is_some)
+    }
+
     /// The values in the order of the sequence: `[B, T, map.., S, ..]`, shared by all tokens.
     fn by_place(&self, g: &mut Graph, lead: &[Dim]) -> Vec<Mapped> {
         let mut out = Vec::new();

@@ -11,13 +11,15 @@
 //! without weights keeps only its past, so it becomes windows over time.
 //!
 //! Names: streams and `next.<stream>` `[B, T, ..]`, weights by path; outputs under their names,
-//! `loss` with `loss.counts` where a condition chooses tokens, and final states `state.<name>`.
+//! `loss` with `loss.counts` where a condition chooses tokens, and final states `state.<name>`, the
+//! past that windows look at among them.
 
 mod attention;
 mod body;
 mod history;
 mod inline;
 mod order;
+mod past;
 mod states;
 mod walk;
 
@@ -90,7 +92,7 @@ pub fn to_tensors(program: &Program, options: Options) -> Result<Graph, PassErro
         }
     }
     walked.finish(&mut g)?;
-    Ok(g)
+    past::handed_over(&g, options.resume)
 }
 
 /// Streams and weights, as the code's inputs in order.

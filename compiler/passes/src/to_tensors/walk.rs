@@ -2,6 +2,7 @@
 //! answer, and keeps the final states.
 
 use super::body::{Sample, Token};
+use super::past::whole_past;
 use super::states::{Carried, ELEMENT, Needs, Start};
 use super::{LEAD, Options, TIME, history, memory_of};
 use crate::build::{broadcast, zeros};
@@ -85,7 +86,11 @@ impl<'p> Walked<'p> {
             match &node.op {
                 Op::Write { statement } => match &self.program.statements[*statement] {
                     Statement::Update(update) => {
-                        kept = Some(history::kept(g, memory, update, &operands)?);
+                        let found = history::kept(g, memory, update, &operands)?;
+                        if self.options.resume && found.is_whole() {
+                            return Err(whole_past(&format!("`{}`", memory.path)));
+                        }
+                        kept = Some(found);
                     }
                     Statement::Minimize(_) => {
                         return Err(PassError::bug(
@@ -133,7 +138,7 @@ impl<'p> Walked<'p> {
                 .zip(&ranks)
                 .map(|(&m, &rank)| feeds.operand(g, m, rank))
                 .collect();
-            let window = self.window(node, memory)?;
+            let window = self.window(node);
             let windows = window.map(|n| {
                 let fed = operands.iter().zip(&ranks);
                 (fed.map(|(&m, &rank)| feeds.window(g, m, rank, n)).collect(), n)
@@ -217,23 +222,13 @@ impl<'p> Walked<'p> {
         }
     }
 
-    fn window(
-        &self,
-        node: &NodeData,
-        memory: &Memory,
-    ) -> Result<Option<usize>, PassError> {
-        let Op::Write { statement } = node.op else { return Ok(None) };
-        let Statement::Minimize(m) = &self.program.statements[statement] else {
-            return Ok(None);
-        };
-        if m.window > 1 && self.options.resume {
-            return Err(PassError::limitation(
-                "L-window-resume",
-                format!("handing the window of `{}` from call to call", memory.path),
-                "run the sequence in one call",
-            ));
+    /// How many tokens the objective of a write is over, where that is more than one.
+    fn window(&self, node: &NodeData) -> Option<usize> {
+        let Op::Write { statement } = node.op else { return None };
+        match &self.program.statements[statement] {
+            Statement::Minimize(m) => (m.window > 1).then_some(m.window),
+            Statement::Update(_) => None,
         }
-        Ok((m.window > 1).then_some(m.window))
     }
 
     /// The value a state starts with.
