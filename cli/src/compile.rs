@@ -58,7 +58,7 @@ fn text(program: &Program, emit: Emit) -> Result<String, Failure> {
         Emit::Tiles => {
             let (_, kernels) =
                 native::scheduled(&last().map_err(pass)?.graph).map_err(native)?;
-            kernels.iter().map(|k| format!("{k:#?}\n")).collect()
+            kernels.iter().map(ToString::to_string).collect()
         }
         Emit::Plan => {
             let (plan, _) =

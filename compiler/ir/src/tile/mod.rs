@@ -11,6 +11,7 @@
 
 pub mod expr;
 pub mod size;
+pub mod text;
 
 use crate::entity;
 use crate::entity::Arena;
