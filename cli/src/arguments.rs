@@ -98,22 +98,7 @@ pub(crate) enum Command {
         data: Option<PathBuf>,
     },
     /// Write on from a prompt with a trained model.
-    Generate {
-        /// The folder of a run.
-        run: PathBuf,
-        /// The text to go on from.
-        #[arg(long)]
-        prompt: String,
-        /// How many tokens to write.
-        #[arg(long, default_value_t = 300)]
-        tokens: usize,
-        /// How bold: 0 takes the likeliest token.
-        #[arg(long, default_value_t = 0.8)]
-        temperature: f64,
-        /// The seed.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-    },
+    Generate(GenerateArguments),
     /// Say what this machine offers.
     Doctor,
 }
@@ -163,6 +148,29 @@ pub(crate) struct TrainArguments {
     pub(crate) timings: bool,
     #[command(flatten)]
     pub(crate) choices: Choices,
+}
+
+/// `generate`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct GenerateArguments {
+    /// The folder of a run.
+    pub(crate) run: PathBuf,
+    /// The text to go on from; may be empty where `--state` holds the beginning.
+    #[arg(long, default_value = "")]
+    pub(crate) prompt: String,
+    /// How many tokens to write.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) tokens: usize,
+    /// How bold: 0 takes the likeliest token.
+    #[arg(long, default_value_t = 0.8)]
+    pub(crate) temperature: f64,
+    /// The seed.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The file that keeps what the memories hold: read first where it is there, written at the
+    /// end. Two calls with one state file are one call on the joined text.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// What a user may decide about a compilation.

@@ -29,6 +29,13 @@ impl Failure {
             nestor_compiler::PassError::Bug { .. } => Self::bug(error),
         }
     }
+    /// Machine code was not made: as [`Failure::pass`], else our fault.
+    pub(crate) fn native(error: nestor_compiler::native::NativeError) -> Self {
+        match error {
+            nestor_compiler::native::NativeError::Pass(error) => Self::pass(&error),
+            error => Self::bug(error),
+        }
+    }
     /// It is our fault.
     pub(crate) fn bug(message: impl Display) -> Self {
         Self { status: 3, message: format!("error: {message}") }

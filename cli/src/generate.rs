@@ -1,130 +1,107 @@
-//! `eval` and `generate`: what a run left, measured and used.
+//! `generate`: a run's model writes on from a prompt, token by token.
 
-use crate::fail::{Failure, Outcome, settings, tell};
-use crate::model::{Model, initial, vocabulary};
-use crate::run_folder::Run;
-use crate::train::newest;
-use nestor_compiler::trained::{answers, spec_hash, trained};
-use nestor_compiler::{FormOptions, Program, check, source};
-use nestor_runtime::Sizes;
-use nestor_runtime::executor::Executor;
-use nestor_runtime::tensor_file::{Data, HostTensor};
-use nestor_runtime::train::TrainProgram;
-use nestor_runtime::train::data::{Corpus, DataOptions, cache_beside};
+use crate::arguments::GenerateArguments;
+use crate::fail::{Failure, Outcome};
+use crate::interrupt;
+use crate::model::vocabulary;
+use crate::run_folder::Left;
+use nestor_compiler::trained::answers;
+use nestor_runtime::past_file;
+use nestor_runtime::reader::Reader;
 use nestor_runtime::train::rng::Stream;
-use nestor_runtime::train::run_loop;
-use nestor_runtime::train::tokens::Codec;
-use std::io::Write;
-use std::path::Path;
-
-/// A run's model, as its text says now, with the weights of its newest checkpoint.
-fn trained_model(folder: &Path) -> Result<(Run, Program, Vec<HostTensor>), Failure> {
-    let run = Run::open(folder)?;
-    let set = settings(&run.set)?;
-    let loaded = source::load(std::slice::from_ref(&run.file)).map_err(Failure::data)?;
-    let program = match check::program(&loaded, Some(&run.entry), &set) {
-        Ok((program, _)) => program,
-        Err(found) => {
-            return Err(tell(&loaded, &found).err().unwrap_or_else(Failure::silent));
-        }
-    };
-    let hash = spec_hash(&loaded, &run.entry, &run.set);
-    let (_, checkpoint) = newest(folder, &hash)?;
-    Ok((run, program, checkpoint.tensors))
-}
-
-/// Bits a byte on held-out text.
-pub(crate) fn eval(folder: &Path, data: Option<&Path>, json: bool) -> Outcome {
-    let (run, program, state) = trained_model(folder)?;
-    let corpus = Corpus::open(&DataOptions {
-        path: data.map_or(run.data.path.clone(), Path::to_owned),
-        tokenizer: run.tokenizer.clone(),
-        validation: run.data.validation,
-        cache: cache_beside(folder),
-    })
-    .map_err(Failure::data)?;
-    corpus.check_length(run.settings.length).map_err(Failure::data)?;
-    let compiled = trained(&program, FormOptions::default()).map_err(Failure::bug)?;
-    let start = initial(&program, run.settings.seed)?;
-    let mut model = Model::new(&program, compiled, start, run.settings.steps)?;
-    model.load(state).map_err(Failure::data)?;
-    let loss = run_loop::evaluate(&mut model, &corpus, &run.settings, u64::MAX)
-        .map_err(Failure::data)?;
-    let bits = corpus.bits_per_byte(loss).unwrap_or(loss / std::f64::consts::LN_2);
-    if json {
-        let tokens = corpus.validation_tokens();
-        let report = serde_json::json!({
-            "loss": loss, "bits_per_byte": bits, "tokens": tokens,
-        });
-        anstream::println!("{report}");
-    } else {
-        anstream::println!(
-            "{bits:.4} bits a byte on {} held-out tokens",
-            corpus.validation_tokens()
-        );
-    }
-    Ok(())
-}
+use nestor_runtime::train::tokens::{Codec, Streamed};
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Writes on from a prompt.
-pub(crate) fn generate(
-    folder: &Path,
-    prompt: &str,
-    count: usize,
-    temperature: f64,
-    seed: u64,
-) -> Outcome {
-    let (run, program, state) = trained_model(folder)?;
-    let (name, vocabulary) = vocabulary(&program)?;
+pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
+    let Left { run, program, state, hash } = Left::open(&a.run)?;
+    let (stream, vocabulary) = vocabulary(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
-    let artifact = answers(&program, FormOptions::default()).map_err(Failure::bug)?;
-    let mut executor = Executor::new(artifact).map_err(Failure::bug)?;
-    let asked: Vec<String> =
-        executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
-    for tensor in state.iter().filter(|t| asked.contains(&t.name)) {
-        executor.set(tensor).map_err(Failure::bug)?;
+    let compiled = answers(&program).map_err(Failure::native)?;
+    let mut reader =
+        Reader::new(compiled.begin, compiled.step.ok(), &stream, vocabulary, &state)
+            .map_err(Failure::bug)?;
+    let kept = a.state.as_deref().filter(|path| path.exists());
+    if let Some(path) = kept {
+        reader.resume(past_file::load(path, &hash, &state).map_err(Failure::data)?);
     }
-    let mut tokens = codec.encode(prompt).map_err(Failure::data)?;
-    if tokens.is_empty() {
+    let prompt = codec.encode(&a.prompt).map_err(Failure::data)?;
+    if prompt.is_empty() && reader.past().position == 0 {
         return Err(Failure::usage(
-            "the prompt is empty: there is nothing to go on from",
+            "the prompt is empty: there is nothing to go on from; give `--prompt TEXT`",
         ));
     }
-    anstream::print!("{prompt}");
-    let mut stream = Stream::new(seed, "generate");
-    let mut pending: Vec<i32> = Vec::new();
-    for _ in 0..count {
-        let given = HostTensor {
-            name: name.clone(),
-            dims: vec![1, tokens.len()],
-            data: Data::I32(tokens.clone()),
-        };
-        let sizes = Sizes { batch: 1, time: tokens.len(), start: 0 };
-        let found = executor.run(&[&given], sizes).map_err(Failure::bug)?;
-        let logits = found.iter().find_map(|t| match &t.data {
-            Data::F32(v) if t.dims.last() == Some(&vocabulary) => Some(v),
-            _ => None,
-        });
-        let Some(logits) = logits else {
-            return Err(Failure::data(format!(
-                "`{}` has no output of logits",
-                program.name
-            )));
-        };
-        let last = &logits[logits.len() - vocabulary..];
-        let next = sample(last, temperature, &mut stream);
+    if let Some(token) = prompt.iter().find(|t| !(0..vocabulary as i32).contains(*t)) {
+        return Err(Failure::data(format!(
+            "the prompt has token {token}, `{}` knows the tokens below {vocabulary}: \
+             it was trained with another tokenizer",
+            program.name
+        )));
+    }
+    let stop = interrupt::flag();
+    let mut shown = Shown { json, text: String::new(), closed: false };
+    shown.text(&a.prompt)?;
+    let mut text = Streamed::after(&codec, &prompt);
+    let draws = Stream::new(a.seed, "generate");
+    let mut tokens = Vec::new();
+    reader.read(&prompt).map_err(Failure::bug)?;
+    let began = Instant::now();
+    while tokens.len() < a.tokens && !stop.load(Ordering::Relaxed) && !shown.closed {
+        // A draw depends on the seed and on the place alone, so that calls in a row are one.
+        let mut draw = draws.fork(reader.past().position as u64);
+        let next = sample(&reader.past().logits, a.temperature, &mut draw);
         tokens.push(next);
-        pending.push(next);
-        // Bytes of one character are shown together.
-        let text = codec.decode(&pending);
-        if !text.ends_with('\u{fffd}') || pending.len() > 3 {
-            anstream::print!("{text}");
-            let _ = std::io::stdout().flush();
-            pending.clear();
+        shown.text(&text.push(next))?;
+        reader.read(&[next]).map_err(Failure::bug)?;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    shown.text(&text.rest())?;
+    if let Some(path) = &a.state {
+        past_file::save(path, &hash, &state, reader.past()).map_err(Failure::data)?;
+    }
+    let rate = tokens.len() as f64 / seconds.max(1e-9);
+    if json {
+        let report = serde_json::json!({
+            "prompt": a.prompt, "text": shown.text, "tokens": tokens,
+            "position": reader.past().position, "tokens_per_second": rate,
+            "handed_over": reader.hands_over(), "stopped": stop.load(Ordering::Relaxed),
+        });
+        anstream::println!("{report}");
+        return Ok(());
+    }
+    shown.text("\n")?;
+    if std::io::stderr().is_terminal() {
+        let how = if reader.hands_over() { "" } else { ", the text read again for each" };
+        anstream::eprintln!("{} tokens, {rate:.0} tokens/s{how}", tokens.len());
+    }
+    Ok(())
+}
+
+/// What was written: at once for people, together for programs.
+struct Shown {
+    json: bool,
+    text: String,
+    /// Nobody reads any more.
+    closed: bool,
+}
+
+impl Shown {
+    fn text(&mut self, text: &str) -> Outcome {
+        self.text.push_str(text);
+        if self.json {
+            return Ok(());
+        }
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            other => other.map_err(|e| Failure::data(format!("cannot write: {e}"))),
         }
     }
-    anstream::println!();
-    Ok(())
 }
 
 /// A token drawn from the model's distribution, sharpened by the temperature.

@@ -6,9 +6,11 @@ mod arguments;
 mod check;
 mod compile;
 mod doctor;
+mod eval;
 mod explain;
 mod fail;
 mod generate;
+mod interrupt;
 mod model;
 mod run;
 mod run_folder;
@@ -39,10 +41,8 @@ fn main() -> ExitCode {
             explain::explain(&file, name.as_deref(), &choices)
         }
         Command::Train(arguments) => train::train(&arguments, json),
-        Command::Eval { run, data } => generate::eval(&run, data.as_deref(), json),
-        Command::Generate { run, prompt, tokens, temperature, seed } => {
-            generate::generate(&run, &prompt, tokens, temperature, seed)
-        }
+        Command::Eval { run, data } => eval::eval(&run, data.as_deref(), json),
+        Command::Generate(arguments) => generate::generate(&arguments, json),
         Command::Doctor => doctor::doctor(json),
     };
     match result {

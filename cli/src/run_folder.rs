@@ -1,8 +1,13 @@
 //! What a run's folder says about the run: `run.json`.
 
-use crate::fail::Failure;
+use crate::fail::{Failure, settings, tell};
+use nestor_compiler::trained::spec_hash;
+use nestor_compiler::{Program, check, source};
+use nestor_runtime::tensor_file::HostTensor;
+use nestor_runtime::train::checkpoint::{self, Checkpoint};
 use nestor_runtime::train::data::DataIdentity;
-use nestor_runtime::train::run_loop::LoopSettings;
+use nestor_runtime::train::run_loop::{LoopSettings, checkpoints};
+use nestor_runtime::train::tokens::Codec;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -47,8 +52,13 @@ impl Run {
     /// The run of a folder.
     pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join("run.json");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| Failure::data(format!("cannot read {}: {e}", path.display())))?;
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            Failure::data(format!(
+                "{} is no run: cannot read {}: {e}; `nestor train` makes one",
+                folder.display(),
+                path.display()
+            ))
+        })?;
         serde_json::from_str(&text)
             .map_err(|e| Failure::data(format!("{} is damaged: {e}", path.display())))
     }
@@ -73,4 +83,75 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// What a run left: its model, as the text says now, with the weights of the newest checkpoint.
+pub(crate) struct Left {
+    /// The run.
+    pub(crate) run: Run,
+    /// Its model.
+    pub(crate) program: Program,
+    /// Weights and optimiser states.
+    pub(crate) state: Vec<HostTensor>,
+    /// The hash of the model's text.
+    pub(crate) hash: String,
+}
+
+impl Left {
+    /// What the run of a folder left.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
+        let run = Run::open(folder)?;
+        let set = settings(&run.set)?;
+        let loaded =
+            source::load(std::slice::from_ref(&run.file)).map_err(Failure::data)?;
+        let program = match check::program(&loaded, Some(&run.entry), &set) {
+            Ok((program, _)) => program,
+            Err(found) => {
+                return Err(tell(&loaded, &found).err().unwrap_or_else(Failure::silent));
+            }
+        };
+        let hash = spec_hash(&loaded, &run.entry, &run.set);
+        run.same_tokenizer()?;
+        let (_, found) = newest(folder, &hash)?.ok_or_else(|| {
+            Failure::data(format!(
+                "{} holds no checkpoint yet: `nestor train {} --out {0} --resume` goes on with it",
+                folder.display(),
+                run.file.display()
+            ))
+        })?;
+        Ok(Self { run, program, state: found.tensors, hash })
+    }
+}
+
+impl Run {
+    /// Whether the tokenizer is still the one that the run began with.
+    fn same_tokenizer(&self) -> Result<(), Failure> {
+        let Some(path) = &self.tokenizer else { return Ok(()) };
+        let now = Codec::open(Some(path)).map_err(Failure::data)?;
+        let (now, then) = (now.hash(), self.data.tokenizer.as_deref());
+        if now == then {
+            return Ok(());
+        }
+        Err(Failure::data(format!(
+            "{} is not the tokenizer that the run began with: it hashes to {}, that one to {}",
+            path.display(),
+            now.unwrap_or("none"),
+            then.unwrap_or("none")
+        )))
+    }
+}
+
+/// The newest checkpoint that is whole; nothing where none was written yet.
+pub(crate) fn newest(
+    folder: &Path,
+    hash: &str,
+) -> Result<Option<(PathBuf, Checkpoint)>, Failure> {
+    let mut first = None;
+    for path in checkpoints(folder) {
+        match checkpoint::load(&path, hash) {
+            Ok(checkpoint) => return Ok(Some((path, checkpoint))),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    first.map_or(Ok(None), |error| Err(Failure::data(error)))
 }

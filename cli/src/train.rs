@@ -2,18 +2,16 @@
 
 use crate::arguments::TrainArguments;
 use crate::fail::{Failure, Outcome, settings, tell};
+use crate::interrupt;
 use crate::model::{Model, initial, vocabulary};
-use crate::run_folder::Run;
+use crate::run_folder::{Run, newest};
 use nestor_compiler::trained::{spec_hash, trained};
 use nestor_compiler::{FormOptions, check, source};
-use nestor_runtime::train::checkpoint;
 use nestor_runtime::train::data::{Corpus, DataOptions, cache_beside};
 use nestor_runtime::train::progress::Event;
 use nestor_runtime::train::run_loop::{self, LoopSettings, checkpoints};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// The text that is learned from where none is named.
@@ -41,6 +39,7 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
     let front = began.elapsed();
     let hash = spec_hash(&loaded, &program.name, &a.choices.set);
     let data = a.data.clone().unwrap_or_else(|| default_data(&a.file));
+    let data = absolute(&data);
     let corpus = Corpus::open(&DataOptions {
         path: data,
         tokenizer: a.tokenizer.clone(),
@@ -66,19 +65,20 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
         save_every: a.save_every.unwrap_or_else(|| (a.steps / 8).max(1)),
     };
     let run = Run {
-        file: std::fs::canonicalize(&a.file).unwrap_or_else(|_| a.file.clone()),
+        file: absolute(&a.file),
         entry: program.name.clone(),
         set: a.choices.set.clone(),
         spec: hash.clone(),
         settings: options.clone(),
         data: corpus.identity.clone(),
-        tokenizer: a.tokenizer.clone(),
+        tokenizer: a.tokenizer.as_deref().map(absolute),
     };
     let resumed = match a.resume {
         true => {
             let before = Run::open(&folder)?;
             before.same(&run)?;
-            Some(newest(&folder, &hash)?)
+            // A run that was killed before its first checkpoint begins again: the same bits.
+            newest(&folder, &hash)?
         }
         false => {
             if !checkpoints(&folder).is_empty() && !a.force {
@@ -119,10 +119,7 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
     let start = initial(&program, a.seed)?;
     let mut model = Model::new(&program, compiled, start, a.steps)?;
     model.measured().measure(a.timings);
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    // Where no handler can be set, the interrupt ends the process as it always does.
-    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+    let stop = interrupt::flag();
     let mut first = true;
     let terminal = std::io::stdout().is_terminal();
     let mut watch = |event: &Event| {
@@ -181,22 +178,9 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
     Ok(())
 }
 
-/// The newest checkpoint that is whole.
-pub(crate) fn newest(
-    folder: &Path,
-    hash: &str,
-) -> Result<(PathBuf, checkpoint::Checkpoint), Failure> {
-    let mut first = None;
-    for path in checkpoints(folder) {
-        match checkpoint::load(&path, hash) {
-            Ok(checkpoint) => return Ok((path, checkpoint)),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    Err(match first {
-        Some(error) => Failure::data(error),
-        None => Failure::data(format!("{} holds no checkpoint", folder.display())),
-    })
+/// A path that is good from every folder, where there is something at it.
+fn absolute(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn dedup(lines: impl Iterator<Item = String>) -> Vec<String> {

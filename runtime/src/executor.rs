@@ -86,7 +86,8 @@ pub struct Executor {
     /// Sizes for which an own block was filled last.
     filled: Vec<Option<Vec<usize>>>,
     homes: Vec<Home>,
-    planned: Option<Sizes>,
+    /// What every tensor took when memory was laid out last.
+    planned: Option<Vec<usize>>,
     arena: Block,
     scratch: Vec<Mutex<Block>>,
     timings: Option<Vec<Timing>>,
@@ -351,15 +352,23 @@ impl Executor {
         count * dtype(ty.elem, self.artifact.precision).size()
     }
 
-    /// Gives every tensor its place for these sizes.
+    /// Gives every tensor its place for these sizes. Calls that differ in where they start alone
+    /// find it as it was.
     fn lay_out(&mut self, sizes: Sizes) {
-        if self.planned == Some(sizes) {
+        let taken = self.artifact.plan.tensors.keys().map(|id| self.bytes(id, &sizes));
+        let natives = self.artifact.native.iter();
+        let most = natives
+            .map(|n| n.scratch.iter().map(|m| m.eval(&sizes)).sum::<i64>())
+            .max()
+            .unwrap_or(0);
+        let most = usize::try_from(most).unwrap_or(0);
+        let taken: Vec<usize> = taken.chain([most]).collect();
+        if self.planned.as_ref() == Some(&taken) {
             return;
         }
         let mut needs = Vec::new();
         let mut ids = Vec::new();
-        for id in self.artifact.plan.tensors.keys() {
-            let bytes = self.bytes(id, &sizes);
+        for (id, &bytes) in self.artifact.plan.tensors.keys().zip(&taken) {
             if self.own[id.index()].is_some() {
                 self.homes[id.index()] = Home::Own;
                 continue;
@@ -373,16 +382,11 @@ impl Executor {
             self.homes[id.index()] = Home::Arena(at);
         }
         self.arena.reserve(total);
-        let natives = self.artifact.native.iter();
-        let most = natives
-            .map(|n| n.scratch.iter().map(|m| m.eval(&sizes)).sum::<i64>())
-            .max()
-            .unwrap_or(0);
         for block in &mut self.scratch {
             let block = block.get_mut().unwrap_or_else(PoisonError::into_inner);
-            block.reserve(usize::try_from(most).unwrap_or(0));
+            block.reserve(most);
         }
-        self.planned = Some(sizes);
+        self.planned = Some(taken);
     }
 
     fn launch_all(&mut self, sizes: Sizes) {

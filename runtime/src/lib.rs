@@ -5,6 +5,8 @@ pub mod device;
 mod exchange;
 pub mod executor;
 pub mod memory;
+pub mod past_file;
+pub mod reader;
 pub mod tensor_file;
 pub mod train;
 

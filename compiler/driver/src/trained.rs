@@ -7,7 +7,8 @@ use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::{Array, tensor};
 use nestor_ir::level::{Algorithm, Initial, Program, StateInitial, WeightId};
 use nestor_ir::tensor::Graph;
-use nestor_passes::forms::{Choice, FormOptions};
+use nestor_passes::PassError;
+use nestor_passes::forms::{Choice, Form, FormOptions};
 use nestor_passes::simplify::prune;
 use nestor_passes::training::training;
 use std::time::{Duration, Instant};
@@ -48,14 +49,41 @@ pub fn trained(program: &Program, forms: FormOptions) -> Result<Trained, NativeE
     Ok(Trained { step, loss, choices: lowered.choices, timings })
 }
 
-/// What a model answers, without its loss: outputs in, nothing of the future.
+/// What a model answers without its loss, nothing of the future.
+pub struct Answers {
+    /// A sequence from its beginning: outputs and the states at its end.
+    pub begin: Artifact,
+    /// It goes on: states in, outputs and the next states out; made for a token at a time. Where
+    /// the model cannot be handed over, why.
+    pub step: Result<Artifact, PassError>,
+}
+
+/// Compiles what a model answers.
 ///
 /// # Errors
 /// As [`trained`].
-pub fn answers(program: &Program, forms: FormOptions) -> Result<Artifact, NativeError> {
-    let lowered = forward(program, Purpose { resume: false, forms })?;
-    let kept = |n: &str| !n.starts_with("loss") && !n.starts_with("state.");
-    artifact(&only(&lowered.graph, kept), Precision::F32)
+pub fn answers(program: &Program) -> Result<Answers, NativeError> {
+    let compiled = |resume, form| -> Result<Result<Artifact, PassError>, NativeError> {
+        let forms = FormOptions { form, chunk: None };
+        let native = forward(program, Purpose { resume, forms })
+            .map_err(NativeError::Pass)
+            .and_then(|lowered| {
+                let kept = |n: &str| !n.starts_with("loss");
+                artifact(&only(&lowered.graph, kept), Precision::F32)
+            });
+        match native {
+            Ok(artifact) => Ok(Ok(artifact)),
+            Err(NativeError::Pass(error @ PassError::Limitation { .. })) => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
+    };
+    let begin = compiled(false, None)?.map_err(NativeError::Pass)?;
+    // A chunk of one token is a walk of one step.
+    let step = match compiled(true, Some(Form::Sequential))? {
+        Err(PassError::Limitation { code: "L-form", .. }) => compiled(true, None)?,
+        step => step,
+    };
+    Ok(Answers { begin, step })
 }
 
 /// The graph with some of its outputs.

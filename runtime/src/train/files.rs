@@ -6,7 +6,7 @@
 //! with its name, where a memory map would end the process. The hash of the content is part of
 //! a run's identity: one that is resumed must see the data it began with.
 
-use super::checkpoint::hex;
+use super::sealed::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io;

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod progress;
 pub mod rng;
 pub mod run_loop;
+pub mod sealed;
 pub mod tokens;
 
 use crate::tensor_file::{HostTensor, Mismatch};

@@ -4,10 +4,11 @@
 //! its last checkpoint goes through the same steps with the same bits as one that never stopped.
 //! A run's folder holds `metrics.jsonl`, `curve.svg`, and the last two checkpoints.
 
-use super::checkpoint::{self, Checkpoint, CheckpointError, Position};
+use super::checkpoint::{self, Checkpoint, Position};
 use super::data::{Corpus, DataError};
 use super::metrics::{self, Line, Metrics, MetricsError};
 use super::progress::{Event, Meter, StepLine};
+use super::sealed::SealedError;
 use super::{Place, StepError, TrainProgram, curve, fits};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +52,7 @@ pub enum LoopError {
     Data(#[from] DataError),
     /// A checkpoint.
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
+    Checkpoint(#[from] SealedError),
     /// The record of the run.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -128,7 +129,7 @@ pub fn train(
     let mut position = Position::default();
     let mut last = None;
     if let Some((path, checkpoint)) = resumed {
-        let fit = |source| CheckpointError::Fit { path: path.clone(), source };
+        let fit = |source| SealedError::Fit { path: path.clone(), source };
         fits(&program.state(), &checkpoint.tensors).map_err(fit)?;
         program.load(checkpoint.tensors).map_err(fit)?;
         position = checkpoint.position;

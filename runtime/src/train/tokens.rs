@@ -5,7 +5,7 @@
 //! position as bytes are. Text is handed to the tokenizer in pieces of about a mebibyte, cut
 //! after a line's end where the next line starts with no space: the cuts depend on the text alone.
 
-use super::checkpoint::hex;
+use super::sealed::hex;
 use super::data::DataError;
 use super::durable;
 use super::files::Files;
@@ -54,6 +54,14 @@ impl Codec {
         Ok(Self::Tokenizer(Box::new(tokenizer), hex(&Sha256::digest(&bytes))))
     }
 
+    /// The hash of the tokenizer's file; none for bytes.
+    pub fn hash(&self) -> Option<&str> {
+        match self {
+            Self::Bytes => None,
+            Self::Tokenizer(_, hash) => Some(hash),
+        }
+    }
+
     /// How many different tokens there are; every token is below it.
     pub fn vocabulary(&self) -> usize {
         match self {
@@ -90,6 +98,48 @@ impl Codec {
                 tokenizer.decode(&ids, false).unwrap_or_default()
             }
         }
+    }
+}
+
+/// Tokens as they come, as text as soon as whole characters are there.
+pub struct Streamed<'c> {
+    codec: &'c Codec,
+    tokens: Vec<i32>,
+    /// Tokens from here to `shown` are decoded again, since what a token says may depend on the
+    /// one before it (a space, in many tokenizers).
+    from: usize,
+    shown: usize,
+}
+
+/// A character has four bytes at most, so more tokens than this are no beginning of one.
+const LONGEST: usize = 4;
+
+impl<'c> Streamed<'c> {
+    /// A stream after tokens that were shown already.
+    pub fn after(codec: &'c Codec, tokens: &[i32]) -> Self {
+        let from = tokens.len().saturating_sub(LONGEST);
+        Self { codec, tokens: tokens[from..].to_vec(), from: 0, shown: tokens.len() - from }
+    }
+
+    /// What is to be shown now that this token is here.
+    pub fn push(&mut self, token: i32) -> String {
+        self.tokens.push(token);
+        let now = self.codec.decode(&self.tokens[self.from..]);
+        let waits = self.tokens.len() - self.shown < LONGEST;
+        if now.ends_with('\u{fffd}') && waits { String::new() } else { self.show(&now) }
+    }
+
+    /// What was held back, at the end.
+    pub fn rest(&mut self) -> String {
+        let now = self.codec.decode(&self.tokens[self.from..]);
+        self.show(&now)
+    }
+
+    fn show(&mut self, now: &str) -> String {
+        let before = self.codec.decode(&self.tokens[self.from..self.shown]);
+        let new = now.get(before.len()..).unwrap_or_default().to_owned();
+        (self.from, self.shown) = (self.shown, self.tokens.len());
+        new
     }
 }
 
