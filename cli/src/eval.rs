@@ -42,4 +42,3 @@ pub(crate) fn eval(folder: &Path, data: Option<&Path>, json: bool) -> Outcome {
     }
     Ok(())
 }
-

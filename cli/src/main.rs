@@ -12,6 +12,7 @@ mod fail;
 mod generate;
 mod interrupt;
 mod model;
+mod not_finite;
 mod run;
 mod run_folder;
 mod train;

@@ -1,6 +1,7 @@
 //! A compiled model with its weights: what the training loop steps and evaluates.
 
 use crate::fail::Failure;
+use crate::not_finite;
 use nestor_compiler::Program;
 use nestor_compiler::interpret::Data as Values;
 use nestor_compiler::trained::{Start, Trained, starts};
@@ -14,6 +15,7 @@ use nestor_runtime::{Sizes, executor};
 
 /// A model that learns.
 pub(crate) struct Model {
+    program: Program,
     tokens: String,
     paths: Vec<String>,
     step: Executor,
@@ -76,6 +78,7 @@ impl Model {
     ) -> Result<Self, Failure> {
         let (tokens, _) = vocabulary(program)?;
         let mut model = Self {
+            program: program.clone(),
             tokens,
             paths: state.iter().map(|t| t.name.clone()).collect(),
             step: Executor::new(compiled.step).map_err(Failure::bug)?,
@@ -134,9 +137,9 @@ impl TrainProgram for Model {
     fn step(&mut self, batch: &Batch, step_index: u64) -> Result<StepReport, StepError> {
         let [tokens, next] = self.streams(batch);
         let number = |name: &str, n: u64| HostTensor::f32(name, &[], vec![n as f32]);
-        let given =
+        let streams =
             [tokens, next, number("step", step_index), number("steps", self.steps)];
-        let given = asked(&self.step, &given);
+        let given = asked(&self.step, &streams);
         let found = self.step.run(&given, sizes(batch)).map_err(failed)?;
         self.fresh = false;
         let scalar = |name: &str| {
@@ -147,8 +150,10 @@ impl TrainProgram for Model {
         let report =
             StepReport { loss: scalar("loss"), gradient_norm: scalar("gradient_norm") };
         if !report.loss.is_finite() || !report.gradient_norm.is_finite() {
-            let tensor = self.step.not_finite().unwrap_or_else(|| "loss".into());
-            return Err(StepError::NotFinite(self.place(&tensor)));
+            let (rows, length) = (batch.rows, batch.length);
+            let (state, streams) = (self.state(), &streams[..2]);
+            let place = not_finite::find(&self.program, &state, streams, rows, length);
+            return Err(StepError::NotFinite(place));
         }
         Ok(report)
     }
@@ -196,12 +201,6 @@ impl TrainProgram for Model {
     }
 
     fn place(&self, path: &str) -> Place {
-        let weight =
-            path.splitn(3, '.').nth(2).filter(|_| path.starts_with("optimiser."));
-        Place {
-            tensor: path.to_owned(),
-            level: weight.map(|_| "optimiser".into()),
-            memory: None,
-        }
+        not_finite::weight(&self.program, path)
     }
 }

@@ -6,6 +6,7 @@ use nestor_compiler::{Program, check, source};
 use nestor_runtime::tensor_file::HostTensor;
 use nestor_runtime::train::checkpoint::{self, Checkpoint};
 use nestor_runtime::train::data::DataIdentity;
+use nestor_runtime::train::durable;
 use nestor_runtime::train::run_loop::{LoopSettings, checkpoints};
 use nestor_runtime::train::tokens::Codec;
 use serde::{Deserialize, Serialize};
@@ -40,13 +41,13 @@ impl Run {
         for old in nestor_runtime::train::run_loop::checkpoints(folder) {
             std::fs::remove_file(old).map_err(wrong)?;
         }
-        let text = serde_json::to_string_pretty(self).map_err(Failure::bug)?;
-        std::fs::write(folder.join("run.json"), text).map_err(wrong)?;
         let metrics = folder.join("metrics.jsonl");
         if metrics.exists() {
             std::fs::remove_file(metrics).map_err(wrong)?;
         }
-        Ok(())
+        let text = serde_json::to_string_pretty(self).map_err(Failure::bug)?;
+        let path = folder.join("run.json");
+        durable::replace(&path, &mut |out| out.write_all(text.as_bytes())).map_err(wrong)
     }
 
     /// The run of a folder.
@@ -149,7 +150,12 @@ pub(crate) fn newest(
     let mut first = None;
     for path in checkpoints(folder) {
         match checkpoint::load(&path, hash) {
-            Ok(checkpoint) => return Ok(Some((path, checkpoint))),
+            Ok(checkpoint) => {
+                if let Some(error) = first {
+                    anstream::eprintln!("note: {error}; {} is used", path.display());
+                }
+                return Ok(Some((path, checkpoint)));
+            }
             Err(error) => first = first.or(Some(error)),
         }
     }

@@ -74,6 +74,12 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
         tokenizer: a.tokenizer.as_deref().map(absolute),
     };
     let resumed = match a.resume {
+        // A run that was killed before it was written down begins.
+        true if !folder.join("run.json").exists() => {
+            anstream::eprintln!("note: {} holds no run yet: it begins", folder.display());
+            run.create(&folder)?;
+            None
+        }
         true => {
             let before = Run::open(&folder)?;
             before.same(&run)?;
@@ -161,10 +167,10 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
         anstream::println!("{report}");
     } else if ended.stopped {
         anstream::println!(
-            "stopped after step {}; go on with: nestor train {} --out {} --resume",
+            "stopped after step {}, saved {}; go on with\n  nestor {}",
             ended.position.step,
-            a.file.display(),
-            folder.display()
+            run_loop::checkpoint_path(&folder, ended.position.step).display(),
+            again()
         );
     } else {
         anstream::println!(
@@ -176,6 +182,21 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
         );
     }
     Ok(())
+}
+
+/// The arguments of this command with `--resume`.
+fn again() -> String {
+    let quoted = |a: String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+".contains(c);
+        if !a.is_empty() && a.chars().all(plain) { a } else { format!("'{a}'") }
+    };
+    let mut words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--force" && a != "--resume")
+        .map(quoted)
+        .collect();
+    words.push("--resume".into());
+    words.join(" ")
 }
 
 /// A path that is good from every folder, where there is something at it.

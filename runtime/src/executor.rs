@@ -291,22 +291,6 @@ impl Executor {
         Ok(())
     }
 
-    /// The first resident tensor with a value that is not finite.
-    pub fn not_finite(&self) -> Option<String> {
-        for (id, tensor) in self.artifact.plan.tensors.iter() {
-            let (Some(_), Some(_)) = (&self.own[id.index()], &self.filled[id.index()])
-            else {
-                continue;
-            };
-            let name = input_name(&tensor.role)?;
-            let tensor = self.get(name).ok()?;
-            if first_not_finite([&tensor]).is_some() {
-                return Some(tensor.name);
-            }
-        }
-        None
-    }
-
     /// Whether every input is given or resident in the right shape.
     fn all_there(&self, given: &[bool], sizes: &Sizes) -> Result<(), RunError> {
         for (id, tensor) in self.artifact.plan.tensors.iter() {

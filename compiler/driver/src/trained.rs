@@ -73,7 +73,9 @@ pub fn answers(program: &Program) -> Result<Answers, NativeError> {
             });
         match native {
             Ok(artifact) => Ok(Ok(artifact)),
-            Err(NativeError::Pass(error @ PassError::Limitation { .. })) => Ok(Err(error)),
+            Err(NativeError::Pass(error @ PassError::Limitation { .. })) => {
+                Ok(Err(error))
+            }
             Err(error) => Err(error),
         }
     };

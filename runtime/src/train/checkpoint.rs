@@ -89,9 +89,9 @@ mod tests {
     use super::*;
     use crate::tensor_file;
     use crate::train::durable;
+    use crate::train::durable::tests::Limited;
     use crate::train::sealed::is_full;
     use std::collections::BTreeMap;
-    use crate::train::durable::tests::Limited;
 
     fn sample() -> (Position, Vec<HostTensor>) {
         let position =

@@ -4,6 +4,7 @@
 //! A crash leaves at most a temporary file, which [`sweep`] removes; a full disk leaves the old
 //! file and no temporary one.
 
+use super::fault;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,8 +15,9 @@ pub type Fill<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
 /// Replaces the file at `path` by what `fill` writes, all or nothing.
 pub fn replace(path: &Path, fill: &mut Fill<'_>) -> io::Result<()> {
     let temporary = temporary_of(path);
-    let written =
-        write_and_sync(&temporary, fill).and_then(|()| fs::rename(&temporary, path));
+    let written = write_and_sync(&temporary, fill)
+        .and_then(|()| fault::at())
+        .and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // The target is untouched; a temporary file that cannot be removed is swept later.
         let _ = fs::remove_file(&temporary);
@@ -37,6 +39,7 @@ pub fn sweep(folder: &Path) -> io::Result<()> {
 
 /// Makes creations, renames and removals in the folder of `path` durable.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
+    fault::at()?;
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         Some(_) | None => File::open(".")?.sync_all(),
@@ -53,10 +56,13 @@ fn temporary_of(path: &Path) -> PathBuf {
 }
 
 fn write_and_sync(path: &Path, fill: &mut Fill<'_>) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 18, File::create(path)?);
+    fault::at()?;
+    let file = fault::writer(File::create(path)?);
+    let mut out = BufWriter::with_capacity(1 << 18, file);
     fill(&mut out)?;
     out.flush()?;
-    out.get_ref().sync_all()
+    fault::at()?;
+    fault::file(out.get_ref()).sync_all()
 }
 
 #[cfg(test)]

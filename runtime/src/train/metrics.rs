@@ -4,6 +4,8 @@
 //! resumed after step `s`, everything from the first line of a later step (or the first torn
 //! line) on is cut off: the steps that wrote it will be taken again and write it again.
 
+use super::fault;
+use super::sealed::{MAKE_ROOM, is_full};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -44,7 +46,7 @@ pub struct Metrics {
 
 /// A failure of the metrics file.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot keep metrics in {}: {source}", path.display())]
+#[error("cannot keep metrics in {}: {source}{}", path.display(), if is_full(source) { MAKE_ROOM } else { "" })]
 pub struct MetricsError {
     /// The file.
     pub path: PathBuf,
@@ -56,6 +58,7 @@ impl Metrics {
     /// Opens the file and cuts off what comes after `step`.
     pub fn resume(path: &Path, step: u64) -> Result<Self, MetricsError> {
         let at = |source| MetricsError { path: path.to_path_buf(), source };
+        fault::at().map_err(at)?;
         let mut options = OpenOptions::new();
         let file = options.create(true).append(true).open(path).map_err(at)?;
         let (_, end) = read_until(path, step).map_err(at)?;
@@ -68,12 +71,18 @@ impl Metrics {
         let at = |source| MetricsError { path: self.path.clone(), source };
         let mut text = serde_json::to_vec(line).map_err(|e| at(e.into()))?;
         text.push(b'\n');
-        self.file.write_all(&text).map_err(at)
+        fault::at().map_err(at)?;
+        // A line that a crash tears is cut off when the run is resumed.
+        let (first, rest) = text.split_at(text.len() / 2);
+        let torn = cfg!(test) && self.file.write_all(first).is_ok();
+        fault::at().map_err(at)?;
+        self.file.write_all(if torn { rest } else { &text }).map_err(at)
     }
 
     /// Makes all lines durable.
     pub fn sync(&self) -> Result<(), MetricsError> {
         let at = |source| MetricsError { path: self.path.clone(), source };
+        fault::at().map_err(at)?;
         self.file.sync_data().map_err(at)
     }
 }

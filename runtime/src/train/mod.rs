@@ -10,7 +10,10 @@ pub mod checkpoint;
 pub mod curve;
 pub mod data;
 pub mod durable;
+pub(crate) mod fault;
 pub mod files;
+#[cfg(test)]
+mod killed;
 pub mod metrics;
 pub mod progress;
 pub mod rng;
@@ -24,7 +27,8 @@ use std::fmt;
 /// One training program. Its state (weights and optimiser states, named by path) lives inside.
 pub trait TrainProgram {
     /// Takes step `step_index` (from 1) on a batch. The new state and the report depend on the
-    /// state, the batch and the index alone, to the bit.
+    /// state, the batch and the index alone, to the bit. A step that meets a value that is not
+    /// finite leaves the state as it was.
     fn step(&mut self, batch: &Batch, step_index: u64) -> Result<StepReport, StepError>;
 
     /// The mean loss on a batch, in nats a token. Leaves the state as it is.
@@ -40,7 +44,7 @@ pub trait TrainProgram {
     /// Where the tensor of this path belongs, if the program knows; used to say where a value
     /// stopped being finite.
     fn place(&self, path: &str) -> Place {
-        Place { tensor: path.to_owned(), level: None, memory: None }
+        Place { what: format!("`{path}`"), level: None, memory: None }
     }
 }
 
@@ -76,11 +80,11 @@ pub enum StepError {
     Failed(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A tensor, and whose it is.
+/// Where something happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// Its path, or `loss`.
-    pub tensor: String,
+    /// What it is: the output of a layer, a weight, a gradient; with its path.
+    pub what: String,
     /// The level it is learned at.
     pub level: Option<String>,
     /// The memory it belongs to.
@@ -89,7 +93,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.tensor)?;
+        f.write_str(&self.what)?;
         if let Some(memory) = &self.memory {
             write!(f, ", memory `{memory}`")?;
         }

@@ -6,10 +6,12 @@
 
 use super::checkpoint::{self, Checkpoint, Position};
 use super::data::{Corpus, DataError};
+use super::durable;
 use super::metrics::{self, Line, Metrics, MetricsError};
 use super::progress::{Event, Meter, StepLine};
-use super::sealed::SealedError;
+use super::sealed::{MAKE_ROOM, SealedError, is_full};
 use super::{Place, StepError, TrainProgram, curve, fits};
+use crate::exchange::first_not_finite;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -57,7 +59,7 @@ pub enum LoopError {
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     /// The curve.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}{}", path.display(), if is_full(source) { MAKE_ROOM } else { "" })]
     Curve {
         /// The file.
         path: PathBuf,
@@ -66,8 +68,10 @@ pub enum LoopError {
     },
     /// Values that are not finite.
     #[error(
-        "step {step}: a value that is not finite in {place}; the last good checkpoint is {}",
-        last.as_ref().map_or("none".into(), |p| p.display().to_string())
+        "step {step}: a value that is not finite in {place}; {}",
+        last.as_ref().map_or("no step before was good".into(), |p| format!(
+            "the last good checkpoint is {}", p.display()
+        ))
     )]
     NotFinite {
         /// The step.
@@ -135,6 +139,8 @@ pub fn train(
         position = checkpoint.position;
         last = Some(path);
     }
+    // What a crash left half written; where it cannot be removed, the next writing says so.
+    let _ = durable::sweep(folder);
     let record = folder.join("metrics.jsonl");
     let mut metrics = Metrics::resume(&record, position.step)?;
     watch(&Event::Started {
@@ -153,12 +159,15 @@ pub fn train(
         let step = position.step + 1;
         let batch =
             corpus.train_batch(settings.seed, step, settings.rows, settings.length)?;
-        let report = program.step(&batch, step).map_err(|source| match source {
-            StepError::NotFinite(place) => {
-                LoopError::NotFinite { step, place, last: last.clone() }
+        let report = match program.step(&batch, step) {
+            Ok(report) => report,
+            Err(StepError::NotFinite(place)) => {
+                // The state is the one before the step: it is kept where it is not yet.
+                let kept = keep_last_good(program, folder, spec_hash, &position)?;
+                return Err(LoopError::NotFinite { step, place, last: kept.or(last) });
             }
-            source => LoopError::Step { step, source },
-        })?;
+            Err(source) => return Err(LoopError::Step { step, source }),
+        };
         position.step = step;
         position.tokens += per_step;
         position.seconds += began.elapsed().as_secs_f64();
@@ -202,7 +211,12 @@ pub fn train(
         if end || stopped || step % settings.save_every == 0 {
             metrics.sync()?;
             let path = checkpoint_path(folder, step);
-            checkpoint::save(&path, spec_hash, &position, &program.state())?;
+            let state = program.state();
+            if let Some(bad) = first_not_finite(&state) {
+                let place = program.place(bad);
+                return Err(LoopError::NotFinite { step, place, last });
+            }
+            checkpoint::save(&path, spec_hash, &position, &state)?;
             for old in checkpoints(folder).into_iter().skip(2) {
                 // A checkpoint too many does no harm.
                 let _ = std::fs::remove_file(old);
@@ -215,6 +229,22 @@ pub fn train(
         }
     }
     Ok(Ended { position, validation, stopped })
+}
+
+/// A checkpoint of the state before a step that could not be taken, where that state is good.
+fn keep_last_good(
+    program: &dyn TrainProgram,
+    folder: &Path,
+    spec_hash: &str,
+    position: &Position,
+) -> Result<Option<PathBuf>, SealedError> {
+    let state = program.state();
+    if position.step == 0 || first_not_finite(&state).is_some() {
+        return Ok(None);
+    }
+    let path = checkpoint_path(folder, position.step);
+    checkpoint::save(&path, spec_hash, position, &state)?;
+    Ok(Some(path))
 }
 
 /// The mean loss over held-out batches, in nats a token.

@@ -30,12 +30,10 @@ pub type Fields = BTreeMap<String, String>;
 #[derive(Debug, thiserror::Error)]
 pub enum SealedError {
     /// It could not be written. Nothing that was there before is harmed.
-    #[error("cannot write {}: {source}{}", path.display(), if *full { " (the disk is full: make room, then resume)" } else { "" })]
+    #[error("cannot write {}: {source}{}", path.display(), if is_full(source) { MAKE_ROOM } else { "" })]
     Write {
         /// The file.
         path: PathBuf,
-        /// Whether for want of room.
-        full: bool,
         /// Why.
         source: io::Error,
     },
@@ -112,13 +110,8 @@ pub fn save(
     fields.insert(kind.field.into(), kind.version.into());
     fields.insert(SPEC.into(), spec_hash.into());
     fields.insert(CHECKSUM.into(), checksum(&fields, tensors));
-    durable::replace(path, &mut |out| tensor_file::write(out, tensors, &fields)).map_err(
-        |source| SealedError::Write {
-            path: path.to_path_buf(),
-            full: is_full(&source),
-            source,
-        },
-    )
+    durable::replace(path, &mut |out| tensor_file::write(out, tensors, &fields))
+        .map_err(|source| SealedError::Write { path: path.to_path_buf(), source })
 }
 
 /// Reads a file of this kind, made for the model whose text has this hash.
@@ -164,6 +157,9 @@ pub fn load(
 pub fn damaged(path: &Path, why: &str) -> SealedError {
     SealedError::Damaged { path: path.to_path_buf(), why: why.into() }
 }
+
+/// What is said where writing failed for want of room.
+pub(crate) const MAKE_ROOM: &str = " (the disk is full: make room, then resume)";
 
 /// Whether writing failed for want of room.
 pub fn is_full(error: &io::Error) -> bool {

@@ -5,10 +5,10 @@
 //! position as bytes are. Text is handed to the tokenizer in pieces of about a mebibyte, cut
 //! after a line's end where the next line starts with no space: the cuts depend on the text alone.
 
-use super::sealed::hex;
 use super::data::DataError;
 use super::durable;
 use super::files::Files;
+use super::sealed::hex;
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -118,7 +118,12 @@ impl<'c> Streamed<'c> {
     /// A stream after tokens that were shown already.
     pub fn after(codec: &'c Codec, tokens: &[i32]) -> Self {
         let from = tokens.len().saturating_sub(LONGEST);
-        Self { codec, tokens: tokens[from..].to_vec(), from: 0, shown: tokens.len() - from }
+        Self {
+            codec,
+            tokens: tokens[from..].to_vec(),
+            from: 0,
+            shown: tokens.len() - from,
+        }
     }
 
     /// What is to be shown now that this token is here.
