@@ -1,10 +1,12 @@
 //! Times a compiled program on demand.
 //!
-//! It compiles, says `ready` with what it compiled, and then answers each line of its input with
-//! one line: `run` by the milliseconds of one call, `profile` by what each launch took. A script
-//! that asks a peer in between gets paired timings under one load of the machine.
+//! It compiles, says `ready` with what it compiled, and then answers each line of its input:
+//! `run [CALLS]` by the milliseconds of one call, `profile` by what each launch took, `give FILE`,
+//! `inputs FILE` and `outputs FILE` by the number of tensors read or written. A script that asks a
+//! peer in between gets paired timings under one load of the machine, on the same numbers.
 
 mod draw;
+mod exchange;
 
 use clap::{Parser, ValueEnum};
 use indexmap::IndexMap;
@@ -15,13 +17,16 @@ use nestor_runtime::Sizes;
 use nestor_runtime::executor::Executor;
 use std::error::Error;
 use std::io::BufRead;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 type Failure = Box<dyn Error>;
 
 #[derive(Parser)]
-#[command(about = "Times a compiled program: answers `run` and `profile` on its input")]
+#[command(
+    about = "Times a compiled program: answers `run [CALLS]`, `profile`, `give FILE`, \
+    `inputs FILE` and `outputs FILE` on its input"
+)]
 struct Arguments {
     /// What is timed.
     #[arg(value_enum)]
@@ -68,19 +73,39 @@ fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
     let begun = Instant::now();
     let mut executor = compiled(&arguments)?;
+    let compiling = begun.elapsed();
     let sizes = Sizes { batch: arguments.batch, time: arguments.time, start: 0 };
     draw::inputs(&mut executor, sizes, &arguments.draw)?;
     let kernels = executor.artifact().kernels.len();
     let launches = executor.artifact().plan.launches.len();
     anstream::println!(
         "ready {:.0} ms, {kernels} kernels, {launches} launches",
-        begun.elapsed().as_secs_f64() * 1e3
+        compiling.as_secs_f64() * 1e3
     );
     for line in std::io::stdin().lock().lines() {
-        match line?.trim() {
-            "run" => anstream::println!("{:.4}", run(&mut executor, sizes)?),
-            "profile" => profile(&mut executor, sizes)?,
-            other => return Err(format!("`{other}` is neither run nor profile").into()),
+        answer(&mut executor, sizes, line?.trim())?;
+    }
+    Ok(())
+}
+
+/// Does what one line asks for.
+fn answer(executor: &mut Executor, sizes: Sizes, line: &str) -> Result<(), Failure> {
+    let (command, operand) = line.split_once(' ').unwrap_or((line, ""));
+    let file = Path::new(operand);
+    match command {
+        "run" if operand.is_empty() => {
+            anstream::println!("{:.4}", run(executor, sizes, 1)?);
+        }
+        "run" => anstream::println!("{:.4}", run(executor, sizes, operand.parse()?)?),
+        "profile" => profile(executor, sizes)?,
+        "give" => anstream::println!("{}", exchange::give(executor, file)?),
+        "inputs" => anstream::println!("{}", exchange::inputs(executor, file)?),
+        "outputs" => anstream::println!("{}", exchange::outputs(executor, sizes, file)?),
+        other => {
+            return Err(format!(
+                "there is no command `{other}`; there are run, profile, give, inputs, outputs"
+            )
+            .into());
         }
     }
     Ok(())
@@ -129,10 +154,13 @@ fn program(arguments: &Arguments) -> Result<Program, Failure> {
         })
 }
 
-fn run(executor: &mut Executor, sizes: Sizes) -> Result<f64, Failure> {
+/// Milliseconds of one call, over this many.
+fn run(executor: &mut Executor, sizes: Sizes, calls: u32) -> Result<f64, Failure> {
     let start = Instant::now();
-    executor.step(sizes)?;
-    Ok(start.elapsed().as_secs_f64() * 1e3)
+    for _ in 0..calls {
+        executor.step(sizes)?;
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e3 / f64::from(calls))
 }
 
 fn profile(executor: &mut Executor, sizes: Sizes) -> Result<(), Failure> {
