@@ -25,12 +25,14 @@ pub(crate) struct Arguments {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Parse and check files; every problem with its place, cause and a way out.
+    #[command(after_help = "Example:\n  nestor check examples/gated_delta.nest")]
     Check {
         /// Files to check.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
     /// Lay files out in the one style, comments kept.
+    #[command(after_help = "Example:\n  nestor fmt --check my_rule.nest")]
     Fmt {
         /// Files to format in place.
         #[arg(required = true)]
@@ -40,6 +42,9 @@ pub(crate) enum Command {
         check: bool,
     },
     /// Print one stage of the compiler.
+    #[command(
+        after_help = "Example:\n  nestor compile examples/titans.nest --emit derived"
+    )]
     Compile {
         /// The file.
         file: PathBuf,
@@ -52,6 +57,7 @@ pub(crate) enum Command {
         choices: Choices,
     },
     /// Say what the compiler made of a spec: states, derived update, form, with reasons.
+    #[command(after_help = "Example:\n  nestor explain examples/titans.nest")]
     Explain {
         /// The file.
         file: PathBuf,
@@ -62,6 +68,9 @@ pub(crate) enum Command {
     },
     /// Compare every form, as machine code, with the derived walk token by token, that walk with
     /// the definition, and gradients with finite differences; a table.
+    #[command(
+        after_help = "Examples:\n  nestor verify examples/gated_delta.nest GatedDeltaNet\n  nestor verify                      everything in the library"
+    )]
     Verify {
         /// The file; programs that hold every definition of the library where left out.
         file: Option<PathBuf>,
@@ -71,6 +80,9 @@ pub(crate) enum Command {
         choices: Choices,
     },
     /// Run a memory or layer on tensors by name; with `--grad`, its gradients too.
+    #[command(
+        after_help = "Example:\n  nestor run tests/oracle/deltanet.nest Case --inputs I.safetensors --outputs O.safetensors --grad --dtype f64"
+    )]
     Run {
         /// The file.
         file: PathBuf,
@@ -88,8 +100,12 @@ pub(crate) enum Command {
         choices: Choices,
     },
     /// Train a model on text: progress, checkpoints, a loss curve; resumable to the bit.
+    #[command(
+        after_help = "Examples:\n  nestor train examples/gated_delta.nest\n  nestor train my_model.nest --data texts/ --steps 5000 --out runs/mine\n  nestor train my_model.nest --out runs/mine --resume"
+    )]
     Train(TrainArguments),
     /// Measure a trained model on held-out text, in bits a byte.
+    #[command(after_help = "Example:\n  nestor eval runs/gated_delta")]
     Eval {
         /// The folder of a run.
         run: PathBuf,
@@ -98,8 +114,17 @@ pub(crate) enum Command {
         data: Option<PathBuf>,
     },
     /// Write on from a prompt with a trained model.
+    #[command(
+        after_help = "Examples:\n  nestor generate runs/gated_delta --prompt \"ROMEO:\"\n  nestor generate runs/gated_delta --prompt \"ROMEO:\" --state text.state\n  nestor generate runs/gated_delta --state text.state      goes on where that ended"
+    )]
     Generate(GenerateArguments),
+    /// Time a step of training of a model, whole and by kernel.
+    #[command(
+        after_help = "Example:\n  nestor bench examples/gated_delta.nest --batch 2 --length 1024"
+    )]
+    Bench(BenchArguments),
     /// Say what this machine offers.
+    #[command(after_help = "Example:\n  nestor doctor --json")]
     Doctor,
 }
 
@@ -117,13 +142,13 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) tokenizer: Option<PathBuf>,
     /// Steps in all.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = positive::<u64>)]
     pub(crate) steps: u64,
     /// Sequences a step.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
     pub(crate) batch: usize,
     /// Tokens a sequence.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = positive::<usize>)]
     pub(crate) length: usize,
     /// The run's folder; `runs/<file>` where left out.
     #[arg(long)]
@@ -138,10 +163,10 @@ pub(crate) struct TrainArguments {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Steps between evaluations; an eighth of the run where left out.
-    #[arg(long)]
+    #[arg(long, value_parser = positive::<u64>)]
     pub(crate) evaluate_every: Option<u64>,
     /// Steps between checkpoints; an eighth of the run where left out.
-    #[arg(long)]
+    #[arg(long, value_parser = positive::<u64>)]
     pub(crate) save_every: Option<u64>,
     /// Say how long compiling took, and each kernel.
     #[arg(long)]
@@ -173,6 +198,29 @@ pub(crate) struct GenerateArguments {
     pub(crate) state: Option<PathBuf>,
 }
 
+/// `bench`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct BenchArguments {
+    /// The model's file.
+    pub(crate) file: PathBuf,
+    /// A model of it; the last one where left out.
+    pub(crate) name: Option<String>,
+    /// Sequences a step.
+    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
+    pub(crate) batch: usize,
+    /// Tokens a sequence.
+    #[arg(long, default_value_t = 256, value_parser = positive::<usize>)]
+    pub(crate) length: usize,
+    /// Steps that are timed.
+    #[arg(long, default_value_t = 10, value_parser = positive::<usize>)]
+    pub(crate) repeats: usize,
+    /// Kernels that are shown, the slowest first.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) top: usize,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
+}
+
 /// What a user may decide about a compilation.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Choices {
@@ -195,7 +243,7 @@ pub(crate) struct RunChoices {
     #[arg(long, default_value = "auto")]
     pub(crate) form: String,
     /// Tokens of a chunk.
-    #[arg(long)]
+    #[arg(long, value_parser = positive::<usize>)]
     pub(crate) chunk: Option<usize>,
     /// The position of the first token, where states `state.<name>` are handed over.
     #[arg(long, default_value_t = 0)]
@@ -235,4 +283,14 @@ pub(crate) enum Emit {
     Plan,
     /// Cranelift's code.
     Clif,
+}
+
+/// A whole number above zero.
+fn positive<N: std::str::FromStr + PartialOrd + From<u8>>(
+    text: &str,
+) -> Result<N, String> {
+    let number: Option<N> = text.parse().ok();
+    number
+        .filter(|n| *n >= N::from(1))
+        .ok_or_else(|| "expected a whole number above zero".to_owned())
 }

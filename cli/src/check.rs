@@ -46,8 +46,9 @@ pub(crate) fn check(files: &[PathBuf], as_json: bool) -> Outcome {
 }
 
 /// Formats files in place, or says which are not laid out.
-pub(crate) fn format(files: &[PathBuf], only_check: bool) -> Outcome {
+pub(crate) fn format(files: &[PathBuf], only_check: bool, as_json: bool) -> Outcome {
     let mut bad = false;
+    let mut other = Vec::new();
     for path in files {
         let unreadable =
             |e: std::io::Error| Failure::data(format!("{}: {e}", path.display()));
@@ -62,14 +63,24 @@ pub(crate) fn format(files: &[PathBuf], only_check: bool) -> Outcome {
             }
             Ok(laid) if laid == text => {}
             Ok(_) if only_check => {
-                anstream::println!("{} is not laid out", path.display());
+                other.push(path);
+                if !as_json {
+                    anstream::println!("{} is not laid out", path.display());
+                }
                 bad = true;
             }
             Ok(laid) => {
                 std::fs::write(path, laid).map_err(unreadable)?;
-                anstream::println!("{} laid out", path.display());
+                other.push(path);
+                if !as_json {
+                    anstream::println!("{} laid out", path.display());
+                }
             }
         }
+    }
+    if as_json {
+        let what = if only_check { "not_laid_out" } else { "laid_out" };
+        anstream::println!("{}", json!({ what: other }));
     }
     if bad { Err(Failure::silent()) } else { Ok(()) }
 }

@@ -2,6 +2,7 @@
 
 use crate::arguments::{Choices, Emit};
 use crate::fail::{Failure, Outcome, settings, tell};
+use clap::ValueEnum;
 use nestor_compiler::pipeline::{self, Purpose};
 use nestor_compiler::{
     FormOptions, PassError, Precision, Program, check, native, source,
@@ -14,6 +15,7 @@ pub(crate) fn emit(
     name: Option<&str>,
     emit: Emit,
     choices: &Choices,
+    json: bool,
 ) -> Outcome {
     let settings = settings(&choices.set)?;
     let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
@@ -28,7 +30,17 @@ pub(crate) fn emit(
         emit => match check::program(&loaded, name, &settings) {
             Ok((program, warnings)) => {
                 tell(&loaded, &warnings)?;
-                anstream::print!("{}", text(&program, emit)?);
+                let text = text(&program, emit)?;
+                if json {
+                    let stage = emit.to_possible_value();
+                    let stage = stage.map(|v| v.get_name().to_owned());
+                    let report = serde_json::json!({
+                        "entry": program.name, "stage": stage, "text": text,
+                    });
+                    anstream::println!("{report}");
+                } else {
+                    anstream::print!("{text}");
+                }
                 Ok(())
             }
             Err(found) => tell(&loaded, &found),

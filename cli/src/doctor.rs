@@ -21,7 +21,7 @@ pub(crate) fn doctor(as_json: bool) -> Outcome {
 }
 
 /// The widest vector instructions that are there.
-fn simd() -> &'static str {
+pub(crate) fn simd() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
         if std::is_x86_feature_detected!("avx512f") {

@@ -3,6 +3,7 @@
 //! Exit status: 0 good, 1 the user's spec or data is wrong, 2 usage, 3 our bug.
 
 mod arguments;
+mod bench;
 mod check;
 mod compile;
 mod doctor;
@@ -13,6 +14,7 @@ mod generate;
 mod interrupt;
 mod model;
 mod not_finite;
+mod progress;
 mod run;
 mod run_folder;
 mod train;
@@ -28,22 +30,23 @@ fn main() -> ExitCode {
     let json = arguments.json;
     let result = match arguments.command {
         Command::Check { files } => check::check(&files, json),
-        Command::Fmt { files, check } => check::format(&files, check),
+        Command::Fmt { files, check } => check::format(&files, check, json),
         Command::Compile { file, name, emit, choices } => {
-            compile::emit(&file, name.as_deref(), emit, &choices)
+            compile::emit(&file, name.as_deref(), emit, &choices, json)
         }
         Command::Run { file, name, inputs, outputs, how, choices } => {
-            run::run(&file, &name, &inputs, &outputs, &choices, &how)
+            run::run(&file, &name, &inputs, &outputs, &choices, &how, json)
         }
         Command::Verify { file, name, choices } => {
             verify::verify(file.as_deref(), name.as_deref(), &choices, json)
         }
         Command::Explain { file, name, choices } => {
-            explain::explain(&file, name.as_deref(), &choices)
+            explain::explain(&file, name.as_deref(), &choices, json)
         }
         Command::Train(arguments) => train::train(&arguments, json),
         Command::Eval { run, data } => eval::eval(&run, data.as_deref(), json),
         Command::Generate(arguments) => generate::generate(&arguments, json),
+        Command::Bench(arguments) => bench::bench(&arguments, json),
         Command::Doctor => doctor::doctor(json),
     };
     match result {
@@ -51,6 +54,11 @@ fn main() -> ExitCode {
         Err(Failure { status, message }) => {
             if !message.is_empty() {
                 anstream::eprintln!("{}", message.trim_end());
+                if json {
+                    let error = message.trim_end().trim_start_matches("error: ");
+                    let report = serde_json::json!({ "error": error, "status": status });
+                    anstream::println!("{report}");
+                }
             }
             ExitCode::from(status)
         }

@@ -13,6 +13,7 @@ use nestor_compiler::{
 };
 use nestor_runtime::executor::Executor;
 use nestor_runtime::tensor_file::{self, Data, HostTensor};
+use nestor_runtime::train::durable;
 use std::path::Path;
 
 type Arrays = IndexMap<String, Array>;
@@ -25,6 +26,7 @@ pub(crate) fn run(
     outputs: &Path,
     choices: &Choices,
     how: &RunChoices,
+    json: bool,
 ) -> Outcome {
     let settings = settings(&choices.set)?;
     let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
@@ -38,6 +40,7 @@ pub(crate) fn run(
     let given = tensor_file::read(inputs).map_err(Failure::data)?;
     let arrays: Arrays =
         given.tensors.iter().map(|t| (t.name.clone(), array(t))).collect();
+    execute::known(&program, &arrays).map_err(Failure::data)?;
     let results = match how.form.as_str() {
         "definition" if !how.grad => {
             execute::by_definition(&program, &arrays).map_err(Failure::data)?
@@ -48,11 +51,19 @@ pub(crate) fn run(
         .iter()
         .map(|(name, array)| host(name, array, how.dtype.precision()))
         .collect();
-    let mut bytes = Vec::new();
-    tensor_file::write(&mut bytes, &tensors, &Default::default())
-        .and_then(|()| std::fs::write(outputs, bytes))
+    let fields = Default::default();
+    durable::replace(outputs, &mut |out| tensor_file::write(out, &tensors, &fields))
         .map_err(|e| Failure::data(format!("cannot write {}: {e}", outputs.display())))?;
-    anstream::println!("{} tensors written to {}", tensors.len(), outputs.display());
+    if json {
+        let one = |t: &HostTensor| serde_json::json!({ "name": t.name, "dtype": t.dtype().name(), "shape": t.dims });
+        let all: Vec<_> = tensors.iter().map(one).collect();
+        anstream::println!(
+            "{}",
+            serde_json::json!({ "outputs": outputs, "tensors": all })
+        );
+    } else {
+        anstream::println!("{} tensors written to {}", tensors.len(), outputs.display());
+    }
     Ok(())
 }
 
@@ -102,7 +113,6 @@ fn compiled(
     for choice in &choices {
         anstream::eprintln!("{choice}");
     }
-    execute::known(program, given).map_err(Failure::data)?;
     execute_graph(program, &graph, given, how.start, how.dtype.precision())
 }
 

@@ -1,18 +1,21 @@
 //! `train`: from a model's text to a trained model.
 
 use crate::arguments::TrainArguments;
+use crate::doctor::simd;
+use crate::explain::parameters;
 use crate::fail::{Failure, Outcome, settings, tell};
 use crate::interrupt;
 use crate::model::{Model, initial, vocabulary};
+use crate::progress::Screen;
 use crate::run_folder::{Run, newest};
-use nestor_compiler::trained::{spec_hash, trained};
-use nestor_compiler::{FormOptions, check, source};
+use nestor_compiler::plan::Launch;
+use nestor_compiler::trained::{Trained, spec_hash, trained};
+use nestor_compiler::{FormOptions, Program, check, source};
 use nestor_runtime::train::data::{Corpus, DataOptions, cache_beside};
 use nestor_runtime::train::progress::Event;
 use nestor_runtime::train::run_loop::{self, LoopSettings, checkpoints};
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The text that is learned from where none is named.
 pub(crate) fn default_data(file: &Path) -> PathBuf {
@@ -28,7 +31,7 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
         Path::new("runs").join(stem.unwrap_or_else(|| "run".into()))
     });
     let set = settings(&a.choices.set)?;
-    let loaded = source::load(&[a.file.clone()]).map_err(Failure::data)?;
+    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
     let program = match check::program(&loaded, a.name.as_deref(), &set) {
         Ok((program, warnings)) => {
             tell(&loaded, &warnings)?;
@@ -47,6 +50,7 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
         cache: cache_beside(&folder),
     })
     .map_err(Failure::data)?;
+    corpus.check_length(a.length).map_err(Failure::data)?;
     let (_, known) = vocabulary(&program)?;
     if corpus.codec.vocabulary() > known {
         return Err(Failure::data(format!(
@@ -105,29 +109,22 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
         }
     }
     if !json {
-        let parameters: usize = program
-            .weights
-            .values()
-            .map(|w| w.dims.iter().filter_map(|d| d.fixed()).product::<usize>())
-            .sum();
+        header(a, &program, &compiled, &corpus, began.elapsed());
         anstream::println!(
-            "{}  {parameters} parameters, {} steps of {} x {} tokens, into {}",
-            program.name,
+            "{} steps of {} x {} tokens, into {}",
             options.steps,
             options.rows,
             options.length,
             folder.display()
         );
-        for choice in dedup(compiled.choices.iter().map(ToString::to_string)) {
-            anstream::println!("  {choice}");
-        }
     }
     let start = initial(&program, a.seed)?;
     let mut model = Model::new(&program, compiled, start, a.steps)?;
     model.measured().measure(a.timings);
     let stop = interrupt::flag();
     let mut first = true;
-    let terminal = std::io::stdout().is_terminal();
+    let mut screen =
+        Screen::new(corpus.bits_per_byte(1.0).unwrap_or(std::f64::consts::LOG2_E));
     let mut watch = |event: &Event| {
         if let (Event::Step(_), true, true) = (event, first, a.timings) {
             first = false;
@@ -135,7 +132,7 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
             anstream::eprintln!("  {:<24} {time:>8.1} ms", "spec to first step");
         }
         if !json {
-            show(event, terminal);
+            screen.show(event);
         }
     };
     let ended = run_loop::train(
@@ -173,15 +170,49 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
             again()
         );
     } else {
+        let run = folder.display();
         anstream::println!(
-            "done: {} tokens in {:.0} s{}; curve in {}",
+            "done: {} tokens in {:.0} s{}\n  curve       {}\n  checkpoint  {}\n  \
+             next        nestor generate {run} --prompt \"...\"",
             ended.position.tokens,
             ended.position.seconds,
             bits.map_or(String::new(), |b| format!(", {b:.3} bits a byte held out")),
-            folder.join("curve.svg").display()
+            folder.join("curve.svg").display(),
+            run_loop::checkpoint_path(&folder, ended.position.step).display()
         );
     }
     Ok(())
+}
+
+/// What is trained, on what, and what it was compiled to.
+fn header(
+    a: &TrainArguments,
+    program: &Program,
+    compiled: &Trained,
+    corpus: &Corpus,
+    took: Duration,
+) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let parameters = parameters(program);
+    anstream::println!(
+        "Nestor · {} {} · {parameters} parameters · cpu, {threads} threads, {}",
+        a.file.display(),
+        program.name,
+        simd()
+    );
+    let launches = &compiled.step.plan.launches;
+    let products = launches.iter().filter(|l| matches!(l, Launch::Dense(_))).count();
+    anstream::println!(
+        "ready in {:.2} s: {} kernels, {products} library products · data {:.1} MB, {}, last \
+         tenth held out",
+        took.as_secs_f64(),
+        compiled.step.kernels.len(),
+        corpus.identity.bytes as f64 / 1e6,
+        if corpus.identity.tokenizer.is_some() { "tokenizer" } else { "bytes" }
+    );
+    for choice in dedup(compiled.choices.iter().map(ToString::to_string)) {
+        anstream::println!("  {choice}");
+    }
 }
 
 /// The arguments of this command with `--resume`.
@@ -212,43 +243,4 @@ fn dedup(lines: impl Iterator<Item = String>) -> Vec<String> {
         }
     }
     out
-}
-
-fn show(event: &Event, terminal: bool) {
-    let clear = if terminal { "\r\x1b[2K" } else { "" };
-    match event {
-        Event::Started { step, resumed, train_tokens, validation_tokens, .. } => {
-            if let Some(path) = resumed {
-                anstream::println!("going on after step {step} from {}", path.display());
-            }
-            anstream::println!(
-                "{train_tokens} tokens to learn from, {validation_tokens} held out"
-            );
-        }
-        Event::Step(l) => {
-            if !terminal && l.step % 50 != 0 {
-                return;
-            }
-            let left = l.left.as_secs();
-            anstream::print!(
-                "{clear}step {}/{}  loss {:.3}  {:.0} tokens/s  {}:{:02} left{}",
-                l.step,
-                l.steps,
-                l.loss,
-                l.tokens_per_second,
-                left / 60,
-                left % 60,
-                if terminal { "" } else { "\n" }
-            );
-            let _ = std::io::stdout().flush();
-        }
-        Event::Evaluated { step, loss, bits_per_byte, .. } => {
-            let bits = bits_per_byte.unwrap_or(loss / std::f64::consts::LN_2);
-            anstream::println!("{clear}step {step}: {bits:.3} bits a byte held out");
-        }
-        Event::Saved { .. } => {}
-        Event::Stopping { step } => {
-            anstream::println!("{clear}stopping after step {step}, saving");
-        }
-    }
 }

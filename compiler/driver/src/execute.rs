@@ -3,15 +3,15 @@
 use indexmap::IndexMap;
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::{Array, Data, level};
-use nestor_ir::level::Program;
-use nestor_ir::ty::Type;
+use nestor_ir::level::{Input, Program};
+use nestor_ir::ty::{Elem, Type};
 use thiserror::Error;
 
 /// Why inputs do not fit a program.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// A tensor that is not there.
-    #[error("the tensor `{name}` is missing; it is {expected}")]
+    #[error("the tensor `{name}` is missing; expected {expected}")]
     Missing {
         /// Its name.
         name: String,
@@ -28,8 +28,20 @@ pub enum RunError {
         /// What it should be.
         expected: String,
     },
+    /// A tensor of another kind of elements.
+    #[error("the tensor `{name}` holds {found}, expected {expected}")]
+    Kind {
+        /// Its name.
+        name: String,
+        /// What it holds.
+        found: String,
+        /// What it should hold.
+        expected: String,
+    },
     /// A tensor that nothing takes.
-    #[error("the tensor `{name}` is no input; the inputs are {known}")]
+    #[error(
+        "the tensor `{name}` is no input: rename it or leave it out; the inputs are {known}"
+    )]
     Unknown {
         /// Its name.
         name: String,
@@ -62,7 +74,7 @@ pub fn by_definition(
                 fitting(given, &[&input.name], &input.ty, &[sizes.batch, sizes.time])?
             }
         };
-        inputs.insert(input.name.clone(), whole(array, &input.ty));
+        inputs.insert(input.name.clone(), held(input, &input.name, array)?);
     }
     for weight in program.weights.values() {
         let ty = Type::real(weight.dims.iter().copied());
@@ -116,7 +128,12 @@ pub fn bound(
             Some(array) => array,
             None => shaped(given, &[short, &input.name], &dims)?,
         };
-        out.push(whole(array, ty));
+        let ahead = |i: &&Input| input.name == format!("next.{}", i.name);
+        let of = stream.or_else(|| program.inputs.iter().find(ahead));
+        out.push(match of {
+            Some(of) => held(of, &input.name, array)?,
+            None => fitting_kind(&input.name, array, ty)?,
+        });
     }
     Ok(out)
 }
@@ -130,9 +147,8 @@ pub fn sizes(
     given: &IndexMap<String, Array>,
 ) -> Result<Sizes, RunError> {
     // A stream `[n, ..]` may be stored as `[B, T n, ..]`: one stored in full tells the length.
-    let stored = |i: &nestor_ir::level::Input| given.get(&i.name).map(|a| (a, i.clone()));
-    let full =
-        |(a, i): &(&Array, nestor_ir::level::Input)| a.dims.len() == i.ty.rank() + 2;
+    let stored = |i: &Input| given.get(&i.name).map(|a| (a, i.clone()));
+    let full = |(a, i): &(&Array, Input)| a.dims.len() == i.ty.rank() + 2;
     let stream = program
         .inputs
         .iter()
@@ -205,15 +221,61 @@ fn shaped<'g>(
     }
 }
 
+/// A stream in the kind of its type, its tokens below what they have to be below.
+fn held(input: &Input, name: &str, array: &Array) -> Result<Array, RunError> {
+    let array = fitting_kind(name, array, &input.ty)?;
+    let (Data::Int(values), Some(below)) = (&array.data, input.below) else {
+        return Ok(array);
+    };
+    let bad = values.iter().position(|t| *t < 0 || *t >= below as i64);
+    let Some(at) = bad else { return Ok(array) };
+    Err(RunError::Kind {
+        name: name.to_owned(),
+        found: format!("the token {} at {:?}", values[at], place(at, &array.dims)),
+        expected: format!("whole numbers from 0 to {}", below - 1),
+    })
+}
+
+/// The index of element number `at`.
+fn place(mut at: usize, dims: &[usize]) -> Vec<usize> {
+    let mut out: Vec<usize> = dims
+        .iter()
+        .rev()
+        .map(|d| {
+            let here = at % d;
+            at /= d;
+            here
+        })
+        .collect();
+    out.reverse();
+    out
+}
+
+/// An array in the kind of a type.
+fn fitting_kind(name: &str, array: &Array, ty: &Type) -> Result<Array, RunError> {
+    let fraction = |v: &[f64]| v.iter().copied().find(|x| x.fract() != 0.0);
+    let (found, expected) = match (&array.data, ty.elem) {
+        (Data::Int(_), Elem::Real) => ("whole numbers".into(), "real numbers"),
+        (Data::Bool(_), Elem::Real) => ("conditions".into(), "real numbers"),
+        (Data::Bool(_), Elem::Int) => ("conditions".into(), "whole numbers"),
+        (Data::Int(_), Elem::Bool) => ("whole numbers".into(), "conditions"),
+        (Data::Real(v), Elem::Int) => match fraction(v) {
+            Some(x) => (format!("{x}"), "whole numbers"),
+            None => return Ok(whole(array, ty)),
+        },
+        (Data::Real(_), Elem::Real | Elem::Bool)
+        | (Data::Int(_), Elem::Int)
+        | (Data::Bool(_), Elem::Bool) => return Ok(whole(array, ty)),
+    };
+    let expected = expected.to_owned();
+    Err(RunError::Kind { name: name.to_owned(), found, expected })
+}
+
 /// A stream in the kind of its type: files may hold whole numbers as floats.
 fn whole(array: &Array, ty: &Type) -> Array {
     let data = match (&array.data, ty.elem) {
-        (Data::Real(v), nestor_ir::ty::Elem::Int) => {
-            Data::Int(v.iter().map(|x| *x as i64).collect())
-        }
-        (Data::Real(v), nestor_ir::ty::Elem::Bool) => {
-            Data::Bool(v.iter().map(|x| *x != 0.0).collect())
-        }
+        (Data::Real(v), Elem::Int) => Data::Int(v.iter().map(|x| *x as i64).collect()),
+        (Data::Real(v), Elem::Bool) => Data::Bool(v.iter().map(|x| *x != 0.0).collect()),
         (data, _) => data.clone(),
     };
     Array { dims: array.dims.clone(), data }

@@ -16,6 +16,6 @@ pub use nestor_grammar::{Diagnostic, Severity, format};
 pub use nestor_ir::artifact::Precision;
 pub use nestor_ir::interpret;
 pub use nestor_ir::level::{self, Program};
-pub use nestor_ir::{tensor, ty};
+pub use nestor_ir::{plan, tensor, ty};
 pub use nestor_passes::PassError;
 pub use nestor_passes::forms::{Choice, Form, FormOptions};

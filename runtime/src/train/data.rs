@@ -65,13 +65,13 @@ enum Tokens {
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// There is nothing at the path.
-    #[error("there is no data at {}", path.display())]
+    #[error("there is no data at {}: give `--data` a text file or a folder of them", path.display())]
     Absent {
         /// The path.
         path: PathBuf,
     },
     /// There is nothing in it.
-    #[error("the data at {} is empty", path.display())]
+    #[error("the data at {} is empty: give `--data` a file with text or a folder of them", path.display())]
     Empty {
         /// The path.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum DataError {
         offset: u64,
     },
     /// The tokenizer cannot be used.
-    #[error("cannot use the tokenizer {}: {why}", path.display())]
+    #[error("cannot use the tokenizer {}: {why}; give a Hugging Face `tokenizer.json`", path.display())]
     Tokenizer {
         /// Its file.
         path: PathBuf,

@@ -1,0 +1,103 @@
+//! `bench`: how long a program takes, whole and by kernel.
+
+use crate::arguments::BenchArguments;
+use crate::fail::{Failure, Outcome, settings, tell};
+use crate::model::{initial, vocabulary};
+use crate::progress::short;
+use nestor_compiler::trained::trained;
+use nestor_compiler::{FormOptions, Program, check, source};
+use nestor_runtime::Sizes;
+use nestor_runtime::executor::{Executor, Timing};
+use nestor_runtime::tensor_file::{Data, HostTensor};
+use nestor_runtime::train::rng::Stream;
+use serde_json::json;
+use std::time::Instant;
+
+/// Times a step of training on drawn tokens.
+pub(crate) fn bench(a: &BenchArguments, as_json: bool) -> Outcome {
+    let set = settings(&a.choices.set)?;
+    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
+    let program = match check::program(&loaded, a.name.as_deref(), &set) {
+        Ok((program, warnings)) => {
+            tell(&loaded, &warnings)?;
+            program
+        }
+        Err(found) => return tell(&loaded, &found),
+    };
+    let compiled = trained(&program, FormOptions::default()).map_err(Failure::native)?;
+    let mut executor = Executor::new(compiled.step).map_err(Failure::bug)?;
+    let given = given(&program, a, &executor)?;
+    let given: Vec<&HostTensor> = given.iter().collect();
+    let sizes = Sizes { batch: a.batch, time: a.length, start: 0 };
+    // The first call lays memory out and warms caches.
+    executor.run(&given, sizes).map_err(Failure::bug)?;
+    executor.measure(true);
+    let mut times = Vec::new();
+    for _ in 0..a.repeats {
+        let began = Instant::now();
+        executor.run(&given, sizes).map_err(Failure::bug)?;
+        times.push(began.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    let median = times[times.len() / 2];
+    let rate = (a.batch * a.length) as f64 / median;
+    let mut launches: Vec<&Timing> = executor.timings().iter().collect();
+    launches.sort_by_key(|t| std::cmp::Reverse(t.total));
+    let total: f64 = launches.iter().map(|t| t.total.as_secs_f64()).sum();
+    let each = |t: &Timing| t.total.as_secs_f64() / t.calls.max(1) as f64;
+    if as_json {
+        let all: Vec<_> = launches
+            .iter()
+            .map(|t| json!({ "name": t.name, "seconds": each(t) }))
+            .collect();
+        anstream::println!(
+            "{}",
+            json!({ "entry": program.name, "batch": a.batch, "length": a.length,
+                    "repeats": a.repeats, "median_seconds": median, "best_seconds": times[0],
+                    "tokens_per_second": rate, "launches": all })
+        );
+        return Ok(());
+    }
+    anstream::println!(
+        "{}  a step of training on {} x {} tokens: {:.2} ms median, {:.2} ms best of {}, {} \
+         tokens/s",
+        program.name,
+        a.batch,
+        a.length,
+        median * 1e3,
+        times[0] * 1e3,
+        a.repeats,
+        short(rate)
+    );
+    for t in launches.iter().take(a.top) {
+        anstream::println!(
+            "  {:>9.1} us  {:>5.1} %  {}",
+            each(t) * 1e6,
+            100.0 * t.total.as_secs_f64() / total.max(1e-12),
+            t.name
+        );
+    }
+    Ok(())
+}
+
+/// Drawn tokens, and weights and states at their start.
+fn given(
+    program: &Program,
+    a: &BenchArguments,
+    executor: &Executor,
+) -> Result<Vec<HostTensor>, Failure> {
+    let (tokens, below) = vocabulary(program)?;
+    let mut draw = Stream::new(0, "bench");
+    let mut stream = |name: String| {
+        let count = a.batch * a.length;
+        let tokens = (0..count).map(|_| draw.below(below as u64) as i32).collect();
+        HostTensor { name, dims: vec![a.batch, a.length], data: Data::I32(tokens) }
+    };
+    let mut all = vec![stream(tokens.clone()), stream(format!("next.{tokens}"))];
+    all.push(HostTensor::f32("step", &[], vec![1.0]));
+    all.push(HostTensor::f32("steps", &[], vec![1000.0]));
+    all.extend(initial(program, 0)?);
+    let asked: Vec<&str> = executor.inputs().into_iter().map(|(n, _)| n).collect();
+    all.retain(|t| asked.contains(&t.name.as_str()));
+    Ok(all)
+}
