@@ -86,6 +86,9 @@ impl Model {
             steps,
             fresh: false,
         };
+        if !model.step.guard(&["loss", "gradient_norm"]) {
+            return Err(Failure::bug("a step updates weights before its loss is known"));
+        }
         model.load(state).map_err(Failure::data)?;
         Ok(model)
     }

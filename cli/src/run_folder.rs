@@ -60,29 +60,47 @@ impl Run {
                 path.display()
             ))
         })?;
-        serde_json::from_str(&text)
-            .map_err(|e| Failure::data(format!("{} is damaged: {e}", path.display())))
+        serde_json::from_str(&text).map_err(|e| {
+            Failure::data(format!(
+                "{} is damaged: {e}; start anew with `nestor train ... --force`",
+                path.display()
+            ))
+        })
     }
 
     /// Whether another sitting is of the same run.
-    pub(crate) fn same(&self, other: &Run) -> Result<(), Failure> {
-        let differs = |what: &str| {
-            Err(Failure::data(format!(
-                "this is another run: {what}; start anew with another `--out`"
-            )))
+    pub(crate) fn same(&self, now: &Run) -> Result<(), Failure> {
+        let path = |p: &Option<PathBuf>| {
+            p.as_ref().map_or("none".to_owned(), |p| p.display().to_string())
         };
-        if self.spec != other.spec {
-            return differs("the model's text or settings differ");
+        let (s, n) = (&self.settings, &now.settings);
+        let facts = [
+            ("the model's text or settings", self.spec.clone(), now.spec.clone()),
+            ("the data's hash", self.data.hash.clone(), now.data.hash.clone()),
+            (
+                "the tokenizer's hash",
+                format!("{:?}", self.data.tokenizer),
+                format!("{:?}", now.data.tokenizer),
+            ),
+            ("--tokenizer", path(&self.tokenizer), path(&now.tokenizer)),
+            ("--steps", s.steps.to_string(), n.steps.to_string()),
+            ("--batch", s.rows.to_string(), n.rows.to_string()),
+            ("--length", s.length.to_string(), n.length.to_string()),
+            ("--seed", s.seed.to_string(), n.seed.to_string()),
+            (
+                "--evaluate-every",
+                s.evaluate_every.to_string(),
+                n.evaluate_every.to_string(),
+            ),
+            ("--save-every", s.save_every.to_string(), n.save_every.to_string()),
+        ];
+        match facts.into_iter().find(|(_, then, now)| then != now) {
+            None => Ok(()),
+            Some((what, then, now)) => Err(Failure::data(format!(
+                "this is another run: {what} was {then}, now it is {now}; \
+                 go on as it began, or start anew with another `--out`"
+            ))),
         }
-        if self.data.hash != other.data.hash
-            || self.data.tokenizer != other.data.tokenizer
-        {
-            return differs("the data differs");
-        }
-        if self.settings != other.settings {
-            return differs("steps, batch, length or seed differ");
-        }
-        Ok(())
     }
 }
 
@@ -115,9 +133,8 @@ impl Left {
         run.same_tokenizer()?;
         let (_, found) = newest(folder, &hash)?.ok_or_else(|| {
             Failure::data(format!(
-                "{} holds no checkpoint yet: `nestor train {} --out {0} --resume` goes on with it",
-                folder.display(),
-                run.file.display()
+                "{} holds no checkpoint yet: its `nestor train` command with `--resume` goes on",
+                folder.display()
             ))
         })?;
         Ok(Self { run, program, state: found.tensors, hash })

@@ -101,7 +101,7 @@ fn inputs(folder: &Folder, all: &mut String) {
     folder.write(
         "small.nest",
         "layer Small(d = 4) {\n    in k: [d]\n    in v: [d]\n    in beta: []\n    \
-         M = Delta(d, d; beta)\n    M.write(k, v)\n    out M.read(k)\n}\n\
+         M = DeltaNet(d, d; beta)\n    M.write(k, v)\n    out M.read(k)\n}\n\
          layer Look(n = 7, d = 4) {\n    in t: int(n)\n    out t |> Embedding(n, d)\n}\n",
     );
     let real = |name: &str, dims: &[usize]| {

@@ -5,7 +5,9 @@
 //! a plan updates in place) and are read back by [`Executor::get`]. What is computed depends on
 //! inputs and sizes alone, never on the number of workers.
 
-use crate::device::cpu::{self, Block, FlushDenormals, Multiply, Strided};
+mod launch;
+
+use crate::device::cpu::Block;
 use crate::exchange::{check_fixed, dims, dtype, input_name, lives, put, take};
 use crate::memory::{Need, place};
 use crate::tensor_file::{HostTensor, Mismatch};
@@ -14,12 +16,11 @@ pub use crate::exchange::first_not_finite;
 use nestor_ir::artifact::Artifact;
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
-use nestor_ir::plan::{Dense, DenseOperand, Launch, Role, Tensor};
+use nestor_ir::plan::{Launch, Role, Tensor};
 use nestor_ir::ty::Type;
 use rayon::ThreadPool;
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A launch whose tensors hold fewer elements than this stays on one worker: starting the others
 /// costs more than they would save.
@@ -92,6 +93,14 @@ pub struct Executor {
     scratch: Vec<Mutex<Block>>,
     timings: Option<Vec<Timing>>,
     poison: bool,
+    guard: Option<Guard>,
+}
+
+/// Outputs that must be finite, or nothing is updated.
+struct Guard {
+    watched: Vec<Tensor>,
+    /// The first launch that updates something.
+    before: usize,
 }
 
 impl Executor {
@@ -131,6 +140,7 @@ impl Executor {
             scratch,
             timings: None,
             poison: false,
+            guard: None,
             pool,
             artifact,
         })
@@ -192,6 +202,13 @@ impl Executor {
     /// written shows.
     pub fn poison(&mut self, on: bool) {
         self.poison = on;
+    }
+
+    /// Leaves everything as it was in calls where one of these outputs is not finite: the call
+    /// ends before its first update. False where the plan updates something before they are known.
+    pub fn guard(&mut self, outputs: &[&str]) -> bool {
+        self.guard = launch::guard(&self.artifact, outputs);
+        self.guard.is_some()
     }
 
     /// Begins to measure launches, or stops.
@@ -371,111 +388,5 @@ impl Executor {
             block.reserve(most);
         }
         self.planned = Some(taken);
-    }
-
-    fn launch_all(&mut self, sizes: Sizes) {
-        let base = self.arena.address();
-        let mut addresses = Vec::with_capacity(self.homes.len());
-        for (home, own) in self.homes.iter().zip(&mut self.own) {
-            addresses.push(match (home, own) {
-                (Home::Arena(at), _) => base + at,
-                (Home::Own, Some(block)) => block.address(),
-                (Home::Own, None) => unreachable!("own tensors have a block"),
-            });
-        }
-        let run = &*self;
-        let times = self.pool.install(|| {
-            let _flush = FlushDenormals::begin();
-            let mut times = Vec::new();
-            for launch in &run.artifact.plan.launches {
-                let start = run.timings.as_ref().map(|_| Instant::now());
-                run.launch(launch, &addresses, sizes);
-                times.extend(start.map(|s| s.elapsed()));
-            }
-            times
-        });
-        for (timing, time) in self.timings.iter_mut().flatten().zip(times) {
-            timing.calls += 1;
-            timing.total += time;
-        }
-    }
-
-    fn launch(&self, launch: &Launch, addresses: &[usize], sizes: Sizes) {
-        match launch {
-            Launch::Kernel { kernel, buffers } => {
-                let native = &self.artifact.native[kernel.index()];
-                let grid = &self.artifact.kernels[kernel.index()].grid;
-                let points: usize = grid.iter().map(|(_, d)| d.size(&sizes)).product();
-                let elements: usize =
-                    buffers.iter().map(|b| self.bytes(*b, &sizes) / 4).sum();
-                let buffers: Vec<usize> =
-                    buffers.iter().map(|b| addresses[b.index()]).collect();
-                let words = [sizes.batch as u64, sizes.time as u64, sizes.start as u64];
-                let part = |first: usize, last: usize| {
-                    let worker = rayon::current_thread_index().unwrap_or(0);
-                    let mut scratch = self.scratch[worker]
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner);
-                    let _flush = FlushDenormals::begin();
-                    cpu::call(native, &buffers, words, first, last, &mut scratch);
-                };
-                let workers = self.scratch.len();
-                if points < 2 || workers < 2 || elements < SMALL {
-                    part(0, points);
-                    return;
-                }
-                // A few parts a worker, so that a late one can be helped.
-                let parts = points.min(workers * 4);
-                (0..parts).into_par_iter().with_max_len(1).for_each(|p| {
-                    part(p * points / parts, (p + 1) * points / parts);
-                });
-            }
-            Launch::Dense(dense) => self.dense(dense, addresses, sizes),
-            Launch::Zero(tensor) => {
-                cpu::zero(addresses[tensor.index()], self.bytes(*tensor, &sizes));
-            }
-            Launch::Copy { from, to } => {
-                let bytes = self.bytes(*to, &sizes);
-                cpu::copy(addresses[from.index()], addresses[to.index()], bytes);
-            }
-        }
-    }
-
-    fn dense(&self, dense: &Dense, addresses: &[usize], sizes: Sizes) {
-        let entry = self.artifact.dense.expect("a plan with products has a library");
-        let precision = self.artifact.precision;
-        let size =
-            |m: &nestor_ir::tile::Monomial| usize::try_from(m.eval(&sizes)).unwrap_or(0);
-        let at = |o: &DenseOperand, repeat: usize| {
-            let first = o.origin.eval(&sizes, &[]) + o.batch.eval(&sizes) * repeat as i64;
-            let bytes =
-                usize::try_from(first).expect("inside the tensor") * precision.bytes();
-            Strided {
-                address: addresses[o.tensor.index()] + bytes,
-                row: o.row.eval(&sizes) as isize,
-                column: o.column.eval(&sizes) as isize,
-            }
-        };
-        for repeat in 0..size(&dense.batch) {
-            let what = Multiply {
-                shape: [size(&dense.m), size(&dense.n), size(&dense.k)],
-                alpha: dense.alpha,
-                operands: [&dense.left, &dense.right, &dense.out].map(|o| at(o, repeat)),
-                accumulate: dense.accumulate,
-            };
-            cpu::multiply(entry, precision, &what);
-        }
-    }
-
-    fn launch_name(&self, launch: &Launch) -> String {
-        let name = |t: Tensor| &self.artifact.plan.tensors[t].name;
-        match launch {
-            Launch::Kernel { kernel, .. } => {
-                self.artifact.kernels[kernel.index()].name.clone()
-            }
-            Launch::Dense(dense) => format!("product {}", name(dense.out.tensor)),
-            Launch::Zero(t) => format!("zero {}", name(*t)),
-            Launch::Copy { to, .. } => format!("copy {}", name(*to)),
-        }
     }
 }

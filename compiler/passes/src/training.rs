@@ -7,13 +7,12 @@
 //!
 //! The mean loss is pulled back to every weight that an outer level claims; each statement's
 //! gradients are bounded together by its `clip`, and each weight's algorithm, a graph like any
-//! other, says the step. An output named as an input takes its place at the next step: where the
-//! loss or a gradient is not finite, as it was.
+//! other, says the step. An output named as an input takes its place at the next step.
 
 use crate::autodiff::{keep_boundaries, pullback};
 use crate::build::{
-    accumulate, add, broadcast_to, div, full_like, is_real, mul, scalar, select, sum_all,
-    unary, zeros_like,
+    accumulate, add, broadcast_to, div, full_like, is_real, mul, scalar, sum_all, unary,
+    zeros_like,
 };
 use crate::error::PassError;
 use crate::simplify::simplify;
@@ -89,31 +88,10 @@ pub fn training(program: &Program, forward: &Graph) -> Result<Graph, PassError> 
     let squares = squares.unwrap_or_else(|| scalar(&mut g, 0.0));
     let norm = unary(&mut g, Op::Sqrt, squares);
     g.output("gradient_norm", norm);
-    let good = all_finite(&mut g, &[loss, norm]);
     for (name, value) in updated {
-        let value = match g.find_input(&name) {
-            Some(before) => {
-                let dims = g.ty(value).dims.clone();
-                let good = broadcast_to(&mut g, good, &dims);
-                select(&mut g, good, value, before)
-            }
-            None => value,
-        };
         g.output(name, value);
     }
     Ok(simplify(&g))
-}
-
-/// Whether scalars are numbers below infinity.
-fn all_finite(g: &mut Graph, values: &[Value]) -> Value {
-    let bound = scalar(g, f64::INFINITY);
-    let mut all = None;
-    for &value in values {
-        let size = unary(g, Op::Abs, value);
-        let one = g.add(Op::Less, &[size, bound]);
-        all = Some(all.map_or(one, |all| g.add(Op::And, &[all, one])));
-    }
-    all.unwrap_or_else(|| g.add(Op::Less, &[bound, bound]))
 }
 
 /// All statements of outer levels, in the order of the level graph.

@@ -148,3 +148,39 @@ fn wrong_inputs_are_said_by_name() {
     let bias = HostTensor::f32("bias", &[4], vec![0.0; 4]);
     assert!(matches!(executor.set(&bias), Err(RunError::Mismatch(_))));
 }
+
+/// `y = x`, then `w = 0`, or the other way round.
+fn guarded(update_first: bool) -> Executor {
+    let mut plan = Plan::default();
+    let mut add = |name: &str, role: Role| {
+        let (name, ty) = (name.into(), Type::real([]));
+        plan.tensors.push(TensorData { name, ty, role, life: (0, 0), slot: None })
+    };
+    let x = add("x", Role::Input("x".into()));
+    let y = add("y", Role::Output(vec!["y".into()]));
+    let w = add("w", Role::InPlace { input: "w".into(), output: "w".into() });
+    plan.launches = vec![Launch::Copy { from: x, to: y }, Launch::Zero(w)];
+    if update_first {
+        plan.launches.reverse();
+    }
+    let (kernels, native) = (vec![], vec![]);
+    let artifact =
+        Artifact { plan, kernels, native, dense: None, precision: Precision::F32 };
+    Executor::with_workers(artifact, 1).expect("starts")
+}
+
+#[test]
+fn a_guard_keeps_what_would_be_updated() {
+    let sizes = Sizes { batch: 1, time: 1, start: 0 };
+    let number = |name: &str, x: f32| HostTensor::f32(name, &[], vec![x]);
+    let mut executor = guarded(false);
+    assert!(executor.guard(&["y"]));
+    executor.set(&number("w", 5.0)).expect("fits");
+    for (x, left) in [(f32::NAN, 5.0), (f32::INFINITY, 5.0), (1.0, 0.0)] {
+        let out = executor.run(&[&number("x", x)], sizes).expect("runs");
+        assert_eq!(out[0].is_finite(), x.is_finite());
+        assert_eq!(executor.get("w").expect("is there").data, Data::F32(vec![left]));
+    }
+    assert!(!guarded(true).guard(&["y"]), "the update comes first");
+    assert!(!guarded(false).guard(&["z"]), "there is no such output");
+}

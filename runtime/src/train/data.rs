@@ -78,7 +78,7 @@ pub enum DataError {
     },
     /// A part has not one whole sequence.
     #[error(
-        "the {part} part of {} has {tokens} tokens, fewer than one sequence of {} (length {length} and the token after it): give more data, shorter sequences, or {other}",
+        "the {part} part of {} has {tokens} tokens, fewer than one sequence of {} (length {length} and the token after it): give more data, or shorter sequences with `--length`",
         path.display(), length + 1
     )]
     Short {
@@ -90,8 +90,6 @@ pub enum DataError {
         tokens: u64,
         /// The length of a sequence.
         length: usize,
-        /// What else helps.
-        other: &'static str,
     },
     /// The fraction held out makes no sense.
     #[error(
@@ -191,15 +189,12 @@ impl Corpus {
 
     /// Whether each part has at least one sequence that predicts `length` tokens.
     pub fn check_length(&self, length: usize) -> Result<(), DataError> {
-        let parts = [
-            ("training", self.train, "hold out less"),
-            ("validation", self.validation, "hold out more, or nothing"),
-        ];
-        for (part, tokens, other) in parts {
+        let parts = [("training", self.train), ("validation", self.validation)];
+        for (part, tokens) in parts {
             let wanted = part == "training" || self.identity.validation > 0.0;
             if wanted && tokens <= length as u64 {
                 let path = self.identity.path.clone();
-                return Err(DataError::Short { path, part, tokens, length, other });
+                return Err(DataError::Short { path, part, tokens, length });
             }
         }
         Ok(())

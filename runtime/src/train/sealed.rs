@@ -46,7 +46,7 @@ pub enum SealedError {
         source: io::Error,
     },
     /// It is damaged.
-    #[error("{} is damaged: {why}", path.display())]
+    #[error("{} is damaged: {why}; use a copy of it, or start anew", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
