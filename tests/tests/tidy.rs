@@ -118,3 +118,58 @@ fn ops_are_one_table_of_distinct_names() {
     assert_eq!(names.len(), count);
     assert!(nestor_ir::tensor::ops::TABLE.iter().all(|op| !op.about.is_empty()));
 }
+
+#[test]
+fn every_code_of_the_language_has_a_text_that_shows_it() {
+    let folders = ["compiler/front/tests/diagnostics", "tests/diagnostics"];
+    let shown: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| files(&root().join(folder), "expected"))
+        .map(|p| p.file_name().expect("a file").to_string_lossy().into_owned())
+        .collect();
+    let codes = nestor_grammar::diagnostic::CODES;
+    let named = |name: &String, code: &str| name.starts_with(&format!("{code}_"));
+    let missing: Vec<&str> = codes
+        .iter()
+        .map(|(code, _)| *code)
+        .filter(|code| !shown.iter().any(|name| named(name, code)))
+        .collect();
+    assert!(missing.is_empty(), "nothing shows {missing:?}");
+    let unknown: Vec<&String> = shown
+        .iter()
+        .filter(|name| !codes.iter().any(|(code, _)| named(name, code)))
+        .collect();
+    assert!(unknown.is_empty(), "no code is called as {unknown:?} begin");
+}
+
+#[test]
+fn the_compiler_knows_no_memory_layer_or_model_by_name() {
+    let mut names = Vec::new();
+    for (path, text) in nestor_stdlib::FILES {
+        let kind = ["memory ", "layer ", "model "];
+        let line = text.lines().find(|l| kind.iter().any(|k| l.starts_with(k)));
+        let Some(line) = line else { continue };
+        let word = line.split_once(' ').map_or("", |(_, rest)| rest);
+        let name: String =
+            word.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        assert!(!name.is_empty(), "{path}");
+        names.push(name);
+    }
+    assert!(names.len() >= 40, "only {} names", names.len());
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut wrong = Vec::new();
+    for path in files(&root().join("compiler"), "rs") {
+        let inside = relative(&path);
+        if !inside.contains("/src/") {
+            continue;
+        }
+        for (n, line) in read(&path).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or(line);
+            let mut words = code.split(|c| !is_word(c));
+            if let Some(word) = words.find(|w| names.iter().any(|known| known == w)) {
+                wrong.push(format!("{inside}:{}: {word}", n + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the compiler names {}", wrong.join("\n"));
+}
