@@ -8,6 +8,7 @@ use crate::interrupt;
 use crate::model::{Model, initial, vocabulary};
 use crate::progress::Screen;
 use crate::run_folder::{Run, newest};
+use nestor_compiler::costs::costs;
 use nestor_compiler::plan::Launch;
 use nestor_compiler::trained::{Trained, spec_hash, trained};
 use nestor_compiler::{FormOptions, Program, check, source};
@@ -102,6 +103,7 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
         }
     };
     let compiled = trained(&program, FormOptions::default()).map_err(Failure::bug)?;
+    tell(&loaded, &costs(&loaded, &program, &compiled.choices, a.length))?;
     if a.timings {
         anstream::eprintln!("  {:<24} {:>8.1} ms", "check", front.as_secs_f64() * 1e3);
         for (what, time) in &compiled.timings {

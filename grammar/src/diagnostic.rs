@@ -95,6 +95,14 @@ impl Diagnostic {
         self.help = Some(text.into());
         self
     }
+    /// The same, said of the call that led to it; the place it had stays as a second one.
+    #[must_use]
+    pub fn called_from(mut self, call: Span) -> Self {
+        let text = std::mem::take(&mut self.labels[0].text);
+        self.labels[0].text = "in the text of what is called".into();
+        self.labels.insert(0, Label { span: call, text });
+        self
+    }
     /// Where it is.
     pub fn span(&self) -> Span {
         self.labels[0].span

@@ -8,10 +8,12 @@ pub mod ast;
 )]
 mod build;
 pub mod diagnostic;
+mod near;
 mod print;
 pub mod source;
 
 pub use build::parse;
 pub use diagnostic::{Diagnostic, Label, Severity};
+pub use near::nearest;
 pub use print::format;
 pub use source::{FileId, Source, Sources, Span};

@@ -11,15 +11,8 @@ const LIMITED: &[(&str, &[&str])] = &[
     ("models/dna_classifier", &["L001"]),
     ("models/forecaster", &["L001"]),
     ("models/hope_tokens", &["L006"]),
-    ("models/lact", &["L002"]),
     ("models/outer_algorithms", &["L004"]),
-    ("models/tnt", &["L002"]),
     ("oracle/algorithms/dmgd", &["L004"]),
-    ("oracle/atlas", &["L002"]),
-    ("oracle/elastic_net", &["L005"]),
-    ("oracle/lact", &["L002"]),
-    ("oracle/lact_muon", &["L002"]),
-    ("oracle/omega", &["L002"]),
 ];
 
 #[test]

@@ -2,6 +2,7 @@
 //! definition. The command line is a thin layer over this crate.
 
 pub mod check;
+pub mod costs;
 pub mod diagnose;
 pub mod execute;
 pub mod graphs;

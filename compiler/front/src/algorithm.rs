@@ -25,7 +25,8 @@ impl<'a> Elaborator<'a> {
         });
         let frame = self.open_frame(group, drop.to_vec());
         let before = std::mem::replace(&mut self.frame, frame);
-        let made = self.algorithm_in(frame, env, call, dims);
+        let made =
+            self.within(call.span, |this| this.algorithm_in(frame, env, call, dims));
         self.frame = before;
         made
     }
@@ -77,8 +78,14 @@ impl<'a> Elaborator<'a> {
                         dims.first().cloned().unwrap_or(NamedDim::plain(Dim::Fixed(1))),
                     ];
                     if dims.len() != 2 {
-                        let text = "`Z` is known only of a weight that is one linear map";
-                        self.report(Diagnostic::error("N103", call.span, text));
+                        let text = "`Z`, the inputs of the product `z @ W`, is known only of a weight that is a matrix";
+                        let help = "use an algorithm without `Z` for this weight: `algorithm a(...) on W, b(...) on b`";
+                        self.report(
+                            Diagnostic::error("N103", call.span, text)
+                                .says(format!("used for a weight {}", shape_text(dims)))
+                                .label(param.name.span, "this role")
+                                .help(help),
+                        );
                         return None;
                     }
                     scope.names.insert(
@@ -232,6 +239,7 @@ impl<'a> Elaborator<'a> {
         self.frame = before;
         let slot = self.slot(frame, Slot::State(index), &name, dims.clone());
         scope.names.insert(name.clone(), Value::Tensor(slot));
+        self.declares(scope, &name, crate::trail::Declared::State, decl.path.span);
         let state = State {
             name,
             dims: dims.iter().map(|d| d.size).collect(),

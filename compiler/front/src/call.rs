@@ -54,14 +54,15 @@ impl<'a> Elaborator<'a> {
         }
     }
 
-    /// Binds arguments to the parameters after the roles; defaults fill the rest.
+    /// Binds arguments to the parameters after the roles; defaults fill the rest. Whether every
+    /// argument has a parameter.
     pub(crate) fn bind(
         &mut self,
         env: &mut Env,
         params: &'a Params,
         skip: usize,
         given: Given,
-    ) {
+    ) -> bool {
         let flows_from = params.semicolon.unwrap_or(params.all.len());
         let own = &params.all[skip..];
         let named: Vec<&str> =
@@ -98,13 +99,21 @@ impl<'a> Elaborator<'a> {
                 None => wrong = Some(name),
             }
         }
+        let good = wrong.is_none();
         if let Some(name) = wrong {
             let list: Vec<&str> = own.iter().map(|p| p.name.text.as_str()).collect();
+            let word = name.clone();
             let text = match name {
                 Some(name) => format!("there is no parameter `{name}`"),
                 None => "more arguments than parameters".to_owned(),
             };
-            let help = format!("the parameters are ({})", list.join(", "));
+            let near = word
+                .as_deref()
+                .and_then(|n| crate::definitions::nearest(n, list.iter().copied()));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the parameters are ({})", list.join(", ")),
+            };
             self.report(Diagnostic::error("N102", given.span, text).help(help));
         }
         for param in own {
@@ -123,6 +132,15 @@ impl<'a> Elaborator<'a> {
             let flows = env.scalar_flows && at >= flows_from;
             let value = self.shaped(env, param, value, flows, given.span);
             env.names.insert(param.name.text.clone(), value);
+        }
+        good
+    }
+
+    /// Declares all parameters of a definition.
+    pub(crate) fn declare_parameters(&mut self, env: &mut Env, params: &'a Params) {
+        for param in &params.all {
+            let what = crate::trail::Declared::Parameter;
+            self.declares(env, &param.name.text, what, param.name.span);
         }
     }
 
@@ -169,6 +187,7 @@ impl<'a> Elaborator<'a> {
         };
         let Some(declared) = declared else { return Value::Tensor(t) };
         match self.renamed(&t, &declared) {
+            Some(t) if self.no_window(&t, t.strip, span).is_none() => Value::Poison,
             Some(t) => Value::Tensor(t),
             None => {
                 let text = format!(
@@ -230,10 +249,20 @@ impl<'a> Elaborator<'a> {
                 Some(())
             }
             Value::Number(n) => {
-                let text = format!("a dimension of {} is not whole", n.value);
-                let help =
-                    "compile-time division must come out even: choose sizes that divide";
-                self.report(Diagnostic::error("N203", span, text).help(help));
+                let help = "a dimension is whole: choose sizes that divide";
+                let diagnostic = match self.division(n.value) {
+                    Some((place, words)) => {
+                        let text = format!("{words} does not come out even");
+                        Diagnostic::error("N203", place, text)
+                            .says("a dimension that is not whole")
+                            .label(span, "used as a dimension here")
+                    }
+                    None => {
+                        let text = format!("a dimension of {} is not whole", n.value);
+                        Diagnostic::error("N203", span, text)
+                    }
+                };
+                self.report(diagnostic.help(help));
                 None
             }
             Value::List(all) => all.iter().try_for_each(|v| self.dim_of(v, span, out)),
@@ -287,7 +316,9 @@ impl<'a> Elaborator<'a> {
                     Kind::Function => self.function(d, given, span),
                     Kind::Layer | Kind::Model | Kind::Memory | Kind::Structure => {
                         let mut scope = self.scope_of(d);
-                        self.bind(&mut scope, &definition.params, 0, given);
+                        if !self.bind(&mut scope, &definition.params, 0, given) {
+                            return Value::Poison;
+                        }
                         let flows =
                             matches!(definition.kind, Kind::Memory | Kind::Structure);
                         if !self.complete(&scope, &definition.params, 0, flows, span) {
@@ -392,28 +423,45 @@ impl<'a> Elaborator<'a> {
         }
     }
 
-    /// An empty scope of a definition's file.
-    pub(crate) fn scope_of(&self, definition: usize) -> Env {
+    /// An empty scope of a definition's file, its parameters declared.
+    pub(crate) fn scope_of(&mut self, definition: usize) -> Env {
         let entry = &self.table.entries[definition];
         let scalar_flows =
             matches!(entry.definition.kind, Kind::Memory | Kind::Structure);
-        Env { file: entry.file, scalar_flows, ..Env::default() }
+        let params = &entry.definition.params;
+        let mut env = Env { file: entry.file, scalar_flows, ..Env::default() };
+        self.declare_parameters(&mut env, params);
+        env
     }
 
     /// A call of a function, inlined.
     pub(crate) fn function(&mut self, d: usize, given: Given, span: Span) -> Value {
         let definition = self.table.entries[d].definition;
         if self.open.contains(&d) {
-            let text = format!("`{}` calls itself", definition.name.text);
-            return self.report(Diagnostic::error("N105", span, text));
+            let from = self.open.iter().position(|o| *o == d).unwrap_or(0);
+            let name = |d: usize| &self.table.entries[d].definition.name.text;
+            let circle: Vec<String> = self.open[from..]
+                .iter()
+                .chain([&d])
+                .map(|&d| format!("`{}`", name(d)))
+                .collect();
+            let text = format!(
+                "`{}` calls itself: {}",
+                definition.name.text,
+                circle.join(" calls ")
+            );
+            let diagnostic = Diagnostic::error("N105", span, text)
+                .label(definition.name.span, "defined here")
+                .help("repeat a number of times instead: `repeat n { x = f(x) }`");
+            return self.report(diagnostic);
         }
         let mut scope = self.scope_of(d);
-        self.bind(&mut scope, &definition.params, 0, given);
-        if !self.complete(&scope, &definition.params, 0, false, span) {
+        let bound = self.bind(&mut scope, &definition.params, 0, given);
+        if !bound || !self.complete(&scope, &definition.params, 0, false, span) {
             return Value::Poison;
         }
         self.open.push(d);
-        self.body(&mut scope, &definition.body);
+        self.within(span, |this| this.body(&mut scope, &definition.body));
         self.open.pop();
         let out = scope.outputs.pop().map(|(_, v, _)| v);
         out.unwrap_or(Value::Poison)
@@ -423,12 +471,14 @@ impl<'a> Elaborator<'a> {
     fn bias_value(&mut self, d: usize, given: Given, span: Span) -> Value {
         let definition = self.table.entries[d].definition;
         let mut scope = self.scope_of(d);
-        self.bind(&mut scope, &definition.params, 0, given);
-        if !self.complete(&scope, &definition.params, 0, false, span) {
+        let bound = self.bind(&mut scope, &definition.params, 0, given);
+        if !bound || !self.complete(&scope, &definition.params, 0, false, span) {
             return Value::Poison;
         }
         match definition.body.first().map(|i| &i.kind) {
-            Some(ItemKind::Output(_, value)) => self.eval(&mut scope, value),
+            Some(ItemKind::Output(_, value)) => {
+                self.within(span, |this| this.eval(&mut scope, value))
+            }
             _ => Value::Poison,
         }
     }

@@ -4,6 +4,7 @@
 use crate::value::Entry;
 use indexmap::IndexMap;
 use nestor_grammar::ast::{EntryKind, Expr, File};
+pub(crate) use nestor_grammar::nearest;
 use nestor_grammar::{Diagnostic, FileId, Sources, Span};
 
 /// What a name of a file stands for.
@@ -135,6 +136,11 @@ impl<'a> Definitions<'a> {
         }
     }
 
+    /// Whether a file is one of the user's.
+    pub(crate) fn is_users(&self, file: FileId) -> bool {
+        self.users.iter().any(|(id, _)| *id == file)
+    }
+
     /// Every name that a file sees.
     pub(crate) fn visible(&self, file: usize) -> impl Iterator<Item = &str> {
         self.files[file].keys().chain(self.library.keys()).map(String::as_str)
@@ -146,32 +152,4 @@ impl<'a> Definitions<'a> {
         let of = self.entries.iter().filter(|e| places.contains(&e.file));
         of.map(|e| (e.definition.name.text.clone(), e.definition.kind)).collect()
     }
-}
-
-/// The candidate nearest to a word, where one is near.
-pub(crate) fn nearest<'n>(
-    word: &str,
-    names: impl Iterator<Item = &'n str>,
-) -> Option<String> {
-    let distance = |other: &str| {
-        let a: Vec<char> = word.to_lowercase().chars().collect();
-        let b: Vec<char> = other.to_lowercase().chars().collect();
-        let mut row: Vec<usize> = (0..=b.len()).collect();
-        for (i, x) in a.iter().enumerate() {
-            let mut diagonal = row[0];
-            row[0] = i + 1;
-            for (j, y) in b.iter().enumerate() {
-                let change = diagonal + usize::from(x != y);
-                diagonal = row[j + 1];
-                row[j + 1] = change.min(row[j] + 1).min(row[j + 1] + 1);
-            }
-        }
-        row[b.len()]
-    };
-    let limit = (word.chars().count() / 3).max(1);
-    names
-        .map(|n| (distance(n), n))
-        .filter(|(d, _)| *d <= limit)
-        .min()
-        .map(|(_, n)| n.to_owned())
 }

@@ -8,7 +8,7 @@ use crate::definitions::{Definitions, Known, nearest};
 use crate::value::{NamedDim, Number, Tensor, Value};
 use indexmap::{IndexMap, IndexSet};
 use nestor_grammar::ast::{Definition, Item, ItemKind};
-use nestor_grammar::{Diagnostic, Severity, Span};
+use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Arena;
 use nestor_ir::level::{
@@ -68,6 +68,8 @@ pub(crate) struct Env {
     pub(crate) names: IndexMap<String, Value>,
     /// The file whose names are seen beyond.
     pub(crate) file: usize,
+    /// Parameters, inputs, weights and states, with where they are declared.
+    pub(crate) declared: IndexMap<String, (crate::trail::Declared, Span)>,
     /// Names that the body binds more than once.
     pub(crate) rebound: IndexSet<String>,
     /// The binding whose expression is being evaluated.
@@ -99,6 +101,8 @@ pub(crate) struct Instance<'a> {
     pub(crate) members: IndexMap<String, Value>,
     /// What it is as a memory, once used as one.
     pub(crate) memory: Option<crate::memory::Made<'a>>,
+    /// Whether something tries to write it.
+    pub(crate) tried: bool,
     /// The instance whose weights it starts from.
     pub(crate) from: Option<usize>,
 }
@@ -129,6 +133,8 @@ pub(crate) struct KnownWeight {
     /// The path, its own name last.
     pub(crate) path: Vec<Part>,
     /// Where it is declared.
+    pub(crate) declared: Span,
+    /// The user's text that it comes from: its declaration, or the call that led to it.
     pub(crate) span: Span,
     /// The graph input that stands for it in the code.
     pub(crate) tensor: Option<Tensor>,
@@ -170,6 +176,8 @@ pub(crate) struct Elaborator<'a> {
     pub(crate) anchored: Vec<(usize, Vec<Tensor>)>,
     /// Levels written so far.
     pub(crate) levels: Vec<crate::level::Written<'a>>,
+    /// Where things are said to be.
+    pub(crate) trail: crate::trail::Trail,
     /// What was found.
     pub(crate) found: Vec<Diagnostic>,
 }
@@ -195,6 +203,7 @@ impl<'a> Elaborator<'a> {
             open: Vec::new(),
             anchored: Vec::new(),
             levels: Vec::new(),
+            trail: crate::trail::Trail::default(),
             found: Vec::new(),
         }
     }
@@ -202,23 +211,6 @@ impl<'a> Elaborator<'a> {
     /// The graph at hand.
     pub(crate) fn graph(&mut self) -> &mut Graph {
         &mut self.frames[self.frame].graph
-    }
-
-    /// Reports something.
-    pub(crate) fn report(&mut self, diagnostic: Diagnostic) -> Value {
-        let said = self
-            .found
-            .iter()
-            .any(|d| d.code == diagnostic.code && d.span() == diagnostic.span());
-        if !said {
-            self.found.push(diagnostic);
-        }
-        Value::Poison
-    }
-
-    /// Whether anything found stops the compilation.
-    pub(crate) fn failed(&self) -> bool {
-        self.found.iter().any(|d| d.severity != Severity::Warning)
     }
 
     /// Opens a small graph that shares a group of captured tensors.
@@ -276,13 +268,20 @@ impl<'a> Elaborator<'a> {
         let ty = Type { elem: t.elem, dims: dims.iter().map(|d| d.size).collect() };
         let node = self.frames[here].graph.input(format!("captured.{index}"), ty);
         self.frames[here].slots.push(Slot::Captured(index));
+        // What a slower clock sees stays a window in the small graph; all of it is there.
+        let seen = t.window.as_ref().filter(|w| w.clock && w.axis >= strip);
+        let window = seen.map(|w| {
+            let n = t.dims[w.axis].size.fixed().unwrap_or(0);
+            let graph = &mut self.frames[here].graph;
+            crate::window::all_there(graph, n, w.axis - strip)
+        });
         let made = Tensor {
             frame: here,
             node,
             lead: vec![],
             dims,
             strip: 0,
-            window: None,
+            window,
             elem: t.elem,
         };
         self.frames[here].seen.insert((t.frame, t.node, strip), made.clone());
@@ -404,6 +403,7 @@ impl<'a> Elaborator<'a> {
             span,
             members,
             memory: None,
+            tried: false,
             from: None,
         });
         self.by_path.insert(text, self.instances.len() - 1);

@@ -1,19 +1,11 @@
 //! Emits ops for tensors with named dimensions: fits shapes by name, broadcasts, and maps over
 //! the leading dimensions of the enclosing layer, so that no other file deals with axes of the IR.
 
-use crate::value::{NamedDim, Tensor, Window, shape_text};
+use crate::misfit::Misfit;
+use crate::value::{NamedDim, Tensor, Window};
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Fold, Graph, Op, Value as Node};
 use nestor_ir::ty::{Dims, Elem, Type};
-
-/// What does not fit.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Misfit {
-    /// No way.
-    No(String),
-    /// More than one way.
-    Ambiguous(String),
-}
 
 /// All dimensions of a tensor, mapped ones first.
 pub(crate) fn all_dims(t: &Tensor) -> Dims {
@@ -96,10 +88,9 @@ pub(crate) fn fit(
     b: &Tensor,
 ) -> Result<(Tensor, Tensor), Misfit> {
     let lead = longer(&a.lead, &b.lead).to_vec();
-    let words = || format!("{} with {}", shape_text(&a.dims), shape_text(&b.dims));
     if a.dims.len() == b.dims.len() {
         if a.dims.iter().zip(&b.dims).any(|(x, y)| x.size != y.size) {
-            return Err(Misfit::No(words()));
+            return Err(Misfit::elements(a, b, 0));
         }
         let dims: Vec<NamedDim> = a
             .dims
@@ -121,9 +112,9 @@ pub(crate) fn fit(
         embeddings(&small.dims, &large.dims)
     };
     let axes = match ways.as_slice() {
-        [] => return Err(Misfit::No(words())),
+        [] => return Err(Misfit::elements(a, b, 0)),
         [one] => one,
-        _ => return Err(Misfit::Ambiguous(words())),
+        many => return Err(Misfit::elements(a, b, many.len())),
     };
     let s = broadcast(graph, small, &lead, &large.dims, axes);
     let same: Vec<usize> = (0..large.dims.len()).collect();
@@ -249,14 +240,22 @@ pub(crate) fn matmul(
     b: &Tensor,
 ) -> Result<Tensor, Misfit> {
     let (Some(last), Some(first)) = (a.dims.last(), b.dims.first()) else {
-        let words = format!("{} @ {}", shape_text(&a.dims), shape_text(&b.dims));
-        return Err(Misfit::No(words));
+        return Err(Misfit::product(a, b));
     };
     if last.size != first.size {
-        let words = format!("{} @ {}", shape_text(&a.dims), shape_text(&b.dims));
-        return Err(Misfit::No(words));
+        return Err(Misfit::product(a, b));
     }
     let end = a.dims.len() - 1;
+    let clock = |t: &Tensor, axis: usize| {
+        t.window.as_ref().is_some_and(|w| w.clock && w.axis == axis)
+    };
+    // Two windows of one clock are in one order already.
+    let (a, b) = if clock(a, end) == clock(b, 0) {
+        (a.clone(), b.clone())
+    } else {
+        (crate::window::in_order(graph, a), crate::window::in_order(graph, b))
+    };
+    let (a, b) = (&a, &b);
     let meets =
         |t: &Tensor, axis: usize| t.window.as_ref().is_some_and(|w| w.axis == axis);
     let x = if meets(a, end) && !meets(b, 0) { filled(graph, a, 0.0) } else { a.clone() };
@@ -324,6 +323,7 @@ pub(crate) fn transpose(graph: &mut Graph, t: &Tensor, order: &[usize]) -> Tenso
 
 /// The same elements under other own dimensions.
 pub(crate) fn reshape(graph: &mut Graph, t: &Tensor, dims: Vec<NamedDim>) -> Tensor {
+    let t = &crate::window::in_order(graph, t);
     let all = t.lead.iter().copied().chain(dims.iter().map(|d| d.size)).collect();
     let node = graph.add(Op::Reshape { dims: all }, &[t.node]);
     Tensor { node, dims, window: None, strip: 0, ..t.clone() }

@@ -71,7 +71,7 @@ fn go<'a>(
             (s.name.clone(), Value::Number(Number { value: s.value, whole, name: None }))
         })
         .collect();
-    let mut outputs = match definition.kind {
+    let outputs = match definition.kind {
         Kind::Layer | Kind::Model => layer_entry(this, d, &settings)?,
         Kind::Memory => memory_entry(this, d, &settings)?,
         kind => {
@@ -85,6 +85,11 @@ fn go<'a>(
         }
     };
     let levels = this.settle(definition.kind == Kind::Model);
+    let objectives: Vec<_> =
+        levels.iter().flat_map(|l| &l.objectives).map(|o| o.objective).collect();
+    this.causal(&outputs, &objectives);
+    let mut outputs: Vec<(String, Tensor)> =
+        outputs.into_iter().map(|(name, t, _)| (name, t)).collect();
     unread(this);
     if this.failed() {
         return None;
@@ -120,15 +125,19 @@ fn go<'a>(
     })
 }
 
+/// Outputs with where they are given out.
+type Outputs = Vec<(String, Tensor, Span)>;
+
 /// A model or layer with its streams.
 fn layer_entry<'a>(
     this: &mut Elaborator<'a>,
     d: usize,
     settings: &[(String, Value)],
-) -> Option<Vec<(String, Tensor)>> {
+) -> Option<Outputs> {
     let definition = this.table.entries[d].definition;
     let mut env = this.entry_scope(d, settings)?;
     env.rebound = rebound(&definition.body);
+    this.circular_from(&definition.body);
     this.instances.push(Instance {
         definition: d,
         path: vec![],
@@ -136,6 +145,7 @@ fn layer_entry<'a>(
         span: definition.name.span,
         members: IndexMap::new(),
         memory: None,
+        tried: false,
         from: None,
     });
     this.streams(&mut env, &definition.body);
@@ -143,16 +153,17 @@ fn layer_entry<'a>(
     this.open.push(d);
     this.body(&mut env, &definition.body);
     this.open.pop();
-    let mut out: Vec<(String, Tensor)> = Vec::new();
+    let mut out: Outputs = Vec::new();
     for (name, value, span) in std::mem::take(&mut env.outputs) {
         if let Some(t) = this.tensor(&value, span) {
-            out.push((name, t));
+            out.push((name, t, span));
         }
     }
     if out.is_empty()
         && let Some(Value::Tensor(t)) = env.names.get("logits")
     {
-        out.push(("logits".into(), t.clone()));
+        let span = this.origin(t.frame, t.node).unwrap_or(definition.name.span);
+        out.push(("logits".into(), t.clone(), span));
     }
     Some(out)
 }
@@ -162,7 +173,7 @@ fn memory_entry<'a>(
     this: &mut Elaborator<'a>,
     d: usize,
     settings: &[(String, Value)],
-) -> Option<Vec<(String, Tensor)>> {
+) -> Option<Outputs> {
     let definition = this.table.entries[d].definition;
     let span = definition.name.span;
     let mut given: Vec<(String, Value)> = settings.to_vec();
@@ -223,7 +234,7 @@ fn memory_entry<'a>(
         .map(|(name, dims)| Value::Tensor(stream(this, &name, dims)))
         .collect();
     match this.read_memory(instance, arguments, None, span) {
-        Value::Tensor(t) => Some(vec![("y".into(), t)]),
+        Value::Tensor(t) => Some(vec![("y".into(), t, span)]),
         _ => None,
     }
 }
@@ -294,14 +305,15 @@ fn unread(this: &mut Elaborator<'_>) {
     for instance in &this.instances {
         let Some(memory) = &instance.memory else { continue };
         let path = crate::elaborate::path_text(&instance.path);
-        if memory.is_read && !memory.written {
+        if memory.is_read && !memory.written && !instance.tried {
             let text = format!("`{path}` is read but nothing writes it");
             let help = format!("write it: `{path}.write(k, v)`");
             found.push(Diagnostic::error("N501", instance.span, text).help(help));
         }
         if memory.written && !memory.is_read {
             let text = format!("`{path}` is written but never read");
-            found.push(Diagnostic::warning("W703", instance.span, text));
+            let help = format!("read it: `y = {path}.read(q)`, or take it out");
+            found.push(Diagnostic::warning("W703", instance.span, text).help(help));
         }
     }
     for diagnostic in found {

@@ -1,7 +1,7 @@
 //! Evaluates expressions: compile-time values are computed, tensors emit ops.
 
 use crate::elaborate::{Elaborator, Env};
-use crate::emit::{self, Misfit};
+use crate::emit;
 use crate::value::{Number, Tensor, Value, shape_text};
 use nestor_grammar::ast::{BinaryOp, Expr, ExprKind, UnaryOp};
 use nestor_grammar::{Diagnostic, Span};
@@ -12,13 +12,16 @@ impl<'a> Elaborator<'a> {
     /// The value of an expression.
     pub(crate) fn eval(&mut self, env: &mut Env, expr: &'a Expr) -> Value {
         if self.frames[self.frame].drop.is_empty() || self.reads_anchored(env, expr) {
-            return self.eval_here(env, expr);
+            let value = self.eval_here(env, expr);
+            self.comes_from(&value, expr.span);
+            return value;
         }
         // Inside a statement over one instance, what does not read the memory is a value of the
         // layer: it is computed there, for all instances, and captured.
         let before = std::mem::replace(&mut self.frame, 0);
         let value = self.eval_here(env, expr);
         self.frame = before;
+        self.comes_from(&value, expr.span);
         value
     }
 
@@ -48,9 +51,11 @@ impl<'a> Elaborator<'a> {
                 self.unary(*op, value, span)
             }
             ExprKind::Binary(op, a, b) => {
-                let a = self.eval(env, a);
-                let b = self.eval(env, b);
-                self.binary(*op, a, b, span)
+                let (left, right) = (self.eval(env, a), self.eval(env, b));
+                self.trail.sides = Some([self.side(a, &left), self.side(b, &right)]);
+                let value = self.binary(*op, left, right, span);
+                self.trail.sides = None;
+                value
             }
             ExprKind::Range(low, high) => {
                 let low = self.eval(env, low);
@@ -96,6 +101,7 @@ impl<'a> Elaborator<'a> {
                 };
                 match env.names.get(&format!("{name}'")) {
                     Some(value) => value.clone(),
+                    None if !env.has_next(name) => self.no_next(env, name, span),
                     None => {
                         let text = format!("`{name}'` is read before it is bound");
                         let help = format!("bind it first: `{name}' = ...`");
@@ -242,27 +248,6 @@ impl<'a> Elaborator<'a> {
         }
     }
 
-    /// The result of a fit, or its diagnostic.
-    pub(crate) fn fitted(&mut self, made: Result<Tensor, Misfit>, span: Span) -> Value {
-        match made {
-            Ok(t) => Value::Tensor(t),
-            Err(Misfit::No(words)) => self.report(Diagnostic::error(
-                "N201",
-                span,
-                format!("shapes do not fit: {words}"),
-            )),
-            Err(Misfit::Ambiguous(words)) => {
-                let text = format!("shapes fit in two ways: {words}");
-                let help = "name the two dimensions apart, `Mine(d_k, d_v)`, to say which is meant";
-                self.report(
-                    Diagnostic::error("N202", span, text)
-                        .says("rows or columns?")
-                        .help(help),
-                )
-            }
-        }
-    }
-
     fn unary(&mut self, op: UnaryOp, value: Value, span: Span) -> Value {
         match (op, value) {
             (_, Value::Poison) => Value::Poison,
@@ -366,7 +351,13 @@ impl<'a> Elaborator<'a> {
             BinaryOp::Add => number(x + y, whole),
             BinaryOp::Sub => number(x - y, whole),
             BinaryOp::Mul => number(x * y, whole),
-            BinaryOp::Div => number(x / y, whole && y != 0.0 && x % y == 0.0),
+            BinaryOp::Div => {
+                let even = y != 0.0 && x % y == 0.0;
+                if whole && !even {
+                    self.divided(x, y, x / y, span);
+                }
+                number(x / y, whole && even)
+            }
             BinaryOp::Rem => number(nestor_ir::interpret::math::rem(x, y), whole),
             BinaryOp::Pow => number(x.powf(y), whole && y >= 0.0),
             BinaryOp::Equal => Value::Bool(x == y),
@@ -445,9 +436,14 @@ impl<'a> Elaborator<'a> {
                     let text = format!("entry {} of {}", n.value, shape_text(&t.dims));
                     return self.report(Diagnostic::error("N201", span, text));
                 }
+                let newest_first =
+                    t.window.as_ref().is_some_and(|w| w.clock && w.axis == 0);
+                let n = n.value as usize;
+                let at = if newest_first { size - 1 - n } else { n };
                 let t = emit::filled(self.graph(), &t, 0.0);
-                let row = emit::slice(self.graph(), &t, 0, n.value as usize, 1);
+                let row = emit::slice(self.graph(), &t, 0, at, 1);
                 let dims = row.dims[1..].to_vec();
+                let row = Tensor { window: None, ..row };
                 Value::Tensor(emit::reshape(self.graph(), &row, dims))
             }
             (Value::Tensor(t), Value::Tensor(i)) => self.gather(&t, &i, span),

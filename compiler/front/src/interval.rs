@@ -22,7 +22,7 @@ pub(crate) fn check_gates<'a>(
     for param in &params.all {
         let Some(Value::Tensor(t)) = scope.names.get(&param.name.text) else { continue };
         let (low, high) = interval(&this.frames[t.frame].graph, t.node, 0);
-        let (low, high) = match source(this, t.frame, t.node) {
+        let (low, high) = match this.captured_from(t.frame, t.node) {
             Some((frame, node)) => interval(&this.frames[frame].graph, node, 0),
             None => (low, high),
         };
@@ -32,26 +32,18 @@ pub(crate) fn check_gates<'a>(
                 param.name.text
             );
             let help = "a gate keeps a share of the memory: use a factor between 0 and 1, such as `sigmoid(x)`";
-            this.report(
-                Diagnostic::error("N601", call.span, text)
-                    .says("the memory would grow without bound")
-                    .help(help),
-            );
+            let said = "the memory would grow without bound";
+            let mut diagnostic = Diagnostic::error("N601", call.span, text).says(said);
+            let place = this.users_place(call.span);
+            if let Some(origin) = this.origin(t.frame, t.node)
+                && this.table.is_users(origin.file)
+                && origin != place
+            {
+                diagnostic = diagnostic.label(call.span, "a gate here");
+                diagnostic.labels[0].span = origin;
+            }
+            this.report(diagnostic.help(help));
         }
-    }
-}
-
-/// Where a captured input of a small graph comes from.
-fn source(this: &Elaborator<'_>, frame: usize, node: Node) -> Option<(usize, Node)> {
-    let Op::Input { index, .. } = this.frames[frame].graph.def(node).op else {
-        return None;
-    };
-    match this.frames[frame].slots.get(index) {
-        Some(crate::elaborate::Slot::Captured(c)) => {
-            let t = &this.groups[this.frames[frame].group][*c];
-            Some((t.frame, t.node))
-        }
-        _ => None,
     }
 }
 

@@ -99,6 +99,7 @@ impl<'a> Elaborator<'a> {
             self.report(Diagnostic::error("N104", binding.path.span, text));
             return;
         };
+        self.may_bind(env, &name, binding.primed, binding.path.span);
         let before = env.binding.replace(name.clone());
         let direct = env.direct.replace(binding.value.span);
         let value = self.eval(env, &binding.value);
@@ -129,30 +130,6 @@ impl<'a> Elaborator<'a> {
             (_, value) => value,
         };
         env.names.insert(name, value);
-    }
-
-    fn starts_from(
-        &mut self,
-        env: &mut Env,
-        value: &Value,
-        from: &'a nestor_grammar::ast::Path,
-    ) {
-        let source = from.dotted().map(|n| self.lookup(env, &n, from.span));
-        match (value, source) {
-            (Value::Instance(new), Some(Value::Instance(old))) => {
-                if self.instances[*new].definition != self.instances[old].definition {
-                    let text = "`from` names an instance of another definition";
-                    self.report(Diagnostic::error("N404", from.span, text));
-                } else {
-                    self.instances[*new].from = Some(old);
-                }
-            }
-            (_, Some(Value::Poison)) | (Value::Poison, _) => {}
-            _ => {
-                let text = "`from` names a layer";
-                self.report(Diagnostic::error("N404", from.span, text));
-            }
-        }
     }
 
     fn repeat(
@@ -220,6 +197,7 @@ impl<'a> Elaborator<'a> {
         }
         let mut env = self.instances[instance].env.clone();
         env.rebound = rebound(&definition.body);
+        self.circular_from(&definition.body);
         env.instance = Some(instance);
         let inputs: Vec<(&'a Name, &'a Shape)> = definition
             .body
@@ -240,6 +218,8 @@ impl<'a> Elaborator<'a> {
         let mut extra: Vec<NamedDim> = Vec::new();
         let mut bound = Vec::new();
         for ((input, shape), value) in inputs.iter().zip(&values) {
+            let what = crate::trail::Declared::Input;
+            self.declares(&mut env, &input.text, what, input.span);
             let Some(t) = self.tensor(value, span) else { return Value::Poison };
             let Some(dims) = self.dims(&mut env, shape) else { return Value::Poison };
             let Some(t) = self.renamed(&t, &dims) else {
@@ -249,7 +229,14 @@ impl<'a> Elaborator<'a> {
                     shape_text(&dims),
                     shape_text(&t.dims)
                 );
-                let diagnostic = Diagnostic::error("N201", span, text);
+                let mut diagnostic = Diagnostic::error("N201", span, text);
+                if let Some(origin) = self.origin(t.frame, t.node)
+                    && origin.file == span.file
+                    && origin.end < span.start
+                {
+                    let text = format!("{} comes from here", shape_text(&t.dims));
+                    diagnostic = diagnostic.label(origin, text);
+                }
                 return self.report(diagnostic.label(input.span, "declared here"));
             };
             if t.strip > extra.len() {
@@ -272,7 +259,7 @@ impl<'a> Elaborator<'a> {
         }
         self.inside(instance, |this| {
             this.open.push(index);
-            this.body(&mut env, &definition.body);
+            this.within(span, |this| this.body(&mut env, &definition.body));
             this.open.pop();
         });
         self.lead = outer_lead;
@@ -340,6 +327,8 @@ impl<'a> Elaborator<'a> {
                 }
             };
             for name in names {
+                let what = crate::trail::Declared::Input;
+                self.declares(env, &name.text, what, name.span);
                 let (elem, below, dims) = match shape {
                     Shape::Int(below, span) => {
                         let value = self.eval(env, below);
@@ -363,7 +352,9 @@ impl<'a> Elaborator<'a> {
                     strip: 0,
                     window: None,
                 };
-                env.names.insert(name.text.clone(), Value::Tensor(t));
+                let value = Value::Tensor(t);
+                self.comes_from(&value, name.span);
+                env.names.insert(name.text.clone(), value);
             }
         }
     }

@@ -183,11 +183,11 @@ impl<'a> Elaborator<'a> {
     ) -> Option<OuterMinimize> {
         let value = self.eval(env, &m.objective);
         let t = self.real(&value, m.objective.span)?;
-        if !t.dims.is_empty() {
-            let text = "a model's objective is one number a token";
-            self.report(Diagnostic::error("N505", m.objective.span, text));
+        if !self.one_number(&t, m.objective.span, "sum it over its dimensions: `sum(x)`")
+        {
             return None;
         }
+        self.reaches_weights(t.node, ids, m.objective.span);
         let mut targets = Vec::new();
         for &id in ids {
             let dims: Vec<NamedDim> =

@@ -2,6 +2,7 @@
 
 use crate::call::Given;
 use crate::elaborate::{Elaborator, Env, Part, Slot, path_text};
+use crate::trail::Declared;
 use crate::value::{NamedDim, Tensor, Value, shape_text};
 use nestor_grammar::ast::{Call, Clock, Item, ItemKind, Kind, Params, Reset};
 use nestor_grammar::{Diagnostic, Span};
@@ -65,7 +66,7 @@ impl<'a> Elaborator<'a> {
             }
             return Some(made);
         }
-        self.make(instance, map, span)
+        self.within(span, |this| this.make(instance, map, span))
     }
 
     fn make(&mut self, instance: usize, map: Vec<Dim>, span: Span) -> Option<Made<'a>> {
@@ -95,7 +96,10 @@ impl<'a> Elaborator<'a> {
         };
         let mut weights = Vec::new();
         let mut inner = Vec::new();
+        // Weights that a memory adds to its structure's are in the memory's own words.
+        let beside = structure.is_some();
         for source in [body, definition.body.as_slice()] {
+            let own = beside && std::ptr::eq(source, definition.body.as_slice());
             for item in source {
                 let ItemKind::Weights(decls) = &item.kind else { continue };
                 for decl in decls {
@@ -103,26 +107,28 @@ impl<'a> Elaborator<'a> {
                     if weights.iter().any(|(n, _)| *n == name) {
                         continue;
                     }
+                    let scope = if own { &mut env } else { &mut scope };
                     let dims = match &decl.shape {
-                        Some(shape) => self.dims(&mut scope, shape)?,
+                        Some(shape) => self.dims(scope, shape)?,
                         None => vec![],
                     };
-                    let mut own = path.clone();
-                    own.push(Part {
+                    let mut named = path.clone();
+                    named.push(Part {
                         name: name.clone(),
                         rounds: vec![],
                         definition: None,
                     });
                     let initial =
-                        self.weight(&mut scope, decl, own, &dims, &map, Some(id))?;
+                        self.weight(scope, decl, named, &dims, &map, Some(id))?;
                     self.memories[id].weights.push(FastWeight {
                         name: name.clone(),
                         short: name.clone(),
                         dims: dims.iter().map(|d| d.size).collect(),
                         initial,
                     });
-                    let own = self.called(&scope, &dims);
-                    weights.push((name, own));
+                    let called =
+                        if own { dims.clone() } else { self.called(scope, &dims) };
+                    weights.push((name, called));
                     inner.push(dims);
                 }
             }
@@ -141,6 +147,9 @@ impl<'a> Elaborator<'a> {
             return None;
         };
         self.timing(instance, id, &mut env);
+        let own = beside
+            && definition.body.iter().any(|i| matches!(i.kind, ItemKind::Reader(..)));
+        let scope = if own { env.clone() } else { scope };
         let made = Made {
             id,
             weights,
@@ -159,6 +168,7 @@ impl<'a> Elaborator<'a> {
     }
 
     fn timing(&mut self, instance: usize, id: MemoryId, env: &mut Env) {
+        self.memory_clocks(env, self.clauses(instance));
         for item in self.clauses(instance) {
             match &item.kind {
                 ItemKind::ReadAt(clock) => {
@@ -222,13 +232,24 @@ impl<'a> Elaborator<'a> {
         };
         let skip = self.roles(kind, &definition.params);
         let mut scope = self.scope_of(d);
-        self.bind(&mut scope, &definition.params, skip, given);
+        if !self.bind(&mut scope, &definition.params, skip, given) {
+            return None;
+        }
+        let statement = matches!(kind, Kind::Algorithm | Kind::Retention);
+        if statement && !self.one_value_each(&scope, &definition.params, call) {
+            return None;
+        }
         self.complete(&scope, &definition.params, skip, false, call.span)
             .then_some((d, scope))
     }
 
     /// `M.write(values; gates)`.
     pub(crate) fn write_memory(&mut self, instance: usize, given: Given, span: Span) {
+        self.instances[instance].tried = true;
+        self.within(span, |this| this.write_given(instance, given, span));
+    }
+
+    fn write_given(&mut self, instance: usize, given: Given, span: Span) {
         let definition = self.definition_of(instance);
         let cut = given.semicolon.unwrap_or(given.all.len());
         let mut given = given;
@@ -278,6 +299,12 @@ impl<'a> Elaborator<'a> {
             self.report(Diagnostic::error("N102", span, text));
             return;
         }
+        for (t, rank) in values.iter().zip(&ranks) {
+            let strip = t.dims.len().saturating_sub(*rank);
+            if self.no_window(t, strip, span).is_none() {
+                return;
+            }
+        }
         let values: Vec<Tensor> = values
             .into_iter()
             .zip(&ranks)
@@ -315,6 +342,13 @@ impl<'a> Elaborator<'a> {
         }
     }
 
+    /// Where a weight of a memory is declared.
+    fn declaration(&self, instance: usize, name: &str) -> Option<Span> {
+        let mut path = self.instances[instance].path.clone();
+        path.push(Part { name: name.to_owned(), rounds: vec![], definition: None });
+        self.known.iter().find(|k| k.path == path).map(|k| k.declared)
+    }
+
     /// Finds out, before any read is built, what an update keeps.
     fn note_update(&mut self, instance: usize) {
         let has =
@@ -337,9 +371,15 @@ impl<'a> Elaborator<'a> {
         self.groups.push(values.clone());
         let frame = self.open_frame(group, vec![]);
         let mut env = self.instances[instance].env.clone();
+        for param in &params.all {
+            let what = Declared::Parameter;
+            self.declares(&mut env, &param.name.text, what, param.name.span);
+        }
         for (i, (name, dims)) in made.weights.iter().enumerate() {
             let t = self.slot(frame, Slot::Weight(i), name, dims.clone());
             env.names.insert(name.clone(), Value::Tensor(t));
+            let place = self.declaration(instance, name).unwrap_or(span);
+            self.declares(&mut env, name, Declared::Fast, place);
         }
         let before = std::mem::replace(&mut self.frame, frame);
         for (param, t) in params.all.iter().zip(&values) {

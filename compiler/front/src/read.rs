@@ -32,6 +32,12 @@ impl<'a> Elaborator<'a> {
             tensors.push(t);
         }
         let declared = self.argument_ranks(instance);
+        for (t, rank) in tensors.iter().zip(&declared) {
+            let strip = t.dims.len().saturating_sub(*rank);
+            if self.no_window(t, strip, span).is_none() {
+                return Value::Poison;
+            }
+        }
         let lead = tensors
             .iter()
             .zip(&declared)
@@ -205,7 +211,7 @@ impl<'a> Elaborator<'a> {
                 dims.clone(),
             )));
         }
-        let value = self.answer(made, &weights, values, span);
+        let value = self.within(span, |this| this.answer(made, &weights, values, span));
         self.frame = before;
         let Value::Tensor(t) = value else { return None };
         made.captured = self.groups[group].clone();

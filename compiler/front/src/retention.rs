@@ -1,6 +1,7 @@
 //! Retentions: what is kept of a weight, as small graphs.
 
 use crate::elaborate::{Elaborator, Env, Slot};
+use crate::trail::Declared;
 use crate::value::{NamedDim, Value};
 use nestor_grammar::Diagnostic;
 use nestor_grammar::ast::{Call, ItemKind, Kind};
@@ -20,7 +21,8 @@ impl<'a> Elaborator<'a> {
     ) -> Option<Retention> {
         let frame = self.open_frame(group, drop.to_vec());
         let before = std::mem::replace(&mut self.frame, frame);
-        let made = self.retention_in(frame, env, call, dims);
+        let made =
+            self.within(call.span, |this| this.retention_in(frame, env, call, dims));
         self.frame = before;
         made
     }
@@ -52,6 +54,8 @@ impl<'a> Elaborator<'a> {
             scope.names.insert(param.name.text.clone(), Value::Tensor(t));
         }
         let first = definition.params.all.first()?.name.text.clone();
+        let span = definition.params.all.first()?.name.span;
+        scope.declared.insert(first.clone(), (Declared::State, span));
         let (mut states, mut keep, mut read, mut penalty) =
             (Vec::new(), None, None, None);
         for item in &definition.body {
@@ -68,7 +72,11 @@ impl<'a> Elaborator<'a> {
                     read = Some(self.eval(&mut scope, value))
                 }
                 ItemKind::Penalty(value) => {
-                    penalty = Some((self.eval(&mut scope, value), item.span))
+                    let value_of = self.eval(&mut scope, value);
+                    let next = self.least(frame, &value_of, dims, value.span)?;
+                    // A `read` after it sees the argmin under the weights' name.
+                    scope.names.insert(first.clone(), Value::Tensor(next.clone()));
+                    penalty = Some(next);
                 }
                 _ => self.body(&mut scope, std::slice::from_ref(item)),
             }
@@ -80,11 +88,9 @@ impl<'a> Elaborator<'a> {
         };
         let keep = part(self, keep)?;
         let read = part(self, read)?;
-        let form = if let Some((_, span)) = penalty {
-            let text = "a penalty cannot be compiled yet";
-            let help = "write its closed form: `W' = ...`, or `keep` and `read`";
-            self.report(Diagnostic::limitation("L005", span, text).help(help));
-            return None;
+        let form = if let Some(argmin) = penalty {
+            let next = read.unwrap_or(argmin.node);
+            RetentionForm::Next { next: self.as_written(frame, &[("next".into(), next)]) }
         } else if let Some(keep) = keep {
             RetentionForm::Keep {
                 keep: self.as_written(frame, &[("keep".into(), keep)]),

@@ -2,14 +2,12 @@
 
 use crate::elaborate::{Elaborator, Env, Slot};
 use crate::memory::Made;
-use crate::value::{NamedDim, Tensor, Value, shape_text};
-use nestor_grammar::ast::{
-    self, AxisChoice, BiasChoice, Call, Item, ItemKind, Kind, Minimize,
-};
+use crate::value::{NamedDim, Tensor, Value};
+use nestor_grammar::ast::{self, AxisChoice, BiasChoice, Call, Item, ItemKind, Minimize};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
 use nestor_ir::level::{self, Anchor, Statement, Target};
-use nestor_ir::tensor::{Graph, Op, Value as Node};
+use nestor_ir::tensor::{Op, Value as Node};
 use nestor_ir::ty::Type;
 
 /// The choices of a memory for a statement.
@@ -19,6 +17,14 @@ struct Choices<'a> {
     algorithms: &'a [AxisChoice],
     anchor: Option<&'a ast::Anchor>,
     every: Option<&'a ast::Clock>,
+}
+
+/// When a statement acts, and on what.
+struct Acts {
+    every: usize,
+    window: usize,
+    /// For every objective, the captured value that weighs its tokens by age.
+    ages: Vec<Option<usize>>,
 }
 
 fn choices<'a>(items: &'a [Item]) -> Choices<'a> {
@@ -79,12 +85,17 @@ impl<'a> Elaborator<'a> {
                 None => return,
             },
         };
-        if window > 1 || every > 1 {
-            let text = "a statement over a window of tokens cannot be compiled yet";
-            let help = "act every token on the present one, with `gradient at every N tokens` for a frozen gradient";
+        let same = choices.biases.iter().all(|b| b.over_last.is_some() == (window > 1));
+        if window > 1 && (every > 1 || !same) {
+            let text = "a window of the past that slides in a statement over a window of tokens, or in some biases only, cannot be compiled yet";
+            let help =
+                "give all biases the same `over last C tokens`, and act every token";
             self.report(Diagnostic::limitation("L002", span, text).help(help));
             return;
         }
+        let axes = choices.algorithms.iter().chain(choices.retentions);
+        let calls: Vec<&'a Call> = axes.map(|a| &a.call).collect();
+        let mut slow = self.seen_every(&env, every, &calls);
         let on = |this: &mut Self, path: &Option<ast::Path>, made: &Made<'a>| {
             let path = path.as_ref()?;
             let name = path.dotted().unwrap_or_default();
@@ -99,15 +110,16 @@ impl<'a> Elaborator<'a> {
         };
         let group = self.groups.len();
         self.groups.push(values.clone());
-        let mut objectives = Vec::new();
+        let (mut objectives, mut ages) = (Vec::new(), Vec::new());
         for bias in choices.biases {
             let name = on(self, &bias.on, made);
-            let Some(objective) =
-                self.objective(instance, made, &mut env, bias, group, &values, span)
+            let Some((frame, node, by_age)) =
+                self.objective(instance, made, &mut env, bias, group, &values, window)
             else {
                 return;
             };
-            objectives.push((name, objective));
+            objectives.push((name, (frame, node)));
+            ages.push(by_age);
         }
         let anchor = match choices.anchor {
             None | Some(ast::Anchor::Previous(_)) => Anchor::Previous,
@@ -139,13 +151,13 @@ impl<'a> Elaborator<'a> {
                 self.report(Diagnostic::error("N106", span, text));
                 return;
             };
-            let Some(algorithm) = self.algorithm(&mut env, call, dims, Some(group), &[])
+            let Some(algorithm) = self.algorithm(&mut slow, call, dims, Some(group), &[])
             else {
                 return;
             };
             let retention = match pick(self, choices.retentions) {
                 Some(call) if call.path.dotted().as_deref() != Some("none") => {
-                    match self.retention(&mut env, call, dims, group, &[]) {
+                    match self.retention(&mut slow, call, dims, group, &[]) {
                         Some(retention) => Some(retention),
                         None => return,
                     }
@@ -156,7 +168,8 @@ impl<'a> Elaborator<'a> {
             targets.push(Target { objective, algorithm, retention });
         }
         let objectives = objectives.into_iter().map(|(_, o)| o).collect();
-        self.finish(made, group, objectives, targets, anchor, every, window, None);
+        let clock = Acts { every, window, ages };
+        self.finish(made, group, objectives, targets, anchor, clock, None);
     }
 
     /// Closes all graphs of a statement over its captured tensors and adds the write.
@@ -171,8 +184,7 @@ impl<'a> Elaborator<'a> {
         objectives: Vec<(usize, Node)>,
         targets: Vec<Target>,
         anchor: Anchor,
-        every: usize,
-        window: usize,
+        acts: Acts,
         clip: Option<f64>,
     ) {
         if self.failed() {
@@ -192,10 +204,11 @@ impl<'a> Elaborator<'a> {
             .collect();
         let statement = self.statements.push(Statement::Minimize(level::Minimize {
             memory: made.id,
-            every,
+            every: acts.every,
             anchor,
-            window,
+            window: acts.window,
             objectives,
+            ages: acts.ages,
             targets,
             clip,
         }));
@@ -204,7 +217,7 @@ impl<'a> Elaborator<'a> {
     }
 
     /// A frame with the memory's weights, in which reads of the memory are written out.
-    fn anchored_frame(
+    pub(crate) fn anchored_frame(
         &mut self,
         made: &Made<'a>,
         group: usize,
@@ -215,97 +228,6 @@ impl<'a> Elaborator<'a> {
         let tensors =
             weights.map(|(i, (n, d))| self.slot(frame, Slot::Weight(i), &n, d)).collect();
         (frame, tensors)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what an objective is made of")]
-    fn objective(
-        &mut self,
-        instance: usize,
-        made: &Made<'a>,
-        env: &mut Env,
-        bias: &'a BiasChoice,
-        group: usize,
-        values: &[Tensor],
-        span: Span,
-    ) -> Option<(usize, Node)> {
-        let (frame, weights) = self.anchored_frame(made, group, vec![]);
-        let before = std::mem::replace(&mut self.frame, frame);
-        let (d, mut scope) = match self.axis(env, &bias.call, Kind::Bias) {
-            Some(pair) => pair,
-            None => {
-                self.frame = before;
-                return None;
-            }
-        };
-        let definition = self.table.entries[d].definition;
-        let roles = self.roles(Kind::Bias, &definition.params);
-        let key = Value::Tensor(values[0].clone());
-        let prediction = self.written_out(instance, &weights, vec![key], span);
-        scope
-            .names
-            .insert(definition.params.all[0].name.text.clone(), prediction.clone());
-        if roles == 2 {
-            let Some(target) = values.get(1) else {
-                let text = format!(
-                    "`{}` has a target: write `M.write(k, v)`",
-                    definition.name.text
-                );
-                self.report(Diagnostic::error("N102", span, text));
-                self.frame = before;
-                return None;
-            };
-            let mut local = self.local(target);
-            // The target speaks the prediction's names.
-            if let Value::Tensor(p) = &prediction {
-                if p.dims.len() != local.dims.len()
-                    || p.dims.iter().zip(&local.dims).any(|(a, b)| a.size != b.size)
-                {
-                    let text = format!(
-                        "the memory answers {} but its target is {}",
-                        shape_text(&p.dims),
-                        shape_text(&local.dims)
-                    );
-                    self.report(Diagnostic::error("N201", span, text));
-                    self.frame = before;
-                    return None;
-                }
-                local.dims.clone_from(&p.dims);
-            }
-            scope
-                .names
-                .insert(definition.params.all[1].name.text.clone(), Value::Tensor(local));
-        }
-        let mut value = match definition.body.first().map(|i| &i.kind) {
-            Some(ItemKind::Output(_, expr)) => self.eval(&mut scope, expr),
-            _ => Value::Poison,
-        };
-        if let Some(weighted) = &bias.weighted {
-            let factor = self.eval(env, weighted);
-            value = self.binary(ast::BinaryOp::Mul, factor, value, weighted.span);
-        }
-        let t = self.real(&value, span);
-        self.frame = before;
-        let t = t?;
-        if !t.dims.is_empty() {
-            let text =
-                format!("the objective is {}, not one number", shape_text(&t.dims));
-            let help = "sum it: `bias mine(y, v) = sum(...)`";
-            self.report(Diagnostic::error("N505", bias.call.span, text).help(help));
-            return None;
-        }
-        let reaches = depends(&self.frames[frame].graph, t.node, &weights);
-        if !reaches {
-            let text =
-                format!("`{}` does not depend on its prediction", definition.name.text);
-            let diagnostic = Diagnostic::error("N502", bias.call.span, text);
-            self.report(
-                diagnostic
-                    .label(definition.name.span, "defined here")
-                    .help("nothing would be learned"),
-            );
-            return None;
-        }
-        Some((frame, t.node))
     }
 
     /// `minimize objective over M using algorithm retaining retention` in a layer's body.
@@ -323,6 +245,7 @@ impl<'a> Elaborator<'a> {
             return;
         };
         let map: Vec<NamedDim> = self.lead_of_reads(env, &m.objective, instance);
+        self.instances[instance].tried = true;
         let Some(made) = self.made(instance, &map, m.span) else { return };
         let drop: Vec<Dim> = self.memories[made.id].map.to_vec();
         let group = self.groups.len();
@@ -335,15 +258,12 @@ impl<'a> Elaborator<'a> {
         let t = self.real(&value, m.objective.span);
         self.frame = before;
         let Some(t) = t else { return };
-        if !t.dims.is_empty() {
-            let text =
-                format!("the objective is {}, not one number", shape_text(&t.dims));
-            self.report(Diagnostic::error("N505", m.objective.span, text).help("sum it"));
+        if !self.one_number(&t, m.objective.span, "sum it over its dimensions: `sum(x)`")
+        {
             return;
         }
-        if !depends(&self.frames[frame].graph, t.node, &weights) {
-            let text = format!("the objective does not read `{name}`");
-            self.report(Diagnostic::error("N503", m.objective.span, text));
+        let names = self.weight_names(instance, &made.weights, &weights);
+        if !self.differentiable(frame, t.node, &names, m.objective.span) {
             return;
         }
         let anchor = match &m.gradient {
@@ -374,7 +294,8 @@ impl<'a> Elaborator<'a> {
         if let Some(memory) = &mut self.instances[instance].memory {
             memory.written = true;
         }
-        self.finish(&made, group, vec![(frame, t.node)], built, anchor, 1, 1, clip);
+        let acts = Acts { every: 1, window: 1, ages: vec![None] };
+        self.finish(&made, group, vec![(frame, t.node)], built, anchor, acts, clip);
     }
 
     /// The bound of `clip`.
@@ -434,16 +355,4 @@ pub(crate) fn matrix_of(dims: &[NamedDim]) -> Vec<NamedDim> {
     }
     let rest: usize = dims[1..].iter().filter_map(|d| d.size.fixed()).product();
     vec![dims[0].clone(), NamedDim::plain(Dim::Fixed(rest))]
-}
-
-/// Whether a value depends on one of these tensors.
-fn depends(graph: &Graph, node: Node, on: &[Tensor]) -> bool {
-    let mut open = vec![node];
-    while let Some(v) = open.pop() {
-        if on.iter().any(|t| t.node == v) {
-            return true;
-        }
-        open.extend(graph.def(v).operands.iter().copied());
-    }
-    false
 }

@@ -31,6 +31,8 @@ pub(crate) struct Window {
     pub(crate) exists: Node,
     /// Entries that do not exist hold zero.
     pub(crate) zeroed: bool,
+    /// What a slower clock sees, its entries in the order of time though held newest first.
+    pub(crate) clock: bool,
 }
 
 /// One token's tensor in one of the graphs under construction.

@@ -3,6 +3,7 @@
 use crate::elaborate::{Elaborator, Env, KnownWeight, Part, path_text};
 use crate::emit;
 use crate::layer::mentions;
+use crate::trail::Declared;
 use crate::value::{Distribution, NamedDim, Tensor, Value};
 use nestor_grammar::ast::{Decl, ItemKind};
 use nestor_grammar::{Diagnostic, Span};
@@ -17,9 +18,15 @@ impl<'a> Elaborator<'a> {
         let body = &self.definition_of(instance).body;
         for decl in decls {
             let Some(name) = decl.path.dotted() else { continue };
+            let known = env.declared.contains_key(&name);
+            self.declares(env, &name, Declared::Weight, decl.path.span);
+            if known {
+                continue;
+            }
             if env.names.contains_key(&name) {
-                let text = format!("`{name}` is already an input or parameter");
-                self.report(Diagnostic::error("N104", decl.path.span, text));
+                let text = format!("`{name}` is already bound in this body");
+                let help = "declare a weight before anything of its name is bound";
+                self.report(Diagnostic::error("N104", decl.path.span, text).help(help));
                 continue;
             }
             let value = match self.instances[instance].members.get(&name) {
@@ -107,7 +114,9 @@ impl<'a> Elaborator<'a> {
             self.frames[0].graph.input(name, Type::real(all));
             None
         };
-        self.known.push(KnownWeight { path, span: decl.path.span, tensor });
+        let declared = decl.path.span;
+        let span = self.users_place(declared);
+        self.known.push(KnownWeight { path, declared, span, tensor });
         Some(id)
     }
 

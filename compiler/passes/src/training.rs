@@ -262,7 +262,7 @@ impl Update<'_> {
                 out.extend(names.zip(results[1..].iter().copied()));
                 Ok(results[0])
             }
-            RetentionForm::Keep { read: Some(_), .. } | RetentionForm::Penalty { .. } => {
+            RetentionForm::Keep { read: Some(_), .. } => {
                 Err(self
                     .unknown("a retention that stores something else than the weights"))
             }

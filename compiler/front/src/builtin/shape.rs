@@ -141,8 +141,11 @@ pub(super) fn last<'a>(this: &mut Elaborator<'a>, mut given: Arguments) -> Optio
             format!("`last` takes rows of a known number, not {}", shape_text(&t.dims));
         return Some(this.report(Diagnostic::error("N302", given.span, text)));
     };
-    let row = emit::slice(this.graph(), &t, 0, n - 1, 1);
+    let newest_first = t.window.as_ref().is_some_and(|w| w.clock && w.axis == 0);
+    let at = if newest_first { 0 } else { n - 1 };
+    let row = emit::slice(this.graph(), &t, 0, at, 1);
     let dims = row.dims[1..].to_vec();
+    let row = Tensor { window: None, ..row };
     Some(Value::Tensor(emit::reshape(this.graph(), &row, dims)))
 }
 
@@ -157,7 +160,10 @@ pub(super) fn concat<'a>(
     for value in &values {
         match value {
             Value::None => {}
-            value => all.push(this.real(value, span)?),
+            value => {
+                let t = this.real(value, span)?;
+                all.push(crate::window::in_order(this.graph(), &t));
+            }
         }
     }
     let first = all.first()?.clone();
@@ -204,7 +210,7 @@ pub(super) fn concat<'a>(
             .collect();
         let exists = this.graph().add(Op::Concat { axis: 0 }, &conditions);
         let zeroed = all.iter().all(|t| t.window.as_ref().is_none_or(|w| w.zeroed));
-        Window { axis: 0, exists, zeroed }
+        Window { axis: 0, exists, zeroed, clock: false }
     });
     Some(Value::Tensor(Tensor { node, dims, lead, window, strip: 0, ..first }))
 }

@@ -154,7 +154,7 @@ pub(super) fn rope<'a>(this: &mut Elaborator<'a>, mut given: Arguments) -> Optio
 
 fn exists(this: &mut Elaborator<'_>, size: Dim, block: bool) -> Window {
     let exists = this.graph().add(Op::Exists { size, block }, &[]);
-    Window { axis: 0, exists, zeroed: true }
+    Window { axis: 0, exists, zeroed: true, clock: false }
 }
 
 /// `recent(x, size)`: the last values, newest first.

@@ -197,10 +197,12 @@ impl Instance {
         let mut next = self.clone();
         for (w, target) in what.targets.iter().enumerate() {
             let mut total = zeros[w].clone();
-            for sample in &samples {
+            for (age, sample) in samples.iter().enumerate() {
                 let inputs: Vec<Array> = anchors.iter().chain(sample).cloned().collect();
                 let g = gradient(&what.objectives[target.objective], &inputs, w, sizes)?;
-                total = sum(&total, &g);
+                let weights = what.ages[target.objective].map(|c| captured[c].reals());
+                let weight = weights.map_or(1.0, |all| all[age.min(all.len() - 1)]);
+                total = sum(&total, &scaled(&g, weight));
             }
             let step = next.advance(w, target, &total, &anchors[w], &captured, sizes)?;
             next.weights[w] = next.retain(w, target, &step, &captured, sizes)?;
@@ -291,7 +293,6 @@ impl Instance {
                 self.retention[w] = results.split_off(1);
                 Ok(results.remove(0))
             }
-            RetentionForm::Penalty { .. } => Err(RunError::Op("penalty")),
         }
     }
 }
@@ -300,6 +301,10 @@ impl Instance {
 fn one(graph: &Graph, inputs: &[Array], sizes: &Sizes) -> Result<Array, RunError> {
     let results = run(graph, inputs, sizes, F64)?;
     results.into_iter().next().ok_or(RunError::Count { found: 0, expected: 1 })
+}
+
+fn scaled(a: &Array, by: f64) -> Array {
+    Array::real(a.dims.clone(), a.reals().iter().map(|x| x * by).collect())
 }
 
 fn sum(a: &Array, b: &Array) -> Array {

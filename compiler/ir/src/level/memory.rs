@@ -101,6 +101,9 @@ pub struct Minimize {
     /// The objectives: inputs are all weights of the memory (at the anchor), then the operands of the `write` node
     /// without leading dimensions; the one output is a scalar.
     pub objectives: Vec<Graph>,
+    /// For every objective, the operand of the `write` node whose present value weighs the gradients of a window's
+    /// tokens: one number, or one for each age. All weigh one where there is none.
+    pub ages: Vec<Option<usize>>,
     /// One for every weight of the memory.
     pub targets: Vec<Target>,
     /// Bound of the norm of all gradients.
@@ -187,7 +190,7 @@ pub enum RetentionInput {
     Captured(usize),
 }
 
-/// The three ways to say what is kept.
+/// The ways to say what is kept; a penalty has become the next weights it stands for.
 #[derive(Clone, PartialEq, Debug)]
 pub enum RetentionForm {
     /// `A_t = keep + U`; `read`, where there is one, gives W from `Stored` (and `Captured`).
@@ -201,11 +204,6 @@ pub enum RetentionForm {
     Next {
         /// Inputs as [`Retention::inputs`].
         next: Graph,
-    },
-    /// A scalar to be minimised; `Stored` stands for the weights sought.
-    Penalty {
-        /// Inputs as [`Retention::inputs`].
-        penalty: Graph,
     },
 }
 

@@ -75,7 +75,17 @@ fn print_statement(
                 Anchor::Every(n) => format!("every {n} tokens"),
             };
             writeln!(f, "  statement {id} minimises over {} at {anchor}", m.memory)?;
-            for objective in &m.objectives {
+            if m.every > 1 {
+                writeln!(f, "    every {} tokens", m.every)?;
+            }
+            for (objective, by_age) in m.objectives.iter().zip(&m.ages) {
+                if m.window > 1 {
+                    write!(f, "    over last {} tokens", m.window)?;
+                    match by_age {
+                        Some(c) => writeln!(f, " weighted by Captured({c})")?,
+                        None => writeln!(f)?,
+                    }
+                }
                 write!(f, "    objective {}", indented(&objective.to_string()))?;
             }
             for target in &m.targets {
@@ -93,7 +103,6 @@ fn print_statement(
                         std::iter::once(keep).chain(read).collect::<Vec<_>>()
                     }
                     RetentionForm::Next { next } => vec![next],
-                    RetentionForm::Penalty { penalty } => vec![penalty],
                 };
                 for graph in graphs {
                     write!(f, "    retention {}", indented(&graph.to_string()))?;

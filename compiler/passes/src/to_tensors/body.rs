@@ -280,7 +280,8 @@ impl<'p> Token<'p> {
         let anchors: Vec<Value> =
             anchors.iter().map(|&a| g.add(Op::Anchor, &[a])).collect();
         let mut totals: Vec<Option<Value>> = vec![None; anchors.len()];
-        for sample in samples {
+        let present = samples[0].captured.clone();
+        for (age, sample) in samples.iter().enumerate() {
             let given: Vec<Value> =
                 anchors.iter().chain(&sample.captured).copied().collect();
             let mut objectives = Vec::new();
@@ -290,6 +291,9 @@ impl<'p> Token<'p> {
             for (w, target) in m.targets.iter().enumerate() {
                 let objective = objectives[target.objective];
                 let mut gradient = g.add(Op::Gradient, &[objective, anchors[w]]);
+                if let Some(c) = m.ages[target.objective] {
+                    gradient = weighed(g, gradient, present[c], age);
+                }
                 if let Some(there) = sample.there {
                     let dims: Dims = g.ty(gradient).dims.clone();
                     let there = broadcast(g, there, &dims, &[]);
@@ -396,9 +400,6 @@ impl<'p> Token<'p> {
                 let states = found.split_off(1);
                 Ok(Retained { stored: found[0], states })
             }
-            RetentionForm::Penalty { .. } => {
-                Err(PassError::bug("to_tensors", "a penalty came this far"))
-            }
         }
     }
 
@@ -421,4 +422,16 @@ impl<'p> Token<'p> {
         }
         out
     }
+}
+
+/// A gradient times the weight of its age: the weights are one number, or one for each age.
+fn weighed(g: &mut Graph, gradient: Value, weights: Value, age: usize) -> Value {
+    let mut weight = weights;
+    if g.ty(weights).rank() > 0 {
+        let row = g.add(Op::Slice { axis: 0, start: age, size: 1 }, &[weights]);
+        weight = g.add(Op::Reshape { dims: Dims::new() }, &[row]);
+    }
+    let dims: Dims = g.ty(gradient).dims.clone();
+    let weight = broadcast(g, weight, &dims, &[]);
+    g.add(Op::Mul, &[gradient, weight])
 }

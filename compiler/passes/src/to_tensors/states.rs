@@ -121,7 +121,7 @@ impl<'p> Needs<'p> {
         let form = |w: usize| minimize.first()?.targets[w].retention.as_ref();
         let read = |w: usize| match &form(w)?.form {
             RetentionForm::Keep { read, .. } => read.as_ref().map(prune),
-            RetentionForm::Next { .. } | RetentionForm::Penalty { .. } => None,
+            RetentionForm::Next { .. } => None,
         };
         let reads = (0..memory.weights.len()).map(read).collect();
         let needs = Self { memory, minimize, periods, reads };
@@ -188,13 +188,6 @@ impl<'p> Needs<'p> {
                     "L-read-stream",
                     format!("`read` of the retention of `{path}` takes a stream"),
                     "read the weights from what is stored alone",
-                );
-            }
-            if matches!(retention.form, RetentionForm::Penalty { .. }) {
-                return not(
-                    "L-penalty",
-                    format!("a penalty retains `{path}`"),
-                    "write the retention as `keep` or as `next`",
                 );
             }
         }

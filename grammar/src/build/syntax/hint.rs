@@ -1,6 +1,7 @@
 //! What people write by mistake, and what to say of it.
 
 use super::{DEFINITIONS, Hint, Place, RESERVED, open_brackets};
+use crate::near::distance;
 
 /// What people write by mistake, the most telling first.
 pub(super) const HINTS: [fn(&Place<'_>) -> Option<Hint>; 11] = [
@@ -183,22 +184,6 @@ fn missing_operator(place: &Place<'_>) -> Option<Hint> {
         let message = format!("an operator is missing before `{}`", found.text);
         place.hint(message, format!("write `{} * {}`", before.text, found.text))
     })
-}
-
-/// How many letters to change, add or take out, up to a few.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn list(words: &[&str]) -> String {
