@@ -86,6 +86,39 @@ fn a_users_own_definitions_compile_by_the_same_path() {
     assert!(ran.contains(&Some(Form::Sequential)), "only {ran:?} ran");
 }
 
+#[test]
+fn a_level_means_what_the_clauses_of_a_memory_mean() {
+    let specs = Specs::read(&[&root().join("tests/own/levels.nest")]);
+    let found: Vec<IndexMap<String, Array>> = ["Clauses", "Level"]
+        .iter()
+        .map(|entry| {
+            let made = specs.elaborate(entry, &[]);
+            let text = specs.render(&made.diagnostics);
+            let program = made.program.unwrap_or_else(|| panic!("{text}"));
+            let given = drawn(&program);
+            let meant = by_definition(&program, &given).expect("runs");
+            let sizes = sizes(&program, &given).expect("one size");
+            let lowered = with_gradients(&program, Purpose::default(), &["y"]);
+            let graph = lowered.expect("lowers").graph;
+            let inputs = bound(&program, &graph, &given, &sizes).expect("bound");
+            let native = native::run(&graph, &inputs, &sizes, Precision::F64);
+            let native = native.expect("runs");
+            for (name, expected) in &meant {
+                let off = golden::distance(&native[name], expected);
+                assert!(off < 1e-8, "{entry}: {name} is off by {off:.1e}");
+            }
+            native
+        })
+        .collect();
+    for (name, expected) in &found[0] {
+        if name.starts_with("state.past") {
+            continue;
+        }
+        let off = golden::distance(&found[1][name], expected);
+        assert!(off < 1e-12, "{name} is off by {off:.1e}");
+    }
+}
+
 /// A word under its other name; a second instance `Name_2` is called after its definition.
 fn other(word: &str, names: &BTreeMap<String, String>) -> String {
     if let Some(name) = names.get(word) {

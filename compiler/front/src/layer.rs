@@ -60,7 +60,7 @@ impl<'a> Elaborator<'a> {
                     }
                 }
             }
-            ItemKind::Minimize(minimize) => self.minimize_inner(env, minimize),
+            ItemKind::Minimize(minimize) => self.minimize_inner(env, minimize, 1),
             ItemKind::Level(level) => self.level(env, level),
             ItemKind::Weights(decls) => {
                 if let Some(instance) = env.instance {

@@ -26,26 +26,13 @@ impl<'a> Elaborator<'a> {
             _ => false,
         });
         if inner && !level.body.is_empty() {
-            match &level.clock {
-                ast::Clock::Tokens(n, span) => {
-                    let value = self.eval(env, n);
-                    if self.whole(&value, *span) != Some(1) {
-                        let text =
-                            "a level over a window of tokens cannot be compiled yet";
-                        self.report(Diagnostic::limitation("L002", *span, text));
-                        return;
-                    }
-                }
-                ast::Clock::Sequence(span) | ast::Clock::Steps(_, span) => {
-                    let text = "a level over memories has a clock of tokens";
-                    self.report(Diagnostic::error("N301", *span, text));
-                    return;
-                }
-            }
+            let Some(every) = self.tokens_of(env, &level.clock) else { return };
             for item in &level.body {
-                if let ItemKind::Minimize(m) = &item.kind {
-                    self.minimize_inner(env, m);
+                let ItemKind::Minimize(m) = &item.kind else { continue };
+                if let Some(ast::Anchor::Every(anchor)) = &m.gradient {
+                    self.clocks_of_level(env, &level.clock, anchor);
                 }
+                self.minimize_inner(env, m, every);
             }
             return;
         }

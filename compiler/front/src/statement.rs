@@ -231,7 +231,13 @@ impl<'a> Elaborator<'a> {
     }
 
     /// `minimize objective over M using algorithm retaining retention` in a layer's body.
-    pub(crate) fn minimize_inner(&mut self, env: &mut Env, m: &'a Minimize) {
+    /// It acts at the last of `every` tokens, where what changes faster is its window.
+    pub(crate) fn minimize_inner(
+        &mut self,
+        env: &mut Env,
+        m: &'a Minimize,
+        every: usize,
+    ) {
         let targets = m.targets.as_deref().unwrap_or(&[]);
         let name = targets.first().and_then(ast::Path::dotted);
         let (Some(name), 1) = (name, targets.len()) else {
@@ -274,18 +280,23 @@ impl<'a> Elaborator<'a> {
                 None => return,
             },
         };
+        let calls: Vec<&'a Call> =
+            std::iter::once(&m.using).chain(&m.retaining).collect();
+        let mut slow = self.seen_every(env, every, &calls);
         let mut built = Vec::new();
         for (_, dims) in made.weights.clone() {
             let Some(algorithm) =
-                self.algorithm(env, &m.using, &dims, Some(group), &drop)
+                self.algorithm(&mut slow, &m.using, &dims, Some(group), &drop)
             else {
                 return;
             };
             let retention = match &m.retaining {
-                Some(call) => match self.retention(env, call, &dims, group, &drop) {
-                    Some(retention) => Some(retention),
-                    None => return,
-                },
+                Some(call) => {
+                    match self.retention(&mut slow, call, &dims, group, &drop) {
+                        Some(retention) => Some(retention),
+                        None => return,
+                    }
+                }
                 None => None,
             };
             built.push(Target { objective: 0, algorithm, retention });
@@ -294,7 +305,7 @@ impl<'a> Elaborator<'a> {
         if let Some(memory) = &mut self.instances[instance].memory {
             memory.written = true;
         }
-        let acts = Acts { every: 1, window: 1, ages: vec![None] };
+        let acts = Acts { every, window: 1, ages: vec![None] };
         self.finish(&made, group, vec![(frame, t.node)], built, anchor, acts, clip);
     }
 

@@ -148,6 +148,23 @@ impl<'a> Elaborator<'a> {
         }
     }
 
+    /// Refuses an anchor whose clock does not divide its level's, or the other way round.
+    pub(crate) fn clocks_of_level(
+        &mut self,
+        env: &mut Env,
+        level: &'a Clock,
+        anchor: &'a Clock,
+    ) {
+        let mut written = Vec::new();
+        for (words, clock) in [("level", level), ("gradient at", anchor)] {
+            let Clock::Tokens(_, span) = clock else { return };
+            let Some(every) = self.tokens_of(env, clock) else { return };
+            let words = format!("{words} every {every} tokens");
+            written.push(Written { words, every, span: *span });
+        }
+        self.clocks_meet(&written[0], &written[1]);
+    }
+
     fn clocks_meet(&mut self, first: &Written, second: &Written) {
         let (low, high) = (first.every.min(second.every), first.every.max(second.every));
         if high % low == 0 {
