@@ -36,7 +36,6 @@ impl<'a> Elaborator<'a> {
     ) -> Option<Retention> {
         let (d, mut scope) = self.axis(env, call, Kind::Retention)?;
         let definition = self.table.entries[d].definition;
-        crate::interval::check_gates(self, &scope, &definition.params, call);
         let roles = self.roles(Kind::Retention, &definition.params);
         for (i, param) in definition.params.all[..roles].iter().enumerate() {
             let slot = match param.name.text.as_str() {
@@ -88,6 +87,10 @@ impl<'a> Elaborator<'a> {
         };
         let keep = part(self, keep)?;
         let read = part(self, read)?;
+        if let Some(keep) = keep {
+            let params = &definition.params;
+            crate::interval::check_gates(self, frame, keep, &scope, params, call);
+        }
         let form = if let Some(argmin) = penalty {
             let next = read.unwrap_or(argmin.node);
             RetentionForm::Next { next: self.as_written(frame, &[("next".into(), next)]) }
