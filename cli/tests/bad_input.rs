@@ -124,7 +124,11 @@ fn inputs(folder: &Folder, all: &mut String) {
     let with =
         |extra: &[HostTensor]| [&good[..], std::slice::from_ref(&init), extra].concat();
     one("a name that is not there", "Small", &with(&[real("gamma", &[1, 3])]));
-    one("a tensor that is missing", "Small", &[&good[..2], &[init.clone()]].concat());
+    one(
+        "a tensor that is missing",
+        "Small",
+        &[&good[..2], std::slice::from_ref(&init)].concat(),
+    );
     let wide = [real("v", &[1, 3, 5]), good[0].clone(), good[2].clone(), init.clone()];
     one("another shape", "Small", &wide);
     let late = [good[0].clone(), real("v", &[1, 2, 4]), good[2].clone(), init.clone()];

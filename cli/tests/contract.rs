@@ -95,7 +95,15 @@ fn what_people_read_says_what_to_do_next() {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let explained = good(&folder.nestor(&["explain", "tiny.nest"]));
-    for part in ["memory ", "keeps   W [8, 8]", "form      affine, chunk 32; exact"] {
+    for part in [
+        "memory ",
+        "keeps      W [8, 8]",
+        "minimise = ½ Σ (x1 W − x2)²",
+        "step = −x3 G(W)",
+        "keep = x4 W",
+        "answer = q1 W",
+        "form      affine, chunk 32; exact",
+    ] {
         assert!(explained.contains(part), "{part} is not in\n{explained}");
     }
     let timed = good(&folder.nestor(&["bench", "tiny.nest", "--length", "40"]));

@@ -99,7 +99,7 @@ fn step_by_step_is_the_parallel_form() {
         let mut tokens: Vec<i32> = b"ROMEO: But soft".map(i32::from).to_vec();
         let prompt = tokens.len();
         let mut steps = vec![reader.read(&tokens).expect("it reads").to_vec()];
-        for _ in 0..53 {
+        for _ in 0..147 {
             let next = likeliest(steps.last().expect("logits"));
             tokens.push(next);
             steps.push(reader.read(&[next]).expect("it reads").to_vec());

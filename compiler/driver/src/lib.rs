@@ -20,3 +20,8 @@ pub use nestor_ir::level::{self, Program};
 pub use nestor_ir::{plan, tensor, ty};
 pub use nestor_passes::PassError;
 pub use nestor_passes::forms::{Choice, Form, FormOptions};
+
+/// A value's number in its graph, for tables of facts about values.
+pub fn index_of(value: tensor::Value) -> usize {
+    nestor_ir::entity::Entity::index(value)
+}

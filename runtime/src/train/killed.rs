@@ -87,8 +87,11 @@ fn prepared(folder: &Path, name: &str) -> PathBuf {
     run
 }
 
+/// A step with its loss and the loss on held-out data.
+type Told = (u64, Option<f64>, Option<f64>);
+
 /// The weights at the end, and every line of metrics without its times.
-fn left(run: &Path) -> (Vec<HostTensor>, Vec<(u64, Option<f64>, Option<f64>)>) {
+fn left(run: &Path) -> (Vec<HostTensor>, Vec<Told>) {
     let newest = checkpoints(run).into_iter().next().expect("a checkpoint");
     let checkpoint = checkpoint::load(&newest, HASH).unwrap();
     assert_eq!(checkpoint.position.step, STEPS);

@@ -211,7 +211,7 @@ fn make(
     text: &Files,
     cut: u64,
     codec: &Codec,
-    path: &PathBuf,
+    path: &Path,
     key: &str,
 ) -> Result<(), DataError> {
     let width: usize = if codec.vocabulary() <= 1 << 16 { 2 } else { 4 };
@@ -235,7 +235,7 @@ fn make(
     match (failure, written) {
         (Some(Failure::Data(error)), _) => Err(error),
         (Some(Failure::Cache(source)), _) | (None, Err(source)) => {
-            Err(DataError::Cache { path: path.clone(), source })
+            Err(DataError::Cache { path: path.to_owned(), source })
         }
         (None, Ok(())) => Ok(()),
     }

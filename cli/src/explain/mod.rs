@@ -1,10 +1,14 @@
 //! `explain`: what the compiler made of a spec.
 
+mod equation;
+mod memory;
+
 use crate::arguments::Choices;
 use crate::fail::{Failure, Outcome, settings, tell};
+use equation::Writer;
 use nestor_compiler::level::Memory;
 use nestor_compiler::pipeline::{Purpose, derived, forward};
-use nestor_compiler::tensor::Op;
+use nestor_compiler::tensor::{Feed, Op, Scan};
 use nestor_compiler::{Choice, FormOptions, Program, check, source};
 use serde_json::json;
 use std::path::Path;
@@ -31,9 +35,13 @@ pub(crate) fn explain(
     if as_json {
         let memories: Vec<_> = program
             .memories
-            .values()
-            .map(|m| {
-                json!({ "path": m.path, "weights": weights(m), "instances": instances(m),
+            .iter()
+            .map(|(id, m)| {
+                let rows: Vec<_> = memory::coordinates(&program, id)
+                    .into_iter()
+                    .map(|(axis, equations)| json!({ "axis": axis, "equations": equations }))
+                    .collect();
+                json!({ "path": m.path, "coordinates": rows, "weights": weights(m), "instances": instances(m),
                         "numbers": numbers(m), "state_bytes": state_bytes(m) })
             })
             .collect();
@@ -48,22 +56,45 @@ pub(crate) fn explain(
         return Ok(());
     }
     anstream::println!("{}  {} parameters", program.name, parameters(&program));
-    for memory in program.memories.values() {
+    let mut said: Vec<(Vec<memory::Row>, &str)> = Vec::new();
+    for (id, memory) in program.memories.iter() {
         let weights = weights(memory);
         anstream::println!("\nmemory {}", memory.path);
+        let rows = memory::coordinates(&program, id);
+        if let Some((_, path)) = said.iter().find(|(known, _)| *known == rows) {
+            anstream::println!("  as {path}");
+            continue;
+        }
         let what =
             if weights.is_empty() { "its past".to_owned() } else { weights.join(", ") };
-        anstream::println!("  keeps   {what}");
+        anstream::println!("  {:<11}{what}", "keeps");
         if !weights.is_empty() {
             anstream::println!(
-                "  state   {} KiB a sequence: {} instances of {} numbers",
+                "  {:<11}{} KiB a sequence: {} instances of {} numbers",
+                "state",
                 state_bytes(memory).div_ceil(1024),
                 instances(memory),
                 numbers(memory)
             );
         }
+        for (axis, equations) in &rows {
+            for (n, line) in equations.iter().enumerate() {
+                anstream::println!("  {:<11}{line}", if n == 0 { axis } else { "" });
+            }
+        }
+        said.push((rows, &memory.path));
     }
-    anstream::println!("\nforms");
+    if !program.memories.is_empty() {
+        anstream::println!(
+            "\nx1, x2, ... are what a memory is written with, in order (gates last); q1, ... what \
+             it is asked"
+        );
+    }
+    if lowered.choices.is_empty() {
+        anstream::println!("\nno walk: all tokens at once");
+    } else {
+        anstream::println!("\nforms");
+    }
     for choice in &lowered.choices {
         anstream::println!("  {}", choice.walk);
         anstream::println!(
@@ -75,7 +106,9 @@ pub(crate) fn explain(
             anstream::println!("    rejected  {}: {why}", form.name());
         }
     }
-    anstream::println!("\nthe update of a token, derived");
+    if !updates.is_empty() {
+        anstream::println!("\nthe update of a token, derived");
+    }
     for update in &updates {
         let (first, rest) =
             update.walks.split_first().map_or(("", &[][..]), |(f, r)| (f.as_str(), r));
@@ -102,19 +135,58 @@ fn updates(program: &Program) -> Result<Vec<UpdateText>, Failure> {
         let Op::Scan { scan } = &node.op else { continue };
         let states = scan.body.outputs.iter().map(|o| o.name.as_str());
         let states: Vec<&str> = states.filter(|n| n.starts_with("state.")).collect();
-        let text = scan.body.to_string();
-        let mut anonymous = text.clone();
-        for (n, state) in states.iter().enumerate() {
-            let of = state.trim_start_matches("state.");
-            anonymous = anonymous.replace(of, &format!("#{n}"));
+        if states.iter().all(|n| n.starts_with("state.past")) {
+            // What a window looks back at: there is nothing to derive.
+            continue;
         }
+        let text = token(scan, &states);
         let walk = states.join(" ");
-        match out.iter_mut().find(|(a, _)| *a == anonymous) {
+        match out.iter_mut().find(|(a, _)| *a == text) {
             Some((_, known)) => known.walks.push(walk),
-            None => out.push((anonymous, UpdateText { walks: vec![walk], text })),
+            None => out.push((text.clone(), UpdateText { walks: vec![walk], text })),
         }
     }
     Ok(out.into_iter().map(|(_, update)| update).collect())
+}
+
+/// One token of a walk as equations: streams by number, states by the last part of their names.
+fn token(scan: &Scan, states: &[&str]) -> String {
+    let short = |n: &&str| n.rsplit('.').next().unwrap_or(n).to_owned();
+    let named: Vec<String> = states
+        .iter()
+        .map(|n| {
+            let path = n.trim_start_matches("state.");
+            // `S.W1` is a state of the algorithm of `W1`; a path is a path.
+            let of = path.split_once('.').filter(|(kind, _)| {
+                ["A", "S", "anchor", "pending", "count"].contains(kind)
+            });
+            of.map_or(short(n), |(kind, _)| format!("{kind}({})", short(n)))
+        })
+        .collect();
+    let mut initial = named.iter();
+    let mut streams = 0;
+    let mut inputs: Vec<String> = Vec::new();
+    for (feed, _) in &scan.feeds {
+        inputs.push(match feed {
+            Feed::Initial => initial.next().cloned().unwrap_or_else(|| "state".into()),
+            Feed::Shared | Feed::Stream | Feed::Step | Feed::Mask => {
+                streams += 1;
+                format!("x{streams}")
+            }
+        });
+    }
+    let rest = scan.body.inputs.iter().skip(inputs.len()).map(|i| i.name.clone());
+    inputs.extend(rest.collect::<Vec<_>>());
+    let mut writer = Writer::new(&scan.body, inputs);
+    let mut ahead = named.iter();
+    for output in &scan.body.outputs {
+        let name = match output.name.starts_with("state.") {
+            true => ahead.next().map_or_else(|| "state′".into(), |n| format!("{n}′")),
+            false => output.name.clone(),
+        };
+        writer.equation(&name, output.value);
+    }
+    writer.lines().iter().map(|l| format!("  {l}\n")).collect()
 }
 
 fn form(choice: &Choice) -> serde_json::Value {
