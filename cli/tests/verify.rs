@@ -6,13 +6,8 @@ use std::process::Command;
 
 /// Programs that are not supported yet, with the code that says so. The list only shrinks.
 const LIMITED: &[(&str, &str)] = &[
-    ("atlas", "L002"),
     ("dmgd_algorithm", "L004"),
-    ("elastic_retention", "L005"),
-    ("lact", "L002"),
-    ("lact_muon", "L002"),
     ("mesa", "L-no-kernel"),
-    ("omega", "L002"),
     ("self_modifying_titans", "L-own-answer"),
     ("shampoo_algorithm", "L-inverse-root"),
 ];
