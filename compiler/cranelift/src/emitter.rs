@@ -4,12 +4,14 @@
 //! constants as long as they are, so that loops over fixed extents have no tests left in them.
 
 use crate::jit::RoutineRefs;
+use crate::wide_call::WideUnit;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     Block, BlockArg, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind,
     Type, Value, types,
 };
 use cranelift_frontend::FunctionBuilder;
+use cranelift_jit::JITModule;
 use nestor_ir::artifact::Precision;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Kernel, Place};
@@ -49,6 +51,10 @@ pub(crate) struct Emitter<'a> {
     pub(crate) routines: RoutineRefs,
     /// Row buffers made so far.
     pub(crate) rows: Vec<StackSlot>,
+    /// Where maps may become vector functions, and the module that holds them.
+    pub(crate) wide: Option<(&'a mut WideUnit, &'a mut JITModule)>,
+    /// The list of words that such functions are called with.
+    pub(crate) words: Option<StackSlot>,
 }
 
 /// Memory of ours: it does not trap.

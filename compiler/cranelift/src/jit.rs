@@ -8,7 +8,8 @@
 #![allow(unsafe_code, reason = "machine code is called by address")]
 
 use crate::emitter::Emitter;
-use crate::routines;
+use crate::routines::{self, SimdLevel};
+use crate::wide_call::WideUnit;
 use crate::{BackendError, scratch};
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{
@@ -80,7 +81,16 @@ pub fn compile(
     kernels: &[Kernel],
     precision: Precision,
 ) -> Result<Vec<Native>, BackendError> {
-    let mut unit = Unit::new(precision)?;
+    compile_at(kernels, precision, routines::simd_level())
+}
+
+/// Compiles kernels to machine code of this machine, maps with vectors of this width at most.
+pub fn compile_at(
+    kernels: &[Kernel],
+    precision: Precision,
+    level: SimdLevel,
+) -> Result<Vec<Native>, BackendError> {
+    let mut unit = Unit::new(precision, level)?;
     let mut ids = Vec::new();
     let mut context = unit.module.make_context();
     let mut frontend = FunctionBuilderContext::new();
@@ -162,7 +172,7 @@ pub fn run(
 /// The Cranelift text of a kernel, before optimisation.
 pub fn clif(kernel: &Kernel, precision: Precision) -> Result<String, BackendError> {
     crate::check::check(kernel)?;
-    let mut unit = Unit::new(precision)?;
+    let mut unit = Unit::new(precision, routines::simd_level())?;
     let mut context = unit.module.make_context();
     let mut frontend = FunctionBuilderContext::new();
     unit.build(0, kernel, &mut context, &mut frontend)?;
@@ -174,10 +184,11 @@ struct Unit {
     precision: Precision,
     routines: Vec<FuncId>,
     fma: bool,
+    wide: Option<WideUnit>,
 }
 
 impl Unit {
-    fn new(precision: Precision) -> Result<Self, BackendError> {
+    fn new(precision: Precision, level: SimdLevel) -> Result<Self, BackendError> {
         let mut flags = settings::builder();
         for (name, value) in
             [("opt_level", "speed"), ("is_pic", "false"), ("enable_verifier", "false")]
@@ -208,7 +219,12 @@ impl Unit {
                 .map_err(|e| BackendError::code(name, &e))?;
             ids.push(id);
         }
-        Ok(Self { module, precision, routines: ids, fma: has_fma() })
+        // Vector functions follow the calling convention of these systems.
+        let wide = cfg!(all(target_arch = "x86_64", unix))
+            && level == SimdLevel::Avx512
+            && precision == Precision::F32;
+        let wide = wide.then(WideUnit::default);
+        Ok(Self { module, precision, routines: ids, fma: has_fma(), wide })
     }
 
     fn signature(&self) -> Signature {
@@ -265,6 +281,8 @@ impl Unit {
             sizes: [Value::from_u32(0); 3],
             routines: RoutineRefs(refs),
             rows: Vec::new(),
+            wide: self.wide.as_mut().map(|unit| (unit, &mut self.module)),
+            words: None,
         };
         e.entry();
         e.b.seal_all_blocks();

@@ -1,7 +1,8 @@
 //! Tile kernels to native code with Cranelift.
 //!
-//! Arithmetic becomes 128-bit vector code; transcendentals, products, solves and scans become calls
-//! of block routines compiled ahead for the machine's widest vectors. All kernels of a program
+//! Maps become vector functions of AVX-512 where the machine has it (`wide`), 128-bit vector code of
+//! Cranelift elsewhere; transcendentals, products, solves and scans become calls of block routines
+//! compiled ahead for the machine's widest vectors. All kernels of a program
 //! live in one module in memory, which every compiled kernel keeps alive.
 
 mod access;
@@ -11,6 +12,7 @@ mod check;
 mod emitter;
 mod eval;
 mod jit;
+mod lifetimes;
 mod map;
 mod normalise;
 mod reduce;
@@ -19,8 +21,11 @@ mod scratch;
 mod stages;
 mod stmt;
 mod transpose;
+#[cfg(target_arch = "x86_64")]
+mod wide;
+mod wide_call;
 
-pub use jit::{Data, clif, compile, run};
+pub use jit::{Data, clif, compile, compile_at, run};
 
 /// Why a kernel was not compiled. Both are ours, never the user's.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Where tiles lie in a worker's scratch, and the walk over the grid.
 
 use crate::emitter::{Emitter, Num};
+use crate::lifetimes::{LINE, shared};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use nestor_ir::artifact::Precision;
 use nestor_ir::entity::Entity;
@@ -8,13 +9,12 @@ use nestor_ir::tile::size::elements;
 use nestor_ir::tile::{Kernel, Monomial};
 use nestor_ir::ty::Elem;
 
-/// Tiles begin on a cache line.
-const LINE: i64 = 64;
-
 /// Bytes of scratch a kernel needs: the sum of these.
 pub(crate) fn needed(kernel: &Kernel, precision: Precision) -> Vec<Monomial> {
-    let mut out = Vec::new();
-    for tile in kernel.tiles.values() {
+    let shared = shared(kernel, precision);
+    let mut out = vec![Monomial::number(shared.bytes)];
+    for (tile, _) in kernel.tiles.values().zip(&shared.offsets).filter(|t| t.1.is_none())
+    {
         let bytes = match tile.elem {
             Elem::Real => precision.bytes() as i64,
             Elem::Int => 4,
@@ -27,10 +27,16 @@ pub(crate) fn needed(kernel: &Kernel, precision: Precision) -> Vec<Monomial> {
 }
 
 impl Emitter<'_> {
-    /// Computes the tiles' addresses.
+    /// Computes the tiles' addresses: those of fixed size first, then the others in a row.
     pub(crate) fn place_tiles(&mut self, scratch: Value) {
-        let mut at = Num::Const(0);
-        for tile in self.kernel.tiles.values() {
+        let shared = shared(self.kernel, self.precision);
+        let mut at = Num::Const(shared.bytes);
+        for (tile, offset) in self.kernel.tiles.values().zip(shared.offsets) {
+            if let Some(offset) = offset {
+                let address = self.offset(scratch, Num::Const(offset));
+                self.tiles.push(address);
+                continue;
+            }
             let address = self.offset(scratch, at);
             self.tiles.push(address);
             let count = self.monomial(&elements(&tile.dims));

@@ -24,7 +24,9 @@ impl Emitter<'_> {
                     loads: loads.clone(),
                     sinks: sinks.clone(),
                 });
-                self.map(&m.space, &m.expr, &m.loads, &m.sinks);
+                if !self.wide_map(&m) {
+                    self.map(&m.space, &m.expr, &m.loads, &m.sinks);
+                }
             }
             Stmt::Loop { index, extent, reverse, body } => {
                 let n = self.extent(*extent);

@@ -5,7 +5,7 @@ use super::lanes::Maps;
 
 /// `2/sqrt(pi) int_0^x e^(-u^2) du`.
 #[inline(always)]
-pub(super) fn erf<L: Maps>(x: L) -> L {
+pub(crate) fn erf<L: Maps>(x: L) -> L {
     // Beyond 10 the result is 1; the bound keeps infinities out of the polynomial, NaN stays.
     let t = L::splat(10.0).min(x.abs());
     let s = t.mul(t);

@@ -7,7 +7,7 @@ use super::lanes::Maps;
 
 /// `e^x`; overflows to infinity above 88.7, reaches 0 below -103.9.
 #[inline(always)]
-pub(super) fn exp<L: Maps>(x: L) -> L {
+pub(crate) fn exp<L: Maps>(x: L) -> L {
     // NaN stays: minimum and maximum return their second operand for it.
     let x = L::splat(-104.0).max(L::splat(89.0).min(x));
     let n = x.mul(L::splat(std::f32::consts::LOG2_E)).round();
@@ -27,7 +27,7 @@ pub(super) fn exp<L: Maps>(x: L) -> L {
 
 /// `1 / (1 + e^-x)`, through `e^-|x|` so that nothing overflows and small results keep their digits.
 #[inline(always)]
-pub(super) fn sigmoid<L: Maps>(x: L) -> L {
+pub(crate) fn sigmoid<L: Maps>(x: L) -> L {
     let one = L::splat(1.0);
     let e = exp(x.or(L::splat(-0.0)));
     let upper = L::select(x.less(L::splat(0.0)), e, one);
@@ -36,7 +36,7 @@ pub(super) fn sigmoid<L: Maps>(x: L) -> L {
 
 /// Hyperbolic tangent: an odd polynomial for small arguments, `1 - 2 / (e^2|x| + 1)` for others.
 #[inline(always)]
-pub(super) fn tanh<L: Maps>(x: L) -> L {
+pub(crate) fn tanh<L: Maps>(x: L) -> L {
     let (a, one) = (x.abs(), L::splat(1.0));
     let z = x.mul(x);
     let p = z.poly([

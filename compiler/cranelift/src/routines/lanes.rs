@@ -242,4 +242,4 @@ impl Maps for f32 {
 }
 
 /// The bits of the single next to `sqrt(1/2)`.
-pub(super) const ROOT_HALF: u32 = 0x3f35_04f3;
+pub(crate) const ROOT_HALF: u32 = 0x3f35_04f3;

@@ -26,7 +26,7 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 
 /// Natural logarithm; `-inf` at 0, NaN below.
 #[inline(always)]
-pub(super) fn log<L: Maps>(x: L) -> L {
+pub(crate) fn log<L: Maps>(x: L) -> L {
     // Denormals are brought into the normal range first.
     let tiny = x.less(L::splat(f32::MIN_POSITIVE));
     let (e, m) = L::select(tiny, x.mul(L::splat(8_388_608.0)), x).split();
@@ -42,7 +42,7 @@ pub(super) fn log<L: Maps>(x: L) -> L {
 
 /// `log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)`.
 #[inline(always)]
-pub(super) fn softplus<L: Maps>(x: L) -> L {
+pub(crate) fn softplus<L: Maps>(x: L) -> L {
     let (zero, half) = (L::splat(0.0), L::splat(0.5));
     let e = exp(x.or(L::splat(-0.0)));
     // 1 + e = 2 (1 + f) above sqrt(2), else 1 + f: in both cases f is exact.

@@ -5,13 +5,13 @@
 //! triangular solves and small recurrences work on tiles. Everything is `extern "C"` with
 //! addresses, lengths and strides in elements; each file says which.
 
-mod erf;
-mod exp;
+pub(crate) mod erf;
+pub(crate) mod exp;
 mod float_mode;
-mod lanes;
+pub(crate) mod lanes;
 mod large;
 mod level;
-mod log;
+pub(crate) mod log;
 mod maps;
 #[cfg(test)]
 mod plain;

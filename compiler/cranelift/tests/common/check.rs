@@ -1,7 +1,8 @@
 //! Runs a kernel both ways and compares, and builds small kernels.
 
 use super::Machine;
-use nestor_cranelift::{Data, compile, run};
+use nestor_cranelift::routines::{SimdLevel, simd_level};
+use nestor_cranelift::{Data, compile_at, run};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::entity::Entity;
@@ -57,8 +58,13 @@ pub(crate) fn agree(kernel: &Kernel, sizes: Sizes, seed: u64, what: &str) {
     }
     let mut machine = Machine::new(kernel, start.clone(), sizes);
     machine.run();
-    for (precision, tolerance) in [(Precision::F64, 1e-11), (Precision::F32, 2e-4)] {
-        let native = compile(std::slice::from_ref(kernel), precision).expect("compiles");
+    for (precision, level, tolerance) in [
+        (Precision::F64, SimdLevel::Scalar, 1e-11),
+        (Precision::F32, SimdLevel::Scalar, 2e-4),
+        (Precision::F32, simd_level(), 2e-4),
+    ] {
+        let native =
+            compile_at(std::slice::from_ref(kernel), precision, level).expect("compiles");
         let parameters = kernel.buffers.values();
         let mut buffers: Vec<Data> =
             parameters.zip(&start).map(|(b, v)| data(b.elem, precision, v)).collect();
@@ -70,7 +76,7 @@ pub(crate) fn agree(kernel: &Kernel, sizes: Sizes, seed: u64, what: &str) {
                 let close = (g - w).abs() <= tolerance * (1.0 + w.abs()) || g == w;
                 assert!(
                     close || (g.is_nan() && w.is_nan()),
-                    "{what}, {precision:?}, {} [{i}]: {g}, not {w}\n{kernel:#?}",
+                    "{what}, {precision:?} {level:?}, {} [{i}]: {g}, not {w}\n{kernel:#?}",
                     parameter.name
                 );
             }
