@@ -2,6 +2,7 @@
 
 use crate::emitter::{Emitter, Num};
 use crate::normalise::{MapParts, normalise};
+use crate::unfold::unfolded;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use nestor_ir::entity::Entity;
@@ -24,8 +25,12 @@ impl Emitter<'_> {
                     loads: loads.clone(),
                     sinks: sinks.clone(),
                 });
-                if !self.wide_map(&m) {
-                    self.map(&m.space, &m.expr, &m.loads, &m.sinks);
+                if self.wide_map(&m) {
+                    return;
+                }
+                match unfolded(&m, self.indices.len()) {
+                    Some(stmts) => self.with_indices(m.space.len(), &stmts),
+                    None => self.map(&m.space, &m.expr, &m.loads, &m.sinks),
                 }
             }
             Stmt::Loop { index, extent, reverse, body } => {
@@ -101,6 +106,14 @@ impl Emitter<'_> {
                 self.call("scatter_add_rows", &arguments);
             }
         }
+    }
+
+    /// Emits statements that use `count` indices more than the kernel has.
+    fn with_indices(&mut self, count: usize, stmts: &[Stmt]) {
+        let before = self.indices.len();
+        self.indices.resize(before + count, None);
+        self.body_of(stmts);
+        self.indices.truncate(before);
     }
 
     /// Address and element stride of a list of indices.

@@ -23,13 +23,14 @@ impl WideUnit {
         module: &mut JITModule,
         in_function: &mut cranelift_codegen::ir::Function,
         code: &[u8],
+        what: &str,
     ) -> Option<FuncRef> {
         let id = match self.known.get(code) {
             Some(&id) => id,
             None => {
                 let mut signature = module.make_signature();
                 signature.params.push(AbiParam::new(types::I64));
-                let name = format!("map{}", self.known.len());
+                let name = format!("map{}_{what}", self.known.len());
                 let id =
                     module.declare_function(&name, Linkage::Local, &signature).ok()?;
                 module.define_function_bytes(id, 64, code, &[]).ok()?;
@@ -39,6 +40,16 @@ impl WideUnit {
         };
         Some(module.declare_func_in_func(id, in_function))
     }
+}
+
+/// A map's extents, for the names that profiles show.
+fn shape(m: &MapParts) -> String {
+    let extents: Vec<String> = m
+        .space
+        .iter()
+        .map(|d| d.fixed().map_or("n".to_owned(), |n| n.to_string()))
+        .collect();
+    extents.join("x")
 }
 
 impl Emitter<'_> {
@@ -51,7 +62,7 @@ impl Emitter<'_> {
             return false;
         };
         let Some((unit, module)) = &mut self.wide else { return false };
-        let Some(function) = unit.function(module, self.b.func, &code) else {
+        let Some(function) = unit.function(module, self.b.func, &code, &shape(m)) else {
             return false;
         };
         let list = match self.words {

@@ -15,6 +15,7 @@ mod vector;
 use crate::normalise::MapParts;
 use emit::Keep;
 pub(crate) use nest::Argument;
+use nest::{Along, Reach};
 use nestor_ir::tile::{ExprId, Kernel, Sink};
 use program::{Op, Program};
 
@@ -32,7 +33,10 @@ pub(crate) fn compiled(kernel: &Kernel, m: &MapParts) -> Option<WideMap> {
     let roots: Vec<ExprId> = m.sinks.iter().map(|(root, _)| *root).collect();
     let (program, roots) = program::lowered(&m.expr, &roots)?;
     let nest = nest::nest(kernel, m, &indices(&program))?;
-    if nest.arguments.len() > MOST_ARGUMENTS {
+    // Turned matrices have a routine that reads and writes whole vectors.
+    let far = |r: &Reach| matches!(r.along, Along::Far(_));
+    let turns = program.nodes.len() == 1 && nest.loads.iter().any(far);
+    if nest.arguments.len() > MOST_ARGUMENTS || turns {
         return None;
     }
     let folds = m.sinks.iter().any(|(_, s)| matches!(s, Sink::Fold { .. }));

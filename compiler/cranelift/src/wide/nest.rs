@@ -204,7 +204,7 @@ fn best_lanes(kernel: &Kernel, m: &MapParts, folded: usize) -> Option<usize> {
     let kept = rank - folded;
     let same_depth = m.sinks.iter().all(|(_, s)| match s {
         Sink::Fold { axes, .. } => *axes == folded,
-        Sink::Store(_) => folded == 0,
+        Sink::Store(_) => true,
     });
     let mut best: Option<(usize, i64)> = None;
     for d in (0..rank).rev() {

@@ -1,4 +1,5 @@
-//! Folds: along the last axes in registers, along the first by adding up in memory.
+//! Folds: one map whose last dimensions are the folded axes, wherever they lay; what goes along
+//! vectors is the backend's choice.
 
 use super::expression::Program;
 use super::frame::{Coord, access};
@@ -8,7 +9,7 @@ use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Fold, NodeData, Value};
-use nestor_ir::tile::{Affine, Extent, ScalarKind, ScalarOp, Sink, Stmt};
+use nestor_ir::tile::{Affine, Extent, Sink};
 use nestor_ir::ty::Dims;
 use smallvec::SmallVec;
 
@@ -41,80 +42,37 @@ impl Lower<'_> {
     ) -> Result<(), PassError> {
         self.begin();
         let kept_dims: Dims = kept.iter().map(|&a| from[a]).collect();
-        let last_kept = kept.last().is_some_and(|&a| a + 1 == from.len());
         let one = nestor_ir::tile::Monomial::number(1);
-        if !last_kept {
-            let spread_axes =
-                if self.nested { 0 } else { spread(&kept_dims).min(kept.len()) };
-            let rank = kept.len() - spread_axes + axes.len();
-            let mut coords = vec![Coord::fixed(Affine::default(), rank); from.len()];
-            let mut space: SmallVec<[Extent; 4]> = SmallVec::new();
-            let mut out = Vec::new();
-            let folded_rank = kept.len() - spread_axes;
-            for (n, &axis) in kept.iter().enumerate() {
-                if n < spread_axes {
-                    let index = self.frame.index();
-                    self.frame.grid.push((index, from[axis]));
-                    coords[axis] = Coord::fixed(Affine::index(index, one), rank);
-                    out.push(Coord::fixed(Affine::index(index, one), folded_rank));
-                } else {
-                    coords[axis] = Coord::along(space.len(), rank);
-                    out.push(Coord::along(space.len(), folded_rank));
-                    space.push(from[axis]);
-                }
-            }
-            for &axis in axes {
+        let spread_axes =
+            if self.nested { 0 } else { spread(&kept_dims).min(kept.len()) };
+        let rank = kept.len() - spread_axes + axes.len();
+        let mut coords = vec![Coord::fixed(Affine::default(), rank); from.len()];
+        let mut space: SmallVec<[Extent; 4]> = SmallVec::new();
+        let mut out = Vec::new();
+        let folded_rank = kept.len() - spread_axes;
+        for (n, &axis) in kept.iter().enumerate() {
+            if n < spread_axes {
+                let index = self.frame.index();
+                self.frame.grid.push((index, from[axis]));
+                coords[axis] = Coord::fixed(Affine::index(index, one), rank);
+                out.push(Coord::fixed(Affine::index(index, one), folded_rank));
+            } else {
                 coords[axis] = Coord::along(space.len(), rank);
+                out.push(Coord::along(space.len(), folded_rank));
                 space.push(from[axis]);
             }
-            let mut p = Program::new(rank).over(from, &coords);
-            let root = self.scalar(&mut p, x, &coords)?;
-            let place = self.place(to.home, true);
-            let to = access(to, place, &out, folded_rank);
-            let sink = Sink::Fold { fold, axes: axes.len(), to, accumulate: false };
-            let sinks = self.with_extras(&mut p, &coords, rank, vec![(root, sink)]);
-            self.map(space, p, sinks);
-        } else {
-            let identity = match fold {
-                Fold::Sum => 0.0,
-                Fold::Max => f64::NEG_INFINITY,
-                Fold::Min => f64::INFINITY,
-            };
-            let (out, space) = self.spread(&kept_dims);
-            let rank = space.len();
-            let place = self.place(to.home, true);
-            let sink = access(to, place, &out, rank);
-            let mut p = Program::new(rank);
-            let root = p.real(ScalarOp::Constant(identity), &[]);
-            self.map(space.clone(), p, vec![(root, Sink::Store(sink.clone()))]);
-            let mut coords = vec![Coord::fixed(Affine::default(), rank); from.len()];
-            for (coord, &axis) in out.iter().zip(kept) {
-                coords[axis] = coord.clone();
-            }
-            let mut loops = Vec::new();
-            for &axis in axes {
-                let index = self.frame.index();
-                coords[axis] = Coord::fixed(Affine::index(index, one), rank);
-                loops.push((index, from[axis]));
-            }
-            let mut p = Program::new(rank).over(from, &coords);
-            let term = self.scalar(&mut p, x, &coords)?;
-            let place = self.place(to.home, false);
-            let before = p.load(access(to, place, &out, rank), ScalarKind::Real);
-            let op = match fold {
-                Fold::Sum => ScalarOp::Add,
-                Fold::Max => ScalarOp::Max,
-                Fold::Min => ScalarOp::Min,
-            };
-            let root = p.real(op, &[before, term]);
-            let sinks = vec![(root, Sink::Store(sink))];
-            let sinks = self.with_extras(&mut p, &coords, rank, sinks);
-            let mut body = vec![Stmt::Map { space, expr: p.expr, loads: p.loads, sinks }];
-            for (index, extent) in loops.into_iter().rev() {
-                body = vec![Stmt::Loop { index, extent, reverse: false, body }];
-            }
-            self.frame.body.extend(body);
         }
+        for &axis in axes {
+            coords[axis] = Coord::along(space.len(), rank);
+            space.push(from[axis]);
+        }
+        let mut p = Program::new(rank).over(from, &coords);
+        let root = self.scalar(&mut p, x, &coords)?;
+        let place = self.place(to.home, true);
+        let to = access(to, place, &out, folded_rank);
+        let sink = Sink::Fold { fold, axes: axes.len(), to, accumulate: false };
+        let sinks = self.with_extras(&mut p, &coords, rank, vec![(root, sink)]);
+        self.map(space, p, sinks);
         self.end("fold");
         Ok(())
     }

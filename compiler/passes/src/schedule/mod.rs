@@ -21,6 +21,7 @@ mod products;
 mod solves;
 mod store;
 mod sums;
+mod triangle;
 mod view;
 mod walk;
 mod weigh;

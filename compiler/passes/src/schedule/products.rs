@@ -34,6 +34,7 @@ struct How {
     k: Monomial,
     alpha: f64,
     accumulate: bool,
+    shape: Shape,
 }
 
 impl Lower<'_> {
@@ -77,6 +78,7 @@ impl Lower<'_> {
             k: size(&db, &right.sum),
             alpha,
             accumulate,
+            shape: if self.nested { self.shape_of(node) } else { Shape::Full },
         };
         let left = self.operand(a, &left, false)?;
         let right = self.operand(b, &right, true)?;
@@ -161,7 +163,7 @@ impl Lower<'_> {
     fn dense(
         &mut self,
         batch: &[Dim],
-        &How { m, n, k, alpha, accumulate }: &How,
+        &How { m, n, k, alpha, accumulate, .. }: &How,
         left: &Operand,
         right: &Operand,
         out: &View,
@@ -191,7 +193,7 @@ impl Lower<'_> {
     fn tile_product(
         &mut self,
         batch: &[Dim],
-        &How { m, n, k, alpha, accumulate }: &How,
+        &How { m, n, k, alpha, accumulate, shape }: &How,
         left: &Operand,
         right: &Operand,
         out: &View,
@@ -228,7 +230,7 @@ impl Lower<'_> {
             right: matrix(right_place, right_at, right.sum, right.free),
             out: matrix(out_place, out_at, n, one),
             accumulate,
-            shape: Shape::Full,
+            shape,
         }];
         for (index, extent) in loops.into_iter().rev() {
             body = vec![Stmt::Loop { index, extent, reverse: false, body }];
