@@ -51,7 +51,7 @@ pub fn derived(program: &Program, resume: bool) -> Result<Graph, PassError> {
 /// As the passes.
 pub fn forward(program: &Program, purpose: Purpose) -> Result<Lowered, PassError> {
     let derived = derived(program, purpose.resume)?;
-    let (graph, choices) = choose(&derived, purpose.forms)?;
+    let (graph, choices) = choose(&derived, purpose.forms, !purpose.resume)?;
     Ok(Lowered { graph: simplify(&graph), choices })
 }
 

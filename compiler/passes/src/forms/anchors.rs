@@ -94,19 +94,25 @@ fn with_number(body: &Graph, operands: &[Value]) -> Option<(Value, f64)> {
 }
 
 impl Chunk<'_> {
-    /// The value of a held state within the chunk.
+    /// The value of a held state within the chunk; `always` where every chunk begins at a boundary.
     pub(super) fn held(
         &mut self,
         next: Value,
         start: Value,
         arguments: &[Mapped],
+        always: bool,
     ) -> Value {
+        // The state that is chosen at a boundary.
+        let next = if always { self.body.def(next).operands[1] } else { next };
         let first: Vec<Value> = arguments
             .iter()
             .map(|a| if a.mapped { self.first_row(a.value) } else { a.value })
             .collect();
         let map = self.g.splice(self.body, &first);
         let changed = map[next.index()];
+        if always {
+            return changed;
+        }
         let there = self.first_row(self.valid);
         let dims = self.g.ty(start).dims.clone();
         let there = broadcast(&mut self.g, there, &dims, &[]);

@@ -4,7 +4,7 @@
 //! where gradients are taken at an anchor, because these are then known at a chunk's start), with
 //! errors solved row by row where they are functions of reads, one token after another otherwise.
 
-use super::{affine, periods, rowwise, sequential};
+use super::{Cut, affine, periods, rowwise, sequential};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::graph::Named;
@@ -80,13 +80,15 @@ pub struct FormOptions {
 /// Tokens of a chunk where nothing asks for another number.
 const CHUNK: usize = 32;
 
-/// The graph with every walk by tokens in its form.
+/// The graph with every walk by tokens in its form. `from_start` where every call begins with the
+/// first token of its sequences.
 ///
 /// # Errors
 /// Where a form that was asked for does not apply.
 pub fn choose(
     graph: &Graph,
     options: FormOptions,
+    from_start: bool,
 ) -> Result<(Graph, Vec<Choice>), PassError> {
     use nestor_ir::entity::Entity;
     let mut out = Graph::new();
@@ -103,7 +105,7 @@ pub fn choose(
                 let scan = if moves_only(scan) {
                     sequential(scan, &types, options.chunk.unwrap_or(CHUNK))
                 } else {
-                    let (scan, choice) = chosen(scan, &types, options)?;
+                    let (scan, choice) = chosen(scan, &types, options, from_start)?;
                     choices.push(choice);
                     scan
                 };
@@ -136,13 +138,15 @@ fn chosen(
     scan: &Scan,
     types: &[Type],
     options: FormOptions,
+    from_start: bool,
 ) -> Result<(Scan, Choice), PassError> {
     let names: Vec<&str> = scan.body.outputs[..scan.states().count()]
         .iter()
         .map(|o| o.name.as_str())
         .collect();
     let periods = periods(scan);
-    let chunk = options.chunk.unwrap_or_else(|| aligned(&periods));
+    let chunk = options.chunk.unwrap_or_else(|| aligned(&periods, from_start));
+    let cut = Cut { tokens: chunk, from_start };
     let parallel = if periods.is_empty() { Form::Affine } else { Form::Dual };
     let asked = |form: Form| options.form.is_none_or(|f| f == form);
     let mut choice =
@@ -152,8 +156,8 @@ fn chosen(
             continue;
         }
         let tried = match form {
-            Form::Rowwise => rowwise(scan, types, chunk),
-            Form::Affine | Form::Dual | Form::Sequential => affine(scan, types, chunk),
+            Form::Rowwise => rowwise(scan, types, cut),
+            Form::Affine | Form::Dual | Form::Sequential => affine(scan, types, cut),
         };
         match tried {
             Ok(scan) => {
@@ -179,7 +183,17 @@ fn chosen(
     ))
 }
 
-/// The largest number of tokens up to the default that all boundaries are multiples of.
-fn aligned(periods: &[usize]) -> usize {
+/// Boundaries up to here are better met by each chunk than every few of them: an anchor is then
+/// the state as the chunk finds it, and need not be carried.
+const LONGEST: usize = 64;
+
+/// The distance of boundaries where chunks can be as long, otherwise the largest number of tokens
+/// up to the default that all boundaries are multiples of.
+fn aligned(periods: &[usize], from_start: bool) -> usize {
+    if let ([period], true) = (periods, from_start)
+        && (CHUNK / 2..=LONGEST).contains(period)
+    {
+        return *period;
+    }
     (1..=CHUNK).rev().find(|c| periods.iter().all(|p| p % c == 0)).unwrap_or(1)
 }

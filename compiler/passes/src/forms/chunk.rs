@@ -5,13 +5,13 @@
     reason = "the few ops that zeros break are named; all others are safe"
 )]
 
-use super::Reason;
 use super::anchors::{Boundary, boundary_of};
 use super::clocks::{Clocked, Rows};
 use super::domain::{Abstract, Matrix, Read, Slot, Solved, Source, Term};
 use super::flat::reshape;
 use super::gates::{Family, take};
 use super::reads::as_it_stands;
+use super::{Cut, Reason};
 use crate::build::{broadcast_leading, full_like, select};
 use crate::vectorise::Mapped;
 use nestor_ir::entity::Entity;
@@ -26,6 +26,8 @@ pub(super) struct Chunk<'a> {
     pub(super) g: Graph,
     /// Tokens in a chunk.
     pub(super) rows: usize,
+    /// Every chunk has its first row.
+    from_start: bool,
     /// Whether errors that are not affine are solved row by row.
     pub(super) substitute: bool,
     /// Which rows are there, `[C]`.
@@ -63,7 +65,7 @@ pub(super) fn built(
     body: &Graph,
     feeds: &[(Feed, Layout)],
     types: &[Type],
-    rows: usize,
+    cut: Cut,
     substitute: bool,
 ) -> Result<Graph, Reason> {
     let mut g = Graph::new();
@@ -79,7 +81,8 @@ pub(super) fn built(
     let mut chunk = Chunk {
         body,
         g,
-        rows,
+        rows: cut.tokens,
+        from_start: cut.from_start,
         substitute,
         valid,
         values: vec![None; size],
@@ -161,7 +164,8 @@ impl Chunk<'_> {
         let period = boundary.period;
         let whole = period.is_multiple_of(self.rows);
         if whole && boundary.at == 0 {
-            let held = self.held(next, start, arguments);
+            let always = self.from_start && period == self.rows;
+            let held = self.held(next, start, arguments, always);
             let reason = Reason::new("the state before a boundary is used on its own");
             self.values[input.index()] = Some(Abstract::Top(reason));
             self.values[next.index()] = Some(Abstract::Known(Mapped::shared(held)));

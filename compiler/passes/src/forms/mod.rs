@@ -60,12 +60,31 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The same walk by chunks of `chunk` tokens: same operands, same results.
+/// How a walk is cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cut {
+    /// Tokens of a chunk.
+    pub tokens: usize,
+    /// Every call begins with the first token of its sequences, so that every chunk has its first row.
+    pub from_start: bool,
+}
+
+impl From<usize> for Cut {
+    fn from(tokens: usize) -> Self {
+        Self { tokens, from_start: false }
+    }
+}
+
+/// The same walk by chunks: same operands, same results.
 ///
 /// # Errors
 /// Where the update is not affine in its states, or a boundary falls within a chunk.
-pub fn affine(scan: &Scan, operands: &[Type], chunk: usize) -> Result<Scan, Reason> {
-    chunked(scan, operands, chunk, false)
+pub fn affine(
+    scan: &Scan,
+    operands: &[Type],
+    cut: impl Into<Cut>,
+) -> Result<Scan, Reason> {
+    chunked(scan, operands, cut.into(), false)
 }
 
 /// As [`affine`], and errors may be any functions of reads: they are solved row by row within the
@@ -73,16 +92,21 @@ pub fn affine(scan: &Scan, operands: &[Type], chunk: usize) -> Result<Scan, Reas
 ///
 /// # Errors
 /// Where what is read or written with depends on the state, or a boundary falls within a chunk.
-pub fn rowwise(scan: &Scan, operands: &[Type], chunk: usize) -> Result<Scan, Reason> {
-    chunked(scan, operands, chunk, true)
+pub fn rowwise(
+    scan: &Scan,
+    operands: &[Type],
+    cut: impl Into<Cut>,
+) -> Result<Scan, Reason> {
+    chunked(scan, operands, cut.into(), true)
 }
 
 fn chunked(
     scan: &Scan,
     operands: &[Type],
-    chunk: usize,
+    cut: Cut,
     substitute: bool,
 ) -> Result<Scan, Reason> {
+    let chunk = cut.tokens;
     if scan.stride != Stride::Token || scan.reverse {
         return Err(Reason::new("only a forward walk by tokens is cut into chunks"));
     }
@@ -119,7 +143,7 @@ fn chunked(
     types.push(Type::bool([rows]));
     types.push(Type::real([rows]));
     let token = crate::simplify::simplify(&scan.body);
-    let body = chunk::built(&token, &out.feeds, &types, chunk, substitute)?;
+    let body = chunk::built(&token, &out.feeds, &types, cut, substitute)?;
     out.body = crate::simplify::simplify(&body);
     debug_assert!(out.body.inputs.iter().zip(&types).all(|(i, ty)| {
         let found = out.body.ty(i.value);

@@ -62,7 +62,7 @@ impl Lower<'_> {
         let mut body = Lower::new(&scan.body, true, frame, session);
         // What the body sees.
         let states: Vec<usize> = scan.states().collect();
-        let mut carried = Vec::new();
+        let mut carried: Vec<Option<View>> = Vec::new();
         let inputs = body_inputs(scan);
         for (k, (feed, layout)) in scan.feeds.iter().enumerate() {
             let (Some(input), Some(view)) = (inputs[k], &operands[k]) else { continue };
@@ -78,10 +78,18 @@ impl Lower<'_> {
                 }
                 Feed::Initial => {
                     let from = along(view, layout, &at, None, &steps);
+                    if !body.used(input) {
+                        // No step reads it: it begins where it will be handed over.
+                        if let Some(to) = &results[carried.len()] {
+                            body.copy(&from, &at.iter().fold(to.clone(), |v, i| v.at(i)));
+                        }
+                        carried.push(None);
+                        continue;
+                    }
                     let ty = scan.body.ty(input).clone();
                     let tile = body.frame.tile(&format!("state{}", carried.len()), &ty);
                     body.copy(&from, &tile);
-                    carried.push(tile.clone());
+                    carried.push(Some(tile.clone()));
                     tile
                 }
             };
@@ -119,10 +127,29 @@ impl Lower<'_> {
             let to = along(view, layout, &at, Some(feed), &steps);
             body.store(scan.body.outputs[states.len() + y].value, &to)?;
         }
-        body.carry(&states, &carried)?;
+        let extent = steps_of(scan).map_err(bug)?;
+        for (k, to) in results[..states.len()].iter().enumerate() {
+            if let (Some(to), None) = (to, &carried[k]) {
+                let to = at.iter().fold(to.clone(), |v, i| v.at(i));
+                body.store_last(scan.body.outputs[k].value, &to, |step| {
+                    let last = if scan.reverse {
+                        Affine::number(0)
+                    } else {
+                        Affine::from(Monomial::dim(extent)).plus(&Affine::number(-1))
+                    };
+                    Stmt::When {
+                        value: steps.index.clone(),
+                        high: last.clone().plus(&Affine::number(1)),
+                        low: last,
+                        body: step,
+                    }
+                })?;
+            }
+        }
+        body.carry(&carried)?;
         let step = std::mem::take(&mut body.frame.body);
         for (view, tile) in results.iter().zip(&carried) {
-            if let Some(view) = view {
+            if let (Some(view), Some(tile)) = (view, tile) {
                 let to = at.iter().fold(view.clone(), |v, i| v.at(i));
                 body.copy(tile, &to);
             }
@@ -137,7 +164,6 @@ impl Lower<'_> {
                 body: step,
             }],
         };
-        let extent = steps_of(scan).map_err(bug)?;
         let looped =
             Stmt::Loop { index: step_index, extent, reverse: scan.reverse, body: step };
         let mut all: Vec<Stmt> =
@@ -216,44 +242,75 @@ impl Lower<'_> {
     }
 
     /// The next states into the tiles of the states.
-    fn carry(&mut self, states: &[usize], carried: &[View]) -> Result<(), PassError> {
+    ///
+    /// States are taken in an order in which each may be overwritten where it lies, because no
+    /// other one still waits for what stands there; what goes round in a circle is moved out of
+    /// the way.
+    fn carry(&mut self, carried: &[Option<View>]) -> Result<(), PassError> {
         let value = |l: &Self, k: usize| l.graph.outputs[k].value;
-        let mut next = vec![None; states.len()];
-        for k in 0..states.len() {
-            let v = value(self, k);
-            // A state that nothing else waits for is overwritten where it lies.
-            let waited = (0..states.len()).any(|j| {
-                let other = value(self, j);
-                j != k
-                    && (j > k || next[j].is_some())
-                    && self.touches(other, carried[k].home, false) != Touch::Not
+        let mut next: Vec<Option<View>> = vec![None; carried.len()];
+        let mut open: Vec<(usize, View)> = Vec::new();
+        for (k, tile) in carried.iter().enumerate() {
+            open.extend(tile.clone().map(|tile| (k, tile)));
+        }
+        while !open.is_empty() {
+            let free = open.iter().position(|(k, tile)| {
+                let (v, home) = (value(self, *k), tile.home);
+                let waits = |(j, _): &(usize, View)| {
+                    j != k && self.touches(value(self, *j), home, false) != Touch::Not
+                };
+                let moved = |view: &View| view.home == home;
+                self.known[v.index()].is_none()
+                    && self.view_of(v).is_none()
+                    && self.touches(v, home, true) != Touch::Elsewhere
+                    && !open.iter().any(waits)
+                    && !next.iter().flatten().any(moved)
             });
-            let own = self.touches(v, carried[k].home, true) != Touch::Elsewhere;
-            if self.known[v.index()].is_none()
-                && self.view_of(v).is_none()
-                && own
-                && !waited
-            {
-                self.store(v, &carried[k])?;
+            let (k, tile) = open.remove(free.unwrap_or(0));
+            let v = value(self, k);
+            if free.is_some() {
+                self.store(v, &tile)?;
             } else {
                 next[k] = Some(self.settled(v)?);
             }
         }
         let mut moves = Vec::new();
-        for (k, view) in next.into_iter().enumerate() {
-            let Some(mut view) = view else { continue };
+        for (tile, view) in carried.iter().zip(next) {
+            let (Some(tile), Some(mut view)) = (tile, view) else { continue };
             // What lies where another state is about to be written is moved out of the way.
-            let moved = carried.iter().any(|c| c.home == view.home) && view != carried[k];
-            if moved {
+            let among = carried.iter().flatten().any(|c| c.home == view.home);
+            if among && view != *tile {
                 view = self.copied(&view, "next")?;
             }
-            moves.push((k, view));
+            moves.push((tile, view));
         }
-        for (k, view) in moves {
-            if view != carried[k] {
-                self.copy(&view, &carried[k]);
+        for (tile, view) in moves {
+            if view != *tile {
+                self.copy(&view, tile);
             }
         }
+        Ok(())
+    }
+
+    /// What a state that no step reads ends as: stored at the last step alone.
+    fn store_last(
+        &mut self,
+        v: Value,
+        to: &View,
+        at_last: impl FnOnce(Vec<Stmt>) -> Stmt,
+    ) -> Result<(), PassError> {
+        let constant = match &self.graph.def(v).op {
+            Op::Constant { value, .. } => Some(*value),
+            _ => None,
+        };
+        let from = if constant.is_none() { Some(self.settled(v)?) } else { None };
+        let before = std::mem::take(&mut self.frame.body);
+        match (from, constant) {
+            (Some(from), _) => self.copy(&from, to),
+            (None, number) => self.fill(to, number.unwrap_or(0.0)),
+        }
+        let inner = std::mem::replace(&mut self.frame.body, before);
+        self.frame.body.push(at_last(inner));
         Ok(())
     }
 
