@@ -6,8 +6,10 @@
 //! written it, lives for the whole loop.
 
 use nestor_ir::artifact::Precision;
+use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Access, Kernel, Matrix, Place, Sink, Stmt, Tile};
+use nestor_ir::tile::size::elements;
+use nestor_ir::tile::{Access, Kernel, Monomial, Place, Sink, Stmt, Tile};
 use nestor_ir::ty::Elem;
 
 /// Tiles begin on a cache line.
@@ -82,25 +84,31 @@ struct Seen {
 fn lives(kernel: &Kernel) -> Vec<Option<Life>> {
     let mut seen = vec![None; kernel.tiles.len()];
     let mut number = 0;
-    body(&kernel.body, &mut number, &mut seen, true);
+    body(kernel, &kernel.body, &mut number, &mut seen, true);
     seen.into_iter().map(|s| s.map(|s: Seen| s.life)).collect()
 }
 
-fn body(stmts: &[Stmt], number: &mut usize, seen: &mut [Option<Seen>], always: bool) {
+fn body(
+    kernel: &Kernel,
+    stmts: &[Stmt],
+    number: &mut usize,
+    seen: &mut [Option<Seen>],
+    always: bool,
+) {
     for stmt in stmts {
         *number += 1;
         match stmt {
             Stmt::Loop { body: inner, .. } => {
-                repeated(inner, number, seen, always);
+                repeated(kernel, inner, number, seen, always);
             }
-            Stmt::When { body: inner, .. } => body(inner, number, seen, false),
+            Stmt::When { body: inner, .. } => body(kernel, inner, number, seen, false),
             Stmt::Map { .. }
             | Stmt::Product { .. }
             | Stmt::SolveUnitLower { .. }
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
             | Stmt::ScatterAdd { .. } => {
-                touched(stmt, |tile, written| {
+                touched(kernel, stmt, |tile, written| {
                     let now = Seen {
                         life: (*number, *number),
                         written_first: written && always,
@@ -113,10 +121,16 @@ fn body(stmts: &[Stmt], number: &mut usize, seen: &mut [Option<Seen>], always: b
     }
 }
 
-fn repeated(inner: &[Stmt], number: &mut usize, seen: &mut [Option<Seen>], always: bool) {
+fn repeated(
+    kernel: &Kernel,
+    inner: &[Stmt],
+    number: &mut usize,
+    seen: &mut [Option<Seen>],
+    always: bool,
+) {
     let start = *number;
     let mut here = vec![None; seen.len()];
-    body(inner, number, &mut here, always);
+    body(kernel, inner, number, &mut here, always);
     *number += 1;
     let end = *number;
     for (outer, inside) in seen.iter_mut().zip(here) {
@@ -124,8 +138,7 @@ fn repeated(inner: &[Stmt], number: &mut usize, seen: &mut [Option<Seen>], alway
         match outer {
             Some(outer) => outer.life.1 = end,
             None => {
-                // Used later too, it lives on: it is then not this loop's alone, which the
-                // caller sees by its own statements, so the whole loop is taken at once.
+                // Written whole in every turn before it is read, it is nobody's between two turns.
                 let life = if inside.written_first { inside.life } else { (start, end) };
                 *outer = Some(Seen { life, ..inside });
             }
@@ -133,48 +146,58 @@ fn repeated(inner: &[Stmt], number: &mut usize, seen: &mut [Option<Seen>], alway
     }
 }
 
-/// Tiles that a statement touches; whether it writes them without having read them.
-fn touched(stmt: &Stmt, mut act: impl FnMut(Tile, bool)) {
-    let mut place = |p: Place, written: bool| {
+/// Tiles that a statement touches; whether it writes all of one without having read it. A part
+/// would not do: the rest may be what an earlier turn of a loop has left.
+fn touched(kernel: &Kernel, stmt: &Stmt, mut act: impl FnMut(Tile, bool)) {
+    let mut place = |p: Place, written: Option<usize>| {
         if let Place::Tile(tile) = p {
-            act(tile, written);
+            let all = elements(&kernel.tiles[tile].dims);
+            act(tile, written.is_some_and(|n| Monomial::number(n as i64) == all));
         }
     };
+    let count = |dims: &[Dim]| dims.iter().map(|d| d.fixed()).product::<Option<usize>>();
+    let stored = |to: &Access, dims: &[Dim]| match to.bounds.is_empty() {
+        true => count(dims),
+        false => None,
+    };
     match stmt {
-        Stmt::Map { loads, sinks, .. } => {
-            for Access { place: p, .. } in loads {
-                place(*p, false);
+        Stmt::Map { space, loads, sinks, .. } => {
+            for load in loads {
+                place(load.place, None);
             }
             for (_, sink) in sinks {
                 match sink {
-                    Sink::Store(to) => place(to.place, true),
-                    Sink::Fold { to, accumulate, .. } => place(to.place, !accumulate),
+                    Sink::Store(to) => place(to.place, stored(to, space)),
+                    Sink::Fold { to, accumulate: true, .. } => place(to.place, None),
+                    Sink::Fold { to, axes, .. } => {
+                        place(to.place, stored(to, &space[..space.len() - axes]));
+                    }
                 }
             }
         }
-        Stmt::Product { left, right, out, accumulate, .. } => {
-            let matrix = |m: &Matrix| m.place;
-            place(matrix(left), false);
-            place(matrix(right), false);
-            place(matrix(out), !accumulate);
+        Stmt::Product { m, n, left, right, out, accumulate, .. } => {
+            place(left.place, None);
+            place(right.place, None);
+            let written = if *accumulate { None } else { count(&[*m, *n]) };
+            place(out.place, written);
         }
         Stmt::SolveUnitLower { lower, x, .. } => {
-            act(*lower, false);
-            act(*x, false);
+            place(Place::Tile(*lower), None);
+            place(Place::Tile(*x), None);
         }
-        Stmt::LinearScan { a, b, init, y, .. } => {
+        Stmt::LinearScan { a, b, init, y, extent: (steps, slots, columns), .. } => {
             for tile in [a, b, init] {
-                act(*tile, false);
+                place(Place::Tile(*tile), None);
             }
-            act(*y, true);
+            place(Place::Tile(*y), Some(steps * slots * columns));
         }
-        Stmt::Gather { index, out, .. } => {
-            place(index.place, false);
-            place(out.place, true);
+        Stmt::Gather { index, count: rows, width, out, .. } => {
+            place(index.place, None);
+            place(out.place, rows.fixed().map(|n| n * width));
         }
         Stmt::ScatterAdd { index, values, .. } => {
-            place(index.place, false);
-            place(values.place, false);
+            place(index.place, None);
+            place(values.place, None);
         }
         Stmt::Loop { .. } | Stmt::When { .. } => {}
     }

@@ -171,7 +171,9 @@ impl Chunk<'_> {
         if known.mapped {
             return Err(Reason::new("a write that is no sum of outer products"));
         }
-        let slot = self.slots.iter().position(|s| s.start == known.value);
+        // A state may begin with the same value, but does not stay it.
+        let constant = |s: &Slot| s.next.is_none() && s.start == known.value;
+        let slot = self.slots.iter().position(constant);
         let slot = slot.unwrap_or_else(|| {
             self.slots.push(Slot {
                 input: value,

@@ -57,6 +57,12 @@ fn rates_of_products_and_solves() {
             ([64, 64, 64], 0, false),
             ([64, 64, 64], 0, true),
             ([64, 64, 64], 1, false),
+            ([16, 256, 64], 0, false),
+            ([16, 64, 256], 0, false),
+            ([64, 256, 64], 0, false),
+            ([64, 64, 256], 0, false),
+            ([256, 64, 16], 0, false),
+            ([256, 64, 64], 0, false),
             ([64, 64, 64], 2, false),
             ([64, 256, 64], 0, false),
             ([16, 64, 256], 0, false),
@@ -113,6 +119,59 @@ fn rates_of_products_and_solves() {
                     nanoseconds / 1e3
                 );
             }
+        }
+    }
+}
+
+#[test]
+#[ignore = "measures"]
+fn rates_of_dense_products() {
+    use nestor_ir::artifact::Precision::F32;
+    for threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .expect("workers");
+        for ([m, n, k], left_turned, right_turned) in [
+            ([2048, 256, 256], false, false),
+            ([2048, 256, 256], false, true),
+            ([256, 256, 2048], true, false),
+            ([2048, 512, 256], false, false),
+            ([2048, 256, 512], false, true),
+            ([256, 512, 2048], true, false),
+            ([2048, 4096, 256], false, false),
+            ([2048, 256, 4096], false, true),
+            ([256, 4096, 2048], true, false),
+            ([2048, 4, 256], false, false),
+            ([2048, 256, 4], false, true),
+            ([256, 4, 2048], true, false),
+        ] {
+            let (a, b) = (singles(&noise(m * k, 1)), singles(&noise(k * n, 2)));
+            let mut c = vec![0f32; m * n];
+            let left = if left_turned { (1, m as isize) } else { (k as isize, 1) };
+            let right = if right_turned { (1, k as isize) } else { (n as isize, 1) };
+            let mut best = f64::INFINITY;
+            for _ in 0..12 {
+                let start = Instant::now();
+                // SAFETY: contiguous matrices of these extents.
+                pool.install(|| unsafe {
+                    crate::routines::dense(
+                        F32,
+                        [m, n, k],
+                        1.0,
+                        (a.as_ptr().cast(), left.0, left.1),
+                        (b.as_ptr().cast(), right.0, right.1),
+                        (c.as_mut_ptr().cast(), n as isize, 1),
+                        false,
+                    );
+                });
+                best = best.min(start.elapsed().as_nanos() as f64);
+            }
+            println!(
+                "{threads} {m}x{n}x{k} {left_turned} {right_turned}: {:.2} ms {:.0}",
+                best / 1e6,
+                (2 * m * n * k) as f64 / best
+            );
         }
     }
 }
