@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "compiler/cranelift/src/routines/",
     "compiler/cranelift/src/jit.rs",
+    "compiler/cranelift/src/wide/program.rs",
     "runtime/src/device/",
 ];
 

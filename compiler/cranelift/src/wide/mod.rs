@@ -8,9 +8,14 @@
 
 mod asm;
 mod emit;
+mod loops;
+mod memory;
 mod nest;
 mod program;
+mod registers;
+mod targets;
 mod vector;
+mod words;
 
 use crate::normalise::MapParts;
 use emit::Keep;

@@ -3,6 +3,9 @@
 //! The transcendental functions are those of the block routines: their bodies are generic in what
 //! a vector is, and here a vector is a [`Symbol`] that records what is done with it. So a routine
 //! and the code made here round the same way, and there is one text of each function.
+//!
+//! # Contract of the unsafe code
+//! Loads and stores of the trait are unsafe by declaration; a symbol's are never reached and say so.
 
 use crate::routines::lanes::{Lanes, Maps, ROOT_HALF};
 use crate::routines::{erf, exp, log};
@@ -96,21 +99,21 @@ impl Program {
     fn add(&mut self, op: Op, operands: &[Id]) -> Id {
         let mut all = [0; 3];
         all[..operands.len()].copy_from_slice(operands);
-        let mask = match op {
+        let mask = matches!(
+            op,
             Op::Known(_)
-            | Op::Less
-            | Op::LessEqual
-            | Op::Equal
-            | Op::LessInt
-            | Op::LessEqualInt
-            | Op::EqualInt
-            | Op::And
-            | Op::Or
-            | Op::Not
-            | Op::Same
-            | Op::SelectMask => true,
-            _ => false,
-        };
+                | Op::Less
+                | Op::LessEqual
+                | Op::Equal
+                | Op::LessInt
+                | Op::LessEqualInt
+                | Op::EqualInt
+                | Op::And
+                | Op::Or
+                | Op::Not
+                | Op::Same
+                | Op::SelectMask
+        );
         self.intern(Node { op, operands: all, arity: operands.len(), mask })
     }
     fn intern(&mut self, node: Node) -> Id {

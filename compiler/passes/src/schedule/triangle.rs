@@ -134,7 +134,7 @@ fn zero(graph: &Graph, v: Value, q: Question) -> bool {
         }
         Op::Shift { axis, by } => {
             let inner = size(graph, node.operands[0], *axis);
-            zero(graph, node.operands[0], moved(q, *axis, *by as i64, inner))
+            zero(graph, node.operands[0], moved(q, *axis, *by, inner))
         }
         Op::Concat { axis } => {
             let mut before = 0;
