@@ -60,6 +60,9 @@ def arguments():
         one.add_argument("--width", type=int, default=64)
     for one in (op, lm):
         compiled(one)
+    lm.add_argument(
+        "--whole", action="store_true", help="torch.compile the model at once, not block by block"
+    )
     op.add_argument("--peer-chunk", type=int, default=64, help="tokens of the peer's chunks")
     mlp.add_argument("--chunk", type=int, nargs="+", default=[64, 16])
     mlp.add_argument("--compile-peer", action="store_true", help="try torch.compile on the peer")

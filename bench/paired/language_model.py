@@ -147,7 +147,7 @@ def program(options, batch, time):
     return ours, start, {n: t.long() for n, t in texts.items()}, sum(theirs.values())
 
 
-def peer(start, texts, variant=None, shifted=False):
+def peer(start, texts, variant=None, shifted=False, whole=False):
     """The peer with these weights, its optimiser, and a call that makes a step and gives its loss."""
     model = Model(shifted)
     with torch.no_grad():
@@ -159,7 +159,13 @@ def peer(start, texts, variant=None, shifted=False):
     loss_of = model
     if variant is not None:
         torch._dynamo.reset()
-        loss_of = torch.compile(model, dynamic=False, **VARIANTS[variant])
+        how = {"dynamic": False} | VARIANTS[variant]
+        if whole:
+            loss_of = torch.compile(model, **how)
+        else:
+            # One graph that all blocks share, as PyTorch advises for repeated blocks.
+            for block in model.blocks:
+                block.compile(**how)
     tokens, following = texts["tokens"], texts["next.tokens"]
 
     def step():
@@ -211,7 +217,7 @@ def run(options):
     ways = [(None, False)]
     ways += [(name, shifted) for name in options.compile for shifted in (False, True)]
     for variant, shifted in ways:
-        _, _, step = peer(start, texts, variant, shifted)
+        _, _, step = peer(start, texts, variant, shifted, options.whole)
         first = rounds.timed(step)
         name = "eager" if variant is None else f"compile {variant}"
         if variant is not None:
