@@ -4,7 +4,7 @@
 mod common;
 
 use common::check::*;
-use nestor_cranelift::clif;
+use nestor_cranelift::{clif, compile};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::entity::Entity;
@@ -114,6 +114,57 @@ fn tile(k: &mut Kernel, n: usize) -> Tile {
         elem: Elem::Real,
         dims: [Dim::Fixed(n)].into_iter().collect(),
     })
+}
+
+/// A loop fills a tile part by part, by way of two others that take turns.
+#[test]
+fn tiles_share_scratch_only_while_they_are_not_alive() {
+    const PARTS: usize = 5;
+    const N: usize = 48;
+    let all = vec![Dim::Fixed(PARTS * N)];
+    let mut k =
+        kernel(vec![(Elem::Real, all.clone(), Use::Read), (Elem::Real, all, Use::Write)]);
+    let (first, second, whole) =
+        (tile(&mut k, N), tile(&mut k, N), tile(&mut k, PARTS * N));
+    let part = Index::new(0);
+    k.indices = 1;
+    let moving = |place: Place, stmt: Stmt, load: bool| {
+        let Stmt::Map { space, expr, mut loads, mut sinks } = stmt else {
+            unreachable!("a copy is a map")
+        };
+        let at = Affine::index(part, Monomial::number(N as i64));
+        let to = Access { origin: at, ..access(place, 0, &[1]) };
+        if load {
+            loads[0] = to;
+        } else {
+            sinks[0].1 = Sink::Store(to);
+        }
+        Stmt::Map { space, expr, loads, sinks }
+    };
+    let (a, b) = (Place::Tile(first), Place::Tile(second));
+    k.body = vec![
+        Stmt::Loop {
+            index: part,
+            extent: Dim::Fixed(PARTS),
+            reverse: false,
+            body: vec![
+                moving(buffer(0), copy(buffer(0), a, N), true),
+                copy(a, b, N),
+                moving(Place::Tile(whole), copy(b, Place::Tile(whole), N), false),
+            ],
+        },
+        copy(Place::Tile(whole), buffer(1), PARTS * N),
+    ];
+    agree(&k, SIZES, 11, "parts of a tile");
+    // Of three copies one behind the other, the third may lie where the first lay.
+    let mut k = Kernel { tiles: Default::default(), ..k };
+    let [a, b, c] = [0; 3].map(|_| Place::Tile(tile(&mut k, N)));
+    k.body =
+        vec![copy(buffer(0), a, N), copy(a, b, N), copy(b, c, N), copy(c, buffer(1), N)];
+    let native =
+        compile(std::slice::from_ref(&k), Precision::F32).expect("compiles").remove(0);
+    let bytes: i64 = native.scratch.iter().map(|m| m.eval(&SIZES)).sum();
+    assert_eq!(bytes, 4 * 2 * N as i64);
 }
 
 #[test]
