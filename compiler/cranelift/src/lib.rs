@@ -22,7 +22,6 @@ mod stages;
 mod stmt;
 mod transpose;
 mod unfold;
-#[cfg(target_arch = "x86_64")]
 mod wide;
 mod wide_call;
 
