@@ -114,6 +114,43 @@ fn choices() {
 }
 
 #[test]
+fn conditions_are_constants() {
+    for op in [Op::Less, Op::LessEqual, Op::Equal] {
+        for join in [Op::And, Op::Or] {
+            let mut g = Graph::new();
+            let a = g.input("a", Type::real([f(6)]));
+            let b = g.input("b", Type::real([f(6)]));
+            let c = g.input("c", Type::bool([f(6)]));
+            let compared = g.add(op.clone(), &[a, b]);
+            let both = g.add(join, &[compared, c]);
+            let square = mul(&mut g, a, a);
+            let y = g.add(Op::Select, &[both, square, b]);
+            g.output("y", y);
+            twice(&g, 16);
+        }
+    }
+}
+
+#[test]
+fn leaves_are_constants() {
+    let t = Dim::Time;
+    let mut g = Graph::new();
+    let x = g.input("x", Type::real([t, f(3)]));
+    let count = g.add(Op::Iota { axis: 1, dims: smallvec![t, f(3)] }, &[]);
+    let position = g.add(Op::Position { dims: smallvec![t] }, &[]);
+    let position = broadcast(&mut g, position, &[t, f(3)], &[0]);
+    let ty = Type::real([t, f(3)]);
+    let half = g.add(Op::Constant { value: 0.5, ty }, &[]);
+    let square = mul(&mut g, x, x);
+    let mut y = add(&mut g, count, position);
+    for factor in [half, square] {
+        y = mul(&mut g, y, factor);
+    }
+    g.output("y", y);
+    twice(&g, 17);
+}
+
+#[test]
 fn reductions_and_products() {
     let t = Dim::Time;
     for fold in [Fold::Sum, Fold::Max, Fold::Min] {

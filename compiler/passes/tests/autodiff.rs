@@ -5,14 +5,9 @@ mod common;
 
 use common::{check, sizes, with_gradients};
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::{
-    Axis, Feed, Fold, Graph, Layout, Op, Scan, Stride, Value, Yield,
-};
+use nestor_ir::tensor::{Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield};
 use nestor_ir::ty::Type;
-use nestor_passes::build::{
-    add, broadcast, contract, mul, scale, select, sub, sum, unary,
-};
-use nestor_passes::derive::derive;
+use nestor_passes::build::{add, broadcast, contract, mul, scale, select, sum, unary};
 use nestor_passes::simplify::simplify;
 use smallvec::smallvec;
 
@@ -254,65 +249,6 @@ fn a_walk_within_a_walk() {
         check(&nested(c), &sizes(2, time, start), 25);
     }
     check(&with_gradients(&nested(2)), &sizes(1, 3, 1), 26);
-}
-
-/// `W' = W - eta dW 1/2 |W k - v|^2`, the gradient written as a mark: the delta rule.
-fn delta_rule(marked: bool) -> Graph {
-    let mut b = Graph::new();
-    let k = b.input("k", Type::real([n()]));
-    let v = b.input("v", Type::real([n()]));
-    let eta = b.input("eta", Type::real([]));
-    let w = b.input("w", Type::real([n(), n()]));
-    b.input("valid", Type::bool([]));
-    b.input("position", Type::real([]));
-    let anchor = if marked { b.add(Op::Anchor, &[w]) } else { w };
-    let wk = contract(&mut b, anchor, k, &[], &[(1, 0)]);
-    let e = sub(&mut b, wk, v);
-    let gradient = if marked {
-        let square = mul(&mut b, e, e);
-        let total = b.add(Op::Reduce { fold: Fold::Sum, axes: smallvec![0] }, &[square]);
-        let objective = scale(&mut b, total, 0.5);
-        b.add(Op::Gradient, &[objective, anchor])
-    } else {
-        contract(&mut b, e, k, &[], &[])
-    };
-    let eta = broadcast(&mut b, eta, &[n(), n()], &[]);
-    let by = mul(&mut b, gradient, eta);
-    let next = sub(&mut b, w, by);
-    b.output("w", next);
-    b.output("y", wk);
-    let (batch, time) = (Dim::Batch, Dim::Time);
-    let mut g = Graph::new();
-    let k = g.input("k", Type::real([batch, time, n()]));
-    let v = g.input("v", Type::real([batch, time, n()]));
-    let eta = g.input("eta", Type::real([batch, time]));
-    let w = g.input("w", Type::real([n(), n()]));
-    let scan = Scan {
-        map: smallvec![batch],
-        time,
-        stride: Stride::Token,
-        reverse: false,
-        feeds: vec![
-            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 1)),
-            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 1)),
-            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 0)),
-            (Feed::Initial, body_of(&[], 2)),
-        ],
-        yields: vec![(Yield::Stream, body_of(&[Axis::Map(0), Axis::Time], 1))],
-        body: b,
-    };
-    let r = g.add_many(Op::Scan { scan: Box::new(scan) }, &[k, v, eta, w]);
-    g.output("w", r[0]);
-    g.output("y", r[1]);
-    g
-}
-
-#[test]
-fn a_derived_update_reads_like_the_delta_rule() {
-    let derived = derive(&delta_rule(true)).expect("derives");
-    let written = simplify(&delta_rule(false));
-    assert_eq!(derived.to_string(), written.to_string());
-    check(&derived, &sizes(2, 3, 0), 27);
 }
 
 #[test]
