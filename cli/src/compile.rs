@@ -73,9 +73,9 @@ fn text(program: &Program, emit: Emit) -> Result<String, Failure> {
             kernels.iter().map(ToString::to_string).collect()
         }
         Emit::Plan => {
-            let (plan, _) =
+            let (plan, kernels) =
                 native::scheduled(&last().map_err(pass)?.graph).map_err(native)?;
-            format!("{plan:#?}\n")
+            native::plan_text(&plan, &kernels)
         }
         Emit::Clif => {
             let (_, kernels) =

@@ -40,6 +40,11 @@ pub fn scheduled(graph: &Graph) -> Result<(Plan, Vec<Kernel>), NativeError> {
     Ok(schedule(graph)?)
 }
 
+/// A plan as text, launches with the names of their kernels.
+pub fn plan_text(plan: &Plan, kernels: &[Kernel]) -> String {
+    nestor_ir::plan::text::print(plan, kernels)
+}
+
 /// The backend's text of all kernels.
 ///
 /// # Errors

@@ -13,5 +13,6 @@ pub mod interpret;
 pub mod level;
 pub mod plan;
 pub mod tensor;
+pub mod text;
 pub mod tile;
 pub mod ty;

@@ -2,6 +2,9 @@
 //!
 //! A plan is made for one graph (inputs by name in, outputs by name out) and any B, T and t0.
 
+pub mod text;
+pub mod verify;
+
 use crate::entity;
 use crate::entity::Arena;
 use crate::tile::{Affine, Monomial};

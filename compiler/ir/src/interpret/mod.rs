@@ -8,8 +8,10 @@ pub mod linear;
 pub mod math;
 mod memory;
 mod past;
+pub mod plan;
 mod scan;
 mod slope;
 pub mod tensor;
+pub mod tile;
 
 pub use array::{Array, Data};

@@ -8,7 +8,7 @@
 //! instances, batch and time are laid out.
 
 pub mod memory;
-mod print;
+pub mod text;
 
 pub use memory::{
     Algorithm, AlgorithmInput, Anchor, FastWeight, Kept, Memory, Minimize, Reset,

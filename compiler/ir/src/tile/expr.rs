@@ -2,6 +2,7 @@
 
 use crate::entity;
 use crate::entity::Arena;
+use crate::ty::Elem;
 use smallvec::SmallVec;
 
 entity!(
@@ -88,6 +89,15 @@ pub enum ScalarKind {
     Int,
     /// A condition.
     Bool,
+}
+
+/// The kind of an element that is loaded.
+pub fn kind_of(elem: Elem) -> ScalarKind {
+    match elem {
+        Elem::Real => ScalarKind::Real,
+        Elem::Int => ScalarKind::Int,
+        Elem::Bool => ScalarKind::Bool,
+    }
 }
 
 /// A scalar with its operands, which come earlier.

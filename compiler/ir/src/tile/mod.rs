@@ -10,8 +10,10 @@
 //! element-wise ops is one [`Stmt::Map`].
 
 pub mod expr;
+pub mod reads;
 pub mod size;
 pub mod text;
+pub mod verify;
 
 use crate::entity;
 use crate::entity::Arena;

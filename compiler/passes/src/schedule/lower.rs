@@ -41,6 +41,9 @@ pub(super) struct Lower<'g> {
     pub(super) states: usize,
     /// Inputs that are the same at every step of a walk, by number.
     pub(super) shared: Vec<usize>,
+    /// Which rows of the chunk are tokens, also when the condition itself was stored: the value,
+    /// and `0 <= offset + row < high`.
+    pub(super) valid: Option<(Value, Affine, Affine)>,
     done: Vec<bool>,
     pub(super) nested: bool,
     pub(super) frame: Frame,
@@ -81,6 +84,7 @@ impl<'g> Lower<'g> {
             packs: vec![],
             states: 0,
             shared: vec![],
+            valid: None,
             done: vec![false; graph.nodes.len()],
             nested,
             frame,

@@ -181,14 +181,22 @@ impl Lower<'_> {
             bounds: Default::default(),
             pad: 0.0,
         };
-        self.frame.body.push(Stmt::Gather {
+        let mut body = vec![Stmt::Gather {
             table: buffer,
             rows,
             index: at_index,
             count,
             width,
             out: to,
-        });
+        }];
+        if self.nested {
+            // The grid is the walk's: here the leading axes are loops.
+            let lead = std::mem::take(&mut self.frame.grid);
+            for (index, extent) in lead.into_iter().rev() {
+                body = vec![Stmt::Loop { index, extent, reverse: false, body }];
+            }
+        }
+        self.frame.body.extend(body);
         self.end("gather");
         self.known[v.index()] = Some(Known::At(out));
         Ok(())

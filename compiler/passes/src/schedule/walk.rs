@@ -101,6 +101,7 @@ impl Lower<'_> {
             high: steps.high.clone(),
             always: !steps.partial,
         });
+        body.valid = Some((rest[0].value, steps.token.clone(), steps.high.clone()));
         body.known[rest[1].value.index()] =
             Some(Known::Position { offset: steps.position.clone() });
         // Rows that are skipped yield zeros.
@@ -325,18 +326,18 @@ impl Lower<'_> {
             if *feed != Feed::Mask {
                 continue;
             }
-            match &self.known[v.index()] {
-                Some(Known::Valid { offset, high, .. }) => {
-                    found = Some((offset.clone(), high.clone()));
+            found = match &self.valid {
+                Some((valid, offset, high)) if valid == v => {
+                    Some((offset.clone(), high.clone()))
                 }
-                _ => {
+                Some(_) | None => {
                     return Err(PassError::limitation(
                         "L-no-kernel",
                         "a walk that skips tokens by a computed condition",
                         "run it with the interpreter",
                     ));
                 }
-            }
+            };
         }
         Ok(found)
     }

@@ -2,6 +2,7 @@
 //! differences against gradients by reverse mode.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its part")]
 
+pub mod schedule;
 pub mod walks;
 
 use nestor_ir::artifact::Precision;

@@ -18,5 +18,8 @@ mod attribute;
 mod parse;
 mod print;
 
-pub use parse::{ParseError, parse};
+pub use crate::text::ParseError;
+
+pub(crate) use parse::graph as read_graph;
+pub use parse::parse;
 pub use print::print;

@@ -6,123 +6,27 @@ use super::print::{feed_name, yield_name};
 use crate::dim::Dim;
 use crate::entity::Entity;
 use crate::tensor::{Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield};
-use crate::ty::{Elem, Type};
+use crate::text::{ParseError, Read, Reader};
+use crate::ty::Type;
 use smallvec::SmallVec;
-use thiserror::Error;
-
-/// A line that is no graph.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("line {line}: {why}")]
-pub struct ParseError {
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub why: String,
-}
 
 /// Reads a graph.
 ///
 /// # Errors
 /// Where the text is no graph or a node is ill-typed.
 pub fn parse(text: &str) -> Result<Graph, ParseError> {
-    let mut reader = Reader { tokens: tokens(text)?, at: 0 };
-    let read = (|| {
-        reader.need("graph")?;
-        reader.need("{")?;
-        reader.body()
-    })();
-    read.map_err(|why| ParseError { line: reader.line(), why })
+    Reader::whole(text, graph)
 }
 
-type Token = (usize, String);
-
-fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
-    let mut out = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.split("//").next().unwrap_or("");
-        let mut rest = line.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let size = if first == '"' {
-                quoted(rest).ok_or_else(|| ParseError {
-                    line: number + 1,
-                    why: "a quote is not closed".into(),
-                })?
-            } else if first.is_alphanumeric()
-                || first == '%'
-                || first == '_'
-                || first == '-'
-            {
-                let word = |c: char| c.is_alphanumeric() || "_%.-+".contains(c);
-                rest.find(|c| !word(c)).unwrap_or(rest.len())
-            } else {
-                first.len_utf8()
-            };
-            out.push((number + 1, rest[..size].to_owned()));
-            rest = rest[size..].trim_start();
-        }
-    }
-    Ok(out)
-}
-
-fn quoted(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    for (i, c) in text.char_indices().skip(1) {
-        match c {
-            '"' if !escaped => return Some(i + 1),
-            '\\' => escaped = !escaped,
-            _ => escaped = false,
-        }
-    }
-    None
-}
-
-struct Reader {
-    tokens: Vec<Token>,
-    at: usize,
+/// A graph between braces.
+pub(crate) fn graph(r: &mut Reader) -> Read<Graph> {
+    r.need("graph {")?;
+    r.graph_body()
 }
 
 impl Reader {
-    fn line(&self) -> usize {
-        self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |t| t.0)
-    }
-    fn peek(&self) -> &str {
-        self.tokens.get(self.at).map_or("", |t| t.1.as_str())
-    }
-    fn next(&mut self) -> String {
-        let token = self.peek().to_owned();
-        self.at += 1;
-        token
-    }
-    fn eat(&mut self, token: &str) -> bool {
-        let found = self.peek() == token;
-        self.at += usize::from(found);
-        found
-    }
-    fn need(&mut self, token: &str) -> Result<(), String> {
-        if self.eat(token) {
-            Ok(())
-        } else {
-            Err(format!("`{token}` expected, not `{}`", self.peek()))
-        }
-    }
-    fn list<T>(
-        &mut self,
-        close: &str,
-        mut item: impl FnMut(&mut Self) -> Result<T, String>,
-    ) -> Result<Vec<T>, String> {
-        let mut out = Vec::new();
-        while !self.eat(close) {
-            if self.peek().is_empty() {
-                return Err(format!("`{close}` expected"));
-            }
-            out.push(item(self)?);
-            self.eat(",");
-        }
-        Ok(out)
-    }
-
     /// Lines up to the closing brace.
-    fn body(&mut self) -> Result<Graph, String> {
+    fn graph_body(&mut self) -> Result<Graph, String> {
         let mut graph = Graph::new();
         while !self.eat("}") {
             if self.eat("output") {
@@ -202,8 +106,7 @@ impl Reader {
     }
 
     fn starts_node(&self) -> bool {
-        let after = |n: usize| self.tokens.get(self.at + n).map_or("", |t| t.1.as_str());
-        after(1) == ":" || (after(1).starts_with('"') && after(2) == ":")
+        self.ahead(1) == ":" || (self.ahead(1).starts_with('"') && self.ahead(2) == ":")
     }
 
     fn scan(
@@ -245,7 +148,7 @@ impl Reader {
             feeds.push((feed.ok_or(format!("no feed `{word}`"))?, self.layout()?));
             operands.push(self.value(graph)?);
         }
-        let body = self.body()?;
+        let body = self.graph_body()?;
         let reverse = find("reverse").is_some();
         let scan = Scan { map, time, stride, reverse, feeds, yields, body };
         Ok((Op::Scan { scan: Box::new(scan) }, operands))
@@ -278,36 +181,6 @@ impl Reader {
             .get(value)
             .map(|_| value)
             .ok_or_else(|| format!("no value {value} yet"))
-    }
-
-    fn string(&mut self) -> Result<String, String> {
-        let token = self.next();
-        let inner = token.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-        inner
-            .map(|t| t.replace("\\\"", "\"").replace("\\\\", "\\"))
-            .ok_or_else(|| format!("a quoted name expected, not `{token}`"))
-    }
-
-    fn ty(&mut self) -> Result<Type, String> {
-        let elem = match self.peek() {
-            "int" => Elem::Int,
-            "bool" => Elem::Bool,
-            _ => Elem::Real,
-        };
-        if elem != Elem::Real {
-            self.next();
-        }
-        self.need("[")?;
-        let dims = self.list("]", Self::dim)?;
-        Ok(Type { elem, dims: dims.into_iter().collect() })
-    }
-
-    fn dim(&mut self) -> Result<Dim, String> {
-        let mut word = self.next();
-        if word == "T" && self.eat("/") {
-            word = format!("T/{}", self.next());
-        }
-        dim_of(&word)
     }
 
     fn attribute(&mut self) -> Result<Attribute, String> {

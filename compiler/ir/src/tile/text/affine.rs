@@ -62,7 +62,7 @@ impl fmt::Display for Matrix {
 }
 
 /// A number that reads back as itself.
-pub(super) fn number(n: f64) -> String {
+pub(crate) fn number(n: f64) -> String {
     if n == n.trunc() && n.abs() < 1e15 { format!("{n}") } else { format!("{n:?}") }
 }
 

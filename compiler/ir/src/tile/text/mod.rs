@@ -1,4 +1,4 @@
-//! The text form of tile kernels: what `--emit tiles` prints.
+//! The text form of tile kernels: what `--emit tiles` prints and what tests are written in.
 //!
 //! ```text
 //! kernel "walk.3" {
@@ -29,7 +29,13 @@
 //! - What follows `//` is for people: the names of the places of the line.
 
 mod affine;
+mod parse;
 mod print;
+mod program;
+mod quantity;
 mod scalar;
 
+pub(crate) use affine::number;
+pub use parse::{parse, parse_all};
 pub use print::print;
+pub(crate) use quantity::{affine as read_affine, monomial as read_monomial};

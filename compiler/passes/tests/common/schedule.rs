@@ -1,0 +1,65 @@
+//! A graph and its plan, both interpreted, compared.
+
+use super::{Numbers, inputs};
+use indexmap::IndexMap;
+use nestor_ir::artifact::Precision;
+use nestor_ir::dim::Sizes;
+use nestor_ir::interpret::array::Data;
+use nestor_ir::interpret::{plan, tensor};
+use nestor_ir::plan::verify::verify;
+use nestor_ir::tensor::text::parse;
+use nestor_ir::tile;
+use nestor_passes::schedule::schedule;
+
+const SIZES: &[Sizes] = &[
+    Sizes { batch: 2, time: 7, start: 0 },
+    Sizes { batch: 3, time: 5, start: 6 },
+    Sizes { batch: 1, time: 9, start: 3 },
+    Sizes { batch: 2, time: 1, start: 5 },
+];
+
+/// Both readings of a graph agree.
+pub fn agree(text: &str) {
+    let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let (made, kernels) = schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    let told = || {
+        let kernels: String = kernels.iter().map(ToString::to_string).collect();
+        format!("{graph}{kernels}{made}")
+    };
+    for kernel in &kernels {
+        tile::verify::verify(kernel).unwrap_or_else(|e| panic!("{e}\n{kernel}"));
+        let read = tile::text::parse(&kernel.to_string());
+        let read = read.unwrap_or_else(|e| panic!("{e}\n{kernel}"));
+        assert!(read == *kernel, "reads back as\n{read}, not\n{kernel}");
+    }
+    let read = nestor_ir::plan::text::parse(&made.to_string());
+    assert_eq!(read.unwrap_or_else(|e| panic!("{e}\n{made}")), made);
+    verify(&made, &kernels).unwrap_or_else(|e| panic!("{e}\n{}", told()));
+    for (seed, sizes) in SIZES.iter().enumerate() {
+        let given = inputs(&graph, sizes, &mut Numbers::new(seed as u64 + 1));
+        let expected = tensor::run(&graph, &given, sizes, Precision::F64);
+        let expected = expected.unwrap_or_else(|e| panic!("{e}\n{graph}"));
+        let names = graph.inputs.iter().map(|i| i.name.clone());
+        let named: IndexMap<_, _> = names.zip(given).collect();
+        let found = plan::run(&made, &kernels, &named, sizes, Precision::F64)
+            .unwrap_or_else(|e| panic!("{e}, {sizes:?}\n{}", told()));
+        assert_eq!(found.len(), graph.outputs.len());
+        for (output, expected) in graph.outputs.iter().zip(&expected) {
+            let found = &found[&output.name];
+            assert_eq!(found.dims, expected.dims, "{}", output.name);
+            match (&found.data, &expected.data) {
+                (Data::Real(a), Data::Real(b)) => {
+                    for (n, (a, b)) in a.iter().zip(b).enumerate() {
+                        assert!(
+                            (a - b).abs() <= 1e-12 * (1.0 + b.abs()),
+                            "{}[{n}] is {a}, not {b}, {sizes:?}\n{}",
+                            output.name,
+                            told()
+                        );
+                    }
+                }
+                (a, b) => assert_eq!(a, b, "{}, {sizes:?}\n{}", output.name, told()),
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Plans of graphs whose outputs lie where inputs lay: what is updated in place is not read after.
+
+mod common;
+
+use common::schedule::agree;
+
+/// Outputs that replace inputs, and one that is the old value of another.
+#[test]
+fn outputs_in_the_place_of_inputs() {
+    for order in [["a", "b"], ["b", "a"]] {
+        let text = r#"graph {
+          %0 "a": [3] = input
+          %1 "b": [3] = input
+          %2 "x": [B, 3] = input
+          %3: [3] = reduce{fold=sum, axes=(0)} %2
+          %4: [3] = add %1, %3
+          %5: [3] = mul %4, %0
+          output "@0" %1
+          output "@1" %4
+          output "c" %5
+        }"#;
+        agree(&text.replace("@0", "a").replace("@1", "b"));
+        let swapped = r#"graph {
+          %0 "a": [3] = input
+          %1 "b": [3] = input
+          %2 "d": [3] = input
+          %3 "x": [B, 3] = input
+          %4: [3] = reduce{fold=sum, axes=(0)} %3
+          %5: [3] = mul %0, %4
+          output "@0" %1
+          output "@1" %0
+          output "d" %5
+          output "e" %2
+        }"#;
+        agree(&swapped.replace("@0", order[0]).replace("@1", order[1]));
+    }
+}
+
+/// The update of an optimiser: states and weights replaced in one map, an old one kept.
+#[test]
+fn updates_in_place() {
+    agree(
+        r#"graph {
+          %0 "w": [3, 5] = input
+          %1 "m": [3, 5] = input
+          %2 "old": [3, 5] = input
+          %3 "x": [B, T, 3] = input
+          %4 "y": [B, T, 5] = input
+          %5: [3, 5] = contract{batch=(), sum=(0:0, 1:1)} %3, %4
+          %6: [3, 5] = constant{value=0.5}
+          %7: [3, 5] = mul %1, %6
+          %8: [3, 5] = add %7, %5
+          %9: [3, 5] = sqrt %8
+          %10: [3, 5] = sub %0, %8
+          %11: [B, T, 5] = contract{batch=(), sum=(2:0)} %3, %0
+          output "old" %0
+          output "m" %8
+          output "w" %10
+          output "loss" %11
+        }"#,
+    );
+}
