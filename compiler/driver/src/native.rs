@@ -2,9 +2,9 @@
 
 use nestor_cranelift::BackendError;
 use nestor_ir::artifact::{Artifact, Precision};
-use nestor_ir::plan::Plan;
+use nestor_ir::plan::{self, Plan};
 use nestor_ir::tensor::Graph;
-use nestor_ir::tile::Kernel;
+use nestor_ir::tile::{self, Kernel};
 use nestor_passes::PassError;
 use nestor_passes::schedule::schedule;
 use thiserror::Error;
@@ -25,24 +25,31 @@ pub enum NativeError {
 /// # Errors
 /// Where an op has no kernel, or the backend refuses one: both are ours.
 pub fn artifact(graph: &Graph, precision: Precision) -> Result<Artifact, NativeError> {
-    let (plan, kernels) = schedule(graph)?;
+    let (plan, kernels) = scheduled(graph)?;
     let native = nestor_cranelift::compile(&kernels, precision)?;
     let dense =
         Some(nestor_cranelift::routines::dense as nestor_ir::artifact::DenseEntry);
     Ok(Artifact { plan, kernels, native, dense, precision })
 }
 
-/// The plan of a graph and its kernels.
+/// The plan of a graph and its kernels, verified.
 ///
 /// # Errors
 /// As [`artifact`].
 pub fn scheduled(graph: &Graph) -> Result<(Plan, Vec<Kernel>), NativeError> {
-    Ok(schedule(graph)?)
+    let (plan, kernels) = schedule(graph)?;
+    let bug = |what: String| PassError::bug("schedule", what);
+    for kernel in &kernels {
+        let checked = tile::verify::verify(kernel);
+        checked.map_err(|why| bug(format!("kernel `{}`: {why}", kernel.name)))?;
+    }
+    plan::verify::verify(&plan, &kernels).map_err(bug)?;
+    Ok((plan, kernels))
 }
 
 /// A plan as text, launches with the names of their kernels.
 pub fn plan_text(plan: &Plan, kernels: &[Kernel]) -> String {
-    nestor_ir::plan::text::print(plan, kernels)
+    plan::text::print(plan, kernels)
 }
 
 /// The backend's text of all kernels.

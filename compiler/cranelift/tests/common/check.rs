@@ -1,11 +1,11 @@
-//! Runs a kernel both ways and compares, and builds small kernels.
+//! Runs a kernel as machine code and in the interpreter and compares, and builds small kernels.
 
-use super::Machine;
 use nestor_cranelift::routines::{SimdLevel, simd_level};
 use nestor_cranelift::{Data, compile_at, run};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::entity::Entity;
+use nestor_ir::interpret::tile as interpreter;
 use nestor_ir::tile::size::elements;
 use nestor_ir::tile::*;
 use nestor_ir::ty::Elem;
@@ -56,8 +56,9 @@ pub(crate) fn agree(kernel: &Kernel, sizes: Sizes, seed: u64, what: &str) {
             (_, Elem::Bool) => (0..n).map(|_| random.below(2) as f64).collect(),
         });
     }
-    let mut machine = Machine::new(kernel, start.clone(), sizes);
-    machine.run();
+    let mut expected = start.clone();
+    interpreter::run(kernel, &mut expected, &sizes, Precision::F64)
+        .unwrap_or_else(|e| panic!("{what}: {e}\n{kernel}"));
     for (precision, level, tolerance) in [
         (Precision::F64, SimdLevel::Scalar, 1e-11),
         (Precision::F32, SimdLevel::Scalar, 2e-4),
@@ -70,13 +71,13 @@ pub(crate) fn agree(kernel: &Kernel, sizes: Sizes, seed: u64, what: &str) {
             parameters.zip(&start).map(|(b, v)| data(b.elem, precision, v)).collect();
         run(kernel, &native[0], precision, &mut buffers, &sizes);
         for ((parameter, got), want) in
-            kernel.buffers.values().zip(&buffers).zip(&machine.buffers)
+            kernel.buffers.values().zip(&buffers).zip(&expected)
         {
             for (i, (g, w)) in doubles(got).iter().zip(want).enumerate() {
                 let close = (g - w).abs() <= tolerance * (1.0 + w.abs()) || g == w;
                 assert!(
                     close || (g.is_nan() && w.is_nan()),
-                    "{what}, {precision:?} {level:?}, {} [{i}]: {g}, not {w}\n{kernel:#?}",
+                    "{what}, {precision:?} {level:?}, {} [{i}]: {g}, not {w}\n{kernel}",
                     parameter.name
                 );
             }
