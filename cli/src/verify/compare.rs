@@ -22,7 +22,7 @@ const DEFINITION: f64 = 1e-8;
 const SLOPE: f64 = 1e-6;
 /// Steps of those differences, which are of fourth order: a condition that changes between two
 /// sides spoils a step, a wrong gradient spoils all.
-const STEPS: [f64; 3] = [1e-4, 1e-5, 1e-6];
+const STEPS: [f64; 5] = [1e-4, 1e-5, 1e-6, 3e-7, 1e-7];
 /// Tokens of the comparison with the definition, which is slow.
 const SHORT: usize = 20;
 /// Differences are relative to the norm of what is expected, or to this where that is smaller.
