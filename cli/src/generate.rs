@@ -21,7 +21,7 @@ pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
     let compiled = answers(&program).map_err(Failure::native)?;
     let mut reader =
-        Reader::new(compiled.begin, compiled.step.ok(), &stream, vocabulary, &state)
+        Reader::new(compiled.begin, compiled.step, &stream, vocabulary, &state)
             .map_err(Failure::bug)?;
     let kept = a.state.as_deref().filter(|path| path.exists());
     if let Some(path) = kept {
@@ -66,15 +66,14 @@ pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
         let report = serde_json::json!({
             "prompt": a.prompt, "text": shown.text, "tokens": tokens,
             "position": reader.past().position, "tokens_per_second": rate,
-            "handed_over": reader.hands_over(), "stopped": stop.load(Ordering::Relaxed),
+            "stopped": stop.load(Ordering::Relaxed),
         });
         anstream::println!("{report}");
         return Ok(());
     }
     shown.text("\n")?;
     if std::io::stderr().is_terminal() {
-        let how = if reader.hands_over() { "" } else { ", the text read again for each" };
-        anstream::eprintln!("{} tokens, {rate:.0} tokens/s{how}", tokens.len());
+        anstream::eprintln!("{} tokens, {rate:.0} tokens/s", tokens.len());
     }
     Ok(())
 }

@@ -6,12 +6,11 @@ use crate::train::sealed::{self, Fields, Kind, SealedError};
 use std::path::Path;
 
 /// What such a file is called, and its version.
-pub const KIND: Kind = Kind { name: "state", field: "nestor.state", version: "1" };
+pub const KIND: Kind = Kind { name: "state", field: "nestor.state", version: "2" };
 
 const POSITION: &str = "nestor.position";
 const WEIGHTS: &str = "nestor.weights";
 const LOGITS: &str = "logits";
-const TOKENS: &str = "tokens";
 
 /// Why a state cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +48,6 @@ pub fn save(
     ]);
     let mut tensors = past.states.clone();
     tensors.push(HostTensor::f32(LOGITS, &[past.logits.len()], past.logits.clone()));
-    if !past.tokens.is_empty() {
-        tensors.push(HostTensor {
-            name: TOKENS.to_owned(),
-            dims: vec![past.tokens.len()],
-            data: Data::I32(past.tokens.clone()),
-        });
-    }
     sealed::save(KIND, path, spec_hash, fields, &tensors)
 }
 
@@ -84,7 +76,6 @@ pub fn load(
     for tensor in tensors {
         match (tensor.name.as_str(), &tensor.data) {
             (LOGITS, Data::F32(v)) => past.logits.clone_from(v),
-            (TOKENS, Data::I32(v)) => past.tokens.clone_from(v),
             _ => past.states.push(tensor),
         }
     }
@@ -103,7 +94,6 @@ mod tests {
         let past = Past {
             position: 3,
             states: vec![HostTensor::f32("state.W", &[1, 1], vec![0.5])],
-            tokens: vec![],
             logits: vec![0.25, -1.0],
         };
         save(&path, "abc", &weights, &past).unwrap();
@@ -113,9 +103,5 @@ mod tests {
         let moved = [HostTensor::f32("w", &[2], vec![1.0, 3.0])];
         let error = load(&path, "abc", &moved).unwrap_err();
         assert!(matches!(error, PastError::OtherWeights { .. }), "{error}");
-
-        let again = Past { tokens: vec![7, 8, 9], states: vec![], ..past };
-        save(&path, "abc", &weights, &again).unwrap();
-        assert_eq!(load(&path, "abc", &weights).unwrap(), again);
     }
 }

@@ -5,8 +5,8 @@
 //! step    tokens [1, T], states            it goes on: logits, the next states
 //! ```
 //!
-//! A model whose states cannot be handed over has no `step`: the sequence so far is read again,
-//! which gives the same logits in more time.
+//! Memories that keep every pair have states that grow with the sequence: `[1, P, ..]` in, `P` the
+//! tokens read so far, and `[1, P+T, ..]` out.
 
 use crate::executor::{Executor, RunError};
 use crate::tensor_file::{Data, HostTensor};
@@ -18,10 +18,8 @@ use nestor_ir::dim::Sizes;
 pub struct Past {
     /// Tokens read so far.
     pub position: usize,
-    /// The fast states, `state.<name>`; none where the sequence is read again.
+    /// The fast states, `state.<name>`.
     pub states: Vec<HostTensor>,
-    /// The tokens themselves, where the sequence is read again.
-    pub tokens: Vec<i32>,
     /// The logits of the next token; empty before the first.
     pub logits: Vec<f32>,
 }
@@ -40,7 +38,7 @@ pub enum ReadError {
 /// A model with its weights, somewhere in a sequence.
 pub struct Reader {
     begin: Executor,
-    step: Option<Executor>,
+    step: Executor,
     stream: String,
     vocabulary: usize,
     past: Past,
@@ -54,7 +52,7 @@ impl Reader {
     /// Where a weight is missing or of another shape.
     pub fn new(
         begin: Artifact,
-        step: Option<Artifact>,
+        step: Artifact,
         stream: &str,
         vocabulary: usize,
         weights: &[HostTensor],
@@ -69,16 +67,11 @@ impl Reader {
         };
         Ok(Self {
             begin: ready(begin)?,
-            step: step.map(ready).transpose()?,
+            step: ready(step)?,
             stream: stream.to_owned(),
             vocabulary,
             past: Past::default(),
         })
-    }
-
-    /// Whether states are handed from call to call.
-    pub fn hands_over(&self) -> bool {
-        self.step.is_some()
     }
 
     /// Where it stands.
@@ -99,24 +92,17 @@ impl Reader {
         if tokens.is_empty() {
             return Ok(&self.past.logits);
         }
-        let begins = self.past.position == 0;
-        let (executor, given, start) = match &mut self.step {
-            Some(step) if !begins => (step, tokens, self.past.position),
-            Some(_) => (&mut self.begin, tokens, 0),
-            None => {
-                self.past.tokens.extend_from_slice(tokens);
-                (&mut self.begin, &self.past.tokens[..], 0)
-            }
-        };
+        let start = self.past.position;
+        let executor = if start == 0 { &mut self.begin } else { &mut self.step };
         let stream = HostTensor {
             name: self.stream.clone(),
-            dims: vec![1, given.len()],
-            data: Data::I32(given.to_vec()),
+            dims: vec![1, tokens.len()],
+            data: Data::I32(tokens.to_vec()),
         };
         let asked = names(executor);
         let states = self.past.states.iter().filter(|t| asked.contains(&t.name));
         let inputs: Vec<&HostTensor> = std::iter::once(&stream).chain(states).collect();
-        let sizes = Sizes { batch: 1, time: given.len(), start };
+        let sizes = Sizes { batch: 1, time: tokens.len(), start };
         let found = executor.run(&inputs, sizes)?;
         let logits = found.iter().find_map(|t| match &t.data {
             Data::F32(v) if t.dims.last() == Some(&self.vocabulary) => Some(v),
@@ -125,10 +111,8 @@ impl Reader {
         let logits = logits.ok_or(ReadError::NoLogits(self.vocabulary))?;
         self.past.logits = logits[logits.len() - self.vocabulary..].to_vec();
         self.past.position += tokens.len();
-        if self.step.is_some() {
-            self.past.states = found;
-            self.past.states.retain(|t| t.name.starts_with("state."));
-        }
+        self.past.states = found;
+        self.past.states.retain(|t| t.name.starts_with("state."));
         Ok(&self.past.logits)
     }
 }

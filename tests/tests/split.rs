@@ -26,14 +26,8 @@ const CUTS: [usize; 5] = [0, 5, 6, 18, TIME];
 const TOLERANCE: f64 = 1e-10;
 
 /// Programs that cannot be handed over, or not be run, with the start of the reason.
-const LIMITED: &[(&str, &str)] = &[
-    ("attention", "(L-past-resume)"),
-    ("hopfield_1step", "(L-past-resume)"),
-    ("persistent_attention", "(L-past-resume)"),
-    ("selfmod_titans", "(L-own-answer)"),
-    ("self_modifying_titans", "(L-own-answer)"),
-    ("softmax_attention", "(L-past-resume)"),
-];
+const LIMITED: &[(&str, &str)] =
+    &[("selfmod_titans", "(L-own-answer)"), ("self_modifying_titans", "(L-own-answer)")];
 
 /// Programs with an op that has no kernel: these are handed over in the interpreter alone.
 const NO_KERNEL: &[&str] = &["mesa", "shampoo_algorithm"];
@@ -289,7 +283,9 @@ fn calls_as_machine_code_that_hand_their_states_on_are_one_call() {
 #[test]
 fn a_state_that_is_lost_on_the_way_is_noticed() {
     let loaded = source::checks();
-    for name in ["convolved", "window_attention", "gated_delta", "titans", "slstm"] {
+    let names =
+        ["convolved", "window_attention", "attention", "gated_delta", "titans", "slstm"];
+    for name in names {
         let (program, _) = check::program(&loaded, Some(name), &[]).expect("it checks");
         let lowered = |resume| {
             forward(&program, Purpose { resume, ..Purpose::default() })

@@ -57,8 +57,14 @@ impl Emitter<'_> {
             let phase = self.phase(m.phase);
             n = self.mul(n, Num::Run(phase));
         }
-        if m.start {
+        for _ in 0..m.start {
             n = self.mul(n, Num::Run(self.sizes[2]));
+        }
+        if m.whole > 0 {
+            let whole = self.b.ins().iadd(self.sizes[2], self.sizes[1]);
+            for _ in 0..m.whole {
+                n = self.mul(n, Num::Run(whole));
+            }
         }
         n
     }

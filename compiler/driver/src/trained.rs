@@ -53,9 +53,8 @@ pub fn trained(program: &Program, forms: FormOptions) -> Result<Trained, NativeE
 pub struct Answers {
     /// A sequence from its beginning: outputs and the states at its end.
     pub begin: Artifact,
-    /// It goes on: states in, outputs and the next states out; made for a token at a time. Where
-    /// the model cannot be handed over, why.
-    pub step: Result<Artifact, PassError>,
+    /// It goes on: states in, outputs and the next states out; made for a token at a time.
+    pub step: Artifact,
 }
 
 /// Compiles what a model answers.
@@ -63,27 +62,18 @@ pub struct Answers {
 /// # Errors
 /// As [`trained`].
 pub fn answers(program: &Program) -> Result<Answers, NativeError> {
-    let compiled = |resume, form| -> Result<Result<Artifact, PassError>, NativeError> {
+    let compiled = |resume, form| -> Result<Artifact, NativeError> {
         let forms = FormOptions { form, chunk: None };
-        let native = forward(program, Purpose { resume, forms })
-            .map_err(NativeError::Pass)
-            .and_then(|lowered| {
-                let kept = |n: &str| !n.starts_with("loss");
-                artifact(&only(&lowered.graph, kept), Precision::F32)
-            });
-        match native {
-            Ok(artifact) => Ok(Ok(artifact)),
-            Err(NativeError::Pass(error @ PassError::Limitation { .. })) => {
-                Ok(Err(error))
-            }
-            Err(error) => Err(error),
-        }
+        let lowered = forward(program, Purpose { resume, forms })?;
+        artifact(&only(&lowered.graph, |n| !n.starts_with("loss")), Precision::F32)
     };
-    let begin = compiled(false, None)?.map_err(NativeError::Pass)?;
+    let begin = compiled(false, None)?;
     // A chunk of one token is a walk of one step.
-    let step = match compiled(true, Some(Form::Sequential))? {
-        Err(PassError::Limitation { code: "L-form", .. }) => compiled(true, None)?,
-        step => step,
+    let step = match compiled(true, Some(Form::Sequential)) {
+        Err(NativeError::Pass(PassError::Limitation { code: "L-form", .. })) => {
+            compiled(true, None)?
+        }
+        step => step?,
     };
     Ok(Answers { begin, step })
 }

@@ -1,6 +1,6 @@
 //! Sizes. A dimension is a number, or one of the few quantities known only at run time: the batch
-//! `B`, the length `T`, and the number of chunks a sequence is cut into. A new length therefore
-//! never means a new program.
+//! `B`, the length `T`, the tokens before the call, and the number of chunks a sequence is cut
+//! into. A new length therefore never means a new program.
 //!
 //! Chunks are aligned to absolute positions: a call that starts at position `t0` has
 //! `t0 mod C` rows of its first chunk before its first token, so that a call in two parts meets
@@ -17,6 +17,10 @@ pub enum Dim {
     Batch,
     /// `T`, tokens of this call.
     Time,
+    /// `P`, tokens of the calls before: `t0`.
+    Past,
+    /// `P+T`, all tokens of the sequence up to the end of this call.
+    Whole,
     /// `T/c`: chunks of `c` tokens that this call touches, `ceil((t0 mod c + T) / c)`.
     Chunks(usize),
 }
@@ -26,7 +30,7 @@ impl Dim {
     pub fn fixed(self) -> Option<usize> {
         match self {
             Dim::Fixed(n) => Some(n),
-            Dim::Batch | Dim::Time | Dim::Chunks(_) => None,
+            Dim::Batch | Dim::Time | Dim::Past | Dim::Whole | Dim::Chunks(_) => None,
         }
     }
     /// The number at run time.
@@ -35,6 +39,8 @@ impl Dim {
             Dim::Fixed(n) => n,
             Dim::Batch => sizes.batch,
             Dim::Time => sizes.time,
+            Dim::Past => sizes.start,
+            Dim::Whole => sizes.start + sizes.time,
             Dim::Chunks(c) => (sizes.start % c + sizes.time).div_ceil(c),
         }
     }
@@ -52,6 +58,8 @@ impl fmt::Display for Dim {
             Dim::Fixed(n) => write!(f, "{n}"),
             Dim::Batch => f.write_str("B"),
             Dim::Time => f.write_str("T"),
+            Dim::Past => f.write_str("P"),
+            Dim::Whole => f.write_str("P+T"),
             Dim::Chunks(c) => write!(f, "T/{c}"),
         }
     }

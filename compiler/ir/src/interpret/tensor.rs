@@ -6,7 +6,7 @@
 use super::array::{Array, Data, indices};
 use super::{elementwise, linear, scan};
 use crate::artifact::Precision;
-use crate::dim::Sizes;
+use crate::dim::{Dim, Sizes};
 use crate::entity::Entity;
 use crate::tensor::{Graph, Group, NodeData, Op, Value};
 use thiserror::Error;
@@ -232,11 +232,20 @@ fn moved(
         }),
         Op::Window { axis, size } => {
             let mut dims = a.dims.clone();
-            dims.insert(axis + 1, shape(&[*size])[0]);
+            let ages = shape(&[*size])[0];
+            // Tokens of the calls before have no window.
+            let rows = if *size == Dim::Whole && dims[*axis] == ages {
+                shape(&[Dim::Time])[0]
+            } else {
+                dims[*axis]
+            };
+            let before = dims[*axis] - rows;
+            dims[*axis] = rows;
+            dims.insert(axis + 1, ages);
             a.rearranged(dims, |i| {
                 let mut from = i.to_vec();
                 let age = from.remove(axis + 1);
-                from[*axis] = from[*axis].checked_sub(age)?;
+                from[*axis] = (before + from[*axis]).checked_sub(age)?;
                 Some(from)
             })
         }

@@ -211,27 +211,38 @@ fn moved(op: &Op, t: &[&Type]) -> Result<Type, String> {
             ty.dims[*axis] = Dim::Fixed(fixed_axis(a, *axis)? + before + after);
         }
         Op::Concat { axis } => {
-            let mut n = 0;
             for other in t {
                 let mut like = a.clone();
                 axis_of(a, *axis)?;
                 axis_of(other, *axis)?;
                 like.dims[*axis] = other.dims[*axis];
                 same(&like, other)?;
-                n += fixed_axis(other, *axis)?;
             }
-            ty.dims[*axis] = Dim::Fixed(n);
+            ty.dims[*axis] = joined(t, *axis)?;
         }
         Op::Shift { axis, .. } => {
             axis_of(a, *axis)?;
         }
         Op::Window { axis, size } => {
-            axis_of(a, *axis)?;
+            if (axis_of(a, *axis)?, *size) == (Dim::Whole, Dim::Whole) {
+                ty.dims[*axis] = Dim::Time;
+            }
             ty.dims.insert(axis + 1, *size);
         }
         other => return Err(format!("{} moves nothing", other.info().name)),
     }
     Ok(ty)
+}
+
+/// How many entries there are one after another.
+fn joined(parts: &[&Type], axis: usize) -> Result<Dim, String> {
+    let dims: Dims = parts.iter().map(|ty| ty.dims[axis]).collect();
+    if dims[..] == [Dim::Past, Dim::Time] {
+        return Ok(Dim::Whole);
+    }
+    let all: Result<Vec<usize>, String> =
+        parts.iter().map(|ty| fixed_axis(ty, axis)).collect();
+    Ok(Dim::Fixed(all?.iter().sum()))
 }
 
 fn indexed(op: &Op, t: &[&Type]) -> Result<Type, String> {

@@ -254,7 +254,7 @@ ops! {
             /// Zeros after.
             after: usize,
         } = "pad" / 1;
-        /// One after another along `axis`.
+        /// One after another along `axis`: fixed sizes, or `P` and `T` entries.
         Concat {
             /// The axis.
             axis: usize,
@@ -267,11 +267,12 @@ ops! {
             by: i64,
         } = "shift" / 1;
         /// `y[.., t, j, ..] = x[.., t - j, ..]`: the last `size` entries of `axis`, newest first, zero before
-        /// the first; the new axis stands right after `axis`.
+        /// the first; the new axis stands right after `axis`. Over an axis of `P+T` entries with size `P+T`, the
+        /// tokens of this call alone have one: `axis` becomes `T` and `x[.., t, ..]` is entry `P + t`.
         Window {
             /// The axis.
             axis: usize,
-            /// How far back; `T` for everything.
+            /// How far back; `T` for everything, `P+T` for everything with the calls before.
             size: Dim,
         } = "window" / 1;
     }
@@ -336,7 +337,7 @@ ops! {
             /// The statement.
             statement: StatementId,
         } = "write" / n;
-        /// `[size, ..]`: the last values with the present one, newest first; `T` for all.
+        /// `[size, ..]`: the last values with the present one, newest first; `T` for all, `P+T` for all with the calls before.
         Recent {
             /// How many.
             size: Dim,

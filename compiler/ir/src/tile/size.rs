@@ -6,7 +6,7 @@ use crate::tile::Index;
 use crate::ty::Dims;
 use smallvec::SmallVec;
 
-/// `factor * B^batch * T^time * (T/c)^chunks`: the size of a shape, or a row-major stride of it.
+/// `factor * B^batch * T^time * P^start * (P+T)^whole * (T/c)^chunks`: the size of a shape, or a row-major stride of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Monomial {
     /// The number.
@@ -19,14 +19,16 @@ pub struct Monomial {
     pub chunks: (usize, u8),
     /// Times `t0 mod c`, the rows of the first chunk before this call; 0 where there is none.
     pub phase: usize,
-    /// Times `t0`.
-    pub start: bool,
+    /// Power of `t0`, the tokens before this call.
+    pub start: u8,
+    /// Power of `t0 + T`, all tokens.
+    pub whole: u8,
 }
 
 impl Monomial {
     /// A plain number.
     pub const fn number(factor: i64) -> Self {
-        Self { factor, batch: 0, time: 0, chunks: (0, 0), phase: 0, start: false }
+        Self { factor, batch: 0, time: 0, chunks: (0, 0), phase: 0, start: 0, whole: 0 }
     }
     /// `t0 mod c`.
     pub const fn phase(c: usize) -> Self {
@@ -34,7 +36,7 @@ impl Monomial {
     }
     /// `t0`.
     pub const fn start() -> Self {
-        Self { start: true, ..Self::number(1) }
+        Self { start: 1, ..Self::number(1) }
     }
     /// A dimension.
     pub fn dim(dim: Dim) -> Self {
@@ -43,10 +45,12 @@ impl Monomial {
             Dim::Fixed(n) => Self::number(i64::try_from(n).expect("a size fits 63 bits")),
             Dim::Batch => Self { batch: 1, ..one },
             Dim::Time => Self { time: 1, ..one },
+            Dim::Past => Self { start: 1, ..one },
+            Dim::Whole => Self { whole: 1, ..one },
             Dim::Chunks(c) => Self { chunks: (c, 1), ..one },
         }
     }
-    /// The product; at most one kind of chunk, one phase and one start in it.
+    /// The product; at most one kind of chunk and one phase in it.
     #[must_use]
     pub fn times(self, other: Self) -> Self {
         debug_assert!(
@@ -59,22 +63,23 @@ impl Monomial {
             time: self.time + other.time,
             chunks: (self.chunks.0.max(other.chunks.0), self.chunks.1 + other.chunks.1),
             phase: self.phase.max(other.phase),
-            start: self.start || other.start,
+            start: self.start + other.start,
+            whole: self.whole + other.whole,
         }
     }
     /// The number at run time.
     pub fn eval(&self, sizes: &Sizes) -> i64 {
         let power = |n: usize, p: u8| (n as i64).pow(u32::from(p));
-        let mut n =
-            self.factor * power(sizes.batch, self.batch) * power(sizes.time, self.time);
+        let mut n = self.factor
+            * power(sizes.batch, self.batch)
+            * power(sizes.time, self.time)
+            * power(sizes.start, self.start)
+            * power(Dim::Whole.size(sizes), self.whole);
         if self.chunks.1 > 0 {
             n *= power(Dim::Chunks(self.chunks.0).size(sizes), self.chunks.1);
         }
         if self.phase > 0 {
             n *= sizes.phase(self.phase) as i64;
-        }
-        if self.start {
-            n *= sizes.start as i64;
         }
         n
     }

@@ -48,6 +48,13 @@ pub(super) fn moved(
             let size = length(&from, *axis)?;
             g.add(Op::Slice { axis: *axis, start: *before, size }, &[d])
         }
+        Op::Concat { axis } if g.ty(node.operands[0]).dims[*axis] == Dim::Past => {
+            return Err(PassError::limitation(
+                "L-past-gradient",
+                "gradients through all of a past that was handed over",
+                "run the sequence in one call",
+            ));
+        }
         Op::Concat { axis } => {
             let mut start = 0;
             let mut parts = Vec::new();

@@ -207,16 +207,21 @@ impl Lower<'_> {
                 let mut inner = coords.to_vec();
                 let age = inner.remove(axis + 1);
                 inner[*axis] = inner[*axis].minus(&age);
+                if operand_dims(self, 0)[*axis] == Dim::Whole {
+                    let before = Affine::from(Monomial::dim(Dim::Past));
+                    inner[*axis].offset = inner[*axis].offset.clone().plus(&before);
+                }
                 self.guarded(p, of(0), &inner, *axis)?
             }
             Op::Concat { axis } => {
                 let mut total: Option<ExprId> = None;
-                let mut before = 0;
+                let mut before = Affine::default();
                 for &part in &node.operands {
-                    let size = self.graph.ty(part).dims[*axis].fixed().unwrap_or(0);
+                    let size = Monomial::dim(self.graph.ty(part).dims[*axis]);
                     let mut inner = coords.to_vec();
-                    inner[*axis] = inner[*axis].moved(-before);
-                    before += size as i64;
+                    let offset = &mut inner[*axis].offset;
+                    *offset = offset.clone().plus(&before.clone().scaled(-1));
+                    before = before.plus(&Affine::from(size));
                     let one = self.guarded(p, part, &inner, *axis)?;
                     total = Some(match total {
                         Some(sum) if ty.elem == Elem::Bool => {

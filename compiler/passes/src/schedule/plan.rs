@@ -7,6 +7,7 @@ use super::view::{Home, View};
 use crate::error::PassError;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{KernelId, Launch, Plan, Role, Tensor, TensorData};
+use nestor_ir::tensor::graph::Named;
 use nestor_ir::tensor::{Graph, Value};
 use nestor_ir::tile::Kernel;
 use nestor_ir::ty::Type;
@@ -68,7 +69,7 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
     let mut inputs = Vec::new();
     for input in &graph.inputs {
         let ty = graph.ty(input.value);
-        let replaced = graph.outputs.iter().find(|o| o.name == input.name);
+        let replaced = graph.outputs.iter().find(|o| replaces(graph, input, o));
         let role = match replaced {
             Some(output) => {
                 Role::InPlace { input: input.name.clone(), output: output.name.clone() }
@@ -87,7 +88,7 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
         lower.known[input.value.index()] = Some(Known::At(view));
     }
     for output in &graph.outputs {
-        let place = graph.inputs.iter().position(|i| i.name == output.name);
+        let place = graph.inputs.iter().position(|i| replaces(graph, i, output));
         let Some((place, tensor)) = place.and_then(|p| Some((p, inputs[p]?))) else {
             continue;
         };
@@ -103,6 +104,11 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
     Ok((plan, kernels))
 }
 
+/// Whether an output is what an input is next: of its name, and no longer than it.
+fn replaces(graph: &Graph, input: &Named, output: &Named) -> bool {
+    input.name == output.name && graph.ty(input.value) == graph.ty(output.value)
+}
+
 /// Outputs to where the caller finds them; what replaces an input is written when nothing else
 /// needs the old value.
 fn hand_over(lower: &mut Lower<'_>, inputs: &[Option<Tensor>]) -> Result<(), PassError> {
@@ -110,7 +116,7 @@ fn hand_over(lower: &mut Lower<'_>, inputs: &[Option<Tensor>]) -> Result<(), Pas
     let mut copies = Vec::new();
     let mut late = Vec::new();
     for output in &graph.outputs {
-        let place = graph.inputs.iter().position(|i| i.name == output.name);
+        let place = graph.inputs.iter().position(|i| replaces(graph, i, output));
         let target = place.and_then(|place| inputs[place]);
         if target.is_some() && lower.view_of(output.value).is_none() {
             late.push((output.value, target));

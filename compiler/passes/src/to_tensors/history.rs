@@ -6,6 +6,7 @@
 //! ```
 
 use super::attention::by_place;
+use super::whole::Handed;
 use super::{LEAD, TIME};
 use crate::build::{broadcast, transpose};
 use crate::error::PassError;
@@ -31,9 +32,10 @@ pub(super) fn kept(
     memory: &Memory,
     update: &Update,
     operands: &[Mapped],
+    handed: &Handed,
 ) -> Result<Past, PassError> {
     let lead = lead(memory);
-    let function = &update.function;
+    let function = &*handed.sized(&update.function);
     let ranks = function.inputs.iter().map(|i| function.ty(i.value).rank());
     let arguments: Vec<Mapped> = operands
         .iter()
@@ -50,7 +52,7 @@ pub(super) fn kept(
         past.kept.push(of(output.value)?);
         let node = function.def(output.value);
         past.streams.push(match node.op {
-            Op::Recent { size: Dim::Time } => Some(of(node.operands[0])?),
+            Op::Recent { size } if size == handed.size() => Some(of(node.operands[0])?),
             _ => None,
         });
     }
@@ -63,13 +65,8 @@ impl Past {
         Self { kept: vec![], streams: vec![] }
     }
 
-    /// Whether something of it is all of the past.
-    pub(super) fn is_whole(&self) -> bool {
-        self.streams.iter().any(Option::is_some)
-    }
-
     /// The values in the order of the sequence: `[B, T, map.., S, ..]`, shared by all tokens.
-    fn by_place(&self, g: &mut Graph, lead: &[Dim]) -> Vec<Mapped> {
+    fn by_place(&self, g: &mut Graph, lead: &[Dim], handed: &mut Handed) -> Vec<Mapped> {
         let mut out = Vec::new();
         for (kept, stream) in self.kept.iter().zip(&self.streams) {
             let Some(stream) = stream else {
@@ -77,6 +74,7 @@ impl Past {
                 continue;
             };
             let value = lift(g, *stream, lead);
+            let value = handed.all(g, value);
             let own = g.ty(value).dims.clone();
             // The walked axis becomes the entries'; a new one repeats them for every token.
             let mut order: Axes = (0..own.len()).filter(|&a| a != TIME).collect();
@@ -91,13 +89,18 @@ impl Past {
     }
 }
 
-/// Entry `s` is there for token t where `s <= t`, over `[B, T, map.., S]`.
-fn before(g: &mut Graph, lead: &[Dim]) -> Mapped {
-    let square: Dims = smallvec![Dim::Time, Dim::Time];
-    let token = g.add(Op::Iota { axis: 0, dims: square.clone() }, &[]);
-    let entry = g.add(Op::Iota { axis: 1, dims: square }, &[]);
+/// Entry `s` is there for the token at position t where `s <= t`, over `[B, T, map.., S]`.
+fn before(g: &mut Graph, lead: &[Dim], size: Dim) -> Mapped {
+    let pairs: Dims = smallvec![Dim::Time, size];
+    let token = if size == Dim::Time {
+        g.add(Op::Iota { axis: 0, dims: pairs.clone() }, &[])
+    } else {
+        let position = g.add(Op::Position { dims: smallvec![Dim::Time] }, &[]);
+        broadcast(g, position, &pairs, &[0])
+    };
+    let entry = g.add(Op::Iota { axis: 1, dims: pairs }, &[]);
     let there = g.add(Op::LessEqual, &[entry, token]);
-    let dims: Dims = lead.iter().copied().chain([Dim::Time]).collect();
+    let dims: Dims = lead.iter().copied().chain([size]).collect();
     Mapped::all(broadcast(g, there, &dims, &[TIME, lead.len()]))
 }
 
@@ -107,6 +110,7 @@ pub(super) fn answer(
     memory: &Memory,
     past: &Past,
     operands: &[Mapped],
+    handed: &mut Handed,
 ) -> Result<Mapped, PassError> {
     let lead = lead(memory);
     let windows: Vec<usize> =
@@ -120,12 +124,13 @@ pub(super) fn answer(
         .collect();
     let (read, arguments): (&Graph, Vec<Mapped>) = match &by_place {
         Some(read) => {
-            let kept = past.by_place(g, &lead);
-            let there = before(g, &lead);
+            let kept = past.by_place(g, &lead, handed);
+            let there = before(g, &lead, handed.size());
             (read, kept.into_iter().chain(given).chain([there]).collect())
         }
         None => (&memory.read, past.kept.iter().copied().chain(given).collect()),
     };
+    let read = &*handed.sized(read);
     let found = vectorise_into(g, read, &arguments, &lead, Some(TIME), &mut no_hook)?;
     let one = found.first().ok_or_else(|| {
         PassError::bug("to_tensors", format!("`{}` answers nothing", memory.path))

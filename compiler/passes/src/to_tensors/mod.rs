@@ -22,6 +22,7 @@ mod order;
 mod past;
 mod states;
 mod walk;
+mod whole;
 
 use crate::build::{broadcast, unary};
 use crate::error::PassError;
@@ -50,6 +51,7 @@ const TIME: usize = 1;
 /// Where a memory asks for what has no whole-sequence meaning yet.
 pub fn to_tensors(program: &Program, options: Options) -> Result<Graph, PassError> {
     let ordered = order::memories_together(program, &program.code)?;
+    let ordered = if options.resume { whole::sized(&ordered) } else { ordered };
     let mut g = Graph::new();
     let arguments = inputs(program, &mut g);
     let weights: Vec<Value> =

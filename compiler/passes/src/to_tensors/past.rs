@@ -6,9 +6,11 @@
 //!          w = window x;  past' = scan over T (x; 0)           where a sequence begins
 //! ```
 //!
-//! `past` is the state `state.past.<number>`: the last `n - 1` values, newest first. A window over
-//! the whole past would be a state that grows; who looks so far back refuses to be handed over.
+//! `past` is the state `state.past.<number>`: the last `n - 1` values, newest first. Of a window
+//! over all of the past it is every value so far, oldest first: `[B, P, ..]` from the calls before,
+//! `[B, P+T, ..]` for the next one.
 
+use super::whole::before;
 use super::{LEAD, TIME};
 use crate::build::{broadcast, zeros};
 use crate::error::PassError;
@@ -26,12 +28,12 @@ use smallvec::smallvec;
 /// always.
 ///
 /// # Errors
-/// Where a window is over the whole past, and states are handed over.
+/// Where a window is over what is no stream.
 pub(super) fn handed_over(graph: &Graph, resume: bool) -> Result<Graph, PassError> {
     let graph = prune(graph);
     let mut out = Graph::new();
     let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
-    let mut seen: Vec<(Value, usize, Value)> = Vec::new();
+    let mut seen: Vec<(Value, Dim, Value)> = Vec::new();
     let mut finals: Vec<Value> = Vec::new();
     for node in graph.nodes.values() {
         let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
@@ -45,22 +47,21 @@ pub(super) fn handed_over(graph: &Graph, resume: bool) -> Result<Graph, PassErro
             _ => None,
         };
         let results = match window {
-            Some((TIME, Dim::Fixed(n))) if n > 1 => {
-                let known = seen.iter().find(|(x, m, _)| (*x, *m) == (operands[0], n));
+            Some((TIME, size)) if size.fixed() != Some(1) => {
+                let known = seen.iter().find(|(x, m, _)| (*x, *m) == (operands[0], size));
                 let value = match known {
                     Some((_, _, value)) => *value,
                     None => {
                         let name = format!("state.past.{}", finals.len());
-                        let (value, last) =
-                            window_of(&mut out, operands[0], n, resume.then_some(name))?;
+                        let past = resume.then_some(name);
+                        let (value, last) = window_of(&mut out, operands[0], size, past)?;
                         finals.push(last);
-                        seen.push((operands[0], n, value));
+                        seen.push((operands[0], size, value));
                         value
                     }
                 };
                 smallvec![value]
             }
-            Some((TIME, Dim::Time)) if resume => return Err(whole_past("a window")),
             Some(_) | None => out.add_many(node.op.clone(), &operands),
         };
         for (&from, &to) in node.results.iter().zip(&results) {
@@ -78,27 +79,22 @@ pub(super) fn handed_over(graph: &Graph, resume: bool) -> Result<Graph, PassErro
     Ok(out)
 }
 
-/// The limitation of what looks at the whole past.
-pub(super) fn whole_past(who: &str) -> PassError {
-    PassError::limitation(
-        "L-past-resume",
-        format!("handing the whole past of {who} from call to call"),
-        "give it a window, or run the sequence in one call",
-    )
-}
-
-/// The window of `size` over a stream `[B, T, ..]`, and the last values; the past is an input of
+/// The window of `length` over a stream `[B, T, ..]`, and the last values; the past is an input of
 /// this name, where there is one.
 fn window_of(
     g: &mut Graph,
     stream: Value,
-    size: usize,
+    length: Dim,
     past: Option<String>,
 ) -> Result<(Value, Value), PassError> {
     let ty = g.ty(stream).clone();
     if ty.dims[..LEAD.len()] != LEAD {
         return Err(PassError::bug("to_tensors", "a window over what is no stream"));
     }
+    let Some(size) = length.fixed() else {
+        let all = past.map_or(stream, |name| before(g, stream, name));
+        return Ok((g.add(Op::Window { axis: TIME, size: length }, &[all]), all));
+    };
     let own: Dims = ty.dims[LEAD.len()..].iter().copied().collect();
     let kept: Dims = [Dim::Fixed(size - 1)].into_iter().chain(own.clone()).collect();
     let resumed = past.is_some();

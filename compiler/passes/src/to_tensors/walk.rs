@@ -2,8 +2,8 @@
 //! answer, and keeps the final states.
 
 use super::body::{Sample, Token};
-use super::past::whole_past;
 use super::states::{Carried, ELEMENT, Needs, Start};
+use super::whole::Handed;
 use super::{LEAD, Options, TIME, history, memory_of};
 use crate::build::{broadcast, zeros};
 use crate::error::PassError;
@@ -25,6 +25,7 @@ pub(super) struct Walked<'p> {
     done: Vec<MemoryId>,
     answers: Vec<(Value, Mapped)>,
     finals: Vec<(String, Value)>,
+    handed: Handed,
 }
 
 impl<'p> Walked<'p> {
@@ -34,7 +35,15 @@ impl<'p> Walked<'p> {
         weights: &'p [Value],
         options: Options,
     ) -> Self {
-        Self { program, weights, options, done: vec![], answers: vec![], finals: vec![] }
+        Self {
+            program,
+            weights,
+            options,
+            done: vec![],
+            answers: vec![],
+            finals: vec![],
+            handed: Handed::new(options.resume),
+        }
     }
 
     /// What a read or write gives; the first one of a memory walks it whole.
@@ -66,7 +75,8 @@ impl<'p> Walked<'p> {
 
     /// Final states become outputs.
     pub(super) fn finish(self, g: &mut Graph) -> Result<(), PassError> {
-        for (name, value) in self.finals {
+        let handed = self.handed.finals();
+        for (name, value) in self.finals.into_iter().chain(handed) {
             g.output(name, value);
         }
         Ok(())
@@ -86,11 +96,8 @@ impl<'p> Walked<'p> {
             match &node.op {
                 Op::Write { statement } => match &self.program.statements[*statement] {
                     Statement::Update(update) => {
-                        let found = history::kept(g, memory, update, &operands)?;
-                        if self.options.resume && found.is_whole() {
-                            return Err(whole_past(&format!("`{}`", memory.path)));
-                        }
-                        kept = Some(found);
+                        let handed = &self.handed;
+                        kept = Some(history::kept(g, memory, update, &operands, handed)?);
                     }
                     Statement::Minimize(_) => {
                         return Err(PassError::bug(
@@ -109,7 +116,8 @@ impl<'p> Walked<'p> {
                     }
                     let none = history::Past::none();
                     let seen = kept.as_ref().unwrap_or(&none);
-                    let answer = history::answer(g, memory, seen, &operands)?;
+                    let handed = &mut self.handed;
+                    let answer = history::answer(g, memory, seen, &operands, handed)?;
                     self.answers.push((node.results[0], answer));
                 }
             }

@@ -213,7 +213,7 @@ impl Reader {
             return Ok(Attribute::Number(n));
         }
         match self.peek() {
-            "B" | "T" => Ok(Attribute::Dim(self.dim()?)),
+            "B" | "T" | "P" => Ok(Attribute::Dim(self.dim()?)),
             _ => Ok(Attribute::Word(self.next())),
         }
     }
@@ -223,6 +223,8 @@ fn dim_of(word: &str) -> Result<Dim, String> {
     match word {
         "B" => Ok(Dim::Batch),
         "T" => Ok(Dim::Time),
+        "P" => Ok(Dim::Past),
+        "P+T" => Ok(Dim::Whole),
         other => {
             let chunk =
                 other.strip_prefix("T/").and_then(|c| c.parse().ok()).map(Dim::Chunks);

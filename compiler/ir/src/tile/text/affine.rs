@@ -106,7 +106,8 @@ fn magnitude(m: &Monomial, last: Option<String>) -> String {
         power("T".to_owned(), m.time),
         power(format!("(T/{})", m.chunks.0), m.chunks.1),
         (m.phase > 0).then(|| format!("phase({})", m.phase)),
-        m.start.then(|| "start".to_owned()),
+        power("start".to_owned(), m.start),
+        power("(P+T)".to_owned(), m.whole),
         last,
     ]
     .into_iter()

@@ -1,0 +1,113 @@
+//! All of the past, where the calls before belong to it.
+//!
+//! ```text
+//! before   K [T, ..] = recent k, all             all tokens of this call
+//! after    K [P+T, ..] = recent k, all           all tokens of the sequence so far
+//! ```
+//!
+//! A token's own graph knows `T` as the size of such windows alone. Where states are handed over,
+//! the calls before have read `P` tokens, and their keys and values are states `[B, P, ..]` that
+//! grow: each call hands `P+T` entries on.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the ops that say a size are named; all others have it from their operands"
+)]
+
+use super::{LEAD, TIME};
+use nestor_ir::dim::Dim;
+use nestor_ir::tensor::{Graph, Op, Value};
+use nestor_ir::ty::Type;
+use std::borrow::Cow;
+
+/// What is handed over of streams that all of the past is asked of.
+pub(super) struct Handed {
+    resume: bool,
+    known: Vec<(Value, Value)>,
+}
+
+impl Handed {
+    /// Nothing yet; `resume` where calls before hand something over.
+    pub(super) fn new(resume: bool) -> Self {
+        Self { resume, known: vec![] }
+    }
+
+    /// A token's graph with the size that all of the past has.
+    pub(super) fn sized<'g>(&self, graph: &'g Graph) -> Cow<'g, Graph> {
+        if self.resume { Cow::Owned(sized(graph)) } else { Cow::Borrowed(graph) }
+    }
+
+    /// How many tokens all of the past are.
+    pub(super) fn size(&self) -> Dim {
+        if self.resume { Dim::Whole } else { Dim::Time }
+    }
+
+    /// All values of a stream `[B, T, ..]` so far: `[B, P+T, ..]`, or the stream where a sequence
+    /// begins.
+    pub(super) fn all(&mut self, g: &mut Graph, stream: Value) -> Value {
+        if let Some((_, all)) = self.known.iter().find(|(s, _)| *s == stream) {
+            return *all;
+        }
+        let all =
+            if self.resume { before(g, stream, state(self.known.len())) } else { stream };
+        self.known.push((stream, all));
+        all
+    }
+
+    /// The states that are handed on.
+    pub(super) fn finals(&self) -> impl Iterator<Item = (String, Value)> {
+        self.known.iter().enumerate().map(|(n, (_, all))| (state(n), *all))
+    }
+}
+
+fn state(n: usize) -> String {
+    format!("state.all.{n}")
+}
+
+/// A stream `[B, T, ..]` behind what the calls before read of it, an input `[B, P, ..]` of this
+/// name.
+pub(super) fn before(g: &mut Graph, stream: Value, name: String) -> Value {
+    let ty = g.ty(stream).clone();
+    let mut dims = ty.dims.clone();
+    debug_assert_eq!(dims[..LEAD.len()], LEAD);
+    dims[TIME] = Dim::Past;
+    let past = g.input(name, Type { elem: ty.elem, dims });
+    g.add(Op::Concat { axis: TIME }, &[past, stream])
+}
+
+/// The graph with `P+T` for `T`. Only sizes change, so every value keeps its number.
+pub(super) fn sized(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    let values: Vec<Value> = graph.values.keys().collect();
+    for v in values {
+        grow(&mut graph.values[v].ty.dims);
+    }
+    let nodes: Vec<_> = graph.nodes.keys().collect();
+    for n in nodes {
+        match &mut graph.nodes[n].op {
+            Op::Input { ty, .. } | Op::Constant { ty, .. } | Op::Read { ty, .. } => {
+                grow(&mut ty.dims);
+            }
+            Op::Iota { dims, .. }
+            | Op::Position { dims }
+            | Op::Reshape { dims }
+            | Op::Broadcast { dims, .. } => grow(dims),
+            Op::Window { size, .. } | Op::Recent { size } | Op::Exists { size, .. } => {
+                grow(std::slice::from_mut(size));
+            }
+            Op::Scan { scan } => {
+                grow(&mut scan.map);
+                grow(std::slice::from_mut(&mut scan.time));
+                scan.body = sized(&scan.body);
+            }
+            _ => {}
+        }
+    }
+    graph
+}
+
+fn grow(dims: &mut [Dim]) {
+    for dim in dims.iter_mut().filter(|d| **d == Dim::Time) {
+        *dim = Dim::Whole;
+    }
+}
