@@ -229,7 +229,7 @@ impl Reader {
         self.need("[")?;
         self.list("]", Self::dim)
     }
-    /// `B`, `T`, `T/16` or a number.
+    /// `B`, `T`, `T/16`, `P`, `P+T` or a number.
     pub(crate) fn dim(&mut self) -> Read<Dim> {
         if self.eat("B") {
             return Ok(Dim::Batch);
@@ -239,6 +239,14 @@ impl Reader {
                 Dim::Chunks(self.count()?)
             } else {
                 Dim::Time
+            });
+        }
+        if self.eat("P") {
+            return Ok(if self.eat("+") {
+                self.need("T")?;
+                Dim::Whole
+            } else {
+                Dim::Past
             });
         }
         self.take("a dimension", |word| word.parse().ok().map(Dim::Fixed))

@@ -76,6 +76,11 @@ fn factor(
     moving: &mut Option<usize>,
 ) -> Read<()> {
     if r.eat("(") {
+        if r.eat("P") {
+            r.need("+ T )")?;
+            m.whole = power(r)?;
+            return Ok(());
+        }
         r.need("T /")?;
         let c = r.count()?;
         r.need(")")?;
@@ -101,7 +106,7 @@ fn factor(
             match plain {
                 "B" => m.batch = power(r)?,
                 "T" => m.time = power(r)?,
-                "start" => m.start = true,
+                "start" => m.start = power(r)?,
                 _ => {
                     r.need("(")?;
                     m.phase = r.count()?;
