@@ -1,35 +1,170 @@
-//! `doctor`: what this machine offers.
+//! `doctor`: what this machine offers, what of it is used, and what a missing thing would add.
 
 use crate::fail::Outcome;
+use nestor_compiler::machine::{TARGETS, vectors};
 use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A tool that may be there: nothing needs one today.
+struct Tool {
+    /// What people call it.
+    name: &'static str,
+    /// The name of its command, or how that begins: `llvm-config-22`.
+    command: &'static str,
+    /// What it would be for.
+    adds: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        name: "LLVM",
+        command: "llvm-config",
+        adds: "a backend for GPUs, which is not there yet",
+    },
+    Tool {
+        name: "ptxas",
+        command: "ptxas",
+        adds: "a check of code for GPUs, which is not made yet",
+    },
+];
+
+/// A tool that was found.
+struct Found {
+    path: PathBuf,
+    version: Option<String>,
+}
 
 /// Says what there is.
 pub(crate) fn doctor(as_json: bool) -> Outcome {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let simd = simd();
+    let threads = threads();
+    let vectors = vectors();
+    let processor = fact("/proc/cpuinfo", "model name");
+    let cores = cores();
+    let memory = memory();
+    let tools: Vec<(&Tool, Option<Found>)> =
+        TOOLS.iter().map(|tool| (tool, found(tool))).collect();
     if as_json {
+        let tools: serde_json::Map<String, serde_json::Value> = tools
+            .iter()
+            .map(|(tool, found)| {
+                let found = found.as_ref().map(|f| {
+                    json!({ "path": f.path.display().to_string(), "version": f.version })
+                });
+                (tool.name.to_lowercase(), json!(found))
+            })
+            .collect();
         anstream::println!(
             "{}",
-            json!({ "threads": threads, "simd": simd, "gpu": null })
+            json!({ "processor": processor, "cores": cores, "threads": threads,
+                    "memory_bytes": memory, "simd": vectors.level,
+                    "vector_functions": vectors.functions, "targets": TARGETS, "gpu": null,
+                    "tools": tools })
         );
-    } else {
-        anstream::println!("threads  {threads}");
-        anstream::println!("simd     {simd}");
-        anstream::println!("gpu      not used: programs run on the CPU");
+        return Ok(());
     }
+    let row = |name: &str, what: String| anstream::println!("{name:<11}{what}");
+    if let Some(processor) = processor {
+        row("processor", processor);
+    }
+    if let Some(cores) = cores {
+        row("cores", cores.to_string());
+    }
+    row("threads", threads.to_string());
+    if let Some(memory) = memory {
+        row("memory", format!("{:.1} GiB", memory as f64 / (1u64 << 30) as f64));
+    }
+    let functions = match vectors.functions {
+        true => "element-wise work in float32 becomes vector functions of 16 numbers",
+        false => {
+            "element-wise work in vectors of 128 bits; x86-64 with AVX-512 F, DQ, BW and VL would \
+             have 16 numbers at once"
+        }
+    };
+    row("simd", format!("{}: {functions}", vectors.level));
+    row("targets", TARGETS.join(", "));
+    row("gpu", "none looked for: programs run on the CPU alone so far".to_owned());
+    for (tool, found) in &tools {
+        let what = match found {
+            Some(Found { path, version }) => {
+                let version = version.as_deref().unwrap_or("of unknown version");
+                format!("{version} ({}), not used", path.display())
+            }
+            None => {
+                format!("not found, and not needed; it would be for {}", tool.adds)
+            }
+        };
+        row(tool.name, what);
+    }
+    anstream::println!(
+        "\nprograms are compiled and run by this command alone: nothing else is needed"
+    );
     Ok(())
 }
 
-/// The widest vector instructions that are there.
-pub(crate) fn simd() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::is_x86_feature_detected!("avx512f") {
-            return "avx512";
+/// The threads that programs run on.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The first value of a name in a file of `name: value` lines, where the system has one.
+fn fact(file: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|l| l.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Cores of all processors, each of which may run several threads.
+fn cores() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let value = |block: &str, name: &str| {
+        let line = block.lines().find(|l| l.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let mut known: Vec<(String, String)> = text
+        .split("\n\n")
+        .filter_map(|block| {
+            Some((value(block, "physical id")?, value(block, "core id")?))
+        })
+        .collect();
+    known.sort();
+    known.dedup();
+    (!known.is_empty()).then_some(known.len())
+}
+
+/// Bytes of memory.
+fn memory() -> Option<u64> {
+    let kib = fact("/proc/meminfo", "MemTotal")?;
+    Some(kib.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+/// A tool on the search path: under its own name, else the last of its versions by name.
+fn found(tool: &Tool) -> Option<Found> {
+    let path = std::env::var_os("PATH")?;
+    let mut named: Vec<PathBuf> = Vec::new();
+    for folder in std::env::split_paths(&path) {
+        let plain = folder.join(tool.command);
+        if plain.is_file() {
+            return Some(Found { version: version(&plain), path: plain });
         }
-        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-            return "avx2";
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let rest = name
+                .to_str()
+                .and_then(|n| n.strip_prefix(tool.command)?.strip_prefix('-'));
+            if rest.is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit())) {
+                named.push(entry.path());
+            }
         }
     }
-    "scalar"
+    named.sort();
+    named.pop().map(|path| Found { version: version(&path), path })
+}
+
+/// What a tool says of its version: the last line in which a number is.
+fn version(tool: &Path) -> Option<String> {
+    let output = Command::new(tool).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let numbers = |l: &&str| l.chars().any(|c| c.is_ascii_digit());
+    text.lines().rfind(numbers).map(|l| l.trim().to_owned())
 }

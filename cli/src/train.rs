@@ -1,7 +1,7 @@
 //! `train`: from a model's text to a trained model.
 
 use crate::arguments::TrainArguments;
-use crate::doctor::simd;
+use crate::doctor::threads;
 use crate::explain::parameters;
 use crate::fail::{Failure, Outcome, settings, tell};
 use crate::interrupt;
@@ -9,6 +9,7 @@ use crate::model::{Model, initial, vocabulary};
 use crate::progress::Screen;
 use crate::run_folder::{Run, newest};
 use nestor_compiler::costs::costs;
+use nestor_compiler::machine::vectors;
 use nestor_compiler::plan::Launch;
 use nestor_compiler::trained::{Trained, spec_hash, trained};
 use nestor_compiler::{FormOptions, Program, check, source};
@@ -194,13 +195,13 @@ fn header(
     corpus: &Corpus,
     took: Duration,
 ) {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads();
     let parameters = parameters(program);
     anstream::println!(
         "Nestor · {} {} · {parameters} parameters · cpu, {threads} threads, {}",
         a.file.display(),
         program.name,
-        simd()
+        vectors().level
     );
     let launches = &compiled.step.plan.launches;
     let products = launches.iter().filter(|l| matches!(l, Launch::Dense(_))).count();

@@ -9,6 +9,7 @@ mod draw;
 mod table;
 
 use crate::arguments::Choices;
+use crate::doctor::threads;
 use crate::fail::{Failure, Outcome, settings, tell};
 use nestor_compiler::interpret::Array;
 use nestor_compiler::source::Loaded;
@@ -84,7 +85,7 @@ pub(crate) fn verify(
 
 /// Reports of entries, several at a time, in their order.
 fn all(loaded: &Loaded, entries: &[String]) -> Vec<Report> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads();
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Report)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

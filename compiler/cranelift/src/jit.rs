@@ -219,11 +219,7 @@ impl Unit {
                 .map_err(|e| BackendError::code(name, &e))?;
             ids.push(id);
         }
-        // Vector functions follow the calling convention of these systems.
-        let wide = cfg!(all(target_arch = "x86_64", unix))
-            && level == SimdLevel::Avx512
-            && precision == Precision::F32;
-        let wide = wide.then(WideUnit::default);
+        let wide = vector_functions(precision, level).then(WideUnit::default);
         Ok(Self { module, precision, routines: ids, fma: has_fma(), wide })
     }
 
@@ -317,6 +313,14 @@ impl Emitter<'_> {
         self.walk_grid(p[2], p[3]);
         self.b.ins().return_(&[]);
     }
+}
+
+/// Whether maps become vector functions of their own: they are of singles, and follow the calling
+/// convention of Unix systems.
+pub fn vector_functions(precision: Precision, level: SimdLevel) -> bool {
+    cfg!(all(target_arch = "x86_64", unix))
+        && level == SimdLevel::Avx512
+        && precision == Precision::F32
 }
 
 #[cfg(target_arch = "x86_64")]

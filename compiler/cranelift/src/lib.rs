@@ -25,7 +25,7 @@ mod unfold;
 mod wide;
 mod wide_call;
 
-pub use jit::{Data, clif, compile, compile_at, run};
+pub use jit::{Data, clif, compile, compile_at, run, vector_functions};
 
 /// Why a kernel was not compiled. Both are ours, never the user's.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]

@@ -6,10 +6,10 @@ pub mod costs;
 pub mod diagnose;
 pub mod execute;
 pub mod graphs;
+pub mod machine;
 pub mod native;
 pub mod pipeline;
 pub mod source;
-pub mod stage;
 pub mod trained;
 
 pub use nestor_front::Setting;
