@@ -1,6 +1,8 @@
 //! The command line: what may be asked, with the help that teaches it.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nestor_compiler::machine::TARGETS;
 use std::path::PathBuf;
 
 /// A compiler for nested-learning architectures: write what a memory minimises, how it forgets
@@ -41,21 +43,12 @@ pub(crate) enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Print one stage of the compiler.
+    /// Print one stage of the compiler, or write all that a program becomes to a folder: its plan
+    /// and kernels as text, how its weights lie, and where it is from.
     #[command(
-        after_help = "Example:\n  nestor compile examples/titans.nest --emit derived"
+        after_help = "Examples:\n  nestor compile examples/titans.nest --emit derived\n  nestor compile examples/titans.nest --target cpu -o artifact"
     )]
-    Compile {
-        /// The file.
-        file: PathBuf,
-        /// A memory, layer or model of it; the last one where left out.
-        name: Option<String>,
-        /// The stage to print.
-        #[arg(long)]
-        emit: Emit,
-        #[command(flatten)]
-        choices: Choices,
-    },
+    Compile(CompileArguments),
     /// Say what the compiler made of a spec: states, derived update, form, with reasons.
     #[command(after_help = "Example:\n  nestor explain examples/titans.nest")]
     Explain {
@@ -126,6 +119,26 @@ pub(crate) enum Command {
     /// Say what this machine offers.
     #[command(after_help = "Example:\n  nestor doctor --json")]
     Doctor,
+}
+
+/// `compile`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct CompileArguments {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// A memory, layer or model of it; the last one where left out.
+    pub(crate) name: Option<String>,
+    /// The stage to print.
+    #[arg(long, required_unless_present = "out")]
+    pub(crate) emit: Option<Emit>,
+    /// What it is compiled for.
+    #[arg(long, default_value = "cpu", value_parser = PossibleValuesParser::new(TARGETS.iter().copied()))]
+    pub(crate) target: String,
+    /// The folder that the artifact goes to.
+    #[arg(short = 'o', long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
 }
 
 /// `train`.

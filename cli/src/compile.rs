@@ -1,16 +1,66 @@
-//! `compile --emit`.
+//! `compile`: one stage of the compiler as text, or all that a program becomes in a folder.
 
-use crate::arguments::{Choices, Emit};
+use crate::arguments::{Choices, CompileArguments, Emit};
+use crate::artifact::{self, Source};
 use crate::fail::{Failure, Outcome, settings, tell};
 use clap::ValueEnum;
 use nestor_compiler::pipeline::{self, Purpose};
+use nestor_compiler::tensor::Graph;
 use nestor_compiler::{
     FormOptions, PassError, Precision, Program, check, native, source,
 };
 use std::path::Path;
 
+/// Prints a stage, writes an artifact, or both.
+pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
+    let name = a.name.as_deref();
+    if let Some(stage) = a.emit {
+        emit(&a.file, name, stage, &a.choices, json)?;
+    }
+    let Some(folder) = &a.out else { return Ok(()) };
+    let settings = settings(&a.choices.set)?;
+    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
+    let program = match check::program(&loaded, name, &settings) {
+        Ok((program, warnings)) => {
+            // The stage has said them.
+            if a.emit.is_none() {
+                tell(&loaded, &warnings)?;
+            }
+            program
+        }
+        Err(found) => return tell(&loaded, &found),
+    };
+    let what = match learns(&program) {
+        true => "a step of training",
+        false => "outputs and gradients",
+    };
+    let graph = last(&program)?;
+    let source = Source {
+        loaded: &loaded,
+        program: &program,
+        set: &a.choices.set,
+        target: &a.target,
+    };
+    artifact::write(&source, &graph, what, folder, json)
+}
+
+/// Whether a program says how it is trained.
+fn learns(program: &Program) -> bool {
+    program.levels.node_weights().any(|l| !l.objectives.is_empty())
+}
+
+/// The graph that kernels are made of: a step of training, where there is one.
+fn last(program: &Program) -> Result<Graph, Failure> {
+    let forms = FormOptions::default();
+    let lowered = match learns(program) {
+        true => pipeline::training_step(program, forms),
+        false => pipeline::with_gradients(program, Purpose { resume: false, forms }, &[]),
+    };
+    Ok(lowered.map_err(|e| Failure::pass(&e))?.graph)
+}
+
 /// Prints a stage.
-pub(crate) fn emit(
+fn emit(
     file: &Path,
     name: Option<&str>,
     emit: Emit,
@@ -51,14 +101,8 @@ pub(crate) fn emit(
 /// A stage as text.
 fn text(program: &Program, emit: Emit) -> Result<String, Failure> {
     let pass = |e: PassError| Failure::pass(&e);
-    let forms = FormOptions::default();
-    let purpose = Purpose { resume: false, forms };
-    let learns = program.levels.node_weights().any(|l| !l.objectives.is_empty());
-    let last = || match learns {
-        true => pipeline::training_step(program, forms),
-        false => pipeline::with_gradients(program, purpose, &[]),
-    };
-    let native = |e: native::NativeError| Failure::bug(e);
+    let purpose = Purpose { resume: false, forms: FormOptions::default() };
+    let scheduled = || native::scheduled(&last(program)?).map_err(Failure::native);
     Ok(match emit {
         Emit::Ast | Emit::Levels => program.to_string(),
         Emit::Tensors => pipeline::tensors(program, false).map_err(pass)?.to_string(),
@@ -66,21 +110,15 @@ fn text(program: &Program, emit: Emit) -> Result<String, Failure> {
         Emit::Parallel => {
             pipeline::forward(program, purpose).map_err(pass)?.graph.to_string()
         }
-        Emit::Grad => last().map_err(pass)?.graph.to_string(),
-        Emit::Tiles => {
-            let (_, kernels) =
-                native::scheduled(&last().map_err(pass)?.graph).map_err(native)?;
-            kernels.iter().map(ToString::to_string).collect()
-        }
+        Emit::Grad => last(program)?.to_string(),
+        Emit::Tiles => scheduled()?.1.iter().map(ToString::to_string).collect(),
         Emit::Plan => {
-            let (plan, kernels) =
-                native::scheduled(&last().map_err(pass)?.graph).map_err(native)?;
+            let (plan, kernels) = scheduled()?;
             native::plan_text(&plan, &kernels)
         }
         Emit::Clif => {
-            let (_, kernels) =
-                native::scheduled(&last().map_err(pass)?.graph).map_err(native)?;
-            native::clif(&kernels, Precision::F32).map_err(native)?
+            let (_, kernels) = scheduled()?;
+            native::clif(&kernels, Precision::F32).map_err(Failure::native)?
         }
     })
 }

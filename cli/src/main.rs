@@ -3,6 +3,7 @@
 //! Exit status: 0 good, 1 the user's spec or data is wrong, 2 usage, 3 our bug.
 
 mod arguments;
+mod artifact;
 mod bench;
 mod check;
 mod compile;
@@ -31,9 +32,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Check { files } => check::check(&files, json),
         Command::Fmt { files, check } => check::format(&files, check, json),
-        Command::Compile { file, name, emit, choices } => {
-            compile::emit(&file, name.as_deref(), emit, &choices, json)
-        }
+        Command::Compile(arguments) => compile::compile(&arguments, json),
         Command::Run { file, name, inputs, outputs, how, choices } => {
             run::run(&file, &name, &inputs, &outputs, &choices, &how, json)
         }

@@ -66,11 +66,29 @@ fn what_programs_read_is_json() {
     let stage = read(&["compile", "tiny.nest", "--emit", "derived"]);
     assert_eq!(stage["stage"], "derived");
     assert!(stage["text"].as_str().is_some_and(|t| t.starts_with("graph {")), "{stage}");
+    let made = read(&["compile", "tiny.nest", "--target", "cpu", "-o", "artifact"]);
+    assert!(made["kernels"].as_u64().is_some_and(|k| k > 0), "{made}");
+    let of = |name: &str| {
+        std::fs::read_to_string(folder.path("artifact").join(name))
+            .unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    let weights = json(&of("layout.json"))["weights"].as_array().map_or(0, Vec::len);
+    assert!(weights > 1, "{}", of("layout.json"));
+    let from = json(&of("provenance.json"));
+    assert_eq!(from["entry"], "Tiny");
+    assert_eq!(from["target"], "cpu");
+    assert_eq!(from["spec_sha256"].as_str().map(str::len), Some(64));
+    assert!(of("kernels.txt").contains("kernel"), "{}", of("kernels.txt"));
+    assert!(!of("plan.txt").is_empty() && !of("kernels.clif").is_empty());
     let timed =
         read(&["bench", "tiny.nest", "--batch", "1", "--length", "40", "--repeats", "3"]);
     assert!(timed["tokens_per_second"].as_f64().is_some_and(|r| r > 0.0), "{timed}");
     assert!(timed["launches"].as_array().is_some_and(|l| !l.is_empty()), "{timed}");
-    assert!(read(&["doctor"])["threads"].as_u64().is_some_and(|t| t > 0));
+    let doctor = read(&["doctor"]);
+    assert!(doctor["threads"].as_u64().is_some_and(|t| t > 0), "{doctor}");
+    assert!(doctor["vector_functions"].is_boolean(), "{doctor}");
+    assert_eq!(doctor["targets"][0], "cpu");
+    assert!(doctor["tools"].as_object().is_some_and(|t| t.contains_key("ptxas")));
     let output = folder.train("run", &["--json"]).output().expect("the command runs");
     let trained = json(&good(&output));
     assert_eq!(trained["step"], 60);
@@ -111,7 +129,17 @@ fn what_people_read_says_what_to_do_next() {
     let levels = good(&folder.nestor(&["compile", "tiny.nest", "--emit", "levels"]));
     assert!(levels.contains("level \"pretrain\""), "{levels}");
     let doctor = good(&folder.nestor(&["doctor"]));
-    assert!(doctor.contains("threads") && doctor.contains("simd"), "{doctor}");
+    for part in ["threads", "simd", "targets    cpu", "gpu", "LLVM", "ptxas"] {
+        assert!(doctor.contains(part), "{part} is not in\n{doctor}");
+    }
     let checked = good(&folder.nestor(&["check", "tiny.nest"]));
     assert!(checked.contains("1 checked, nothing wrong"), "{checked}");
+}
+
+#[test]
+fn a_target_that_is_not_there_is_told_which_are() {
+    let folder = Folder::new("target");
+    let asked = ["compile", "tiny.nest", "--target", "sm_90a", "-o", "x"];
+    let said = refused(&folder.nestor(&asked), 2);
+    assert!(said.contains("sm_90a") && said.contains("[possible values: cpu]"), "{said}");
 }
