@@ -1,7 +1,8 @@
 //! Rules of the house that a machine can check.
 
+use nestor_ir::tensor::OpInfo;
 use nestor_tests::{files, root};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Which crates each crate may depend on, of ours.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -118,6 +119,120 @@ fn ops_are_one_table_of_distinct_names() {
     names.dedup();
     assert_eq!(names.len(), count);
     assert!(nestor_ir::tensor::ops::TABLE.iter().all(|op| !op.about.is_empty()));
+}
+
+/// Ops whose derivative no test takes, and why.
+const NO_DERIVATIVE: &[(&str, &str)] = &[
+    ("Input", "it has no operand; every test takes gradients with respect to inputs"),
+    ("Gradient", "`derive` replaces it before anything is differentiated"),
+    ("Read", "`to_tensors` says it in other ops"),
+    ("Write", "`to_tensors` says it in other ops"),
+    ("Recent", "`to_tensors` says it in other ops"),
+    ("Block", "`to_tensors` says it in other ops"),
+    ("Next", "`to_tensors` says it in other ops"),
+    ("Exists", "`to_tensors` says it in other ops"),
+    ("When", "`to_tensors` says it in other ops"),
+];
+
+/// Ops that no test lowers, and why.
+const NO_KERNEL: &[(&str, &str)] = &[
+    ("Solve", "a limitation with a code, which the same file asks for"),
+    ("InverseRoot", "a limitation with a code, which the same file asks for"),
+    ("Anchor", "`derive` replaces it"),
+    ("Gradient", "`derive` replaces it"),
+    ("Read", "`to_tensors` says it in other ops"),
+    ("Write", "`to_tensors` says it in other ops"),
+    ("Recent", "`to_tensors` says it in other ops"),
+    ("Block", "`to_tensors` says it in other ops"),
+    ("Next", "`to_tensors` says it in other ops"),
+    ("Exists", "`to_tensors` says it in other ops"),
+    ("When", "`to_tensors` says it in other ops"),
+];
+
+/// What of the op table is neither shown by a test nor excused, or both.
+fn unshown(shown: impl Fn(&OpInfo) -> bool, excused: &[(&str, &str)]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for op in nestor_ir::tensor::ops::TABLE {
+        let why = excused.iter().find(|(variant, _)| *variant == op.variant);
+        match (shown(op), why) {
+            (true, None) | (false, Some(_)) => {}
+            (false, None) => wrong.push(format!("no test has `{}`", op.variant)),
+            (true, Some(_)) => wrong.push(format!("`{}` has a test now", op.variant)),
+        }
+    }
+    wrong
+}
+
+/// The tests of the passes whose names begin so, as one text.
+fn pass_tests(beginnings: &[&str]) -> String {
+    let folder = root().join("compiler/passes/tests");
+    let begins = |path: &&PathBuf| {
+        let name = path.file_stem().expect("a file").to_string_lossy();
+        beginnings.iter().any(|b| name.starts_with(b))
+    };
+    files(&folder, "rs").iter().filter(begins).map(|p| read(p)).collect()
+}
+
+/// Whether a word stands in a text, not as a part of a longer one.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        !text[..at].ends_with(is_word) && !text[at + word.len()..].starts_with(is_word)
+    })
+}
+
+#[test]
+fn every_op_has_a_test_of_its_derivative_or_a_reason() {
+    // Against differences: ops in one file, walks in the other.
+    let tests = pass_tests(&["derivative", "autodiff"]);
+    let shown = |op: &OpInfo| has_word(&tests, &format!("Op::{}", op.variant));
+    let wrong = unshown(shown, NO_DERIVATIVE);
+    assert!(wrong.is_empty(), "derivatives: {}", wrong.join(", "));
+}
+
+#[test]
+fn every_op_has_a_test_of_its_lowering_or_a_reason() {
+    // Graphs as text, run as machine code: `%2: [B, T] = mul %0, %1`.
+    let tests = read(&root().join("tests/tests/lowering.rs"));
+    let shown = |op: &OpInfo| {
+        let values = tests.lines().filter(|l| l.trim_start().starts_with('%'));
+        let mut ops = values.filter_map(|l| Some(l.split_once(" = ")?.1));
+        ops.any(|l| l.split([' ', '{']).next() == Some(op.name))
+    };
+    let wrong = unshown(shown, NO_KERNEL);
+    assert!(wrong.is_empty(), "lowerings: {}", wrong.join(", "));
+}
+
+/// Modules of the passes that are none.
+const NO_PASS: &[(&str, &str)] = &[
+    ("build", "the calculus that the passes and their tests are written in"),
+    ("error", "how a pass stops"),
+];
+
+/// Passes that are judged where what goes in and what comes out can be run, and there.
+const JUDGED: &[(&str, &str)] =
+    &[("to_tensors", "tests/tests/forms.rs"), ("schedule", "tests/tests/lowering.rs")];
+
+#[test]
+fn every_pass_has_tests_of_its_own() {
+    let modules = read(&root().join("compiler/passes/src/lib.rs"));
+    let modules: Vec<&str> = modules
+        .lines()
+        .filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .collect();
+    assert!(modules.len() >= 11, "{modules:?}");
+    let mut wrong = Vec::new();
+    for module in modules {
+        let excused = NO_PASS.iter().any(|(name, _)| *name == module);
+        let judged = JUDGED.iter().find(|(name, _)| *name == module);
+        let own = format!("compiler/passes/tests/{module}.rs");
+        let file = judged.map_or(own, |(_, file)| (*file).to_owned());
+        let tests = std::fs::read_to_string(root().join(&file)).unwrap_or_default();
+        if !excused && !tests.contains("#[test]") {
+            wrong.push(file);
+        }
+    }
+    assert!(wrong.is_empty(), "no tests: {}", wrong.join(", "));
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub enum Fold {
 pub struct OpInfo {
     /// The name in text.
     pub name: &'static str,
+    /// The name of its variant of [`Op`].
+    pub variant: &'static str,
     /// Its group.
     pub group: Group,
     /// Number of operands; nothing where it varies.
@@ -92,6 +94,7 @@ macro_rules! ops {
                 match self {
                     $($( Op::$name $({ $($field: _),* })? => OpInfo {
                         name: $text,
+                        variant: stringify!($name),
                         group: Group::$group,
                         arity: arity!($arity),
                         about: concat!($($doc),+),
@@ -102,7 +105,13 @@ macro_rules! ops {
 
         /// Every row of the table.
         pub const TABLE: &[OpInfo] = &[
-            $($( OpInfo { name: $text, group: Group::$group, arity: arity!($arity), about: concat!($($doc),+) }, )+)+
+            $($( OpInfo {
+                name: $text,
+                variant: stringify!($name),
+                group: Group::$group,
+                arity: arity!($arity),
+                about: concat!($($doc),+),
+            }, )+)+
         ];
     };
 }
