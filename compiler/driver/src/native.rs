@@ -52,11 +52,6 @@ pub fn plan_text(plan: &Plan, kernels: &[Kernel]) -> String {
     plan::text::print(plan, kernels)
 }
 
-/// A plan as text, launches with the names of their kernels.
-pub fn plan_text(plan: &Plan, _kernels: &[Kernel]) -> String {
-    format!("{plan:#?}\n")
-}
-
 /// The backend's text of all kernels.
 ///
 /// # Errors
