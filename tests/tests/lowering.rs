@@ -195,15 +195,15 @@ fn systems_and_walks() {
         r#"graph {
           %0 "l": [B, 5, 5] = input
           %1 "x": [B, 5, 3] = input
-          %2 "a": [B, T, 2, 2] = input
-          %3 "b": [B, T, 2, 3] = input
+          %2 "a": [B, 6, 2, 2] = input
+          %3 "b": [B, 6, 2, 3] = input
           %4 "s": [B, 2, 3] = input
-          %5: [B, T, 2, 2] = constant{value=0.25}
-          %6: [B, T, 2, 2] = mul %2, %5
-          %7: [B, 5, 3] = solve_unit_lower{transpose=false} %0, %1
-          %8: [B, 5, 3] = solve_unit_lower{transpose=true} %0, %1
-          %9: [B, T, 2, 3] = linear_scan{reverse=false} %6, %3, %4
-          %10: [B, T, 2, 3] = linear_scan{reverse=true} %6, %3, %4
+          %5: [B, 6, 2, 2] = constant{value=0.25}
+          %6: [B, 6, 2, 2] = mul %2, %5
+          %7: [B, 5, 3] = solve_unit_lower %0, %1
+          %8: [B, 5, 3] = solve_unit_lower{transpose=yes} %0, %1
+          %9: [B, 6, 2, 3] = linear_scan %6, %3, %4
+          %10: [B, 6, 2, 3] = linear_scan{reverse=yes} %6, %3, %4
           output "solve" %7
           output "solve transposed" %8
           output "scan" %9

@@ -124,6 +124,7 @@ fn ops_are_one_table_of_distinct_names() {
 /// Ops whose derivative no test takes, and why.
 const NO_DERIVATIVE: &[(&str, &str)] = &[
     ("Input", "it has no operand; every test takes gradients with respect to inputs"),
+    ("Anchor", "`derive` replaces it before anything is differentiated"),
     ("Gradient", "`derive` replaces it before anything is differentiated"),
     ("Read", "`to_tensors` says it in other ops"),
     ("Write", "`to_tensors` says it in other ops"),
