@@ -60,6 +60,9 @@ def arguments():
         one.add_argument("--width", type=int, default=64)
     for one in (op, lm):
         compiled(one)
+    for one, calls in ((op, 10), (mlp, 2)):
+        told = "calls a turn of each side; the first of several is not counted"
+        one.add_argument("--calls", type=int, default=calls, help=told)
     lm.add_argument(
         "--whole", action="store_true", help="torch.compile the model at once, not block by block"
     )

@@ -117,7 +117,8 @@ def run(options):
     for what in ("forward", "both"):
         ours, inputs, named = program(options, what, *shape)
         count = flops(*shape) * (1 if what == "forward" else 3)
-        sides = [rounds.Side("nestor", ours.measure, count, ours.compile_ms, ours=True)]
+        mine = lambda ours=ours: ours.measure(options.calls)
+        sides = [rounds.Side("nestor", mine, count, ours.compile_ms, ours=True)]
 
         def function(*inputs):
             return gated_delta(*inputs, chunk=options.peer_chunk)
@@ -132,7 +133,7 @@ def run(options):
                     torch.autograd.grad(peer(*inputs), inputs, named["grad.y"])
 
             first = rounds.timed(call)
-            measure = lambda call=call: rounds.timed(call)
+            measure = lambda call=call: rounds.timed(call, options.calls)
             sides.append(rounds.Side(f"torch {name}", measure, count, first))
         title = "B={} T={} H={} D={}".format(*shape)
         yield rounds.compare(f"gated delta, {what}, {title}", sides, options.rounds)

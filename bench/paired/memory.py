@@ -185,7 +185,8 @@ def pair(options, shape, chunk, layer, what):
     times = 1 if what == "forward" else 3
     ours = program(options, what, shape, chunk, layer)
     count = flops(*shape, chunk, layer, ours=True) * times
-    sides = [rounds.Side(f"nestor, anchor {chunk}", ours.measure, count, ours.compile_ms, True)]
+    mine = lambda: ours.measure(options.calls)
+    sides = [rounds.Side(f"nestor, anchor {chunk}", mine, count, ours.compile_ms, True)]
     count = flops(*shape, chunk, layer, ours=False) * times
     x = torch.randn(batch, time, heads * width, requires_grad=True)
     seed = torch.randn(batch, time, heads * width)
@@ -207,7 +208,7 @@ def pair(options, shape, chunk, layer, what):
                 raise
             rounds.say(f"{name} does not run: {type(error).__name__}: {str(error)[:300]}")
             continue
-        measure = lambda call=call: rounds.timed(call)
+        measure = lambda call=call: rounds.timed(call, options.calls)
         sides.append(rounds.Side(name, measure, count, first))
     part = "whole layer" if layer else "memory alone"
     title = f"{part}, {what}, B={batch} T={time} H={heads} D={width}, chunk {chunk}"
