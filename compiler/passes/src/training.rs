@@ -15,7 +15,7 @@ use crate::build::{
     zeros_like,
 };
 use crate::error::PassError;
-use crate::simplify::simplify;
+use crate::simplify::{share, simplify};
 use nestor_ir::level::{
     Algorithm, AlgorithmInput, Clock, OuterMinimize, Program, Retention, RetentionForm,
     RetentionInput, State, WeightId,
@@ -91,7 +91,7 @@ pub fn training(program: &Program, forward: &Graph) -> Result<Graph, PassError> 
     for (name, value) in updated {
         g.output(name, value);
     }
-    Ok(simplify(&g))
+    Ok(simplify(&share(&simplify(&g))))
 }
 
 /// All statements of outer levels, in the order of the level graph.
@@ -307,5 +307,5 @@ pub fn gradients(forward: &Graph, outputs: &[&str]) -> Result<Graph, PassError> 
         let gradient = found.unwrap_or_else(|| zeros_like(&mut g, input.value));
         g.output(format!("grad.{}", input.name), gradient);
     }
-    Ok(simplify(&g))
+    Ok(simplify(&share(&simplify(&g))))
 }

@@ -6,7 +6,7 @@ use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Dense, DenseOperand, Launch, Role, Tensor};
-use nestor_ir::tile::Use;
+use nestor_ir::tile::{Monomial, Use};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -167,9 +167,24 @@ impl Executor {
             Launch::Kernel { kernel, .. } => {
                 self.artifact.kernels[kernel.index()].name.clone()
             }
-            Launch::Dense(dense) => format!("product {}", name(dense.out.tensor)),
+            Launch::Dense(dense) => product_name(dense, name(dense.out.tensor)),
             Launch::Zero(t) => format!("zero {}", name(*t)),
             Launch::Copy { to, .. } => format!("copy {}", name(*to)),
         }
     }
+}
+
+/// A product with its extents and the operands that lie the other way: by shape, since that decides
+/// what it takes.
+fn product_name(dense: &Dense, out: &str) -> String {
+    let straight = Monomial::number(1);
+    let turned = |o: &DenseOperand| if o.column == straight { "" } else { "\u{1d40}" };
+    format!(
+        "product [{}, {}, {}] {out} = a{} b{}",
+        dense.m,
+        dense.n,
+        dense.k,
+        turned(&dense.left),
+        turned(&dense.right)
+    )
 }

@@ -1,4 +1,4 @@
-//! Makes every scan yield its states as each step finds them.
+//! Makes every scan yield its states as each step finds them, and what of a chunk is worth keeping.
 //!
 //! ```text
 //! before   final = scan(x, init)            body (s, x) -> s'
@@ -14,8 +14,9 @@
     reason = "scans are looked for; every other op is copied"
 )]
 
+use super::keep::worth_keeping;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Axis, Graph, Layout, Op, Scan, Value, Yield};
+use nestor_ir::tensor::{Axis, Graph, Layout, Op, Scan, Stride, Value, Yield};
 
 /// The graph with boundaries yielded by all its scans, nested ones included.
 pub fn keep_boundaries(graph: &Graph) -> Graph {
@@ -53,17 +54,49 @@ fn with_boundaries(scan: &Scan) -> Scan {
             continue;
         }
         let rank = out.body.ty(input).rank();
-        let mut layout: Layout = (0..out.map.len()).map(Axis::Map).collect();
-        layout.push(Axis::Time);
-        layout.extend((0..rank).map(|_| Axis::Body));
-        out.yields.push((Yield::Step, layout));
-        let mut name = format!("boundary.{k}");
-        while out.body.find_output(&name).is_some() {
-            name.push('_');
-        }
+        out.yields.push((Yield::Step, every_step(&out, rank)));
+        let name = unused(&out.body, format!("boundary.{k}"));
         out.body.output(name, input);
     }
+    let kept = match out.stride {
+        Stride::Chunk(_) => worth_keeping(&out.body),
+        // A step of one token is computed again in registers.
+        Stride::Token => vec![],
+    };
+    for (k, value) in kept.into_iter().enumerate() {
+        let rank = out.body.ty(value).rank();
+        out.yields.push((Yield::Step, every_step(&out, rank)));
+        let name = unused(&out.body, format!("kept.{k}"));
+        out.body.output(name, value);
+    }
     out
+}
+
+/// The layout of what is yielded once a step: mapped dimensions, steps, the body's axes.
+fn every_step(scan: &Scan, rank: usize) -> Layout {
+    let maps = (0..scan.map.len()).map(Axis::Map);
+    maps.chain([Axis::Time]).chain((0..rank).map(|_| Axis::Body)).collect()
+}
+
+fn unused(body: &Graph, mut name: String) -> String {
+    while body.find_output(&name).is_some() {
+        name.push('_');
+    }
+    name
+}
+
+/// Yields that hold what the body computed at each step: the way back takes it from there.
+pub(super) fn kept(scan: &Scan) -> Vec<usize> {
+    let states = scan.states().count();
+    let inputs = body_inputs(scan);
+    let whole = |y: &usize| {
+        let (kind, layout) = &scan.yields[*y];
+        let value = scan.body.outputs[states + y].value;
+        *kind == Yield::Step
+            && !inputs.contains(&Some(value))
+            && *layout == every_step(scan, scan.body.ty(value).rank())
+    };
+    (0..scan.yields.len()).filter(whole).collect()
 }
 
 /// The body inputs of the states, in order.

@@ -3,6 +3,7 @@
 //! with, which [`keep_boundaries`] makes them yield.
 
 mod boundaries;
+mod keep;
 mod pullback;
 mod scan;
 

@@ -7,11 +7,13 @@
 //!            yields  dx_t
 //! ```
 //!
+//! What a chunk computed and kept is fed, too, and taken instead of what is computed again.
+//!
 //! An operand that lacks a mapped dimension is shared by all walks along it: each walk gives its
 //! part, and a sum over that dimension follows. Rows of a partial chunk that are no tokens are fed
 //! zero cotangents, because what the forward walk computed there went nowhere.
 
-use super::boundaries::{body_inputs, boundary, state_inputs};
+use super::boundaries::{body_inputs, boundary, kept, state_inputs};
 use super::pullback::pullback;
 use crate::build::{add, is_real, sum, transpose, zeros};
 use crate::error::PassError;
@@ -60,6 +62,15 @@ pub(super) fn reverse_scan(
             }
         };
         arguments.extend(r.feed(g, format!("x{k}"), feed, layout, value));
+    }
+    // What was computed at each step and kept.
+    let mut found_again = Vec::new();
+    for y in kept(scan) {
+        let layout = scan.yields[y].1.clone();
+        let value = node.results[states.len() + y];
+        let input = r.feed(g, format!("kept{y}"), Feed::Step, layout, value);
+        let output = scan.body.outputs[states.len() + y].value;
+        found_again.extend(input.map(|input| (output, input)));
     }
     // Cotangents of what was yielded.
     let mut seeds = Vec::new();
@@ -150,6 +161,10 @@ pub(super) fn reverse_scan(
         r.scan.yields.push((kind, full));
         arrived.push(k);
     }
+    // Only the way through a kept value's own op still needs what it was computed from.
+    for (output, input) in found_again {
+        replace(&mut r.scan.body, at(output), input);
+    }
     let results = g.add_many(Op::Scan { scan: Box::new(r.scan) }, &r.operands);
     let mut out = vec![None; node.operands.len()];
     let carried_operands = carried.iter().map(|&k| states[k]);
@@ -166,6 +181,17 @@ pub(super) fn reverse_scan(
         }
     }
     Ok(out)
+}
+
+/// Has everything that takes a value take another.
+fn replace(body: &mut Graph, value: Value, by: Value) {
+    for id in body.nodes.keys().collect::<Vec<_>>() {
+        let node = &mut body.nodes[id];
+        node.operands.iter_mut().filter(|o| **o == value).for_each(|o| *o = by);
+    }
+    for output in body.outputs.iter_mut().filter(|o| o.value == value) {
+        output.value = by;
+    }
 }
 
 /// The scan being built, with its operands.

@@ -148,7 +148,8 @@ impl<'g> Lower<'g> {
                 }
                 let computed = scalar_op(op).is_some()
                     || matches!(op, Op::Contract { .. } | Op::Reduce { .. });
-                if computed && self.uses[v.index()] > 1 && !self.cheap(node) {
+                let again = self.cheap(node) || self.reads_one(node);
+                if computed && self.uses[v.index()] > 1 && !again {
                     self.pending[v.index()] = true;
                 }
                 Ok(())

@@ -145,6 +145,12 @@ fn hand_over(lower: &mut Lower<'_>, inputs: &[Option<Tensor>]) -> Result<(), Pas
             }
         }
     }
+    // What another update computes on its way is stored by that one's map.
+    let mut carried: Vec<Value> = Vec::new();
+    for &(value, _) in &late {
+        lower.on_the_way(value, &mut carried);
+    }
+    late.sort_by_key(|(value, _)| carried.contains(value));
     for (n, &(value, target)) in late.iter().enumerate() {
         let Some(to) = target else { continue };
         let home = Home::Tensor(to);

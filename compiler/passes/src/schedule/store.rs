@@ -196,6 +196,20 @@ impl Lower<'_> {
         operands.map(|&o| self.touches(o, home, same)).max().unwrap_or(Touch::Not)
     }
 
+    /// The values that a map of `v` computes at its own points and others need, too.
+    pub(super) fn on_the_way(&self, v: Value, found: &mut Vec<Value>) {
+        for &operand in &self.graph.def(v).operands {
+            let waits =
+                self.known[operand.index()].is_none() && self.view_of(operand).is_none();
+            if waits && scalar_op(&self.graph.def(v).op).is_some() {
+                if self.pending[operand.index()] {
+                    found.push(operand);
+                }
+                self.on_the_way(operand, found);
+            }
+        }
+    }
+
     pub(super) fn map(
         &mut self,
         space: SmallVec<[Extent; 4]>,

@@ -32,11 +32,9 @@ impl Lower<'_> {
         matches!(user.op, Op::Add | Op::Sub).then(|| user.results[0])
     }
 
-    /// Whether a product of a walk is better added to the sum that takes it than stored alone.
+    /// Whether a product is better added to the sum that takes it than stored alone: where the sum
+    /// takes others, and in a walk, where maps cost more, where a product or a state takes the sum.
     pub(super) fn joins_sum(&self, v: Value) -> bool {
-        if !self.nested {
-            return false;
-        }
         let Some(mut root) = self.above(v) else { return false };
         while let Some(next) = self.above(root) {
             root = next;
@@ -45,7 +43,8 @@ impl Lower<'_> {
             let matrix = matches!(&n.op, Op::Contract { sum, .. } if !sum.is_empty());
             matrix || matches!(n.op, Op::SolveUnitLower { .. })
         });
-        multiplied || self.is_state(root) || self.products(root) > 1
+        let near = self.nested && (multiplied || self.is_state(root));
+        near || self.products(root) > 1
     }
 
     fn products(&self, v: Value) -> usize {
@@ -70,8 +69,7 @@ impl Lower<'_> {
 
     /// Whether a value is a whole sum with products that wait for it.
     pub(super) fn is_sum_of_products(&self, v: Value) -> bool {
-        self.nested
-            && matches!(self.graph.def(v).op, Op::Add | Op::Sub)
+        matches!(self.graph.def(v).op, Op::Add | Op::Sub)
             && self.known[v.index()].is_none()
             && self.above(v).is_none()
             && !self.terms(v).products.is_empty()
@@ -137,6 +135,8 @@ impl Lower<'_> {
         others: &[(f64, Value)],
         to: &View,
     ) -> Result<(), PassError> {
+        let name = self.name(v);
+        self.begin();
         let dims = self.graph.ty(v).dims.clone();
         let (coords, space) = self.spread(&dims);
         let mut p = Program::new(space.len()).over(&dims, &coords);
@@ -155,6 +155,7 @@ impl Lower<'_> {
         let sink = Sink::Store(access(to, place, &coords, space.len()));
         let sinks = self.with_extras(&mut p, &coords, space.len(), vec![(total, sink)]);
         self.map(space, p, sinks);
+        self.end(&name);
         Ok(())
     }
 }

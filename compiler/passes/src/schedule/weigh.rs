@@ -10,6 +10,26 @@ use nestor_ir::tensor::{Group, NodeData, Op, Value};
 /// Terms up to which a fold is written out in the map that takes it.
 const FEW: usize = 8;
 
+/// Operations up to which a value of one stored value is computed again.
+const PLAIN: usize = 4;
+
+/// What an element of an op itself costs, in additions.
+fn own_weight(op: &Op) -> usize {
+    match op {
+        Op::Div | Op::Sqrt | Op::Rem => 4,
+        Op::Exp
+        | Op::Log
+        | Op::Sin
+        | Op::Cos
+        | Op::Tanh
+        | Op::Erf
+        | Op::Sigmoid
+        | Op::Softplus
+        | Op::Pow => 16,
+        _ => 1,
+    }
+}
+
 impl Lower<'_> {
     /// Whether computing it again costs less than storing it.
     pub(super) fn cheap(&self, node: &NodeData) -> bool {
@@ -31,6 +51,27 @@ impl Lower<'_> {
             }
         };
         node.operands.iter().all(leaf)
+    }
+
+    /// Whether a few plain operations make it of one stored value: a map that takes it then reads
+    /// no more than if it were stored. In a walk, tiles are near, and this saves nothing.
+    pub(super) fn reads_one(&self, node: &NodeData) -> bool {
+        let mut loads = Vec::new();
+        let mut open = vec![node.results[0]];
+        let mut weight = 0;
+        while let Some(v) = open.pop() {
+            let node = self.graph.def(v);
+            let stored = self.pending[v.index()] || self.known[v.index()].is_some();
+            if scalar_op(&node.op).is_some() && !stored {
+                weight += own_weight(&node.op);
+                open.extend(node.operands.iter().copied());
+            } else if node.op.info().group != Group::Leaf || stored {
+                if !loads.contains(&v) {
+                    loads.push(v);
+                }
+            }
+        }
+        !self.nested && loads.len() <= 1 && weight <= PLAIN
     }
 
     /// The sizes of the axes of a fold of few terms.
@@ -65,18 +106,7 @@ impl Lower<'_> {
                 return terms * (behind + 1);
             }
             op if op.info().group == Group::Move => 0,
-            Op::Div | Op::Sqrt | Op::Rem => 4,
-            Op::Exp
-            | Op::Log
-            | Op::Sin
-            | Op::Cos
-            | Op::Tanh
-            | Op::Erf
-            | Op::Sigmoid
-            | Op::Softplus
-            | Op::Pow => 16,
-            op if scalar_op(op).is_some() => 1,
-            _ => 1,
+            op => own_weight(op),
         };
         own + behind
     }

@@ -253,7 +253,9 @@ fn labels_of(
     ((a, la), (b, lb), n)
 }
 
-fn labels(
+/// A label for every axis of two operands of a contraction: that of the axis of the result, or,
+/// where it is summed, one after them; and how many axes the result has.
+pub(super) fn labels(
     (rank_a, rank_b): (usize, usize),
     batch: &AxisPairs,
     sum: &AxisPairs,

@@ -17,9 +17,11 @@ mod contraction;
 mod dead;
 mod driver;
 mod moves;
+mod share;
 mod walks;
 
 pub use dead::prune;
+pub use share::share;
 
 use nestor_ir::tensor::Graph;
 

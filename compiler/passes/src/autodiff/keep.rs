@@ -1,0 +1,101 @@
+//! Which values of a chunk are worth keeping for the way back, beside the states it starts from.
+//!
+//! ```text
+//! h = gate (q @ W) + gate (q @ S) + pairs @ u      three products an element: kept
+//! a = tanh h                                       computed again from h
+//! p = k @ W                                        one short product an element: computed again
+//! ```
+//!
+//! Computing a chunk again costs products; keeping a value costs writing and reading it. What pays is
+//! the end of a sum of products: what follows it element by element is cheap from there.
+
+use crate::causal::only_lower_is_wanted;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Graph, Group, Node, Op, Value};
+use nestor_ir::ty::{Dims, Elem};
+
+/// Operations an element from which keeping costs less than computing again. A core does about a
+/// hundred in the time in which an element is written and read back.
+const ENOUGH: usize = 200;
+
+/// Values of a body that its reverse should find instead of computing them again.
+pub(super) fn worth_keeping(body: &Graph) -> Vec<Value> {
+    let near: Vec<Vec<Node>> = near(body);
+    let of = |v: Value| &near[v.index()];
+    let mut users: Vec<Vec<Node>> = vec![vec![]; body.values.len()];
+    for (id, node) in body.nodes.iter() {
+        node.operands.iter().for_each(|v| users[v.index()].push(id));
+    }
+    let enough = |v: Value| {
+        let ty = body.ty(v);
+        let size = count(&ty.dims).filter(|n| *n > 0 && ty.elem == Elem::Real);
+        let work: Option<usize> = of(v).iter().map(|n| operations(body, *n)).sum();
+        matches!((size, work), (Some(size), Some(work)) if work / size >= ENOUGH)
+    };
+    let last = |v: Value| {
+        users[v.index()].iter().all(|&user| {
+            let node = &body.nodes[user];
+            !by_element(&node.op) || node.results.iter().all(|&r| of(r) == of(v))
+        })
+    };
+    let first = |v: Value| {
+        let node = body.def(v);
+        !by_element(&node.op) || node.operands.iter().all(|&o| of(o) != of(v))
+    };
+    let output = |v: Value| body.outputs.iter().any(|o| o.value == v);
+    let results = body.nodes.values().filter(|n| n.results.len() == 1);
+    let values = results.map(|n| n.results[0]);
+    // Half of a matrix of pairs of tokens need not be computed at all, which keeping it would undo.
+    let half = |v: Value| body.ty(v).rank() == 2 && only_lower_is_wanted(body, v);
+    values
+        .filter(|&v| enough(v) && last(v) && first(v) && !output(v) && !half(v))
+        .collect()
+}
+
+/// For every value the products that it is an element-wise function of.
+fn near(body: &Graph) -> Vec<Vec<Node>> {
+    let mut near: Vec<Vec<Node>> = vec![vec![]; body.values.len()];
+    for (id, node) in body.nodes.iter() {
+        let mut found = match &node.op {
+            Op::Contract { sum, .. } if !sum.is_empty() => vec![id],
+            Op::SolveUnitLower { .. } => {
+                let behind = near[node.operands[1].index()].iter().copied();
+                behind.chain([id]).collect()
+            }
+            op if by_element(op) => {
+                node.operands.iter().flat_map(|v| near[v.index()].clone()).collect()
+            }
+            _ => vec![],
+        };
+        found.sort_unstable();
+        found.dedup();
+        for result in &node.results {
+            near[result.index()].clone_from(&found);
+        }
+    }
+    near
+}
+
+fn by_element(op: &Op) -> bool {
+    matches!(op.info().group, Group::Unary | Group::Binary | Group::Select)
+        || *op == Op::Stop
+}
+
+/// A multiplication and an addition as two.
+fn operations(body: &Graph, node: Node) -> Option<usize> {
+    let node = &body.nodes[node];
+    let result = count(&body.ty(node.results[0]).dims)?;
+    let depth = match &node.op {
+        Op::Contract { sum, .. } => {
+            let dims = &body.ty(node.operands[0]).dims;
+            sum.iter().map(|&(axis, _)| dims[axis].fixed()).product::<Option<usize>>()?
+        }
+        // Half of the rows before a row, on average.
+        _ => body.ty(node.operands[0]).dims.last()?.fixed()?.div_ceil(2),
+    };
+    Some(2 * result * depth)
+}
+
+fn count(dims: &Dims) -> Option<usize> {
+    dims.iter().map(|d| d.fixed()).product()
+}

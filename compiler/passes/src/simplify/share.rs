@@ -1,0 +1,327 @@
+//! Sums that need a product of their own are taken from a product that is needed anyway.
+//!
+//! ```text
+//! before   s = sum over j of x (a @ W);      d = (r x) @ W^T        three products with d's gradient
+//! after    z = x @ W^T;  s = sum over p of a z;  d = r z            a @ W is gone
+//! ```
+//!
+//! `sum over j, p of x_j a_p W_pj` can be taken either way. The gradient of a gate that scales what is
+//! read of a state is such a sum, and the gradient of what it was read with is the product: a chunk
+//! then multiplies with a state once where it did so twice.
+
+use super::contraction::labels;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::graph::Named;
+use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Node, NodeData, Op, Scan, Value};
+use nestor_ir::ty::Dims;
+use rustc_hash::FxHashMap;
+
+/// The same program with such sums taken from products that are there; walks, too.
+pub fn share(graph: &Graph) -> Graph {
+    let found = turns(graph);
+    let mut out = Graph::new();
+    let mut turned = FxHashMap::default();
+    let mut map = vec![Value::new(0); graph.values.len()];
+    for (id, node) in graph.nodes.iter() {
+        let results = match &node.op {
+            Op::Scan { scan } => {
+                let scan = Scan { body: share(&scan.body), ..(**scan).clone() };
+                let operands: Vec<Value> =
+                    node.operands.iter().map(|v| map[v.index()]).collect();
+                out.add_many(Op::Scan { scan: Box::new(scan) }, &operands)
+            }
+            op => {
+                let sum = found.iter().find(|t| t.sum == id);
+                let product = found.iter().find(|t| t.product == id);
+                match (sum, product) {
+                    (Some(turn), _) => {
+                        let z = turn.unscaled(graph, &mut out, &map, &mut turned);
+                        [turn.summed(&mut out, &map, z)].into()
+                    }
+                    (_, Some(turn)) => {
+                        let z = turn.unscaled(graph, &mut out, &map, &mut turned);
+                        [turn.scaled(&mut out, &map, z)].into()
+                    }
+                    (None, None) => {
+                        let operands: Vec<Value> =
+                            node.operands.iter().map(|v| map[v.index()]).collect();
+                        out.add_many(op.clone(), &operands)
+                    }
+                }
+            }
+        };
+        for (&from, &to) in node.results.iter().zip(&results) {
+            map[from.index()] = to;
+            if out.values[to].name.is_none() {
+                out.values[to].name.clone_from(&graph.values[from].name);
+            }
+        }
+    }
+    let renamed = |list: &[Named]| {
+        let one = |n: &Named| Named { name: n.name.clone(), value: map[n.value.index()] };
+        list.iter().map(one).collect()
+    };
+    out.inputs = renamed(&graph.inputs);
+    out.outputs = renamed(&graph.outputs);
+    out
+}
+
+/// One sum that can be taken from another product. Labels are the axes of `a @ W` and, after
+/// them, those it sums.
+struct Turn {
+    /// `sum over j of x (a @ W)`
+    sum: Node,
+    /// `(r x) @ W^T`
+    product: Node,
+    a: Value,
+    a_labels: Vec<usize>,
+    x: Value,
+    /// Which operand of the product is `r x`.
+    side: usize,
+    /// What scales it, along these labels.
+    scale: Option<(Value, Axes)>,
+    /// The labels of the axes of `x @ W^T`, and how many labels are no sums of `a @ W`.
+    z_labels: Vec<usize>,
+    kept: usize,
+}
+
+/// Contractions and who uses what.
+struct Uses<'g> {
+    graph: &'g Graph,
+    count: Vec<usize>,
+    products: Vec<Node>,
+}
+
+fn turns(graph: &Graph) -> Vec<Turn> {
+    let mut count = vec![0; graph.values.len()];
+    for node in graph.nodes.values() {
+        node.operands.iter().for_each(|v| count[v.index()] += 1);
+    }
+    graph.outputs.iter().for_each(|o| count[o.value.index()] += 1);
+    let products = graph.nodes.iter();
+    let products = products.filter(|(_, n)| summing(n).is_some()).map(|(id, _)| id);
+    let uses = Uses { graph, count, products: products.collect() };
+    let mut found: Vec<Turn> = Vec::new();
+    // A product that goes cannot be what another sum is taken from, nor the other way round.
+    let (mut gone, mut held): (Vec<Node>, Vec<Node>) = (Vec::new(), Vec::new());
+    for (id, node) in graph.nodes.iter() {
+        if let Some((turn, own)) = uses.turn(id, node, &gone, &held) {
+            gone.push(own);
+            held.push(turn.product);
+            found.push(turn);
+        }
+    }
+    found
+}
+
+fn summing(node: &NodeData) -> Option<(&AxisPairs, &AxisPairs)> {
+    match &node.op {
+        Op::Contract { batch, sum } if !sum.is_empty() => Some((batch, sum)),
+        _ => None,
+    }
+}
+
+impl Uses<'_> {
+    fn rank(&self, v: Value) -> usize {
+        self.graph.ty(v).rank()
+    }
+
+    /// Labels of both operands of a product, and how many axes it has.
+    fn labels(&self, node: Node) -> Option<([Vec<usize>; 2], usize)> {
+        let node = &self.graph.nodes[node];
+        let (batch, sum) = summing(node)?;
+        let ranks = (self.rank(node.operands[0]), self.rank(node.operands[1]));
+        let (a, b, rank) = labels(ranks, batch, sum);
+        Some(([a, b], rank))
+    }
+
+    /// A turn of this sum, and the product that it saves.
+    fn turn(
+        &self,
+        sum: Node,
+        node: &NodeData,
+        gone: &[Node],
+        held: &[Node],
+    ) -> Option<(Turn, Node)> {
+        let Op::Reduce { fold: Fold::Sum, axes } = &node.op else { return None };
+        let both = node.operands[0];
+        let def = self.graph.def(both);
+        if def.op != Op::Mul || self.count[both.index()] != 1 {
+            return None;
+        }
+        for n in 0..2 {
+            let (c, x) = (def.operands[n], def.operands[1 - n]);
+            let own = self.graph.values[c].node;
+            if self.count[c.index()] != 1 || held.contains(&own) || c == x {
+                continue;
+            }
+            let Some((sides, rank)) = self.labels(own) else { continue };
+            for w in 0..2 {
+                let (of_w, of_a) = (&sides[w], &sides[1 - w]);
+                let kept = |l: &usize| *l < rank && !axes.contains(l);
+                let fits = axes.iter().all(|l| of_w.contains(l) && !of_a.contains(l))
+                    && (0..rank).filter(kept).all(|l| of_a.contains(&l));
+                if !fits {
+                    continue;
+                }
+                let operands = &self.graph.nodes[own].operands;
+                let part = Part { w: operands[w], of_w, axes, rank, x };
+                let others = self.products.iter().filter(|p| **p != own);
+                let product = others
+                    .filter(|p| !gone.contains(p))
+                    .find_map(|&p| Some((p, self.product(p, &part)?)));
+                if let Some((product, (side, scale, z_labels))) = product {
+                    let turn = Turn {
+                        sum,
+                        product,
+                        a: operands[1 - w],
+                        a_labels: of_a.clone(),
+                        x,
+                        side,
+                        scale,
+                        z_labels,
+                        kept: rank,
+                    };
+                    return Some((turn, own));
+                }
+            }
+        }
+        None
+    }
+
+    /// Which operand of a product is `x` or `r x`, what r is, and the labels of its result, where
+    /// the other operand is W and what they sum is what the sum is over.
+    fn product(
+        &self,
+        node: Node,
+        part: &Part<'_>,
+    ) -> Option<(usize, Option<(Value, Axes)>, Vec<usize>)> {
+        let operands = &self.graph.nodes[node].operands;
+        let (sides, rank) = self.labels(node)?;
+        for side in 0..2 {
+            let (y, of_y, of_w) = (operands[side], &sides[side], &sides[1 - side]);
+            if operands[1 - side] != part.w || self.rank(y) != part.rank {
+                continue;
+            }
+            let Some(scale) = self.scale(y, part) else { continue };
+            let pairs = part.of_w.iter().zip(of_w).all(|(&l, &here)| {
+                if l >= part.rank {
+                    here < rank && !of_y.contains(&here)
+                } else if part.axes.contains(&l) {
+                    here >= rank && of_y[l] == here
+                } else {
+                    here < rank && of_y[l] == here
+                }
+            });
+            let z_labels: Option<Vec<usize>> = (0..rank)
+                .map(|axis| {
+                    let in_y = of_y.iter().position(|&l| l == axis);
+                    in_y.or_else(|| {
+                        Some(part.of_w[of_w.iter().position(|&l| l == axis)?])
+                    })
+                })
+                .collect();
+            if pairs {
+                return Some((side, scale, z_labels?));
+            }
+        }
+        None
+    }
+
+    /// Whether a value is x, or x times what does not change along the summed axes.
+    #[expect(clippy::option_option, reason = "no match, x alone, or a scale")]
+    fn scale(&self, y: Value, part: &Part<'_>) -> Option<Option<(Value, Axes)>> {
+        if y == part.x {
+            return Some(None);
+        }
+        let def = self.graph.def(y);
+        if def.op != Op::Mul {
+            return None;
+        }
+        (0..2).find_map(|n| {
+            let (x, r) = (def.operands[n], self.graph.def(def.operands[1 - n]));
+            match &r.op {
+                Op::Broadcast { axes, .. }
+                    if x == part.x && !axes.iter().any(|a| part.axes.contains(a)) =>
+                {
+                    Some(Some((r.operands[0], axes.clone())))
+                }
+                _ => None,
+            }
+        })
+    }
+}
+
+/// What a product must have to serve a sum.
+struct Part<'a> {
+    w: Value,
+    of_w: &'a [usize],
+    /// Labels that the sum is over.
+    axes: &'a Axes,
+    rank: usize,
+    x: Value,
+}
+
+impl Turn {
+    /// `z = x @ W^T`, made once.
+    fn unscaled(
+        &self,
+        graph: &Graph,
+        out: &mut Graph,
+        map: &[Value],
+        made: &mut FxHashMap<Node, Value>,
+    ) -> Value {
+        *made.entry(self.product).or_insert_with(|| {
+            let node = &graph.nodes[self.product];
+            let mut operands: Vec<Value> =
+                node.operands.iter().map(|v| map[v.index()]).collect();
+            operands[self.side] = map[self.x.index()];
+            out.add(node.op.clone(), &operands)
+        })
+    }
+
+    /// `r z`
+    fn scaled(&self, out: &mut Graph, map: &[Value], z: Value) -> Value {
+        let Some((r, axes)) = &self.scale else { return z };
+        let place = |l: &usize| self.z_labels.iter().position(|z| z == l).unwrap_or(0);
+        let dims: Dims = out.ty(z).dims.clone();
+        let axes: Axes = axes.iter().map(place).collect();
+        // Axes of a repetition rise.
+        let mut order: Vec<usize> = (0..axes.len()).collect();
+        order.sort_by_key(|&i| axes[i]);
+        let mut r = map[r.index()];
+        if !order.iter().copied().eq(0..order.len()) {
+            let order = order.iter().copied().collect();
+            r = out.add(Op::Transpose { order }, &[r]);
+        }
+        let axes: Axes = order.iter().map(|&i| axes[i]).collect();
+        let r = out.add(Op::Broadcast { dims, axes }, &[r]);
+        out.add(Op::Mul, &[z, r])
+    }
+
+    /// `sum over p of a z`, with the axes of the sum that it stands for.
+    fn summed(&self, out: &mut Graph, map: &[Value], z: Value) -> Value {
+        let order: Axes = self
+            .z_labels
+            .iter()
+            .map(|l| self.a_labels.iter().position(|a| a == l).unwrap_or(0))
+            .collect();
+        let a = transposed(out, map[self.a.index()], order);
+        let both = out.add(Op::Mul, &[a, z]);
+        let gone = |i: &usize| self.z_labels[*i] >= self.kept;
+        let axes: Axes = (0..self.z_labels.len()).filter(gone).collect();
+        let total = out.add(Op::Reduce { fold: Fold::Sum, axes }, &[both]);
+        let left: Vec<usize> =
+            self.z_labels.iter().copied().filter(|l| *l < self.kept).collect();
+        let mut order: Axes = (0..left.len()).collect();
+        order.sort_by_key(|&i| left[i]);
+        transposed(out, total, order)
+    }
+}
+
+fn transposed(out: &mut Graph, v: Value, order: Axes) -> Value {
+    if order.iter().copied().eq(0..order.len()) {
+        return v;
+    }
+    out.add(Op::Transpose { order }, &[v])
+}
