@@ -61,4 +61,9 @@ fn a_memory_of_two_layers_skips_halves() {
         (2, 2),
         "queries with keys, and weights of what was written"
     );
+    let both =
+        with_gradients(&program, Purpose::default(), &["y"]).expect("compiles").graph;
+    let [_, lower, halves] = products(&both);
+    // On the way back, also those that only the gradients of gates look at, behind a recurrence.
+    assert_eq!((lower, halves), (6, 8), "both ways");
 }

@@ -183,6 +183,69 @@ fn a_walk_by_chunks() {
     check(&with_gradients(&chunked(3, false)), &sizes(1, 4, 2), 24);
 }
 
+/// Chunks that multiply long rows: what costs most is kept for the way back.
+fn long_rows(c: usize) -> Graph {
+    let (rows, long) = (Dim::Fixed(c), Dim::Fixed(128));
+    let mut b = Graph::new();
+    let x = b.input("x", Type::real([rows, long]));
+    let w = b.input("w", Type::real([long, n()]));
+    let s = b.input("s", Type::real([n()]));
+    b.input("valid", Type::bool([rows]));
+    b.input("position", Type::real([rows]));
+    let h = contract(&mut b, x, w, &[], &[(1, 0)]);
+    let before = broadcast(&mut b, s, &[rows, n()], &[1]);
+    let h = mul(&mut b, h, before);
+    let y = unary(&mut b, Op::Sin, h);
+    let again = mul(&mut b, y, h);
+    let total = sum(&mut b, again, &[0]);
+    let next = unary(&mut b, Op::Tanh, total);
+    b.output("s", next);
+    b.output("y", y);
+    let mut g = Graph::new();
+    let (batch, time) = (Dim::Batch, Dim::Time);
+    let x = g.input("x", Type::real([batch, time, long]));
+    let w = g.input("w", Type::real([long, n()]));
+    let s = g.input("s", Type::real([batch, n()]));
+    let scan = Scan {
+        map: smallvec![batch],
+        time,
+        stride: Stride::Chunk(c),
+        reverse: false,
+        feeds: vec![
+            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 1)),
+            (Feed::Shared, body_of(&[], 2)),
+            (Feed::Initial, body_of(&[Axis::Map(0)], 1)),
+        ],
+        yields: vec![(Yield::Stream, body_of(&[Axis::Map(0), Axis::Time], 1))],
+        body: b,
+    };
+    let r = g.add_many(Op::Scan { scan: Box::new(scan) }, &[x, w, s]);
+    g.output("s", r[0]);
+    g.output("y", r[1]);
+    g
+}
+
+#[test]
+fn what_costs_most_is_not_computed_again() {
+    check(&long_rows(3), &sizes(1, 4, 2), 26);
+    let back = nestor_passes::simplify::simplify(&with_gradients(&long_rows(3)));
+    let walks: Vec<&Scan> = back
+        .nodes
+        .values()
+        .filter_map(|n| match &n.op {
+            Op::Scan { scan } => Some(&**scan),
+            _ => None,
+        })
+        .collect();
+    let products = |scan: &Scan| {
+        let product = |op: &Op| matches!(op, Op::Contract { sum, .. } if !sum.is_empty());
+        scan.body.nodes.values().filter(|n| product(&n.op)).count()
+    };
+    let [ahead, reverse] = walks[..] else { panic!("{} walks", walks.len()) };
+    // On the way back the gradients of x and w, and not h.
+    assert_eq!((products(ahead), products(reverse)), (1, 2), "{}", reverse.body);
+}
+
 /// A walk by chunks whose body walks the chunk's tokens under a mask.
 fn nested(c: usize) -> Graph {
     let rows = Dim::Fixed(c);

@@ -143,6 +143,38 @@ fn shifts_windows_pads_and_parts() {
     );
 }
 
+/// A product of what is stored is computed where a shift or a pad looks at it, not stored first.
+#[test]
+fn what_is_moved_is_computed_where_it_is_wanted() {
+    agree(
+        r#"graph {
+          %0 "x": [B, T, 3] = input
+          %1 "w": [4, 3] = input
+          %2: [1, 3] = slice{axis=0, start=2, size=1} %1
+          %3: [3] = reduce{fold=sum, axes=(0)} %2
+          %4: [B, T, 3] = broadcast{axes=(2)} %3
+          %5: [B, T, 3] = mul %0, %4
+          %6: [B, T, 3] = shift{axis=1, by=-2} %5
+          %7: [B, T, 3] = mul %0, %0
+          %8: [B, T, 3] = sub %7, %0
+          %9: [B, T, 3] = shift{axis=1, by=1} %8
+          %10: [B, T, 3] = exp %0
+          %11: [B, T, 3] = mul %10, %0
+          %12: [B, T, 3] = shift{axis=2, by=1} %11
+          %13: [B, T, 3] = exp %0
+          %14: [B, T, 3] = shift{axis=1, by=1} %13
+          %15: [3, B, T] = contract{batch=(0:2), sum=()} %3, %0
+          %16: [B, T, 3] = transpose{order=(1, 2, 0)} %15
+          %17: [B, T, 7] = pad{axis=2, before=3, after=1} %16
+          %18: [B, T, 3] = add %6, %9
+          %19: [B, T, 3] = add %12, %14
+          %20: [B, T, 3] = mul %18, %19
+          output "y" %20
+          output "z" %17
+        }"#,
+    );
+}
+
 #[test]
 fn moves_of_moves() {
     agree(

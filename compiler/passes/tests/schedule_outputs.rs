@@ -60,3 +60,63 @@ fn updates_in_place() {
         }"#,
     );
 }
+
+/// However the outputs are ordered, an update of three states is one kernel that reads each once.
+#[test]
+fn an_update_is_one_kernel() {
+    for order in [["w", "m", "v"], ["m", "v", "w"], ["v", "w", "m"]] {
+        let mut text = String::from(
+            r#"graph {
+              %0 "w": [3, 5] = input
+              %1 "m": [3, 5] = input
+              %2 "v": [3, 5] = input
+              %3 "g": [3, 5] = input
+              %4: [3, 5] = constant{value=0.5}
+              %5: [3, 5] = mul %1, %4
+              %6: [3, 5] = add %5, %3
+              %7: [3, 5] = mul %3, %3
+              %8: [3, 5] = mul %2, %4
+              %9: [3, 5] = add %8, %7
+              %10: [3, 5] = exp %9
+              %11: [3, 5] = div %6, %10
+              %12: [3, 5] = sub %0, %11
+            "#,
+        );
+        for name in order {
+            let value = match name {
+                "w" => 12,
+                "m" => 6,
+                _ => 9,
+            };
+            text += &format!("output \"{name}\" %{value}\n");
+        }
+        text += "}";
+        agree(&text);
+        let graph = nestor_ir::tensor::text::parse(&text).expect("is a graph");
+        let (plan, _) = nestor_passes::schedule::schedule(&graph).expect("has kernels");
+        assert_eq!(plan.launches.len(), 1, "{order:?}\n{plan}");
+    }
+}
+
+/// What only the map that computes it takes, even more than once, is not written anywhere.
+#[test]
+fn what_one_map_takes_is_not_stored() {
+    let text = r#"graph {
+      %0 "x": [B, T, 3] = input
+      %1 "y": [B, T, 3] = input
+      %2: [B, T, 3] = mul %0, %1
+      %3: [B, T, 3] = add %0, %2
+      %4: [B, T, 3] = add %3, %2
+      %5: [B, T, 3] = mul %2, %4
+      output "z" %5
+    }"#;
+    agree(text);
+    let graph = nestor_ir::tensor::text::parse(text).expect("is a graph");
+    let (_, kernels) = nestor_passes::schedule::schedule(&graph).expect("has kernels");
+    let written = |k: &nestor_ir::tile::Kernel| {
+        let usage =
+            |b: &nestor_ir::tile::BufferParam| b.usage != nestor_ir::tile::Use::Read;
+        k.buffers.values().filter(|b| usage(b)).count()
+    };
+    assert_eq!(kernels.iter().map(written).collect::<Vec<_>>(), [1]);
+}

@@ -8,7 +8,9 @@ use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Fold, Op, Value};
-use nestor_ir::tile::{Access, Affine, Expr, ExprId, Monomial, ScalarKind, ScalarOp};
+use nestor_ir::tile::{
+    Access, Affine, Bound, Expr, ExprId, Monomial, ScalarKind, ScalarOp,
+};
 use nestor_ir::ty::{Dims, Elem};
 use rustc_hash::FxHashMap;
 
@@ -22,6 +24,8 @@ pub(super) struct Program {
     /// What is computed on the way and is to be stored.
     pub(super) extras: Vec<(Value, ExprId)>,
     seen: FxHashMap<(usize, Vec<Coord>), ExprId>,
+    /// What bounds every load at the moment: zero outside.
+    guards: Vec<Bound>,
 }
 
 impl Program {
@@ -33,6 +37,7 @@ impl Program {
             home: None,
             extras: vec![],
             seen: FxHashMap::default(),
+            guards: vec![],
         }
     }
 
@@ -40,6 +45,11 @@ impl Program {
     pub(super) fn over(mut self, dims: &Dims, coords: &[Coord]) -> Self {
         self.home = Some((dims.clone(), coords.to_vec()));
         self
+    }
+
+    /// Whether a value is computed, at whatever coordinates.
+    pub(super) fn computes(&self, v: Value) -> bool {
+        self.seen.keys().any(|(seen, _)| *seen == v.index())
     }
 
     fn covers(&self, dims: &Dims, coords: &[Coord]) -> bool {
@@ -294,7 +304,8 @@ impl Lower<'_> {
         })
     }
 
-    /// A stored operand where the coordinate of `axis` is inside, zero elsewhere.
+    /// An operand where the coordinate of `axis` is inside, zero elsewhere: a stored one, or one
+    /// that is zero where all that it is made of is.
     fn guarded(
         &mut self,
         p: &mut Program,
@@ -303,7 +314,13 @@ impl Lower<'_> {
         axis: usize,
     ) -> Result<ExprId, PassError> {
         let Some(view) = self.view_of(v) else {
-            return Err(bug("an operand of a move was not prepared"));
+            let size = self.graph.ty(v).dims[axis];
+            p.guards.push(within(&coords[axis], size));
+            let outside = std::mem::take(&mut p.seen);
+            let inside = self.scalar(p, v, coords);
+            p.seen = outside;
+            p.guards.pop();
+            return inside;
         };
         Ok(self.loaded(p, &view, coords, Some((axis, view.dims[axis]))))
     }
@@ -320,6 +337,7 @@ impl Lower<'_> {
         if let Some((axis, size)) = inside {
             access.bounds.push(within(&coords[axis], size));
         }
+        access.bounds.extend(p.guards.iter().cloned());
         p.load(access, kind(view.elem))
     }
 }

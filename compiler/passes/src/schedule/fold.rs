@@ -26,16 +26,16 @@ impl Lower<'_> {
         let kept: Vec<usize> = (0..from.len()).filter(|a| !axes.contains(a)).collect();
         let ty = self.graph.ty(v).clone();
         let to = self.room(&self.name(v), &ty);
-        self.folded(fold, (x, &from), &kept, axes, &to)?;
+        self.folded(fold, (x, v, &from), &kept, axes, &to)?;
         self.known[v.index()] = Some(Known::At(to));
         Ok(())
     }
 
-    /// Folds `axes` of `x` away.
+    /// Folds `axes` of `x` away, which makes `made`.
     fn folded(
         &mut self,
         fold: Fold,
-        (x, from): (Value, &Dims),
+        (x, made, from): (Value, Value, &Dims),
         kept: &[usize],
         axes: &[usize],
         to: &View,
@@ -71,7 +71,7 @@ impl Lower<'_> {
         let place = self.place(to.home, true);
         let to = access(to, place, &out, folded_rank);
         let sink = Sink::Fold { fold, axes: axes.len(), to, accumulate: false };
-        let sinks = self.with_extras(&mut p, &coords, rank, vec![(root, sink)]);
+        let sinks = self.with_extras(&mut p, &coords, rank, (made, root, sink));
         self.map(space, p, sinks);
         self.end("fold");
         Ok(())

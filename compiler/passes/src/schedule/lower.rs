@@ -29,6 +29,8 @@ pub(super) struct Lower<'g> {
     pub(super) uses: Vec<usize>,
     /// The only node that takes a value.
     pub(super) user: Vec<Option<Node>>,
+    /// All nodes that take it.
+    pub(super) users: Vec<Vec<Node>>,
     /// Element-wise values used more than once: stored by the first map that computes them.
     pub(super) pending: Vec<bool>,
     /// Products that will be added to a sum where it lies.
@@ -60,10 +62,12 @@ impl<'g> Lower<'g> {
         let count = graph.values.len();
         let mut uses = vec![0; count];
         let mut user = vec![None; count];
+        let mut users: Vec<Vec<Node>> = vec![vec![]; count];
         for (id, node) in graph.nodes.iter() {
             for operand in &node.operands {
                 uses[operand.index()] += 1;
                 user[operand.index()] = Some(id);
+                users[operand.index()].push(id);
             }
         }
         for output in &graph.outputs {
@@ -78,6 +82,7 @@ impl<'g> Lower<'g> {
             known: vec![None; count],
             uses,
             user,
+            users,
             pending: vec![false; count],
             deferred: vec![false; count],
             target: vec![None; count],

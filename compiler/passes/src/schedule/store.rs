@@ -41,6 +41,9 @@ impl Lower<'_> {
         }
         let node = self.graph.def(v);
         match &node.op {
+            Op::Pad { .. } | Op::Shift { .. } if self.moves_along(node.operands[0]) => {
+                self.prepare(node.operands[0], false)?;
+            }
             Op::Pad { .. } | Op::Shift { .. } | Op::Window { .. } | Op::Concat { .. } => {
                 for &operand in &node.operands {
                     self.settled(operand)?;
@@ -139,21 +142,26 @@ impl Lower<'_> {
         let root = self.scalar(&mut p, v, &coords)?;
         let place = self.place(to.home, true);
         let sink = Sink::Store(access(to, place, &coords, space.len()));
-        let sinks = self.with_extras(&mut p, &coords, space.len(), vec![(root, sink)]);
+        let sinks = self.with_extras(&mut p, &coords, space.len(), (v, root, sink));
         self.map(space, p, sinks);
         self.end(&name);
         Ok(())
     }
 
-    /// The sinks of a map, and those of the values that it computes on its way and others need.
+    /// The sinks of a map that makes a value, and those of the values that it computes on its way
+    /// and others need.
     pub(super) fn with_extras(
         &mut self,
         p: &mut Program,
         coords: &[Coord],
         rank: usize,
-        mut sinks: Vec<(ExprId, Sink)>,
+        (made, root, sink): (Value, ExprId, Sink),
     ) -> Vec<(ExprId, Sink)> {
+        let mut sinks = vec![(root, sink)];
         for (v, root) in std::mem::take(&mut p.extras) {
+            if v != made && self.served(p, v, made) {
+                continue;
+            }
             let to = self.home_of(v);
             let place = self.place(to.home, true);
             sinks.push((root, Sink::Store(access(&to, place, coords, rank))));
@@ -161,6 +169,19 @@ impl Lower<'_> {
             self.pending[v.index()] = false;
         }
         sinks
+    }
+
+    /// Whether everything that takes a value is in the map that makes another one.
+    fn served(&self, p: &Program, v: Value, made: Value) -> bool {
+        let output = self.graph.outputs.iter().any(|o| o.value == v);
+        !output
+            && self.users[v.index()].iter().all(|&user| {
+                let result = self.graph.nodes[user].results[0];
+                result == made
+                    || self.is_term_of(result, made)
+                    || p.computes(result)
+                        && (self.pending[result.index()] || self.served(p, result, made))
+            })
     }
 
     /// Room for a value: the input that it replaces where nothing else reads that, or new.

@@ -32,6 +32,18 @@ impl Lower<'_> {
         matches!(user.op, Op::Add | Op::Sub).then(|| user.results[0])
     }
 
+    /// Whether a sum is a part of another that nothing else takes.
+    pub(super) fn is_term_of(&self, v: Value, sum: Value) -> bool {
+        let mut at = v;
+        while let Some(next) = self.above(at) {
+            if next == sum {
+                return true;
+            }
+            at = next;
+        }
+        false
+    }
+
     /// Whether a product is better added to the sum that takes it than stored alone: where the sum
     /// takes others, and in a walk, where maps cost more, where a product or a state takes the sum.
     pub(super) fn joins_sum(&self, v: Value) -> bool {
@@ -153,7 +165,7 @@ impl Lower<'_> {
         let Some(total) = total else { return Ok(()) };
         let place = self.place(to.home, true);
         let sink = Sink::Store(access(to, place, &coords, space.len()));
-        let sinks = self.with_extras(&mut p, &coords, space.len(), vec![(total, sink)]);
+        let sinks = self.with_extras(&mut p, &coords, space.len(), (v, total, sink));
         self.map(space, p, sinks);
         self.end(&name);
         Ok(())

@@ -5,13 +5,14 @@ use super::lower::{Known, Lower};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Group, NodeData, Op, Value};
+use nestor_ir::tensor::{Fold, Group, NodeData, Op, Value};
 
 /// Terms up to which a fold is written out in the map that takes it.
 const FEW: usize = 8;
 
-/// Operations up to which a value of one stored value is computed again.
-const PLAIN: usize = 4;
+/// Work up to which a value of one stored value is computed again, in additions: a transcendental
+/// and some more cost less than memory.
+const AGAIN: usize = 24;
 
 /// What an element of an op itself costs, in additions.
 fn own_weight(op: &Op) -> usize {
@@ -53,9 +54,12 @@ impl Lower<'_> {
         node.operands.iter().all(leaf)
     }
 
-    /// Whether a few plain operations make it of one stored value: a map that takes it then reads
+    /// Whether little work makes it of one stored value: a map that takes it then reads
     /// no more than if it were stored. In a walk, tiles are near, and this saves nothing.
     pub(super) fn reads_one(&self, node: &NodeData) -> bool {
+        if scalar_op(&node.op).is_none() {
+            return false;
+        }
         let mut loads = Vec::new();
         let mut open = vec![node.results[0]];
         let mut weight = 0;
@@ -71,7 +75,45 @@ impl Lower<'_> {
                 }
             }
         }
-        !self.nested && loads.len() <= 1 && weight <= PLAIN
+        !self.nested && loads.len() <= 1 && weight <= AGAIN
+    }
+
+    /// Whether a value is computed at the place that a shift or a pad looks at, rather than stored:
+    /// nothing else takes it, and it is zero where its loads are, so that bounds on them suffice.
+    pub(super) fn moves_along(&self, v: Value) -> bool {
+        self.uses[v.index()] == 1
+            && self.view_of(v).is_none()
+            && !self.stored_first(v)
+            && self.zero_with_loads(v) == Some(true)
+            && self.weight(v) <= FEW
+    }
+
+    /// Whether a map that needs a value elsewhere than at its own points finds it stored.
+    fn stored_first(&self, v: Value) -> bool {
+        self.pending[v.index()] || self.deferred[v.index()] || self.is_sum_of_products(v)
+    }
+
+    /// Whether a polynomial of loads is zero where all of them are.
+    fn zero_with_loads(&self, v: Value) -> Option<bool> {
+        if self.view_of(v).is_some() || self.stored_first(v) {
+            return Some(true);
+        }
+        let node = self.graph.def(v);
+        let of = |n: usize| self.zero_with_loads(node.operands[n]);
+        match &node.op {
+            _ if self.known[v.index()].is_some() => None,
+            Op::Constant { value, .. } => Some(*value == 0.0),
+            Op::Contract { sum, .. } if !sum.is_empty() => None,
+            Op::Mul | Op::Contract { .. } => Some(of(0)? || of(1)?),
+            Op::Add | Op::Sub => Some(of(0)? && of(1)?),
+            Op::Neg
+            | Op::Broadcast { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Reshape { .. } => of(0),
+            Op::Reduce { fold: Fold::Sum, .. } => self.unrolled(node).and_then(|_| of(0)),
+            _ => None,
+        }
     }
 
     /// The sizes of the axes of a fold of few terms.
