@@ -13,6 +13,7 @@ mod explain;
 mod fail;
 mod generate;
 mod interrupt;
+mod levels;
 mod model;
 mod not_finite;
 mod progress;

@@ -1,6 +1,7 @@
 //! A compiled model with its weights: what the training loop steps and evaluates.
 
 use crate::fail::Failure;
+use crate::levels::Levels;
 use crate::not_finite;
 use nestor_compiler::Program;
 use nestor_compiler::interpret::Data as Values;
@@ -20,6 +21,7 @@ pub(crate) struct Model {
     paths: Vec<String>,
     step: Executor,
     loss: Executor,
+    levels: Levels,
     steps: u64,
     /// Whether the loss's weights are those of the step.
     fresh: bool,
@@ -27,27 +29,43 @@ pub(crate) struct Model {
 
 /// Every weight and optimiser state at its start.
 pub(crate) fn initial(program: &Program, seed: u64) -> Result<Vec<HostTensor>, Failure> {
-    let mut out: Vec<HostTensor> = Vec::new();
-    for (path, dims, start) in starts(program).map_err(Failure::bug)? {
+    let all = starts(program).map_err(Failure::bug)?;
+    let mut out: Vec<Option<HostTensor>> = Vec::new();
+    let mut waiting = Vec::new();
+    for (n, (path, dims, start)) in all.into_iter().enumerate() {
         let data = match start {
             Start::Values(array) => match array.data {
                 Values::Real(v) => v.iter().map(|x| *x as f32).collect(),
                 Values::Int(_) | Values::Bool(_) => vec![],
             },
-            Start::Weight(of) => match out.iter().find(|t| t.name == of).map(|t| &t.data)
-            {
-                Some(Data::F32(v)) => v.clone(),
-                _ => return Err(Failure::bug(format!("`{path}` starts as `{of}`"))),
-            },
+            Start::Weight(of) => {
+                waiting.push((n, path, of));
+                out.push(None);
+                continue;
+            }
             Start::Drawn(kind) => {
                 let kind = drawn(&kind);
                 let values = initial_values(kind, &dims, seed, &path);
                 values.iter().map(|x| *x as f32).collect()
             }
         };
-        out.push(HostTensor::f32(path, &dims, data));
+        out.push(Some(HostTensor::f32(path, &dims, data)));
     }
-    Ok(out)
+    // What starts as another weight may come before it; nothing starts in a circle.
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        waiting.retain(|(n, path, of)| {
+            let source = out.iter().flatten().find(|t| t.name == *of);
+            let found = source.map(|t| HostTensor { name: path.clone(), ..t.clone() });
+            out[*n] = found;
+            out[*n].is_none()
+        });
+        if waiting.len() == before {
+            let (_, path, of) = &waiting[0];
+            return Err(Failure::bug(format!("`{path}` starts as `{of}`")));
+        }
+    }
+    Ok(out.into_iter().flatten().collect())
 }
 
 fn drawn(kind: &nestor_compiler::level::Initial) -> rng::Initial {
@@ -83,6 +101,7 @@ impl Model {
             paths: state.iter().map(|t| t.name.clone()).collect(),
             step: Executor::new(compiled.step).map_err(Failure::bug)?,
             loss: Executor::new(compiled.loss).map_err(Failure::bug)?,
+            levels: Levels::new(program, compiled.levels, &state, steps)?,
             steps,
             fresh: false,
         };
@@ -143,6 +162,7 @@ impl TrainProgram for Model {
         let streams =
             [tokens, next, number("step", step_index), number("steps", self.steps)];
         let given = asked(&self.step, &streams);
+        let before = self.levels.before(&self.step, step_index);
         let found = self.step.run(&given, sizes(batch)).map_err(failed)?;
         self.fresh = false;
         let scalar = |name: &str| {
@@ -150,14 +170,19 @@ impl TrainProgram for Model {
                 .and_then(|v| v.first())
                 .map_or(f64::NAN, |x| f64::from(*x))
         };
-        let report =
-            StepReport { loss: scalar("loss"), gradient_norm: scalar("gradient_norm") };
+        let mut report = StepReport {
+            loss: scalar("loss"),
+            gradient_norm: scalar("gradient_norm"),
+            levels: vec![],
+        };
         if !report.loss.is_finite() || !report.gradient_norm.is_finite() {
             let (rows, length) = (batch.rows, batch.length);
             let (state, streams) = (self.state(), &streams[..2]);
             let place = not_finite::find(&self.program, &state, streams, rows, length);
             return Err(StepError::NotFinite(place));
         }
+        let levels = self.levels.after(&mut self.step, &found, &before, step_index);
+        report.levels = levels.map_err(failed)?;
         Ok(report)
     }
 
@@ -189,16 +214,25 @@ impl TrainProgram for Model {
     }
 
     fn state(&self) -> Vec<HostTensor> {
-        self.paths.iter().filter_map(|p| self.step.get(p).ok()).collect()
+        let one = |p: &String| self.step.get(p).ok().or_else(|| self.levels.get(p));
+        self.paths.iter().filter_map(one).collect()
     }
 
     fn load(&mut self, tensors: Vec<HostTensor>) -> Result<(), LoadError> {
         let names: Vec<String> =
             self.step.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
-        self.paths.retain(|p| names.contains(p));
-        for tensor in tensors.iter().filter(|t| names.contains(&t.name)) {
-            self.step.set(tensor).map_err(|e| LoadError::Missing(vec![e.to_string()]))?;
+        let wrong = |e: executor::RunError| LoadError::Missing(vec![e.to_string()]);
+        let mut taken = Vec::new();
+        for tensor in &tensors {
+            let by_step = names.contains(&tensor.name);
+            if by_step {
+                self.step.set(tensor).map_err(wrong)?;
+            }
+            if self.levels.set(tensor).map_err(wrong)? || by_step {
+                taken.push(tensor.name.clone());
+            }
         }
+        self.paths.retain(|p| taken.contains(p));
         self.fresh = false;
         Ok(())
     }

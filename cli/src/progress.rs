@@ -1,6 +1,7 @@
 //! What a run of training shows while it runs: a line that stays in its place on a terminal, plain
 //! lines without control characters elsewhere.
 
+use nestor_runtime::train::LevelReport;
 use nestor_runtime::train::progress::{Event, StepLine};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -19,12 +20,15 @@ pub(crate) struct Screen {
     last: Option<Instant>,
     /// The last checkpoint.
     saved: Option<String>,
+    /// The last report of each level, the fastest first.
+    levels: Vec<LevelReport>,
 }
 
 impl Screen {
     /// A screen; `bits` is how many bits a byte one nat a token is.
     pub(crate) fn new(bits: f64) -> Self {
-        Self { terminal: std::io::stdout().is_terminal(), bits, last: None, saved: None }
+        let terminal = std::io::stdout().is_terminal();
+        Self { terminal, bits, last: None, saved: None, levels: vec![] }
     }
 
     /// Shows what happened.
@@ -41,10 +45,12 @@ impl Screen {
                 );
             }
             Event::Step(line) if self.terminal => {
+                self.remember(line);
                 anstream::print!("{clear}{}", self.line(line, true));
                 let _ = std::io::stdout().flush();
             }
             Event::Step(line) => {
+                self.remember(line);
                 let due = self.last.is_none_or(|last| last.elapsed() >= EVERY);
                 if due || line.step == line.steps {
                     self.last = Some(Instant::now());
@@ -61,6 +67,9 @@ impl Screen {
                     best.0,
                     saved.unwrap_or_default()
                 );
+                for level in &self.levels {
+                    anstream::println!("{}", level_line(level));
+                }
             }
             Event::Saved { path, .. } => self.saved = Some(path.display().to_string()),
             Event::Stopping { step } => {
@@ -69,9 +78,24 @@ impl Screen {
         }
     }
 
+    /// What each level said when it acted last.
+    fn remember(&mut self, line: &StepLine) {
+        for level in &line.levels {
+            match self.levels.iter_mut().find(|l| l.name == level.name) {
+                Some(before) => {
+                    let rate = level.rate.or(before.rate);
+                    *before = LevelReport { rate, ..level.clone() };
+                }
+                None => self.levels.push(level.clone()),
+            }
+        }
+        self.levels.sort_by_key(|l| l.period);
+    }
+
     fn line(&self, line: &StepLine, bar: bool) -> String {
-        let StepLine { step, steps, loss, gradient_norm, tokens_per_second, left } =
-            *line;
+        let StepLine {
+            step, steps, loss, gradient_norm, tokens_per_second, left, ..
+        } = *line;
         let width = steps.to_string().len();
         let bits = loss * self.bits;
         let bar = if bar { format!("  {}", drawn(step, steps)) } else { String::new() };
@@ -82,6 +106,18 @@ impl Screen {
             time(left)
         )
     }
+}
+
+/// How often a level acted, and its last gradient and rate.
+fn level_line(level: &LevelReport) -> String {
+    let LevelReport { name, period, updates, gradient_norm, rate } = level;
+    let every = if *period == 1 { "step".into() } else { format!("{period} steps") };
+    let times = if *updates == 1 { "update" } else { "updates" };
+    let rate = rate.map_or(String::new(), |r| format!("  rate {r:.2e}"));
+    format!(
+        "      level {name:<12} every {every:<9} {updates:>6} {times:<7}  grad \
+         {gradient_norm:.3}{rate}"
+    )
 }
 
 /// How much is done, as a bar of half cells.
@@ -116,12 +152,14 @@ mod tests {
 
     #[test]
     fn a_line_says_where_the_run_is() {
-        let screen = Screen { terminal: false, bits: 1.5, last: None, saved: None };
+        let mut screen = Screen::new(1.5);
+        screen.terminal = false;
         let line = StepLine {
             step: 420,
             steps: 900,
             loss: 2.0,
             gradient_norm: 0.84,
+            levels: vec![],
             tokens_per_second: 21_400.0,
             left: Duration::from_secs(72),
         };

@@ -108,6 +108,7 @@ pub fn gradient_probe(program: &Program) -> Result<Probe, NativeError> {
 
 /// The place of a weight or optimiser state of this path.
 pub fn weight_place(program: &Program, path: &str) -> Option<Spot> {
+    let path = path.strip_prefix("window.").unwrap_or(path);
     let of = path.strip_prefix("optimiser.");
     let id = match of {
         None => weight(program, path)?,

@@ -5,12 +5,18 @@ use crate::pipeline::{Purpose, forward};
 use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::{Array, tensor};
-use nestor_ir::level::{Algorithm, Initial, Program, StateInitial, WeightId};
+use nestor_ir::level::{
+    Clock, Initial, OuterMinimize, Program, Reset, State, StateInitial, optimiser_name,
+    retained_name,
+};
 use nestor_ir::tensor::Graph;
 use nestor_passes::PassError;
 use nestor_passes::forms::{Choice, Form, FormOptions};
 use nestor_passes::simplify::prune;
-use nestor_passes::training::training;
+pub use nestor_passes::training::norm_name;
+use nestor_passes::training::{
+    Outer, counted, counts_name, outer, rare, training, window_name,
+};
 use std::time::{Duration, Instant};
 
 /// The compiled parts of a model that learns.
@@ -18,12 +24,31 @@ pub struct Trained {
     /// One step: streams, weights and optimiser states in; `loss`, `gradient_norm` and the
     /// next weights and states out.
     pub step: Artifact,
+    /// The levels that learn, in the order of the level graph.
+    pub levels: Vec<Acts>,
     /// `loss` and, where tokens are chosen, `loss.counts`, `[B, T]`.
     pub loss: Artifact,
     /// The form of every walk.
     pub choices: Vec<Choice>,
     /// How long each stage took.
     pub timings: Vec<(&'static str, Duration)>,
+}
+
+/// A level that learns weights at a clock of steps.
+pub struct Acts {
+    /// Its name.
+    pub name: String,
+    /// It acts at the last of so many steps.
+    pub period: usize,
+    /// What it does then, where that is not part of every step; see
+    /// [`nestor_passes::training::Rare`].
+    pub update: Option<Artifact>,
+    /// It returns to its initial values after so many steps.
+    pub reset: Option<usize>,
+    /// Its weights.
+    pub weights: Vec<String>,
+    /// Everything of it that returns: weights, states, sums of its window.
+    pub holds: Vec<String>,
 }
 
 /// Compiles a model's training step and its loss.
@@ -43,10 +68,59 @@ pub fn trained(program: &Program, forms: FormOptions) -> Result<Trained, NativeE
     timed("differentiate", &mut since);
     let step = artifact(&graph, Precision::F32)?;
     timed("step to machine code", &mut since);
+    let levels = acts(program)?;
+    timed("levels to machine code", &mut since);
     let loss =
         artifact(&only(&lowered.graph, |n| n.starts_with("loss")), Precision::F32)?;
     timed("loss to machine code", &mut since);
-    Ok(Trained { step, loss, choices: lowered.choices, timings })
+    Ok(Trained { step, levels, loss, choices: lowered.choices, timings })
+}
+
+/// The levels that learn, each slower one with its update.
+fn acts(program: &Program) -> Result<Vec<Acts>, NativeError> {
+    let mut updates = rare(program)?.into_iter();
+    let levels = outer(program)?;
+    let one = |Outer { level, period }| {
+        let update = match period {
+            1 => None,
+            _ => {
+                updates.next().map(|u| artifact(&u.graph, Precision::F32)).transpose()?
+            }
+        };
+        let reset = match level.reset {
+            Some(Reset::Steps(n)) => Some(n),
+            Some(Reset::Tokens(_) | Reset::Sequence | Reset::Never) | None => None,
+        };
+        let mut holds = Vec::new();
+        for (k, statement) in level.objectives.iter().enumerate() {
+            holds.extend(states(program, statement).map(|(_, name, _)| name));
+            holds.extend(statement.targets.iter().flat_map(|t| {
+                let path = program.weights[t.0].path.clone();
+                [window_name(&path), path]
+            }));
+            holds.push(counts_name(&level.name, k));
+        }
+        let targets = level.objectives.iter().flat_map(|o| &o.targets);
+        let weights = targets.map(|t| program.weights[t.0].path.clone()).collect();
+        Ok(Acts { name: level.name.clone(), period, update, reset, weights, holds })
+    };
+    levels.into_iter().map(one).collect()
+}
+
+/// The states of a statement's algorithms and retentions, each with the weight it is of and its
+/// name.
+fn states<'p>(
+    program: &'p Program,
+    statement: &'p OuterMinimize,
+) -> impl Iterator<Item = (&'p str, String, &'p State)> {
+    statement.targets.iter().flat_map(|(id, algorithm, retention)| {
+        let path = program.weights[*id].path.as_str();
+        let named = |name: fn(&str, &str) -> String| {
+            move |s: &'p State| (path, name(&s.name, path), s)
+        };
+        let kept = retention.iter().flat_map(|r| &r.states).map(named(retained_name));
+        algorithm.states.iter().map(named(optimiser_name)).chain(kept)
+    })
 }
 
 /// What a model answers without its loss, nothing of the future.
@@ -114,22 +188,30 @@ pub fn starts(
         };
         out.push((weight.path.clone(), shape(&weight.dims), start));
     }
-    let mut states = |id: WeightId, algorithm: &Algorithm| {
-        let path = &program.weights[id].path;
-        for state in &algorithm.states {
-            let start = match &state.initial {
-                StateInitial::Weights => Start::Weight(path.clone()),
-                StateInitial::Values(graph) => Start::Values(constant(graph)?),
-            };
-            let name = format!("optimiser.{}.{path}", state.name);
-            out.push((name, shape(&state.dims), start));
-        }
-        Ok::<(), tensor::RunError>(())
+    let zeros = |dims: &[usize]| {
+        let count = dims.iter().product();
+        Start::Values(Array::real(dims.to_vec(), vec![0.0; count]))
     };
     for level in program.levels.node_weights() {
-        for objective in &level.objectives {
-            for (id, algorithm, _) in &objective.targets {
-                states(*id, algorithm)?;
+        for (k, objective) in level.objectives.iter().enumerate() {
+            for (path, name, state) in states(program, objective) {
+                let start = match &state.initial {
+                    StateInitial::Weights => Start::Weight(path.to_owned()),
+                    StateInitial::Values(graph) => Start::Values(constant(graph)?),
+                };
+                out.push((name, shape(&state.dims), start));
+            }
+            if !matches!(level.clock, Clock::Steps(n) if n > 1) {
+                continue;
+            }
+            for (id, ..) in &objective.targets {
+                let weight = &program.weights[*id];
+                let dims: Vec<usize> = shape(&weight.dims);
+                let zeros = zeros(&dims);
+                out.push((window_name(&weight.path), dims, zeros));
+            }
+            if counted(program, objective) {
+                out.push((counts_name(&level.name, k), vec![], zeros(&[])));
             }
         }
     }

@@ -7,7 +7,8 @@ use crate::value::{NamedDim, Number, Tensor, Value};
 use indexmap::IndexMap;
 use nestor_grammar::ast::{ItemKind, Kind, Params};
 use nestor_grammar::{Diagnostic, Severity, Span};
-use nestor_ir::level::{Clock, Flow, FlowKind, Input, Level, Program, Reset};
+use nestor_ir::level::{Clock, Flow, FlowKind, Input, Level, Program, loss_name};
+use nestor_ir::tensor::Value as Node;
 use nestor_ir::ty::{Elem, Type};
 use petgraph::graph::DiGraph;
 
@@ -85,7 +86,8 @@ fn go<'a>(
         }
     };
     let levels = this.settle(definition.kind == Kind::Model);
-    let objectives: Vec<_> =
+    this.started_from();
+    let objectives: Vec<Node> =
         levels.iter().flat_map(|l| &l.objectives).map(|o| o.objective).collect();
     this.causal(&outputs, &objectives);
     let mut outputs: Vec<(String, Tensor)> =
@@ -95,11 +97,12 @@ fn go<'a>(
         return None;
     }
     this.shorten();
-    if let Some(loss) = this.loss(&levels)
-        && !outputs.iter().any(|(n, _)| n == "loss")
-    {
+    for (name, node) in losses(&objectives) {
+        if outputs.iter().any(|(n, _)| *n == name) {
+            continue;
+        }
         let t = Tensor {
-            node: loss,
+            node,
             frame: 0,
             elem: Elem::Real,
             lead: vec![],
@@ -107,7 +110,7 @@ fn go<'a>(
             strip: 0,
             window: None,
         };
-        outputs.push(("loss".into(), t));
+        outputs.push((name, t));
     }
     let mut code = this.frames[0].graph.clone();
     for (name, t) in &outputs {
@@ -123,6 +126,13 @@ fn go<'a>(
         code,
         levels: graph_of(this, levels),
     })
+}
+
+/// The objectives of all statements of the outer levels, each once, by the name of its output.
+fn losses(objectives: &[Node]) -> Vec<(String, Node)> {
+    let first = |(k, node): &(usize, &Node)| !objectives[..*k].contains(node);
+    let all = objectives.iter().enumerate().filter(first);
+    all.map(|(k, node)| (loss_name(k), *node)).collect()
 }
 
 /// Outputs with where they are given out.
@@ -329,11 +339,7 @@ fn graph_of(this: &Elaborator<'_>, outer: Vec<Level>) -> DiGraph<Level, Flow> {
         let level = Level {
             name: memory.path.clone(),
             clock: Clock::Tokens(1),
-            reset: Some(match memory.reset {
-                Reset::Tokens(n) => Reset::Tokens(n),
-                Reset::Sequence => Reset::Sequence,
-                Reset::Never => Reset::Never,
-            }),
+            reset: Some(memory.reset),
             online: true,
             memory: Some(id),
             objectives: vec![],

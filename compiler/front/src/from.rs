@@ -1,10 +1,12 @@
 //! `from`: an instance that starts from another's weights, and cycles of such starts.
 
-use crate::elaborate::{Elaborator, Env, path_text};
+use crate::elaborate::{Elaborator, Env, Part, path_text};
 use crate::value::Value;
 use indexmap::IndexMap;
 use nestor_grammar::ast::{Binding, Item, ItemKind, Path};
 use nestor_grammar::{Diagnostic, Span};
+use nestor_ir::entity::Entity;
+use nestor_ir::level::{Initial, WeightId};
 
 impl<'a> Elaborator<'a> {
     /// Lets an instance start from the one that `from` names.
@@ -48,6 +50,29 @@ impl<'a> Elaborator<'a> {
                 .label(self.instances[new].span, format!("a `{mine}`"))
                 .help(help),
         );
+    }
+
+    /// Lets every weight of an instance that starts from another be what the other's is at that
+    /// time. Weights are made where they are used, so this waits until all are.
+    pub(crate) fn started_from(&mut self) {
+        let pairs: Vec<(Vec<Part>, Vec<Part>)> = self
+            .instances
+            .iter()
+            .filter_map(|i| Some((i.path.clone(), self.instances[i.from?].path.clone())))
+            .collect();
+        for (new, old) in pairs {
+            for i in 0..self.known.len() {
+                let Some(tail) = self.known[i].path.strip_prefix(&new[..]) else {
+                    continue;
+                };
+                let wanted: Vec<Part> = old.iter().chain(tail).cloned().collect();
+                let source = self.known.iter().position(|k| k.path == wanted);
+                if let Some(source) = source {
+                    let weight = &mut self.weights[WeightId::new(i)];
+                    weight.initial = Initial::From(WeightId::new(source));
+                }
+            }
+        }
     }
 
     /// Reports instances of a body that start from one another in a circle.

@@ -6,7 +6,6 @@ use nestor_grammar::ast::{self, Item, ItemKind, Minimize, Path, Segment};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::entity::Entity;
 use nestor_ir::level::{Clock, Level, OuterMinimize, Reset, WeightId};
-use nestor_ir::tensor::Value as Node;
 
 /// A level as written, with the scope it stands in.
 #[derive(Clone, Debug)]
@@ -76,9 +75,16 @@ impl<'a> Elaborator<'a> {
                 }
             }
         }
+        let mut steps = Vec::new();
         for (n, w) in written.into_iter().enumerate() {
             let mut env = w.env.clone();
             let Some(clock) = self.clock(&mut env, &w.level.clock) else { continue };
+            let reset = self.restarts(&mut env, w.level, clock);
+            if let Clock::Steps(every) = clock {
+                let words = format!("level {} every {every} steps", w.level.name.text);
+                let span = clock_span(&w.level.clock);
+                steps.push(crate::window::Clocked { words, every, span, unit: "steps" });
+            }
             if let Clock::Tokens(_) = clock {
                 let text = "a level that learns a layer's weights while reading cannot be compiled yet";
                 self.report(
@@ -94,13 +100,60 @@ impl<'a> Elaborator<'a> {
             out.push(Level {
                 name: w.level.name.text.clone(),
                 clock,
-                reset: w.level.reset.as_ref().map(|_| Reset::Never),
+                reset,
                 online: w.level.online,
                 memory: None,
                 objectives,
             });
         }
+        self.clocks_divide(&steps);
         out
+    }
+
+    /// When a level returns to its initial values.
+    fn restarts(
+        &mut self,
+        env: &mut Env,
+        level: &'a ast::Level,
+        clock: Clock,
+    ) -> Option<Reset> {
+        let every = match level.reset.as_ref()? {
+            ast::Reset::Never(_) => return Some(Reset::Never),
+            ast::Reset::At(every) => every,
+        };
+        let span = clock_span(every);
+        match (self.clock(env, every)?, clock) {
+            (Clock::Tokens(n), Clock::Tokens(_)) => Some(Reset::Tokens(n)),
+            (Clock::Sequence, Clock::Tokens(_)) => Some(Reset::Sequence),
+            (Clock::Steps(n), Clock::Steps(m)) => {
+                let words = |what: &str, every| format!("{what} every {every} steps");
+                let one = |words, every, span| crate::window::Clocked {
+                    words,
+                    every,
+                    span,
+                    unit: "steps",
+                };
+                self.clocks_divide(&[
+                    one(words("level", m), m, clock_span(&level.clock)),
+                    one(words("reset", n), n, span),
+                ]);
+                Some(Reset::Steps(n))
+            }
+            (_, Clock::Steps(_)) => {
+                let text = "a level at a clock of steps starts again at a clock of steps";
+                let help = "`reset every N steps`, or leave it out: it never does";
+                self.report(Diagnostic::error("N301", span, text).help(help));
+                None
+            }
+            (_, Clock::Tokens(_) | Clock::Sequence | Clock::Once) => {
+                let text =
+                    "a level at a clock of tokens starts again at a clock of tokens";
+                let help =
+                    "`reset every N tokens`, `reset every sequence` or `reset never`";
+                self.report(Diagnostic::error("N301", span, text).help(help));
+                None
+            }
+        }
     }
 
     fn claim(
@@ -182,11 +235,15 @@ impl<'a> Elaborator<'a> {
             // Algorithms see a weight of rank above two as the matrix [first, the rest]; element by
             // element that is the same thing.
             let algorithm = self.algorithm(env, &m.using, &dims, None, &[])?;
-            targets.push((id, algorithm, None));
-        }
-        if let Some(call) = &m.retaining {
-            let text = "`retaining` at a clock of steps cannot be compiled yet";
-            self.report(Diagnostic::limitation("L007", call.span, text));
+            let retention = match &m.retaining {
+                Some(call) if call.path.dotted().as_deref() != Some("none") => {
+                    self.groups.push(Vec::new());
+                    let group = self.groups.len() - 1;
+                    Some(self.retention(env, call, &dims, group, &[])?)
+                }
+                Some(_) | None => None,
+            };
+            targets.push((id, algorithm, retention));
         }
         let clip = self.clip(env, m);
         Some(OuterMinimize { objective: t.node, targets, clip })
@@ -195,15 +252,20 @@ impl<'a> Elaborator<'a> {
     fn clock(&mut self, env: &mut Env, clock: &'a ast::Clock) -> Option<Clock> {
         Some(match clock {
             ast::Clock::Sequence(_) => Clock::Sequence,
-            ast::Clock::Tokens(n, span) => {
-                let value = self.eval(env, n);
-                Clock::Tokens(self.whole(&value, *span)?)
-            }
-            ast::Clock::Steps(n, span) => {
-                let value = self.eval(env, n);
-                Clock::Steps(self.whole(&value, *span)?)
-            }
+            ast::Clock::Tokens(n, span) => Clock::Tokens(self.period(env, n, *span)?),
+            ast::Clock::Steps(n, span) => Clock::Steps(self.period(env, n, *span)?),
         })
+    }
+
+    fn period(&mut self, env: &mut Env, n: &'a ast::Expr, span: Span) -> Option<usize> {
+        let value = self.eval(env, n);
+        let n = self.whole(&value, span)?;
+        if n == 0 {
+            let text = "a clock ticks every so many, at least one";
+            self.report(Diagnostic::error("N102", span, text));
+            return None;
+        }
+        Some(n)
     }
 
     /// The names of weights and states in `run` files.
@@ -249,10 +311,13 @@ impl<'a> Elaborator<'a> {
             }
         }
     }
+}
 
-    /// Nodes of the code that the outer levels minimise.
-    pub(crate) fn loss(&self, levels: &[Level]) -> Option<Node> {
-        levels.iter().flat_map(|l| &l.objectives).map(|o| o.objective).next()
+fn clock_span(clock: &ast::Clock) -> Span {
+    match clock {
+        ast::Clock::Sequence(span)
+        | ast::Clock::Tokens(_, span)
+        | ast::Clock::Steps(_, span) => *span,
     }
 }
 

@@ -13,11 +13,16 @@ use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Graph, Op, Value as Node};
 use nestor_ir::ty::{Elem, Type};
 
-/// A clock of tokens as a clause of a memory writes it.
-struct Written {
-    words: String,
-    every: usize,
-    span: Span,
+/// A clock as a clause of a memory or a level writes it.
+pub(crate) struct Clocked {
+    /// What it is the clock of, as a message says it.
+    pub(crate) words: String,
+    /// So many.
+    pub(crate) every: usize,
+    /// Where it stands.
+    pub(crate) span: Span,
+    /// `tokens` or `steps`.
+    pub(crate) unit: &'static str,
 }
 
 impl<'a> Elaborator<'a> {
@@ -122,7 +127,7 @@ impl<'a> Elaborator<'a> {
 
     /// Refuses clauses of a memory whose clocks do not divide one another.
     pub(crate) fn memory_clocks(&mut self, env: &mut Env, items: &'a [Item]) {
-        let mut written: Vec<Written> = Vec::new();
+        let mut written: Vec<Clocked> = Vec::new();
         for item in items {
             let (words, clock) = match &item.kind {
                 ItemKind::UpdateEvery(clock) => ("update", clock),
@@ -139,8 +144,13 @@ impl<'a> Elaborator<'a> {
                 continue;
             };
             let words = format!("{words} every {every} tokens");
-            written.push(Written { words, every, span: *span });
+            written.push(Clocked { words, every, span: *span, unit: "tokens" });
         }
+        self.clocks_divide(&written);
+    }
+
+    /// Refuses clocks where neither of two divides the other.
+    pub(crate) fn clocks_divide(&mut self, written: &[Clocked]) {
         for (i, second) in written.iter().enumerate() {
             for first in &written[..i] {
                 self.clocks_meet(first, second);
@@ -160,27 +170,28 @@ impl<'a> Elaborator<'a> {
             let Clock::Tokens(_, span) = clock else { return };
             let Some(every) = self.tokens_of(env, clock) else { return };
             let words = format!("{words} every {every} tokens");
-            written.push(Written { words, every, span: *span });
+            written.push(Clocked { words, every, span: *span, unit: "tokens" });
         }
         self.clocks_meet(&written[0], &written[1]);
     }
 
-    fn clocks_meet(&mut self, first: &Written, second: &Written) {
+    fn clocks_meet(&mut self, first: &Clocked, second: &Clocked) {
         let (low, high) = (first.every.min(second.every), first.every.max(second.every));
         if high % low == 0 {
             return;
         }
         let near = (high + low / 2) / low * low;
+        let unit = first.unit;
         let text = format!(
             "`{}` meets `{}`: neither clock divides the other",
             first.words, second.words
         );
         self.report(
             Diagnostic::error("N301", second.span, text)
-                .says(format!("every {} tokens", second.every))
-                .label(first.span, format!("every {} tokens", first.every))
+                .says(format!("every {} {unit}", second.every))
+                .label(first.span, format!("every {} {unit}", first.every))
                 .help(format!(
-                    "let one be a multiple of the other: `every {near} tokens` instead of {high}"
+                    "let one be a multiple of the other: `every {near} {unit}` instead of {high}"
                 )),
         );
     }

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Numbers, evaluate, inputs, sizes};
+use indexmap::IndexMap;
 use nestor_ir::dim::Dim;
+use nestor_ir::dim::Sizes;
 use nestor_ir::entity::{Arena, Entity};
 use nestor_ir::interpret::array::Array;
 use nestor_ir::level::{
@@ -14,7 +16,7 @@ use nestor_ir::tensor::{Graph, Op, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::PassError;
 use nestor_passes::build::{add, contract, div, mul, neg, scale, sub, sum};
-use nestor_passes::training::{gradients, training};
+use nestor_passes::training::{gradients, rare, training};
 
 fn real(dims: &[Dim]) -> Type {
     Type::real(dims.iter().copied())
@@ -88,6 +90,8 @@ fn program(clock: Clock, clip: Option<f64>) -> Program {
             memory: None,
         });
     }
+    let mut code = Graph::new();
+    code.input("objective", real(&[]));
     let mut levels = petgraph::graph::DiGraph::new();
     levels.add_node(Level {
         name: "outer".into(),
@@ -107,7 +111,7 @@ fn program(clock: Clock, clip: Option<f64>) -> Program {
         weights,
         memories: Arena::default(),
         statements: Arena::default(),
-        code: Graph::new(),
+        code,
         output_clocks: vec![],
         levels,
     }
@@ -157,9 +161,131 @@ fn a_step_by_hand() {
 }
 
 #[test]
-fn other_clocks_say_that_they_are_not_done() {
-    let error = training(&program(Clock::Steps(4), None), &forward());
+fn clocks_of_tokens_say_that_they_are_not_done() {
+    let error = training(&program(Clock::Tokens(4), None), &forward());
     assert!(matches!(error, Err(PassError::Limitation { code: "L-outer-clock", .. })));
+}
+
+/// Runs a graph on tensors by name and puts what it gives back under the same names.
+fn run_on(g: &Graph, tensors: &mut IndexMap<String, Array>, s: &Sizes) {
+    let given: Vec<Array> =
+        g.inputs.iter().map(|i| tensors[i.name.as_str()].clone()).collect();
+    let values = evaluate(g, &given, s);
+    for (output, value) in g.outputs.iter().zip(values) {
+        tensors.insert(output.name.clone(), value);
+    }
+}
+
+#[test]
+fn a_slower_level_acts_on_the_mean_of_its_window() {
+    let s = sizes(2, 3, 0);
+    let forward = forward();
+    let mut numbers = Numbers::new(5);
+    let batches: Vec<Vec<Array>> =
+        (0..7).map(|_| inputs(&forward, &s, &mut numbers)).collect();
+    let p = program(Clock::Steps(3), Some(0.5));
+    let (step, updates) = (training(&p, &forward), rare(&p));
+    let (step, updates) = (step.expect("trains"), updates.expect("acts"));
+    let [update] = &updates[..] else { panic!("one slow level") };
+    assert_eq!((update.level.as_str(), update.period), ("outer", 3));
+    let by_output = gradients(&forward, &["loss"]).expect("has gradients");
+
+    let mut held: IndexMap<String, Array> = IndexMap::new();
+    let zeros = || Array::real([2, 3], vec![0.0; 6]);
+    held.insert("Linear.W".into(), batches[0][2].clone());
+    held.insert("window.Linear.W".into(), zeros());
+    held.insert("optimiser.m.Linear.W".into(), zeros());
+    // The same by hand: weights, momentum, and the gradients of the open window.
+    let mut w = batches[0][2].reals().to_vec();
+    let mut m = vec![0.0; 6];
+    let mut open: Vec<Vec<f64>> = vec![];
+    let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} against {b}");
+    for (n, batch) in batches.iter().enumerate() {
+        let mut given = batch.clone();
+        given[2] = Array::real([2, 3], w.clone());
+        given.push(Array::real([2, 3], vec![1.0 / 6.0; 6]));
+        let values = evaluate(&by_output, &given, &s);
+        open.push(named(&by_output, &values, "grad.Linear.W").reals().to_vec());
+        for (input, array) in forward.inputs.iter().zip(batch) {
+            if input.name != "Linear.W" {
+                held.insert(input.name.clone(), array.clone());
+            }
+        }
+        run_on(&step, &mut held, &s);
+        if (n + 1) % 3 == 0 {
+            held.insert("step".into(), Array::real([], vec![((n + 1) / 3) as f64]));
+            run_on(&update.graph, &mut held, &s);
+            held.insert("window.Linear.W".into(), zeros());
+            let mean: Vec<f64> =
+                (0..6).map(|i| open.iter().map(|g| g[i]).sum::<f64>() / 3.0).collect();
+            open.clear();
+            let norm = mean.iter().map(|g| g * g).sum::<f64>().sqrt();
+            near(held["level.outer.gradient_norm"].reals()[0], norm);
+            let factor = (0.5 / (norm + 1e-6)).min(1.0);
+            for i in 0..6 {
+                m[i] = m[i] / 2.0 + factor * mean[i];
+                w[i] -= m[i] / ((n + 1) / 3) as f64;
+            }
+        }
+        for i in 0..6 {
+            near(held["Linear.W"].reals()[i], w[i]);
+            near(held["optimiser.m.Linear.W"].reals()[i], m[i]);
+            let waits = open.iter().map(|g| g[i]).sum::<f64>();
+            near(held["window.Linear.W"].reals()[i], waits);
+        }
+    }
+    assert_eq!(open.len(), 1, "the run ends inside a window");
+}
+
+#[test]
+fn a_window_of_chosen_tokens_weighs_steps_by_their_tokens() {
+    let s = sizes(2, 3, 0);
+    let mut forward = forward();
+    let counts = forward.input("chosen", real(&[Dim::Batch, Dim::Time]));
+    forward.output("loss.counts", counts);
+    let mut p = program(Clock::Steps(2), None);
+    let ty = Type::real([]);
+    let objective = p.code.input("l", ty.clone());
+    let there = p.code.input("there", Type::bool([]));
+    let chosen = p.code.add(Op::When, &[objective, there]);
+    for level in p.levels.node_weights_mut() {
+        level.objectives[0].objective = chosen;
+    }
+    let (step, updates) = (training(&p, &forward), rare(&p));
+    let (step, updates) = (step.expect("trains"), updates.expect("acts"));
+    let by_output = gradients(&forward, &["loss"]).expect("has gradients");
+    let mut numbers = Numbers::new(8);
+    let first = inputs(&forward, &s, &mut numbers);
+    let mut held: IndexMap<String, Array> = IndexMap::new();
+    held.insert("Linear.W".into(), first[2].clone());
+    held.insert("window.Linear.W".into(), Array::real([2, 3], vec![0.0; 6]));
+    held.insert("window.counts.outer.0".into(), Array::real([], vec![0.0]));
+    held.insert("optimiser.m.Linear.W".into(), Array::real([2, 3], vec![0.0; 6]));
+    held.insert("step".into(), Array::real([], vec![1.0]));
+    // The mean over the four tokens that both steps choose together.
+    let chosen = [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0, 0.0, 1.0]];
+    let mut expected = vec![0.0; 6];
+    for choice in chosen {
+        let mut batch = inputs(&forward, &s, &mut numbers);
+        batch[2] = first[2].clone();
+        batch[4] = Array::real([2, 3], choice.to_vec());
+        let mut given = batch.clone();
+        given.push(Array::real([2, 3], choice.iter().map(|c| c / 4.0).collect()));
+        let values = evaluate(&by_output, &given, &s);
+        let found = named(&by_output, &values, "grad.Linear.W").reals();
+        expected.iter_mut().zip(found).for_each(|(e, g)| *e += g);
+        for (input, array) in forward.inputs.iter().zip(&batch) {
+            if input.name != "Linear.W" {
+                held.insert(input.name.clone(), array.clone());
+            }
+        }
+        run_on(&step, &mut held, &s);
+    }
+    run_on(&updates[0].graph, &mut held, &s);
+    for i in 0..6 {
+        let by = first[2].reals()[i] - held["Linear.W"].reals()[i];
+        assert!((by - expected[i]).abs() < 1e-12, "{by} against {}", expected[i]);
+    }
 }
 
 #[test]

@@ -142,6 +142,7 @@ mod tests {
             loss: Some(3.0 / step as f64),
             gradient_norm: None,
             tokens_per_second: None,
+            levels: vec![],
             validation_loss: (step % 5 == 0).then_some(1.0),
             validation_bits_per_byte: None,
         };

@@ -32,7 +32,8 @@ impl TrainProgram for Toy {
             self.speed[k] = 0.9 * self.speed[k] + (*token as f32) / (step_index as f32);
             self.weights[k] -= 0.01 * self.speed[k];
         }
-        Ok(StepReport { loss: f64::from(self.weights[0].abs()), gradient_norm: 1.0 })
+        let loss = f64::from(self.weights[0].abs());
+        Ok(StepReport { loss, gradient_norm: 1.0, levels: vec![] })
     }
     fn evaluate(&mut self, _: &Batch) -> Result<f64, StepError> {
         Ok(f64::from(self.weights[1].abs()))

@@ -4,6 +4,7 @@
 //! resumed after step `s`, everything from the first line of a later step (or the first torn
 //! line) on is cut off: the steps that wrote it will be taken again and write it again.
 
+use super::LevelReport;
 use super::fault;
 use super::sealed::{MAKE_ROOM, is_full};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Line {
     /// Length of the gradient.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gradient_norm: Option<f64>,
+    /// Levels that acted at this step, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub levels: Vec<LevelReport>,
     /// Tokens a second.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tokens_per_second: Option<f64>,

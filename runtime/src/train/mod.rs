@@ -61,12 +61,31 @@ pub struct Batch {
 }
 
 /// What a step says about itself.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct StepReport {
     /// Mean loss of the batch before the update, in nats a token.
     pub loss: f64,
     /// Length of the gradient of all weights, before clipping.
     pub gradient_norm: f64,
+    /// Levels that acted at this step, where there are several.
+    pub levels: Vec<LevelReport>,
+}
+
+/// What a level says when it acts.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct LevelReport {
+    /// Its name.
+    pub name: String,
+    /// It acts at the last of so many steps.
+    pub period: u64,
+    /// How often it acted since the run began, this time included.
+    pub updates: u64,
+    /// Length of the gradient of its weights, the mean over its window, before clipping.
+    pub gradient_norm: f64,
+    /// How far its weights went for a gradient of length one: what a rate is to gradient descent.
+    /// A level of every step is measured at every tenth.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rate: Option<f64>,
 }
 
 /// Why a step did not happen.

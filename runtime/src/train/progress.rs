@@ -2,6 +2,7 @@
 //!
 //! The runtime never prints: the loop hands each event to a callback and the caller renders it.
 
+use super::LevelReport;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ pub enum Event {
 }
 
 /// A finished step.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct StepLine {
     /// The step, from 1.
     pub step: u64,
@@ -59,6 +60,8 @@ pub struct StepLine {
     pub loss: f64,
     /// Length of the gradient.
     pub gradient_norm: f64,
+    /// Levels that acted, where there are several.
+    pub levels: Vec<LevelReport>,
     /// Tokens a second, over the last seconds.
     pub tokens_per_second: f64,
     /// Time left at this rate, evaluations included.

@@ -178,6 +178,7 @@ pub fn train(
             seconds: position.seconds,
             loss: Some(report.loss),
             gradient_norm: Some(report.gradient_norm),
+            levels: report.levels.clone(),
             tokens_per_second: Some(rate),
             validation_loss: None,
             validation_bits_per_byte: None,
@@ -187,6 +188,7 @@ pub fn train(
             steps: settings.steps,
             loss: report.loss,
             gradient_norm: report.gradient_norm,
+            levels: report.levels,
             tokens_per_second: rate,
             left,
         }));

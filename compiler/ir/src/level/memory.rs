@@ -14,11 +14,13 @@ use crate::level::{MemoryId, WeightId};
 use crate::tensor::Graph;
 use crate::ty::{Dims, Type};
 
-/// When a memory returns to its initial values.
+/// When a memory or a level returns to its initial values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reset {
     /// Every so many tokens.
     Tokens(usize),
+    /// Every so many steps of training: a level's alone.
+    Steps(usize),
     /// At the start of every sequence.
     Sequence,
     /// Never: carried into the next sequence of the same batch row.

@@ -166,3 +166,19 @@ pub struct Program {
     /// The level graph.
     pub levels: DiGraph<Level, Flow>,
 }
+
+/// The output of the code that is statement number `k` of the outer levels' objective: those that
+/// share an objective share the first one's.
+pub fn loss_name(k: usize) -> String {
+    if k == 0 { "loss".to_owned() } else { format!("loss.{k}") }
+}
+
+/// The name of a state of the algorithm of a weight.
+pub fn optimiser_name(state: &str, path: &str) -> String {
+    format!("optimiser.{state}.{path}")
+}
+
+/// The name of a state of the retention of a weight.
+pub fn retained_name(state: &str, path: &str) -> String {
+    format!("optimiser.kept-{state}.{path}")
+}

@@ -97,11 +97,41 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
         let input = graph.inputs[place].value;
         lower.target[output.value.index()] = Some((view, input));
     }
+    numbers_first(&mut lower)?;
     lower.nodes(|_| true)?;
     hand_over(&mut lower, &inputs)?;
     let Session { mut plan, kernels } = lower.session;
     lives(&mut plan);
     Ok((plan, kernels))
+}
+
+/// Outputs of one number that stand before the first that replaces an input are known before
+/// anything is replaced: whoever looks at them may still leave everything as it was.
+fn numbers_first(lower: &mut Lower<'_>) -> Result<(), PassError> {
+    let graph = lower.graph;
+    let stays = |o: &&Named| !graph.inputs.iter().any(|i| replaces(graph, i, o));
+    let numbers: Vec<Value> = graph
+        .outputs
+        .iter()
+        .take_while(stays)
+        .filter(|o| graph.ty(o.value).rank() == 0)
+        .map(|o| o.value)
+        .collect();
+    if graph.outputs.iter().all(|o| stays(&o)) {
+        return Ok(());
+    }
+    let mut needed = vec![false; graph.values.len()];
+    numbers.iter().for_each(|v| needed[v.index()] = true);
+    for node in graph.nodes.values().rev() {
+        if node.results.iter().any(|v| needed[v.index()]) {
+            node.operands.iter().for_each(|v| needed[v.index()] = true);
+        }
+    }
+    lower.nodes(|node| node.results.iter().any(|v| needed[v.index()]))?;
+    for v in numbers {
+        lower.settled(v)?;
+    }
+    Ok(())
 }
 
 /// Whether an output is what an input is next: of its name, and no longer than it.

@@ -134,7 +134,8 @@ fn reset(r: &mut Reader) -> Read<Reset> {
     match clock(r)? {
         Clock::Tokens(n) => Ok(Reset::Tokens(n)),
         Clock::Sequence => Ok(Reset::Sequence),
-        Clock::Steps(_) | Clock::Once => Err("a reset by tokens expected".to_owned()),
+        Clock::Steps(n) => Ok(Reset::Steps(n)),
+        Clock::Once => Err("a reset by tokens or steps expected".to_owned()),
     }
 }
 

@@ -190,6 +190,7 @@ fn clock(clock: Clock) -> String {
 fn reset(reset: Reset) -> String {
     match reset {
         Reset::Tokens(n) => format!("every {n} tokens"),
+        Reset::Steps(n) => format!("every {n} steps"),
         Reset::Sequence => "every sequence".to_owned(),
         Reset::Never => "never".to_owned(),
     }

@@ -1,0 +1,205 @@
+//! What a level does when it acts: bounds, algorithms and retentions of its weights.
+//!
+//! ```text
+//! G = clip(G);  U, s = algorithm(G, s);  W = retention(W, U)
+//! ```
+
+use super::{Target, norm_name};
+use crate::build::{accumulate, add, broadcast_to, div, mul, scalar, sum_all, unary};
+use crate::error::PassError;
+use nestor_ir::level::{
+    AlgorithmInput, Retention, RetentionForm, RetentionInput, State, optimiser_name,
+    retained_name,
+};
+use nestor_ir::tensor::{Graph, Op, Value};
+use nestor_ir::ty::Type;
+
+/// Added to a norm before a bound is divided by it.
+const CLIP_EPSILON: f64 = 1e-6;
+
+/// The numbers of updates, inputs of the graph where something asks for them.
+#[derive(Default)]
+pub(super) struct Numbers {
+    count: Option<Value>,
+    total: Option<Value>,
+}
+
+fn number(g: &mut Graph, slot: &mut Option<Value>, name: &str) -> Value {
+    *slot.get_or_insert_with(|| {
+        g.find_input(name).unwrap_or_else(|| g.input(name, Type::real([])))
+    })
+}
+
+/// A statement that acts.
+pub(super) struct Act<'a> {
+    /// Bound of the norm of all gradients.
+    pub(super) clip: Option<f64>,
+    /// The square of that norm.
+    pub(super) squares: Option<Value>,
+    /// Its weights.
+    pub(super) updates: Vec<Update<'a>>,
+}
+
+/// One weight with its gradient.
+pub(super) struct Update<'a> {
+    pub(super) path: &'a str,
+    pub(super) weight: Value,
+    pub(super) gradient: Value,
+    pub(super) target: &'a Target,
+}
+
+/// The length of a level's gradient as an output of the graph.
+pub(super) fn say_norm(g: &mut Graph, level: &str, squares: Option<Value>) {
+    let squares = squares.unwrap_or_else(|| scalar(g, 0.0));
+    let norm = unary(g, Op::Sqrt, squares);
+    g.output(norm_name(level), norm);
+}
+
+/// The sum of squares of all elements; nothing of nothing.
+pub(super) fn squares(g: &mut Graph, values: &[Value]) -> Option<Value> {
+    values.iter().fold(None, |total, &value| {
+        let own = mul(g, value, value);
+        let own = sum_all(g, own);
+        Some(accumulate(g, total, own))
+    })
+}
+
+/// All statements of a level: the next weights and states by name, and the square of the length
+/// of all gradients.
+pub(super) fn act(
+    g: &mut Graph,
+    numbers: &mut Numbers,
+    statements: &[Act<'_>],
+) -> Result<(Vec<(String, Value)>, Option<Value>), PassError> {
+    let mut updated = Vec::new();
+    let mut total = None;
+    for statement in statements {
+        if let Some(own) = statement.squares {
+            total = Some(accumulate(g, total, own));
+        }
+        let factor = statement.squares.and_then(|s| bound(g, statement.clip, s));
+        for update in &statement.updates {
+            update.apply(g, numbers, factor, &mut updated)?;
+        }
+    }
+    Ok((updated, total))
+}
+
+/// What scales all gradients of a statement so that their common norm is at most the bound.
+fn bound(g: &mut Graph, clip: Option<f64>, squares: Value) -> Option<Value> {
+    let clip = clip?;
+    let norm = unary(g, Op::Sqrt, squares);
+    let epsilon = scalar(g, CLIP_EPSILON);
+    let norm = add(g, norm, epsilon);
+    let clip = scalar(g, clip);
+    let ratio = div(g, clip, norm);
+    let one = scalar(g, 1.0);
+    Some(g.add(Op::Min, &[one, ratio]))
+}
+
+impl Update<'_> {
+    /// The next weight and states go to `out`, by name.
+    fn apply(
+        &self,
+        g: &mut Graph,
+        numbers: &mut Numbers,
+        factor: Option<Value>,
+        out: &mut Vec<(String, Value)>,
+    ) -> Result<(), PassError> {
+        let (_, algorithm, retention) = self.target;
+        let gradient = match factor {
+            None => self.gradient,
+            Some(factor) => {
+                let dims = g.ty(self.gradient).dims.clone();
+                let factor = broadcast_to(g, factor, &dims);
+                mul(g, self.gradient, factor)
+            }
+        };
+        let states = self.states(g, &algorithm.states, optimiser_name);
+        let mut arguments = Vec::new();
+        for input in &algorithm.inputs {
+            arguments.push(match input {
+                AlgorithmInput::Gradient => gradient,
+                AlgorithmInput::Weight | AlgorithmInput::Anchor => self.weight,
+                AlgorithmInput::Count => number(g, &mut numbers.count, "step"),
+                AlgorithmInput::Total => number(g, &mut numbers.total, "steps"),
+                AlgorithmInput::State(k) => states[*k].1,
+                AlgorithmInput::Samples => return Err(self.unknown("the samples")),
+                AlgorithmInput::Captured(_) => return Err(self.unknown("a stream")),
+            });
+        }
+        let results = g.inline(&algorithm.graph, &arguments);
+        let (&by, next) = results.split_first().ok_or_else(|| {
+            PassError::bug("training", format!("no step for `{}`", self.path))
+        })?;
+        out.extend(states.iter().map(|s| s.0.clone()).zip(next.iter().copied()));
+        let weight = match retention {
+            None => add(g, self.weight, by),
+            Some(retention) => self.retain(g, retention, by, out)?,
+        };
+        out.push((self.path.to_owned(), weight));
+        Ok(())
+    }
+
+    /// States as inputs, with their names.
+    fn states(
+        &self,
+        g: &mut Graph,
+        states: &[State],
+        name: fn(&str, &str) -> String,
+    ) -> Vec<(String, Value)> {
+        let one = |state: &State| {
+            let name = name(&state.name, self.path);
+            let ty = Type::real(state.dims.iter().copied());
+            let value = g.find_input(&name).unwrap_or_else(|| g.input(name.clone(), ty));
+            (name, value)
+        };
+        states.iter().map(one).collect()
+    }
+
+    fn retain(
+        &self,
+        g: &mut Graph,
+        retention: &Retention,
+        by: Value,
+        out: &mut Vec<(String, Value)>,
+    ) -> Result<Value, PassError> {
+        let states = self.states(g, &retention.states, retained_name);
+        let mut arguments = Vec::new();
+        for input in &retention.inputs {
+            arguments.push(match input {
+                RetentionInput::Stored | RetentionInput::Previous => self.weight,
+                RetentionInput::Step => by,
+                RetentionInput::State(k) => states[*k].1,
+                RetentionInput::Initial => {
+                    return Err(self.unknown("the initial weights"));
+                }
+                RetentionInput::Captured(_) => return Err(self.unknown("a stream")),
+            });
+        }
+        match &retention.form {
+            RetentionForm::Keep { keep, read: None } => {
+                let kept = g.inline(keep, &arguments);
+                Ok(add(g, kept[0], by))
+            }
+            RetentionForm::Next { next } => {
+                let results = g.inline(next, &arguments);
+                let names = states.into_iter().map(|s| s.0);
+                out.extend(names.zip(results[1..].iter().copied()));
+                Ok(results[0])
+            }
+            RetentionForm::Keep { read: Some(_), .. } => {
+                Err(self
+                    .unknown("a retention that stores something else than the weights"))
+            }
+        }
+    }
+
+    fn unknown(&self, what: &str) -> PassError {
+        PassError::limitation(
+            "L-outer-algorithm",
+            format!("{what} in the outer update of `{}`", self.path),
+            "use an algorithm and a retention of gradients, weights and their states",
+        )
+    }
+}
