@@ -16,7 +16,7 @@ const VOCABULARY: usize = 256;
 /// Logits in float32, in another order of sums.
 const TOLERANCE: f64 = 1e-4;
 
-const EXAMPLES: &[&str] = &["gated_delta", "titans", "transformer"];
+const EXAMPLES: &[&str] = &["gated_delta", "hope", "titans", "transformer"];
 
 fn program(name: &str) -> Program {
     let path = root().join("examples").join(format!("{name}.nest"));

@@ -195,8 +195,10 @@ fn drawn(program: &Program) -> Arrays {
             Start::Drawn(Initial::Normal(std)) => rng::Initial::Normal { std },
             Start::Drawn(Initial::Uniform(bound)) => rng::Initial::Uniform { bound },
             Start::Drawn(Initial::Orthogonal(gain)) => rng::Initial::Orthogonal { gain },
-            Start::Drawn(Initial::Values(_) | Initial::From(_)) | Start::Weight(_) => {
-                panic!("`{path}` starts as another weight")
+            // Any values will do for what starts as another weight.
+            Start::Weight(_) => rng::Initial::Normal { std: 0.1 },
+            Start::Drawn(Initial::Values(_) | Initial::From(_)) => {
+                panic!("`{path}` is not drawn")
             }
         };
         let values = initial_values(kind, &dims, 0, &path);
