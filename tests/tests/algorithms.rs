@@ -12,12 +12,8 @@ use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, root};
 
 /// Cases that do not run yet, with the start of the reason.
-const LIMITED: &[(&str, &str)] = &[
-    ("dgd", "L-outer"),
-    ("dgd_batch", "L-outer"),
-    ("dmgd", "L004"),
-    ("shampoo", "L-no"),
-];
+const LIMITED: &[(&str, &str)] =
+    &[("dgd", "L-outer"), ("dgd_batch", "L-outer"), ("shampoo", "L-no")];
 
 /// How far a precision may be off; the cases say so.
 fn tolerance(precision: Precision) -> f64 {

@@ -11,8 +11,6 @@ const LIMITED: &[(&str, &[&str])] = &[
     ("models/dna_classifier", &["L001"]),
     ("models/forecaster", &["L001"]),
     ("models/hope_tokens", &["L006"]),
-    ("models/outer_algorithms", &["L004"]),
-    ("oracle/algorithms/dmgd", &["L004"]),
 ];
 
 #[test]

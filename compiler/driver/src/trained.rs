@@ -197,6 +197,10 @@ pub fn starts(
             for (path, name, state) in states(program, objective) {
                 let start = match &state.initial {
                     StateInitial::Weights => Start::Weight(path.to_owned()),
+                    StateInitial::Drawn(Initial::Values(graph)) => {
+                        Start::Values(constant(graph)?)
+                    }
+                    StateInitial::Drawn(drawn) => Start::Drawn(drawn.clone()),
                     StateInitial::Values(graph) => Start::Values(constant(graph)?),
                 };
                 out.push((name, shape(&state.dims), start));

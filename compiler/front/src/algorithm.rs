@@ -1,5 +1,6 @@
 //! Algorithms: how a gradient becomes a step, as a small graph for one weight.
 
+use crate::deep::{Held, Outside};
 use crate::elaborate::{Elaborator, Env, Slot};
 use crate::statement::matrix_of;
 use crate::value::{NamedDim, Tensor, Value, shape_text};
@@ -19,14 +20,15 @@ impl<'a> Elaborator<'a> {
         group: Option<usize>,
         drop: &[Dim],
     ) -> Option<Algorithm> {
+        let inner = group.is_some();
         let group = group.unwrap_or_else(|| {
             self.groups.push(Vec::new());
             self.groups.len() - 1
         });
         let frame = self.open_frame(group, drop.to_vec());
         let before = std::mem::replace(&mut self.frame, frame);
-        let made =
-            self.within(call.span, |this| this.algorithm_in(frame, env, call, dims));
+        let made = self
+            .within(call.span, |this| this.algorithm_in(frame, env, call, dims, inner));
         self.frame = before;
         made
     }
@@ -37,11 +39,13 @@ impl<'a> Elaborator<'a> {
         env: &mut Env,
         call: &'a Call,
         dims: &[NamedDim],
+        inner: bool,
     ) -> Option<Algorithm> {
         let (whole, dims) = (dims, matrix_of(dims));
         let dims = dims.as_slice();
         let count = self.slot(frame, Slot::Count, "n", vec![]);
         let total = self.slot(frame, Slot::Total, "total", vec![]);
+        let outside = Outside { frame, count: count.clone(), total: total.clone() };
         let mut outer = env.clone();
         outer.names.insert("#count".into(), Value::Tensor(count.clone()));
         outer.names.insert("#total".into(), Value::Tensor(total));
@@ -110,25 +114,34 @@ impl<'a> Elaborator<'a> {
             }
             scope.names.insert(param.name.text.clone(), Value::Tensor(t));
         }
-        let (mut states, mut step) = (Vec::new(), None);
+        let (mut states, mut deep, mut step) = (Vec::new(), Vec::new(), None);
+        let anchored = self.anchored.len();
         for item in &definition.body {
             match &item.kind {
                 ItemKind::States(decls) => {
                     for decl in decls {
-                        let state =
+                        let (state, dims) =
                             self.state(frame, &mut scope, decl, dims, states.len())?;
-                        states.push(state);
+                        states.push(Held { state, dims, next: None });
                     }
                 }
                 ItemKind::Step(value) => step = Some(self.eval(&mut scope, value)),
-                ItemKind::Minimize(_) => {
-                    let text =
-                        "an algorithm that is itself a memory cannot be compiled yet";
-                    self.report(Diagnostic::limitation("L004", item.span, text));
-                    return None;
+                ItemKind::Minimize(m) => {
+                    self.minimize_deep(&outside, &mut scope, m, &mut states, &mut deep)?;
+                }
+                ItemKind::Binding(binding) => {
+                    self.body(&mut scope, std::slice::from_ref(item));
+                    self.holds(&outside, &scope, binding, &mut states, &mut deep)?;
                 }
                 _ => self.body(&mut scope, std::slice::from_ref(item)),
             }
+        }
+        self.anchored.truncate(anchored);
+        if let (false, true) = (deep.is_empty(), inner) {
+            let text = "an algorithm that is itself a memory cannot be compiled yet inside another memory";
+            let help = "use it at a clock of steps";
+            self.report(Diagnostic::limitation("L004", call.span, text).help(help));
+            return None;
         }
         let step = step?;
         let t = self.real(&step, call.span)?;
@@ -137,9 +150,13 @@ impl<'a> Elaborator<'a> {
             t = crate::emit::reshape(self.graph(), &t, whole.to_vec());
         }
         let mut outputs = vec![("step".to_owned(), t.node)];
-        for (state, dims) in &states {
+        for Held { state, dims, next } in &states {
             let key = format!("{}'", state.name);
-            let next = scope.names.get(&key).or(scope.names.get(&state.name)).cloned()?;
+            let names = &scope.names;
+            let next = match next {
+                Some(t) => Value::Tensor(t.clone()),
+                None => names.get(&key).or(names.get(&state.name)).cloned()?,
+            };
             let t = self.real(&next, call.span)?;
             let t = self.like(&t, dims, call.span)?;
             outputs.push((state.name.clone(), t.node));
@@ -164,7 +181,7 @@ impl<'a> Elaborator<'a> {
         Some(Algorithm {
             inputs,
             graph,
-            states: states.into_iter().map(|(s, _)| s).collect(),
+            states: states.into_iter().map(|held| held.state).collect(),
         })
     }
 

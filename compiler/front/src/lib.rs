@@ -4,6 +4,7 @@
 mod algorithm;
 mod builtin;
 mod call;
+mod deep;
 mod definitions;
 mod dependence;
 mod elaborate;

@@ -102,6 +102,11 @@ impl Instance {
             .map(|state| match &state.initial {
                 StateInitial::Weights => Ok(self.initial[w].clone()),
                 StateInitial::Values(graph) => one(graph, &[], sizes),
+                StateInitial::Drawn(_) => Err(RunError::Input {
+                    name: state.name.clone(),
+                    found: "a drawn state".into(),
+                    expected: "one that is known inside a sequence".into(),
+                }),
             })
             .collect()
     }

@@ -10,7 +10,7 @@
 //! W_t    = argmin <W - W_{t-1}, -U> + penalty      penalty form
 //! ```
 
-use crate::level::{MemoryId, WeightId};
+use crate::level::{Initial, MemoryId, WeightId};
 use crate::tensor::Graph;
 use crate::ty::{Dims, Type};
 
@@ -162,6 +162,8 @@ pub enum StateInitial {
     Values(Box<Graph>),
     /// As the weights start.
     Weights,
+    /// As a weight would: the states of a level at a clock of steps alone.
+    Drawn(Initial),
 }
 
 /// How the gradient becomes a step.

@@ -232,6 +232,8 @@ impl<'p> Needs<'p> {
                     start: match &s.initial {
                         StateInitial::Values(graph) => Start::Values(graph.clone()),
                         StateInitial::Weights => Start::Weight(w),
+                        // No algorithm of a memory has one.
+                        StateInitial::Drawn(_) => Start::Zero,
                     },
                 };
                 let own = m.targets[w].algorithm.states.iter().enumerate();

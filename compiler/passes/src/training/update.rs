@@ -6,6 +6,7 @@
 
 use super::{Target, norm_name};
 use crate::build::{accumulate, add, broadcast_to, div, mul, scalar, sum_all, unary};
+use crate::derive::derive;
 use crate::error::PassError;
 use nestor_ir::level::{
     AlgorithmInput, Retention, RetentionForm, RetentionInput, State, optimiser_name,
@@ -128,7 +129,12 @@ impl Update<'_> {
                 AlgorithmInput::Captured(_) => return Err(self.unknown("a stream")),
             });
         }
-        let results = g.inline(&algorithm.graph, &arguments);
+        // An algorithm that is itself a memory takes gradients of its own.
+        let marks = |op: &Op| matches!(op, Op::Gradient | Op::Anchor);
+        let results = match algorithm.graph.nodes.values().any(|n| marks(&n.op)) {
+            true => g.inline(&derive(&algorithm.graph)?, &arguments),
+            false => g.inline(&algorithm.graph, &arguments),
+        };
         let (&by, next) = results.split_first().ok_or_else(|| {
             PassError::bug("training", format!("no step for `{}`", self.path))
         })?;

@@ -148,7 +148,12 @@ fn weight(r: &mut Reader) -> Read<Weight> {
     r.need("=")?;
     let fixed = r.eat("fixed");
     let memory = if r.eat("of") { Some(memory_id(r)?) } else { None };
-    let initial = match r.peek() {
+    let initial = initial(r)?;
+    Ok(Weight { path, short, dims, initial, fixed, memory })
+}
+
+fn initial(r: &mut Reader) -> Read<Initial> {
+    Ok(match r.peek() {
         "graph" => Initial::Values(Box::new(graph(r)?)),
         "from" => {
             r.next();
@@ -166,8 +171,7 @@ fn weight(r: &mut Reader) -> Read<Weight> {
                 other => return Err(format!("an initial value expected, not `{other}`")),
             }
         }
-    };
-    Ok(Weight { path, short, dims, initial, fixed, memory })
+    })
 }
 
 fn memory(r: &mut Reader) -> Read<Memory> {
@@ -324,6 +328,8 @@ fn states(r: &mut Reader) -> Read<Vec<State>> {
         r.need("=")?;
         let initial = if r.eat("weights") {
             StateInitial::Weights
+        } else if r.eat("drawn") {
+            StateInitial::Drawn(initial(r)?)
         } else {
             StateInitial::Values(Box::new(graph(r)?))
         };

@@ -56,15 +56,19 @@ impl fmt::Display for Program {
 fn weight(data: &Weight) -> String {
     let fixed = if data.fixed { "fixed " } else { "" };
     let memory = data.memory.map_or(String::new(), |m| format!("of {m} "));
-    let initial = match &data.initial {
+    let initial = initial(&data.initial);
+    let (path, short, dims) = (&data.path, &data.short, dims(&data.dims));
+    format!("{path:?} as {short:?}: {dims} = {fixed}{memory}{initial}")
+}
+
+fn initial(initial: &Initial) -> String {
+    match initial {
         Initial::Normal(s) => format!("normal({})", number(*s)),
         Initial::Uniform(a) => format!("uniform({})", number(*a)),
         Initial::Orthogonal(g) => format!("orthogonal({})", number(*g)),
         Initial::Values(values) => graph(values),
         Initial::From(other) => format!("from {other}"),
-    };
-    let (path, short, dims) = (&data.path, &data.short, dims(&data.dims));
-    format!("{path:?} as {short:?}: {dims} = {fixed}{memory}{initial}")
+    }
 }
 
 fn memory(data: &Memory) -> String {
@@ -167,6 +171,7 @@ fn states(out: &mut String, all: &[State]) {
         let initial = match &state.initial {
             StateInitial::Values(values) => graph(values),
             StateInitial::Weights => "weights".to_owned(),
+            StateInitial::Drawn(drawn) => format!("drawn {}", initial(drawn)),
         };
         let dims = dims(&state.dims);
         put(out, format_args!("\nstate {:?}: {dims} = {initial}", state.name));
