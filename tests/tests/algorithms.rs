@@ -12,8 +12,7 @@ use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, root};
 
 /// Cases that do not run yet, with the start of the reason.
-const LIMITED: &[(&str, &str)] =
-    &[("dgd", "L-outer"), ("dgd_batch", "L-outer"), ("shampoo", "L-no")];
+const LIMITED: &[(&str, &str)] = &[("shampoo", "L-no")];
 
 /// How far a precision may be off; the cases say so.
 fn tolerance(precision: Precision) -> f64 {

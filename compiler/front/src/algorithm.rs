@@ -8,7 +8,8 @@ use nestor_grammar::ast::{self, Call, ItemKind, Kind};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
 use nestor_ir::level::{Algorithm, AlgorithmInput, State, StateInitial};
-use nestor_ir::tensor::{Graph, Value as Node};
+use nestor_ir::tensor::{Fold, Graph, Op, Value as Node};
+use nestor_ir::ty::{Elem, Type};
 
 impl<'a> Elaborator<'a> {
     /// An algorithm for one weight. Without a group it is an outer level's: nothing is captured.
@@ -75,8 +76,9 @@ impl<'a> Elaborator<'a> {
                 "W" => Slot::Previous,
                 "anchor" => Slot::Other,
                 "Z" => {
-                    let rows =
-                        NamedDim { name: Some("samples".into()), size: Dim::Fixed(1) };
+                    // At a clock of steps, as many rows as the step has tokens.
+                    let size = if inner { Dim::Fixed(1) } else { Dim::Samples };
+                    let rows = NamedDim { name: Some("samples".into()), size };
                     own = vec![
                         rows,
                         dims.first().cloned().unwrap_or(NamedDim::plain(Dim::Fixed(1))),
@@ -92,10 +94,11 @@ impl<'a> Elaborator<'a> {
                         );
                         return None;
                     }
-                    scope.names.insert(
-                        "samples".into(),
-                        Value::Number(crate::value::Number::whole(1)),
-                    );
+                    let number = match inner {
+                        true => Value::Number(crate::value::Number::whole(1)),
+                        false => Value::Tensor(self.samples(frame)),
+                    };
+                    scope.names.insert("samples".into(), number);
                     Slot::Samples
                 }
                 other => {
@@ -183,6 +186,23 @@ impl<'a> Elaborator<'a> {
             graph,
             states: states.into_iter().map(|held| held.state).collect(),
         })
+    }
+
+    /// How many tokens a step has.
+    fn samples(&mut self, frame: usize) -> Tensor {
+        let ty = Type::real([Dim::Samples]);
+        let ones = self.graph().add(Op::Constant { value: 1.0, ty }, &[]);
+        let axes = std::iter::once(0).collect();
+        let node = self.graph().add(Op::Reduce { fold: Fold::Sum, axes }, &[ones]);
+        Tensor {
+            frame,
+            node,
+            elem: Elem::Real,
+            lead: vec![],
+            dims: vec![],
+            strip: 0,
+            window: None,
+        }
     }
 
     /// The frame's graph with its inputs as they were added.

@@ -21,6 +21,8 @@ pub enum Dim {
     Past,
     /// `P+T`, all tokens of the sequence up to the end of this call.
     Whole,
+    /// `B*T`, all tokens of this call as rows of one matrix.
+    Samples,
     /// `T/c`: chunks of `c` tokens that this call touches, `ceil((t0 mod c + T) / c)`.
     Chunks(usize),
 }
@@ -30,7 +32,12 @@ impl Dim {
     pub fn fixed(self) -> Option<usize> {
         match self {
             Dim::Fixed(n) => Some(n),
-            Dim::Batch | Dim::Time | Dim::Past | Dim::Whole | Dim::Chunks(_) => None,
+            Dim::Batch
+            | Dim::Time
+            | Dim::Past
+            | Dim::Whole
+            | Dim::Samples
+            | Dim::Chunks(_) => None,
         }
     }
     /// The number at run time.
@@ -41,6 +48,7 @@ impl Dim {
             Dim::Time => sizes.time,
             Dim::Past => sizes.start,
             Dim::Whole => sizes.start + sizes.time,
+            Dim::Samples => sizes.batch * sizes.time,
             Dim::Chunks(c) => (sizes.start % c + sizes.time).div_ceil(c),
         }
     }
@@ -60,6 +68,7 @@ impl fmt::Display for Dim {
             Dim::Time => f.write_str("T"),
             Dim::Past => f.write_str("P"),
             Dim::Whole => f.write_str("P+T"),
+            Dim::Samples => f.write_str("B*T"),
             Dim::Chunks(c) => write!(f, "T/{c}"),
         }
     }

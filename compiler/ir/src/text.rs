@@ -229,10 +229,15 @@ impl Reader {
         self.need("[")?;
         self.list("]", Self::dim)
     }
-    /// `B`, `T`, `T/16`, `P`, `P+T` or a number.
+    /// `B`, `T`, `B*T`, `T/16`, `P`, `P+T` or a number.
     pub(crate) fn dim(&mut self) -> Read<Dim> {
         if self.eat("B") {
-            return Ok(Dim::Batch);
+            return Ok(if self.eat("*") {
+                self.need("T")?;
+                Dim::Samples
+            } else {
+                Dim::Batch
+            });
         }
         if self.eat("T") {
             return Ok(if self.eat("/") {

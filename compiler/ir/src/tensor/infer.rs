@@ -168,8 +168,13 @@ fn moved(op: &Op, t: &[&Type]) -> Result<Type, String> {
         Op::Reshape { dims } => {
             let split = |dims: &[Dim]| {
                 let fixed: usize = dims.iter().filter_map(|d| d.fixed()).product();
-                let run: Vec<Dim> =
-                    dims.iter().copied().filter(|d| d.fixed().is_none()).collect();
+                let run = dims.iter().filter(|d| d.fixed().is_none());
+                let run: Vec<Dim> = run
+                    .flat_map(|d| match d {
+                        Dim::Samples => vec![Dim::Batch, Dim::Time],
+                        other => vec![*other],
+                    })
+                    .collect();
                 (fixed, run)
             };
             need(split(&a.dims) == split(dims), || {

@@ -47,6 +47,7 @@ impl Monomial {
             Dim::Time => Self { time: 1, ..one },
             Dim::Past => Self { start: 1, ..one },
             Dim::Whole => Self { whole: 1, ..one },
+            Dim::Samples => Self { batch: 1, time: 1, ..one },
             Dim::Chunks(c) => Self { chunks: (c, 1), ..one },
         }
     }

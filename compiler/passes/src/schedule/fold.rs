@@ -89,7 +89,17 @@ pub(super) fn spread(dims: &Dims) -> usize {
         {
             2
         }
-        (Some(Dim::Batch | Dim::Time | Dim::Past | Dim::Whole | Dim::Chunks(_)), _) => 1,
+        (
+            Some(
+                Dim::Batch
+                | Dim::Time
+                | Dim::Past
+                | Dim::Whole
+                | Dim::Samples
+                | Dim::Chunks(_),
+            ),
+            _,
+        ) => 1,
         (Some(Dim::Fixed(n)), _) => usize::from(inner(1) >= 256 || n * inner(1) >= 16384),
     }
 }

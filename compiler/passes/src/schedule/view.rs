@@ -120,8 +120,8 @@ impl View {
                 to += 1;
             }
             while have != want {
-                if have.factor < want.factor && from < self.dims.len() || to == dims.len()
-                {
+                let less = have.factor < want.factor || lacks(&have, &want);
+                if less && from < self.dims.len() || to == dims.len() {
                     have = have.times(Monomial::dim(*self.dims.get(from)?));
                     from += 1;
                 } else {
@@ -161,6 +161,12 @@ impl View {
             && self.origin == Affine::default()
             && collapse(&self.dims, &self.strides) == Some(Monomial::number(1))
     }
+}
+
+/// Whether a product has fewer of the batch or of the tokens than another, and no more of any.
+fn lacks(have: &Monomial, want: &Monomial) -> bool {
+    let pairs = [(have.batch, want.batch), (have.time, want.time)];
+    pairs.iter().all(|(h, w)| h <= w) && pairs.iter().any(|(h, w)| h < w)
 }
 
 /// The stride that walks all these axes as one, where there is one; 1 for no axes.

@@ -14,6 +14,7 @@
 
 mod gradients;
 mod rare;
+mod samples;
 mod update;
 
 pub use gradients::gradients;
@@ -26,7 +27,7 @@ use crate::build::{
 use crate::error::PassError;
 use crate::simplify::{share, simplify};
 use nestor_ir::level::{
-    Algorithm, Clock, Level, OuterMinimize, Program, Retention, WeightId,
+    Algorithm, AlgorithmInput, Clock, Level, OuterMinimize, Program, Retention, WeightId,
 };
 use nestor_ir::tensor::graph::Named;
 use nestor_ir::tensor::{Graph, Op, Value};
@@ -97,6 +98,7 @@ pub fn training(program: &Program, forward: &Graph) -> Result<Graph, PassError> 
     let levels = outer(program)?;
     let mut g = keep_boundaries(forward);
     let given = std::mem::take(&mut g.outputs);
+    let forward = g.nodes.len();
     let found = differentiated(program, &mut g, &given, &levels)?;
     let Some(loss) = found.first().map(|s| s.loss.mean) else {
         return Err(PassError::limitation(
@@ -124,7 +126,10 @@ pub fn training(program: &Program, forward: &Graph) -> Result<Graph, PassError> 
             }
             continue;
         }
-        let statements: Vec<Act<'_>> = own.iter().map(|s| s.acts(program)).collect();
+        let statements = own
+            .iter()
+            .map(|s| s.acts(program, &mut g, forward))
+            .collect::<Result<Vec<Act<'_>>, PassError>>()?;
         let (outputs, squares) = act(&mut g, &mut numbers, &statements)?;
         updated.extend(outputs);
         if levels.len() > 1 {
@@ -158,16 +163,23 @@ struct Differentiated<'p> {
 }
 
 impl<'p> Differentiated<'p> {
-    fn acts(&self, program: &'p Program) -> Act<'p> {
-        let one = |(weight, gradient, target): &(Value, Value, &'p Target)| {
+    /// `forward` is the number of nodes before anything was differentiated.
+    fn acts(
+        &self,
+        program: &'p Program,
+        g: &mut Graph,
+        forward: usize,
+    ) -> Result<Act<'p>, PassError> {
+        let mut updates = Vec::new();
+        for &(weight, gradient, target) in &self.targets {
             let path = program.weights[target.0].path.as_str();
-            update::Update { path, weight: *weight, gradient: *gradient, target }
-        };
-        Act {
-            clip: self.statement.clip,
-            squares: self.squares,
-            updates: self.targets.iter().map(one).collect(),
+            let samples = match target.1.inputs.contains(&AlgorithmInput::Samples) {
+                true => Some(samples::samples(g, forward, weight, path)?),
+                false => None,
+            };
+            updates.push(update::Update { path, weight, gradient, samples, target });
         }
+        Ok(Act { clip: self.statement.clip, squares: self.squares, updates })
     }
 }
 

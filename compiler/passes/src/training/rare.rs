@@ -59,7 +59,13 @@ fn update_of(program: &Program, outer: &Outer<'_>) -> Result<Rare, PassError> {
             let window = g.input(window_name(&weight.path), ty.clone());
             let value = g.input(weight.path.clone(), ty);
             let gradient = share.of(&mut g, window);
-            updates.push(Update { path: &weight.path, weight: value, gradient, target });
+            updates.push(Update {
+                path: &weight.path,
+                weight: value,
+                gradient,
+                samples: None,
+                target,
+            });
         }
         let gradients: Vec<Value> = updates.iter().map(|u| u.gradient).collect();
         let squares = squares(&mut g, &gradients);

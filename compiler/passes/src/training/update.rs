@@ -46,6 +46,8 @@ pub(super) struct Update<'a> {
     pub(super) path: &'a str,
     pub(super) weight: Value,
     pub(super) gradient: Value,
+    /// The inputs that met it at this step, a row a token.
+    pub(super) samples: Option<Value>,
     pub(super) target: &'a Target,
 }
 
@@ -125,7 +127,9 @@ impl Update<'_> {
                 AlgorithmInput::Count => number(g, &mut numbers.count, "step"),
                 AlgorithmInput::Total => number(g, &mut numbers.total, "steps"),
                 AlgorithmInput::State(k) => states[*k].1,
-                AlgorithmInput::Samples => return Err(self.unknown("the samples")),
+                AlgorithmInput::Samples => self
+                    .samples
+                    .ok_or_else(|| self.unknown("the inputs of a window of steps"))?,
                 AlgorithmInput::Captured(_) => return Err(self.unknown("a stream")),
             });
         }

@@ -225,6 +225,7 @@ fn dim_of(word: &str) -> Result<Dim, String> {
         "T" => Ok(Dim::Time),
         "P" => Ok(Dim::Past),
         "P+T" => Ok(Dim::Whole),
+        "B*T" => Ok(Dim::Samples),
         other => {
             let chunk =
                 other.strip_prefix("T/").and_then(|c| c.parse().ok()).map(Dim::Chunks);
