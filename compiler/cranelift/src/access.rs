@@ -9,7 +9,7 @@ use crate::emitter::{Emitter, Num, flags};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Type, Value, types};
 use nestor_ir::artifact::Precision;
-use nestor_ir::tile::{Access, ScalarKind};
+use nestor_ir::tile::{Access, ScalarKind, kind_of};
 use nestor_ir::ty::Elem;
 
 /// A bound on the way: running value, strides, low, high.
@@ -447,14 +447,5 @@ impl Emitter<'_> {
         let above = self.compare(IntCC::SignedGreaterThan, end, low);
         let below = self.compare(IntCC::SignedLessThan, i, high);
         self.b.ins().band(above, below)
-    }
-}
-
-/// The kind of scalar an element is loaded as.
-pub(crate) fn kind_of(elem: Elem) -> ScalarKind {
-    match elem {
-        Elem::Real => ScalarKind::Real,
-        Elem::Int => ScalarKind::Int,
-        Elem::Bool => ScalarKind::Bool,
     }
 }

@@ -76,11 +76,7 @@ impl Emitter<'_> {
     }
     /// Bytes of an element in memory.
     pub(crate) fn bytes(&self, elem: Elem) -> i64 {
-        match elem {
-            Elem::Real => self.precision.bytes() as i64,
-            Elem::Int => 4,
-            Elem::Bool => 1,
-        }
+        self.precision.bytes_of(elem) as i64
     }
     /// Address and element of a place.
     pub(crate) fn place(&self, place: Place) -> (Value, Elem) {

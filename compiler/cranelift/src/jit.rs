@@ -95,7 +95,7 @@ pub fn compile_at(
     let mut context = unit.module.make_context();
     let mut frontend = FunctionBuilderContext::new();
     for (number, kernel) in kernels.iter().enumerate() {
-        crate::check::check(kernel)?;
+        well_formed(kernel)?;
         ids.push(unit.define(number, kernel, &mut context, &mut frontend)?);
     }
     unit.module.finalize_definitions().map_err(|e| BackendError::code("all", &e))?;
@@ -169,9 +169,17 @@ pub fn run(
     }
 }
 
+/// Refuses a kernel that the emitter would misread, before any code is made.
+fn well_formed(kernel: &Kernel) -> Result<(), BackendError> {
+    nestor_ir::tile::verify::verify(kernel).map_err(|e| BackendError::Kernel {
+        kernel: kernel.name.clone(),
+        why: e.to_string(),
+    })
+}
+
 /// The Cranelift text of a kernel, before optimisation.
 pub fn clif(kernel: &Kernel, precision: Precision) -> Result<String, BackendError> {
-    crate::check::check(kernel)?;
+    well_formed(kernel)?;
     let mut unit = Unit::new(precision, routines::simd_level())?;
     let mut context = unit.module.make_context();
     let mut frontend = FunctionBuilderContext::new();

@@ -8,7 +8,6 @@
 mod access;
 mod affine;
 mod block;
-mod check;
 mod emitter;
 mod eval;
 mod jit;

@@ -10,7 +10,6 @@ use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::size::elements;
 use nestor_ir::tile::{Access, Kernel, Monomial, Place, Sink, Stmt, Tile};
-use nestor_ir::ty::Elem;
 
 /// Tiles begin on a cache line.
 pub(crate) const LINE: i64 = 64;
@@ -64,11 +63,7 @@ pub(crate) fn shared(kernel: &Kernel, precision: Precision) -> Shared {
 /// Bytes of a tile of fixed size, whole cache lines.
 fn size(kernel: &Kernel, tile: Tile, precision: Precision) -> Option<i64> {
     let data = &kernel.tiles[tile];
-    let each = match data.elem {
-        Elem::Real => precision.bytes() as i64,
-        Elem::Int => 4,
-        Elem::Bool => 1,
-    };
+    let each = precision.bytes_of(data.elem) as i64;
     let count: Option<usize> = data.dims.iter().map(|d| d.fixed()).product();
     count.map(|n| (n as i64 * each + LINE - 1) / LINE * LINE)
 }

@@ -7,7 +7,6 @@ use nestor_ir::artifact::Precision;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::size::elements;
 use nestor_ir::tile::{Kernel, Monomial};
-use nestor_ir::ty::Elem;
 
 /// Bytes of scratch a kernel needs: the sum of these.
 pub(crate) fn needed(kernel: &Kernel, precision: Precision) -> Vec<Monomial> {
@@ -15,11 +14,7 @@ pub(crate) fn needed(kernel: &Kernel, precision: Precision) -> Vec<Monomial> {
     let mut out = vec![Monomial::number(shared.bytes)];
     for (tile, _) in kernel.tiles.values().zip(&shared.offsets).filter(|t| t.1.is_none())
     {
-        let bytes = match tile.elem {
-            Elem::Real => precision.bytes() as i64,
-            Elem::Int => 4,
-            Elem::Bool => 1,
-        };
+        let bytes = precision.bytes_of(tile.elem) as i64;
         out.push(elements(&tile.dims).times(Monomial::number(bytes)));
         out.push(Monomial::number(LINE));
     }

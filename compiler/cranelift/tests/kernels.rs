@@ -283,7 +283,7 @@ fn tables_agree() {
     let mut k = kernel(vec![
         (Elem::Real, vec![Dim::Fixed(5), Dim::Fixed(9)], Use::Update),
         (Elem::Int, vec![Dim::Time], Use::Read),
-        (Elem::Real, vec![Dim::Time, Dim::Fixed(9)], Use::Write),
+        (Elem::Real, vec![Dim::Time, Dim::Fixed(9)], Use::Update),
     ]);
     let index = access(buffer(1), 0, &[1]);
     let rows = access(buffer(2), 0, &[9, 1]);

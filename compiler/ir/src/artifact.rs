@@ -2,6 +2,7 @@
 
 use crate::plan::Plan;
 use crate::tile::Kernel;
+use crate::ty::Elem;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -20,6 +21,15 @@ impl Precision {
         match self {
             Precision::F32 => 4,
             Precision::F64 => 8,
+        }
+    }
+
+    /// Bytes of an element as kernels keep it: whole numbers as i32, conditions as u8.
+    pub fn bytes_of(self, elem: Elem) -> usize {
+        match elem {
+            Elem::Real => self.bytes(),
+            Elem::Int => 4,
+            Elem::Bool => 1,
         }
     }
 }

@@ -36,32 +36,23 @@ impl Emit<'_> {
             };
             // Below zero is far above as a number without sign.
             let code = Code::EVEX_Vpcmpud_kr_k1_zmm_zmmm512b32_imm8;
-            let width = match limit.width {
-                Quantity::Argument(n) => MemoryOperand::new(
-                    Register::RDI,
-                    Register::None,
-                    1,
-                    8 * n as i64,
-                    1,
-                    true,
-                    Register::None,
-                ),
+            let below = match limit.width {
+                Quantity::Argument(n) => {
+                    let at = 8 * n as i64;
+                    let (base, none) = (Register::RDI, Register::None);
+                    let width = MemoryOperand::new(base, none, 1, at, 1, true, none);
+                    Instruction::with4(code, mask(k), zmm(z), width, 1_u32)
+                }
                 Quantity::Known(n) => {
                     let other = self.registers.vector();
-                    let code = Code::EVEX_Vpbroadcastd_zmm_k1z_xmmm32;
-                    self.asm.load_constant(code, zmm(other), &[n.max(0) as u32]);
-                    let code = Code::EVEX_Vpcmpud_kr_k1_zmm_zmmm512b32_imm8;
-                    let built =
-                        Instruction::with4(code, mask(k), zmm(z), zmm(other), 1_u32);
-                    self.asm.put_masked(built, under, false);
+                    let load = Code::EVEX_Vpbroadcastd_zmm_k1z_xmmm32;
+                    self.asm.load_constant(load, zmm(other), &[n.max(0) as u32]);
+                    // Free again from here on, and not taken before the comparison.
                     self.registers.free_vector(other);
-                    self.registers.free_vector(z);
-                    found = Some(k);
-                    continue;
+                    Instruction::with4(code, mask(k), zmm(z), zmm(other), 1_u32)
                 }
             };
-            let built = Instruction::with4(code, mask(k), zmm(z), width, 1_u32);
-            self.asm.put_masked(built, under, false);
+            self.asm.put_masked(below, under, false);
             self.registers.free_vector(z);
             found = Some(k);
         }

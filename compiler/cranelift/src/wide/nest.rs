@@ -5,6 +5,7 @@
 //! loop it is put back, so that one register serves all levels.
 
 use crate::normalise::MapParts;
+use nestor_ir::artifact::Precision;
 use nestor_ir::tensor::Fold;
 use nestor_ir::tile::{Access, Affine, Bound, Kernel, Monomial, Place, Sink};
 use nestor_ir::ty::Elem;
@@ -172,11 +173,9 @@ fn elem_of(kernel: &Kernel, place: Place) -> Elem {
     }
 }
 
-fn bytes(elem: Elem) -> i64 {
-    match elem {
-        Elem::Real | Elem::Int => 4,
-        Elem::Bool => 1,
-    }
+/// Bytes of an element.
+pub(super) fn bytes(elem: Elem) -> i64 {
+    Precision::F32.bytes_of(elem) as i64
 }
 
 /// Whether lanes can go along dimension `d` of an access, and what that costs a vector.

@@ -4,7 +4,6 @@ use super::asm::{Memory, zmm};
 use super::emit::{Emit, Home};
 use super::nest::{Along, LANES, Quantity, Reach};
 use iced_x86::{Code, Instruction, Register};
-use nestor_ir::ty::Elem;
 
 impl Emit<'_> {
     pub(super) fn stack(&mut self, code: Code, frame: i64) {
@@ -160,10 +159,7 @@ impl Emit<'_> {
                 Register::RAX
             }
         };
-        let size = match reach.elem {
-            Elem::Real | Elem::Int => 4,
-            Elem::Bool => 1,
-        };
+        let size = super::nest::bytes(reach.elem);
         let step = match reach.along {
             Along::Same => 0,
             Along::Near => size,

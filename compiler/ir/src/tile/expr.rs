@@ -129,4 +129,9 @@ impl Expr {
             kind,
         })
     }
+
+    /// The kinds of operands, all of which must be there.
+    pub fn kinds(&self, operands: &[ExprId]) -> Option<SmallVec<[ScalarKind; 3]>> {
+        operands.iter().map(|o| self.scalars.get(*o).map(|s| s.kind)).collect()
+    }
 }

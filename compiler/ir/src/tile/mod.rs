@@ -10,6 +10,7 @@
 //! element-wise ops is one [`Stmt::Map`].
 
 pub mod expr;
+mod kinds;
 pub mod reads;
 pub mod size;
 pub mod text;
@@ -19,7 +20,8 @@ use crate::entity;
 use crate::entity::Arena;
 use crate::tensor::Fold;
 use crate::ty::{Dims, Elem};
-pub use expr::{Expr, ExprId, Scalar, ScalarKind, ScalarOp};
+pub use expr::{Expr, ExprId, Scalar, ScalarKind, ScalarOp, kind_of};
+pub use kinds::{Gives, Signature};
 pub use size::{Affine, Monomial};
 use smallvec::SmallVec;
 

@@ -2,7 +2,7 @@
 //! left to right; loads and offsets that have no line of their own as they are first met.
 
 use super::quantity::{access, affine};
-use super::scalar::{FUNCTIONS, INFIX, kind_name, kind_of};
+use super::scalar::{FUNCTIONS, INFIX, kind_name};
 use crate::entity::Entity;
 use crate::text::{Read, Reader};
 use crate::tile::{Access, Affine, Expr, ExprId, Place, ScalarKind, ScalarOp};
@@ -176,7 +176,9 @@ impl<'k> Program<'k> {
     }
 
     fn made(&mut self, op: ScalarOp, operands: &[ExprId]) -> Read<ExprId> {
-        let kind = kind_of(op, &self.expr, operands)
+        let kinds = self.expr.kinds(operands);
+        let kind = kinds
+            .and_then(|kinds| op.kind(&kinds))
             .ok_or_else(|| "an operation without a kind".to_owned())?;
         Ok(self.expr.add(op, operands, kind))
     }

@@ -133,50 +133,10 @@ fn is_plain(expr: &Expr, loads: &[Access], e: ExprId) -> bool {
     match scalar.op {
         ScalarOp::Load(n) => n < loads.len(),
         ScalarOp::Constant(_) => true,
-        op => kind_of(op, expr, &scalar.operands) == Some(scalar.kind),
-    }
-}
-
-/// The kind of an operation's result, where the operation alone tells it.
-pub(super) fn kind_of(
-    op: ScalarOp,
-    expr: &Expr,
-    operands: &[ExprId],
-) -> Option<ScalarKind> {
-    match op {
-        ScalarOp::Load(_) | ScalarOp::Constant(_) => None,
-        ScalarOp::Not
-        | ScalarOp::Less
-        | ScalarOp::LessEqual
-        | ScalarOp::Equal
-        | ScalarOp::And
-        | ScalarOp::Or => Some(ScalarKind::Bool),
-        ScalarOp::Select => {
-            operands.get(1).and_then(|o| expr.scalars.get(*o)).map(|s| s.kind)
+        op => {
+            let kinds = expr.kinds(&scalar.operands);
+            kinds.and_then(|kinds| op.kind(&kinds)) == Some(scalar.kind)
         }
-        ScalarOp::Index(..)
-        | ScalarOp::Neg
-        | ScalarOp::Abs
-        | ScalarOp::Sign
-        | ScalarOp::Sqrt
-        | ScalarOp::Exp
-        | ScalarOp::Log
-        | ScalarOp::Sin
-        | ScalarOp::Cos
-        | ScalarOp::Tanh
-        | ScalarOp::Erf
-        | ScalarOp::Sigmoid
-        | ScalarOp::Softplus
-        | ScalarOp::Floor
-        | ScalarOp::Real
-        | ScalarOp::Add
-        | ScalarOp::Sub
-        | ScalarOp::Mul
-        | ScalarOp::Div
-        | ScalarOp::Pow
-        | ScalarOp::Rem
-        | ScalarOp::Max
-        | ScalarOp::Min => Some(ScalarKind::Real),
     }
 }
 
