@@ -3,7 +3,10 @@
 //!
 //! The suites are integration tests in `tests/`; this library holds what they share.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{available_parallelism, scope};
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
@@ -33,6 +36,30 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     }
     out.sort();
     out
+}
+
+/// What a function says of every item, in order, worked out on all cores.
+pub fn on_all_cores<T: Sync, R: Send>(
+    items: &[T],
+    of: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let workers = available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let mut said = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(n) else { return said };
+            said.push((n, of(item)));
+        }
+    };
+    let mut all: Vec<(usize, R)> = scope(|s| {
+        let workers: Vec<_> = (0..workers).map(|_| s.spawn(work)).collect();
+        let said = workers.into_iter().map(|w| w.join());
+        said.flat_map(|said| said.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    all.sort_by_key(|(n, _)| *n);
+    all.into_iter().map(|(_, said)| said).collect()
 }
 
 pub mod golden;
