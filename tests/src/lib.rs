@@ -62,6 +62,8 @@ pub fn on_all_cores<T: Sync, R: Send>(
     all.into_iter().map(|(_, said)| said).collect()
 }
 
+#[cfg(feature = "cuda")]
+pub mod emulated;
 pub mod golden;
 pub mod native;
 pub mod spec;

@@ -53,6 +53,32 @@ fn agree(text: &str) {
                 assert!(near, "{}: {x}, not {y}\n{graph}", output.name);
             }
         }
+        #[cfg(feature = "cuda")]
+        agree_as_ptx(&graph, &inputs, &sizes, &expected);
+    }
+}
+
+/// Runs a graph as PTX in the emulator, in single precision.
+#[cfg(feature = "cuda")]
+fn agree_as_ptx(graph: &Graph, inputs: &[Array], sizes: &Sizes, expected: &[Array]) {
+    let names = graph.inputs.iter().map(|i| i.name.clone());
+    let given = names.zip(inputs.iter().cloned()).collect();
+    let (plan, kernels) =
+        nestor_compiler::native::scheduled(graph).expect("the graph has kernels");
+    let emulated =
+        nestor_tests::emulated::Emulated::new(&kernels, nestor_mlir::Target::Sm90a);
+    let found = emulated.and_then(|e| e.plan(&plan, &given, sizes));
+    let found = found.unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    for (output, expected) in graph.outputs.iter().zip(expected) {
+        let found = &found[&output.name];
+        let (Data::Real(x), Data::Real(y)) = (&found.data, &expected.data) else {
+            assert_eq!(found.data, expected.data, "{}\n{graph}", output.name);
+            continue;
+        };
+        for (x, y) in x.iter().zip(y) {
+            let near = (x - y).abs() <= 1e-5 * (1.0 + y.abs());
+            assert!(near, "as PTX, {}: {x}, not {y}\n{graph}", output.name);
+        }
     }
 }
 

@@ -12,6 +12,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("compiler/front", &["nestor-grammar", "nestor-ir"]),
     ("compiler/passes", &["nestor-ir"]),
     ("compiler/cranelift", &["nestor-ir"]),
+    ("compiler/mlir", &["nestor-ir", "nestor-mlir-needs"]),
+    ("compiler/mlir/needs", &[]),
+    ("tests/emulator", &[]),
     (
         "compiler/driver",
         &[
@@ -20,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nestor-front",
             "nestor-passes",
             "nestor-cranelift",
+            "nestor-mlir",
             "nestor-stdlib",
         ],
     ),
@@ -33,6 +37,7 @@ const UNSAFE: &[&str] = &[
     "compiler/cranelift/src/routines/",
     "compiler/cranelift/src/jit.rs",
     "compiler/cranelift/src/wide/program.rs",
+    "compiler/mlir/src/llvm.rs",
     "runtime/src/device/",
 ];
 

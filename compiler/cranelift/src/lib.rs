@@ -11,7 +11,6 @@ mod block;
 mod emitter;
 mod eval;
 mod jit;
-mod lifetimes;
 mod map;
 mod normalise;
 mod reduce;

@@ -1,10 +1,10 @@
 //! Where tiles lie in a worker's scratch, and the walk over the grid.
 
 use crate::emitter::{Emitter, Num};
-use crate::lifetimes::{LINE, shared};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use nestor_ir::artifact::Precision;
 use nestor_ir::entity::Entity;
+use nestor_ir::tile::lifetimes::{LINE, shared};
 use nestor_ir::tile::size::elements;
 use nestor_ir::tile::{Kernel, Monomial};
 

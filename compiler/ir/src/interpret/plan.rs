@@ -57,6 +57,28 @@ pub fn run(
     sizes: &Sizes,
     precision: Precision,
 ) -> Result<IndexMap<String, Array>, PlanError> {
+    let mut run = |n: usize, buffers: &mut [Vec<f64>]| {
+        tile::run(&kernels[n], buffers, sizes, precision)
+    };
+    run_with(plan, kernels, inputs, sizes, precision, &mut run)
+}
+
+/// What runs kernel number `.0` on its buffers.
+pub type RunKernel<'r> =
+    &'r mut dyn FnMut(usize, &mut [Vec<f64>]) -> Result<(), KernelError>;
+
+/// As [`run`], with something else than the interpreter to run kernels.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(
+    plan: &Plan,
+    kernels: &[Kernel],
+    inputs: &IndexMap<String, Array>,
+    sizes: &Sizes,
+    precision: Precision,
+    run_kernel: RunKernel<'_>,
+) -> Result<IndexMap<String, Array>, PlanError> {
     let mut memory: Vec<Vec<f64>> = Vec::new();
     for data in plan.tensors.values() {
         memory.push(match &data.role {
@@ -73,7 +95,7 @@ pub fn run(
         });
     }
     for (n, launch) in plan.launches.iter().enumerate() {
-        step(&mut memory, kernels, launch, n, sizes, precision)?;
+        step(&mut memory, kernels.len(), launch, n, (sizes, precision), run_kernel)?;
         for (t, data) in plan.tensors.iter() {
             if data.role == Role::Temporary && data.life.1 == n {
                 memory[t.index()].fill(f64::NAN);
@@ -97,18 +119,18 @@ pub fn run(
 
 fn step(
     memory: &mut [Vec<f64>],
-    kernels: &[Kernel],
+    kernels: usize,
     launch: &Launch,
     n: usize,
-    sizes: &Sizes,
-    precision: Precision,
+    (sizes, precision): (&Sizes, Precision),
+    run_kernel: RunKernel<'_>,
 ) -> Result<(), PlanError> {
     let error = |what: String| PlanError::Launch { launch: n, what };
     match launch {
         Launch::Kernel { kernel, buffers } => {
-            let kernel = kernels
-                .get(kernel.index())
-                .ok_or_else(|| error(format!("there is no kernel {kernel}")))?;
+            if kernel.index() >= kernels {
+                return Err(error(format!("there is no kernel {kernel}")));
+            }
             let mut seen = buffers.clone();
             seen.sort_unstable();
             if let Some(pair) = seen.windows(2).find(|w| w[0] == w[1]) {
@@ -116,7 +138,7 @@ fn step(
             }
             let mut given: Vec<Vec<f64>> =
                 buffers.iter().map(|t| std::mem::take(&mut memory[t.index()])).collect();
-            let done = tile::run(kernel, &mut given, sizes, precision);
+            let done = run_kernel(kernel.index(), &mut given);
             for (t, data) in buffers.iter().zip(given) {
                 memory[t.index()] = data;
             }

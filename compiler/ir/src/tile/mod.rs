@@ -11,6 +11,7 @@
 
 pub mod expr;
 mod kinds;
+pub mod lifetimes;
 pub mod reads;
 pub mod size;
 pub mod text;

@@ -5,34 +5,40 @@
 //! loop repeats, a tile that is also used outside of it, or that the loop reads before it has
 //! written it, lives for the whole loop.
 
-use nestor_ir::artifact::Precision;
-use nestor_ir::dim::Dim;
-use nestor_ir::entity::Entity;
-use nestor_ir::tile::size::elements;
-use nestor_ir::tile::{Access, Kernel, Monomial, Place, Sink, Stmt, Tile};
+use crate::artifact::Precision;
+use crate::dim::Dim;
+use crate::entity::Entity;
+use crate::tile::size::elements;
+use crate::tile::{Access, Kernel, Monomial, Place, Sink, Stmt, Tile};
 
 /// Tiles begin on a cache line.
-pub(crate) const LINE: i64 = 64;
+pub const LINE: i64 = 64;
 
 /// Where tiles of fixed size lie, and how many bytes they take together.
-pub(crate) struct Shared {
+pub struct Shared {
     /// By tile; nothing for tiles whose size is known at run time only.
-    pub(crate) offsets: Vec<Option<i64>>,
+    pub offsets: Vec<Option<i64>>,
     /// Bytes.
-    pub(crate) bytes: i64,
+    pub bytes: i64,
 }
 
 /// First and last statement.
 type Life = (usize, usize);
 
 /// Places tiles of fixed size.
-pub(crate) fn shared(kernel: &Kernel, precision: Precision) -> Shared {
+pub fn shared(kernel: &Kernel, precision: Precision) -> Shared {
+    let all: Vec<Tile> = kernel.tiles.keys().collect();
+    shared_of(kernel, precision, &all)
+}
+
+/// Places those of these tiles that have a fixed size.
+pub fn shared_of(kernel: &Kernel, precision: Precision, tiles: &[Tile]) -> Shared {
     let lives = lives(kernel);
     let mut placed: Vec<(Life, i64, i64)> = Vec::new();
     let mut offsets = vec![None; kernel.tiles.len()];
     let mut bytes = 0;
-    let mut order: Vec<Tile> = kernel.tiles.keys().collect();
-    order.sort_by_key(|t| lives[t.index()].map_or(0, |l| l.0));
+    let mut order = tiles.to_vec();
+    order.sort_by_key(|t| (lives[t.index()].map_or(0, |l| l.0), *t));
     for tile in order {
         let Some(size) = size(kernel, tile, precision) else { continue };
         let Some(life) = lives[tile.index()] else {

@@ -1,0 +1,151 @@
+//! Where the threads of a block wait for one another.
+//!
+//! A statement is worked on by all threads, each with elements of its own; so one that touches what another has
+//! written since the last barrier, or writes what another has touched, begins with a barrier. What is
+//! touched at the end of a loop's body counts at its beginning too.
+
+use crate::placement::{Home, Placement};
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::{Kernel, Place, Sink, Stmt};
+
+/// Whether a barrier stands before each statement; statements are numbered as they are written, one that
+/// has a body before it.
+pub fn barriers(kernel: &Kernel, placement: &Placement) -> Vec<bool> {
+    let mut walk = Walk { placement, before: Vec::new(), number: 0 };
+    walk.before.resize(count(&kernel.body), false);
+    walk.body(&kernel.body, Touched::default());
+    walk.before
+}
+
+fn count(body: &[Stmt]) -> usize {
+    body.iter().map(|s| 1 + inner(s).map_or(0, count)).sum()
+}
+
+fn inner(stmt: &Stmt) -> Option<&[Stmt]> {
+    match stmt {
+        Stmt::Loop { body, .. } | Stmt::When { body, .. } => Some(body),
+        Stmt::Map { .. }
+        | Stmt::Product { .. }
+        | Stmt::SolveUnitLower { .. }
+        | Stmt::LinearScan { .. }
+        | Stmt::Gather { .. }
+        | Stmt::ScatterAdd { .. } => None,
+    }
+}
+
+/// Places touched since the last barrier.
+#[derive(Clone, PartialEq, Default)]
+struct Touched {
+    read: Vec<Place>,
+    written: Vec<Place>,
+}
+
+impl Touched {
+    fn add(&mut self, other: &Touched) {
+        for (mine, theirs) in
+            [(&mut self.read, &other.read), (&mut self.written, &other.written)]
+        {
+            for place in theirs {
+                if !mine.contains(place) {
+                    mine.push(*place);
+                }
+            }
+        }
+    }
+}
+
+struct Walk<'p> {
+    placement: &'p Placement,
+    before: Vec<bool>,
+    number: usize,
+}
+
+impl Walk<'_> {
+    /// What is touched behind a body, given what was touched before it.
+    fn body(&mut self, body: &[Stmt], mut touched: Touched) -> Touched {
+        for stmt in body {
+            let here = self.number;
+            self.number += 1;
+            match stmt {
+                Stmt::Loop { body, .. } => {
+                    // Twice: the second time with what the first has left.
+                    let mut entry = touched.clone();
+                    loop {
+                        self.number = here + 1;
+                        let end = self.body(body, entry.clone());
+                        let mut joined = entry.clone();
+                        joined.add(&end);
+                        if joined == entry {
+                            break;
+                        }
+                        entry = joined;
+                    }
+                    touched = entry;
+                }
+                Stmt::When { body, .. } => {
+                    let end = self.body(body, touched.clone());
+                    touched.add(&end);
+                }
+                stmt => {
+                    let mut now = uses(stmt);
+                    let meets = |a: &[Place], b: &[Place]| {
+                        a.iter().any(|a| b.iter().any(|b| self.overlap(*a, *b)))
+                    };
+                    let waits = meets(&now.read, &touched.written)
+                        || meets(&now.written, &touched.written)
+                        || meets(&now.written, &touched.read);
+                    self.before[here] |= waits;
+                    if !self.before[here] {
+                        now.add(&touched);
+                    }
+                    touched = now;
+                }
+            }
+        }
+        touched
+    }
+
+    fn overlap(&self, a: Place, b: Place) -> bool {
+        let (Place::Tile(s), Place::Tile(t)) = (a, b) else { return a == b };
+        match (&self.placement.homes[s.index()], &self.placement.homes[t.index()]) {
+            (Home::Shared(s, m), Home::Shared(t, n)) => *s < t + n && *t < s + m,
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// What a statement touches.
+fn uses(stmt: &Stmt) -> Touched {
+    let mut out = Touched::default();
+    match stmt {
+        Stmt::Map { loads, sinks, .. } => {
+            out.read.extend(loads.iter().map(|l| l.place));
+            for (_, sink) in sinks {
+                let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
+                out.written.push(to.place);
+            }
+        }
+        Stmt::Product { left, right, out: to, .. } => {
+            out.read.extend([left.place, right.place]);
+            out.written.push(to.place);
+        }
+        Stmt::SolveUnitLower { lower, x, .. } => {
+            out.read.push(Place::Tile(*lower));
+            out.written.push(Place::Tile(*x));
+        }
+        Stmt::LinearScan { a, b, init, y, .. } => {
+            out.read.extend([a, b, init].map(|t| Place::Tile(*t)));
+            out.written.push(Place::Tile(*y));
+        }
+        Stmt::Gather { table, index, out: to, .. } => {
+            out.read.extend([Place::Buffer(*table), index.place]);
+            out.written.push(to.place);
+        }
+        Stmt::ScatterAdd { table, index, values, .. } => {
+            out.read.extend([index.place, values.place]);
+            out.written.push(Place::Buffer(*table));
+        }
+        Stmt::Loop { .. } | Stmt::When { .. } => {}
+    }
+    out
+}

@@ -1,0 +1,169 @@
+//! Elements of places: their addresses, loads and stores under bounds.
+
+use super::Emit;
+use super::build::V;
+use super::number::Num;
+use crate::placement::{Home, width};
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::ScalarKind as Kind;
+use nestor_ir::tile::expr::kind_of;
+use nestor_ir::tile::lifetimes::LINE;
+use nestor_ir::tile::{Access, Matrix, Place};
+use nestor_ir::ty::Elem;
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    pub(super) fn elem(&self, place: Place) -> Elem {
+        match place {
+            Place::Buffer(b) => self.kernel.buffers[b].elem,
+            Place::Tile(t) => self.kernel.tiles[t].elem,
+        }
+    }
+
+    /// The address of a place's first element.
+    fn base(&mut self, place: Place) -> V<'c, 'a> {
+        let tile = match place {
+            Place::Buffer(b) => return self.buffers[b.index()],
+            Place::Tile(t) => t,
+        };
+        let byte = self.b.int(8);
+        match self.placement.homes[tile.index()].clone() {
+            Home::Shared(at, _) => {
+                let all = self.b.address_of(super::SHARED, 3);
+                let at = self.b.constant(64, at);
+                self.b.element(all, at, byte)
+            }
+            Home::Scratch(before) => {
+                let at = self.lines(&before);
+                let at = self.value(at);
+                let own = self.scratch;
+                self.b.element(own, at, byte)
+            }
+        }
+    }
+
+    /// The sum of bytes, each rounded up to a line.
+    pub(super) fn lines(&mut self, bytes: &[nestor_ir::tile::Monomial]) -> Num<'c, 'a> {
+        let mut sum = Num::Known(0);
+        for m in bytes {
+            let n = self.monomial(m);
+            let n = self.add(n, Num::Known(LINE - 1));
+            let n = self.div(n, Num::Known(LINE));
+            let n = self.mul(n, Num::Known(LINE));
+            sum = self.add(sum, n);
+        }
+        sum
+    }
+
+    /// Element number `n` of a place.
+    pub(super) fn read(&mut self, place: Place, n: Num<'c, 'a>) -> V<'c, 'a> {
+        let (at, elem) = self.address(place, n);
+        match elem {
+            Elem::Real => {
+                let ty = self.b.float();
+                self.b.load(at, ty)
+            }
+            Elem::Int => {
+                let ty = self.b.int(32);
+                self.b.load(at, ty)
+            }
+            Elem::Bool => {
+                let ty = self.b.int(8);
+                let byte = self.b.load(at, ty);
+                let zero = self.b.constant(8, 0);
+                let how = melior::dialect::arith::CmpiPredicate::Ne;
+                self.b.compare_whole(how, byte, zero)
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, place: Place, n: Num<'c, 'a>, x: V<'c, 'a>) {
+        let (at, elem) = self.address(place, n);
+        let x = match elem {
+            Elem::Real | Elem::Int => x,
+            Elem::Bool => {
+                let ty = self.b.int(8);
+                self.b.cast("arith.extui", x, ty)
+            }
+        };
+        self.b.store(x, at);
+    }
+
+    fn address(&mut self, place: Place, n: Num<'c, 'a>) -> (V<'c, 'a>, Elem) {
+        let elem = self.elem(place);
+        let base = self.base(place);
+        let n = self.value(n);
+        let of = self.b.int(8 * width(elem) as u32);
+        (self.b.element(base, n, of), elem)
+    }
+
+    /// The element that an access names at a point, and the condition under which it does; nothing where it
+    /// always does.
+    fn spot(
+        &mut self,
+        a: &Access,
+        point: &[Num<'c, 'a>],
+    ) -> (Num<'c, 'a>, Option<V<'c, 'a>>) {
+        let mut condition: Option<V<'c, 'a>> = None;
+        for bound in &a.bounds {
+            let mut n = self.affine(&bound.offset);
+            for (stride, p) in bound.strides.iter().zip(point) {
+                let moved = self.mul(Num::Known(*stride), *p);
+                n = self.add(n, moved);
+            }
+            let (low, high) = (self.affine(&bound.low), self.affine(&bound.high));
+            let inside = self.within(n, low, high);
+            condition = Some(match condition {
+                None => inside,
+                Some(before) => self.b.two("arith.andi", before, inside),
+            });
+        }
+        let mut n = self.affine(&a.origin);
+        for (stride, p) in a.strides.iter().zip(point) {
+            let stride = self.affine(stride);
+            let moved = self.mul(stride, *p);
+            n = self.add(n, moved);
+        }
+        (n, condition)
+    }
+
+    /// What an access reads at a point.
+    pub(super) fn load(&mut self, a: &Access, point: &[Num<'c, 'a>]) -> V<'c, 'a> {
+        let (n, condition) = self.spot(a, point);
+        let Some(condition) = condition else { return self.read(a.place, n) };
+        let kind = kind_of(self.elem(a.place));
+        let ty = self.b.ty(kind);
+        let opened = self.b.open_if(condition, &[ty]);
+        let there = self.read(a.place, n);
+        self.b.otherwise(&opened, &[there]);
+        let pad = match kind {
+            Kind::Real => self.b.real(a.pad),
+            Kind::Int => self.b.constant(32, a.pad as i64),
+            Kind::Bool => self.b.constant(1, i64::from(a.pad != 0.0)),
+        };
+        self.b.close(opened, &[pad])[0]
+    }
+
+    /// Stores at a point, where the bounds hold.
+    pub(super) fn store(&mut self, a: &Access, point: &[Num<'c, 'a>], x: V<'c, 'a>) {
+        let (n, condition) = self.spot(a, point);
+        let Some(condition) = condition else { return self.write(a.place, n, x) };
+        let opened = self.b.open_if(condition, &[]);
+        self.write(a.place, n, x);
+        self.b.close(opened, &[]);
+    }
+
+    /// The entry of a matrix.
+    pub(super) fn entry(
+        &mut self,
+        x: &Matrix,
+        row: Num<'c, 'a>,
+        column: Num<'c, 'a>,
+    ) -> Num<'c, 'a> {
+        let [origin, down, right] =
+            [&x.origin, &x.row, &x.column].map(|q| self.affine(q));
+        let down = self.mul(down, row);
+        let right = self.mul(right, column);
+        let n = self.add(origin, down);
+        self.add(n, right)
+    }
+}

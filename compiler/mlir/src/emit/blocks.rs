@@ -1,0 +1,243 @@
+//! Statements on whole blocks: products, solves, linear scans, rows of tables.
+
+use super::Emit;
+use super::build::V;
+use super::number::Num;
+use nestor_ir::tile::{Access, Buffer, Extent, Matrix, Place, Shape, Tile};
+
+/// A product's parts.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'k> {
+    pub(super) extent: [Extent; 3],
+    pub(super) alpha: f64,
+    pub(super) left: &'k Matrix,
+    pub(super) right: &'k Matrix,
+    pub(super) out: &'k Matrix,
+    pub(super) accumulate: bool,
+    pub(super) shape: Shape,
+}
+
+/// Rows of a table and where their indices are.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'k> {
+    pub(super) table: Buffer,
+    pub(super) rows: usize,
+    pub(super) index: &'k Access,
+    pub(super) count: Extent,
+    pub(super) width: usize,
+}
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    /// Each thread has entries of the result of its own.
+    pub(super) fn product(&mut self, p: Product<'_>) {
+        let [m, n, k] = p.extent;
+        self.shared(&[m, n], |e, point| {
+            let (i, j) = (point[0], point[1]);
+            let depth = e.extent(k);
+            let after = e.add(i, Num::Known(1));
+            let (from, to) = match p.shape {
+                Shape::Full | Shape::OutputLower => (Num::Known(0), depth),
+                Shape::LeftLower => (Num::Known(0), e.min(after, depth)),
+                Shape::LeftUpper => (e.min(i, depth), depth),
+            };
+            // Above the diagonal nothing is wanted: the sum has no terms.
+            let to = match p.shape {
+                Shape::OutputLower => {
+                    let wanted = e.less(j, after);
+                    let (some, none) = (e.value(to), e.value(Num::Known(0)));
+                    Num::Run(e.b.select(wanted, some, none))
+                }
+                Shape::Full | Shape::LeftLower | Shape::LeftUpper => to,
+            };
+            let zero = e.b.real(0.0);
+            let sum = e.sum(from, to, zero, |e, l| {
+                let (a, b) = (e.entry(p.left, i, l), e.entry(p.right, l, j));
+                [e.read(p.left.place, a), e.read(p.right.place, b)]
+            });
+            let at = e.entry(p.out, i, j);
+            let alpha = e.b.real(p.alpha);
+            let value = match p.accumulate {
+                true => {
+                    let before = e.read(p.out.place, at);
+                    e.b.fma(alpha, sum, before)
+                }
+                false => e.b.two("arith.mulf", alpha, sum),
+            };
+            e.write(p.out.place, at, value);
+        });
+    }
+
+    /// `start + sum of products` over l in `from .. to`.
+    fn sum(
+        &mut self,
+        from: Num<'c, 'a>,
+        to: Num<'c, 'a>,
+        start: V<'c, 'a>,
+        mut terms: impl FnMut(&mut Self, Num<'c, 'a>) -> [V<'c, 'a>; 2],
+    ) -> V<'c, 'a> {
+        let bounds = [from, to, Num::Known(1)].map(|n| self.value(n));
+        let (opened, l, sum) = self.b.open_for(bounds, &[start]);
+        let [a, b] = terms(self, Num::Run(l));
+        let sum = self.b.fma(a, b, sum[0]);
+        self.b.close(opened, &[sum])[0]
+    }
+
+    /// `0 .. extent`, or from the last to 0.
+    pub(super) fn turns(
+        &mut self,
+        extent: Num<'c, 'a>,
+        reverse: bool,
+        body: impl FnOnce(&mut Self, Num<'c, 'a>),
+    ) {
+        let bounds = [Num::Known(0), extent, Num::Known(1)].map(|n| self.value(n));
+        let (opened, turn, _) = self.b.open_for(bounds, &[]);
+        let mut index = Num::Run(turn);
+        if reverse {
+            let last = self.sub(extent, Num::Known(1));
+            index = self.sub(last, index);
+        }
+        body(self, index);
+        self.b.close(opened, &[]);
+    }
+
+    /// Each thread has right-hand sides of its own, and takes their equations one after the other.
+    pub(super) fn solve(
+        &mut self,
+        lower: Tile,
+        x: Tile,
+        n: usize,
+        m: usize,
+        transpose: bool,
+    ) {
+        let (lower, x) = (Place::Tile(lower), Place::Tile(x));
+        let (rows, width) = (Num::Known(n as i64), Num::Known(m as i64));
+        self.shared(&[Extent::Fixed(m)], |e, point| {
+            let c = point[0];
+            e.turns(rows, transpose, |e, i| {
+                let after = e.add(i, Num::Known(1));
+                let (from, to) = match transpose {
+                    false => (Num::Known(0), i),
+                    true => (after, rows),
+                };
+                let row = e.mul(i, width);
+                let here = e.add(row, c);
+                let zero = e.b.real(0.0);
+                let sum = e.sum(from, to, zero, |e, j| {
+                    let (row, column) = if transpose { (j, i) } else { (i, j) };
+                    let row = e.mul(row, rows);
+                    let factor = e.add(row, column);
+                    let there = e.mul(j, width);
+                    let there = e.add(there, c);
+                    [e.read(lower, factor), e.read(x, there)]
+                });
+                let before = e.read(x, here);
+                let after = e.b.two("arith.subf", before, sum);
+                e.write(x, here, after);
+            });
+        });
+    }
+
+    /// Each thread has columns of its own, and takes their steps one after the other.
+    pub(super) fn linear_scan(
+        &mut self,
+        [a, b, init, y]: [Tile; 4],
+        (steps, n, m): (usize, usize, usize),
+        reverse: bool,
+    ) {
+        let [a, b, init, y] = [a, b, init, y].map(Place::Tile);
+        let (slots, width) = (Num::Known(n as i64), Num::Known(m as i64));
+        let square = Num::Known((n * n) as i64);
+        let block = Num::Known((n * m) as i64);
+        self.shared(&[Extent::Fixed(m)], |e, point| {
+            let c = point[0];
+            let step = |e: &mut Self, t: Num<'c, 'a>, last: Place, at: Num<'c, 'a>| {
+                let (factors, here) = (e.mul(t, square), e.mul(t, block));
+                e.turns(slots, false, |e, i| {
+                    let row = e.mul(i, width);
+                    let own = e.add(here, row);
+                    let own = e.add(own, c);
+                    let term = e.read(b, own);
+                    let row = e.mul(i, slots);
+                    let row = e.add(factors, row);
+                    let sum = e.sum(Num::Known(0), slots, term, |e, j| {
+                        let factor = e.add(row, j);
+                        let there = e.mul(j, width);
+                        let there = e.add(at, there);
+                        let there = e.add(there, c);
+                        [e.read(a, factor), e.read(last, there)]
+                    });
+                    e.write(y, own, sum);
+                });
+            };
+            if steps == 0 {
+                return;
+            }
+            let end = Num::Known(steps as i64 - 1);
+            let first = if reverse { end } else { Num::Known(0) };
+            step(e, first, init, Num::Known(0));
+            e.turns(end, reverse, |e, turn| {
+                // Forwards from the second to the last, backwards from the last but one to the first.
+                let forward = e.add(turn, Num::Known(1));
+                let (t, before) = if reverse { (turn, forward) } else { (forward, turn) };
+                let at = e.mul(before, block);
+                step(e, t, y, at);
+            });
+        });
+    }
+
+    pub(super) fn gather(&mut self, r: Rows<'_>, out: &Access) {
+        self.shared(&[r.count, Extent::Fixed(r.width)], |e, point| {
+            let (inside, row) = e.row_of(r, point[0]);
+            let ty = e.b.float();
+            let opened = e.b.open_if(inside, &[ty]);
+            let at = e.add(row, point[1]);
+            let x = e.read(Place::Buffer(r.table), at);
+            e.b.otherwise(&opened, &[x]);
+            let zero = e.b.real(0.0);
+            let x = e.b.close(opened, &[zero])[0];
+            let to = e.row_entry(out, point[0], r.width, point[1]);
+            e.write(out.place, to, x);
+        });
+    }
+
+    /// Each thread has columns of its own, and adds rows in their order.
+    pub(super) fn scatter_add(&mut self, r: Rows<'_>, values: &Access) {
+        self.shared(&[Extent::Fixed(r.width)], |e, point| {
+            let column = point[0];
+            let count = e.extent(r.count);
+            e.turns(count, false, |e, n| {
+                let (inside, row) = e.row_of(r, n);
+                let opened = e.b.open_if(inside, &[]);
+                let from = e.row_entry(values, n, r.width, column);
+                let x = e.read(values.place, from);
+                let at = e.add(row, column);
+                let before = e.read(Place::Buffer(r.table), at);
+                let sum = e.b.two("arith.addf", before, x);
+                e.write(Place::Buffer(r.table), at, sum);
+                e.b.close(opened, &[]);
+            });
+        });
+    }
+
+    /// Whether an index is of a row, and that row's first element.
+    fn row_of(&mut self, r: Rows<'_>, n: Num<'c, 'a>) -> (V<'c, 'a>, Num<'c, 'a>) {
+        let index = self.load(r.index, &[n]);
+        let ty = self.b.int(64);
+        let index = Num::Run(self.b.cast("arith.extsi", index, ty));
+        let inside = self.within(index, Num::Known(0), Num::Known(r.rows as i64));
+        (inside, self.mul(index, Num::Known(r.width as i64)))
+    }
+
+    fn row_entry(
+        &mut self,
+        rows: &Access,
+        n: Num<'c, 'a>,
+        width: usize,
+        column: Num<'c, 'a>,
+    ) -> Num<'c, 'a> {
+        let origin = self.affine(&rows.origin);
+        let row = self.mul(n, Num::Known(width as i64));
+        let at = self.add(origin, row);
+        self.add(at, column)
+    }
+}

@@ -1,0 +1,245 @@
+//! Operations of MLIR, one method for each that kernels are made of.
+//!
+//! A builder stands at the end of a block. An operation with a region is put in place before its region is
+//! filled, so that all values live as long as the module.
+
+use melior::Context;
+use melior::dialect::arith::{self, CmpfPredicate, CmpiPredicate};
+use melior::dialect::{llvm, scf};
+use melior::ir::ValueLike;
+use melior::ir::attribute::{
+    DenseI32ArrayAttribute, FlatSymbolRefAttribute, FloatAttribute, IntegerAttribute,
+    TypeAttribute,
+};
+use melior::ir::block::BlockLike;
+use melior::ir::operation::{OperationBuilder, OperationLike};
+use melior::ir::r#type::IntegerType;
+use melior::ir::{
+    Attribute, Block, BlockRef, Identifier, Location, OperationRef, Region, RegionLike,
+    Type, Value,
+};
+use nestor_ir::tile::ScalarKind as Kind;
+
+/// A value of the module.
+pub(super) type V<'c, 'a> = Value<'c, 'a>;
+
+/// Builds at the end of a block.
+pub(super) struct Builder<'c, 'a> {
+    pub(super) context: &'c Context,
+    pub(super) location: Location<'c>,
+    pub(super) block: BlockRef<'c, 'a>,
+}
+
+impl<'c: 'a, 'a> Builder<'c, 'a> {
+    pub(super) fn new(context: &'c Context, block: BlockRef<'c, 'a>) -> Self {
+        Self { context, location: Location::unknown(context), block }
+    }
+
+    pub(super) fn int(&self, bits: u32) -> Type<'c> {
+        IntegerType::new(self.context, bits).into()
+    }
+    pub(super) fn float(&self) -> Type<'c> {
+        Type::float32(self.context)
+    }
+    pub(super) fn pointer(&self, space: u32) -> Type<'c> {
+        llvm::r#type::pointer(self.context, space)
+    }
+    /// The type of a scalar.
+    pub(super) fn ty(&self, kind: Kind) -> Type<'c> {
+        match kind {
+            Kind::Real => self.float(),
+            Kind::Int => self.int(32),
+            Kind::Bool => self.int(1),
+        }
+    }
+
+    /// An operation by its name.
+    pub(super) fn op(
+        &mut self,
+        name: &str,
+        operands: &[V<'c, 'a>],
+        results: &[Type<'c>],
+        attributes: &[(&str, Attribute<'c>)],
+    ) -> OperationRef<'c, 'a> {
+        let named: Vec<_> = attributes
+            .iter()
+            .map(|(n, a)| (Identifier::new(self.context, n), *a))
+            .collect();
+        let op = OperationBuilder::new(name, self.location)
+            .add_operands(operands)
+            .add_results(results)
+            .add_attributes(&named)
+            .build()
+            .expect("an operation with its results");
+        self.block.append_operation(op)
+    }
+
+    fn put(&mut self, op: melior::ir::Operation<'c>) -> V<'c, 'a> {
+        result(self.block.append_operation(op))
+    }
+
+    pub(super) fn constant(&mut self, bits: u32, n: i64) -> V<'c, 'a> {
+        let value = IntegerAttribute::new(self.int(bits), n).into();
+        self.put(arith::constant(self.context, value, self.location))
+    }
+    pub(super) fn real(&mut self, x: f64) -> V<'c, 'a> {
+        let value = FloatAttribute::new(self.context, self.float(), x).into();
+        self.put(arith::constant(self.context, value, self.location))
+    }
+
+    /// Two operands of one type, and a result of it.
+    pub(super) fn two(&mut self, name: &str, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
+        result(self.op(name, &[a, b], &[a.r#type()], &[]))
+    }
+    /// One operand, and a result of its type.
+    pub(super) fn one(&mut self, name: &str, a: V<'c, 'a>) -> V<'c, 'a> {
+        result(self.op(name, &[a], &[a.r#type()], &[]))
+    }
+    pub(super) fn cast(&mut self, name: &str, a: V<'c, 'a>, to: Type<'c>) -> V<'c, 'a> {
+        result(self.op(name, &[a], &[to], &[]))
+    }
+    /// `a b + c`, rounded once.
+    pub(super) fn fma(&mut self, a: V<'c, 'a>, b: V<'c, 'a>, c: V<'c, 'a>) -> V<'c, 'a> {
+        let ty = self.float();
+        result(self.op("math.fma", &[a, b, c], &[ty], &[]))
+    }
+    pub(super) fn compare(
+        &mut self,
+        how: CmpfPredicate,
+        a: V<'c, 'a>,
+        b: V<'c, 'a>,
+    ) -> V<'c, 'a> {
+        self.put(arith::cmpf(self.context, how, a, b, self.location))
+    }
+    pub(super) fn compare_whole(
+        &mut self,
+        how: CmpiPredicate,
+        a: V<'c, 'a>,
+        b: V<'c, 'a>,
+    ) -> V<'c, 'a> {
+        self.put(arith::cmpi(self.context, how, a, b, self.location))
+    }
+    pub(super) fn select(
+        &mut self,
+        condition: V<'c, 'a>,
+        a: V<'c, 'a>,
+        b: V<'c, 'a>,
+    ) -> V<'c, 'a> {
+        self.put(arith::select(condition, a, b, self.location))
+    }
+
+    /// A special register as a whole number of 32 bits.
+    pub(super) fn special(&mut self, name: &str) -> V<'c, 'a> {
+        let ty = self.int(32);
+        result(self.op(&format!("nvvm.read.ptx.sreg.{name}"), &[], &[ty], &[]))
+    }
+    pub(super) fn barrier(&mut self) {
+        self.op("nvvm.barrier0", &[], &[], &[]);
+    }
+
+    pub(super) fn address_of(&mut self, symbol: &str, space: u32) -> V<'c, 'a> {
+        let name = FlatSymbolRefAttribute::new(self.context, symbol).into();
+        let ty = self.pointer(space);
+        result(self.op("llvm.mlir.addressof", &[], &[ty], &[("global_name", name)]))
+    }
+    /// `base + n` elements.
+    pub(super) fn element(
+        &mut self,
+        base: V<'c, 'a>,
+        n: V<'c, 'a>,
+        of: Type<'c>,
+    ) -> V<'c, 'a> {
+        let dynamic = DenseI32ArrayAttribute::new(self.context, &[i32::MIN]).into();
+        let attributes = [
+            ("rawConstantIndices", dynamic),
+            ("elem_type", TypeAttribute::new(of).into()),
+        ];
+        result(self.op("llvm.getelementptr", &[base, n], &[base.r#type()], &attributes))
+    }
+    pub(super) fn load(&mut self, at: V<'c, 'a>, ty: Type<'c>) -> V<'c, 'a> {
+        result(self.op("llvm.load", &[at], &[ty], &[]))
+    }
+    pub(super) fn store(&mut self, x: V<'c, 'a>, at: V<'c, 'a>) {
+        self.op("llvm.store", &[x, at], &[], &[]);
+    }
+
+    /// Opens `for i in low .. high by step` with values carried from turn to turn; the block before it is
+    /// given back, to be closed with.
+    pub(super) fn open_for(
+        &mut self,
+        [low, high, step]: [V<'c, 'a>; 3],
+        carried: &[V<'c, 'a>],
+    ) -> (Opened<'c, 'a>, V<'c, 'a>, Vec<V<'c, 'a>>) {
+        let types: Vec<Type<'c>> = carried.iter().map(|v| v.r#type()).collect();
+        let mut arguments = vec![(low.r#type(), self.location)];
+        arguments.extend(types.iter().map(|t| (*t, self.location)));
+        let region = Region::new();
+        region.append_block(Block::new(&arguments));
+        let op = OperationBuilder::new("scf.for", self.location)
+            .add_operands(&[low, high, step])
+            .add_operands(carried)
+            .add_results(&types)
+            .add_regions([region])
+            .build()
+            .expect("a loop");
+        let op = self.block.append_operation(op);
+        let inner = block(op, 0);
+        let outer = std::mem::replace(&mut self.block, inner);
+        let argument = |n: usize| inner.argument(n).expect("an argument").into();
+        let values = (1..=types.len()).map(argument).collect();
+        (Opened { op, outer }, argument(0), values)
+    }
+
+    /// Opens `if condition`; its results are those of [`Builder::otherwise`] and [`Builder::close`].
+    pub(super) fn open_if(
+        &mut self,
+        condition: V<'c, 'a>,
+        results: &[Type<'c>],
+    ) -> Opened<'c, 'a> {
+        let (yes, no) = (Region::new(), Region::new());
+        yes.append_block(Block::new(&[]));
+        if !results.is_empty() {
+            no.append_block(Block::new(&[]));
+        }
+        let op = OperationBuilder::new("scf.if", self.location)
+            .add_operands(&[condition])
+            .add_results(results)
+            .add_regions([yes, no])
+            .build()
+            .expect("a choice");
+        let op = self.block.append_operation(op);
+        let outer = std::mem::replace(&mut self.block, block(op, 0));
+        Opened { op, outer }
+    }
+
+    /// Ends the first branch with these results and begins the second.
+    pub(super) fn otherwise(&mut self, opened: &Opened<'c, 'a>, results: &[V<'c, 'a>]) {
+        self.block.append_operation(scf::r#yield(results, self.location));
+        self.block = block(opened.op, 1);
+    }
+
+    /// Ends what was opened, and gives its results.
+    pub(super) fn close(
+        &mut self,
+        opened: Opened<'c, 'a>,
+        results: &[V<'c, 'a>],
+    ) -> Vec<V<'c, 'a>> {
+        self.block.append_operation(scf::r#yield(results, self.location));
+        self.block = opened.outer;
+        opened.op.results().map(Into::into).collect()
+    }
+}
+
+/// A loop or a choice whose region is being filled.
+pub(super) struct Opened<'c, 'a> {
+    op: OperationRef<'c, 'a>,
+    outer: BlockRef<'c, 'a>,
+}
+
+fn result<'c, 'a>(op: OperationRef<'c, 'a>) -> V<'c, 'a> {
+    op.result(0).expect("a result").into()
+}
+
+fn block<'c, 'a>(op: OperationRef<'c, 'a>, region: usize) -> BlockRef<'c, 'a> {
+    op.region(region).expect("a region").first_block().expect("a block")
+}

@@ -1,0 +1,289 @@
+//! Transcendental functions in single precision, to a few units in the last place.
+//!
+//! The hardware's own approximations are used where they are good enough: `2^x` is; the logarithm loses its digits
+//! near one, the hyperbolic tangent has eleven bits, sine and cosine are good near zero only.
+
+use super::Emit;
+use super::build::V;
+use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
+
+const LOG2_E: f64 = std::f64::consts::LOG2_E;
+const LN2_HIGH: f64 = 0.693_359_375;
+const LN2_LOW: f64 = -2.121_944_4e-4;
+/// The bits of the number next to `sqrt(1/2)`.
+const ROOT_HALF: i64 = 0x3f35_04f3;
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    fn poly(&mut self, x: V<'c, 'a>, c: &[f64]) -> V<'c, 'a> {
+        let mut y = self.b.real(c[0]);
+        for k in &c[1..] {
+            let k = self.b.real(*k);
+            y = self.b.fma(y, x, k);
+        }
+        y
+    }
+    /// `c - a b`, rounded once.
+    fn fnma(&mut self, a: V<'c, 'a>, b: V<'c, 'a>, c: V<'c, 'a>) -> V<'c, 'a> {
+        let a = self.b.one("arith.negf", a);
+        self.b.fma(a, b, c)
+    }
+    fn less_than(&mut self, x: V<'c, 'a>, y: f64) -> V<'c, 'a> {
+        let y = self.b.real(y);
+        self.b.compare(CmpfPredicate::Olt, x, y)
+    }
+    fn with_sign(&mut self, x: V<'c, 'a>, of: V<'c, 'a>) -> V<'c, 'a> {
+        self.b.two("math.copysign", x, of)
+    }
+
+    /// `e^x` by the hardware's `2^y`; what rounding takes from `y` is put back.
+    pub(super) fn exp(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        let by = self.b.real(LOG2_E);
+        let y = self.b.two("arith.mulf", x, by);
+        let minus = self.b.one("arith.negf", y);
+        let rest = self.b.fma(x, by, minus);
+        let low = self.b.real(LOG2_E - f64::from(LOG2_E as f32));
+        let rest = self.b.fma(x, low, rest);
+        let power = self.b.one("math.exp2", y);
+        let scaled = self.b.two("arith.mulf", power, rest);
+        let ln2 = self.b.real(std::f64::consts::LN_2);
+        let put_back = self.b.fma(scaled, ln2, power);
+        // Beyond the range the rest is no number, or too much.
+        let a = self.b.one("math.absf", x);
+        let inside = self.less_than(a, 80.0);
+        self.b.select(inside, put_back, power)
+    }
+
+    /// `1 / (1 + e^-x)`, through `e^-|x|`.
+    pub(super) fn sigmoid(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        let e = self.exp_of_minus_abs(x);
+        let one = self.b.real(1.0);
+        let below = self.less_than(x, 0.0);
+        let upper = self.b.select(below, e, one);
+        let lower = self.b.two("arith.addf", one, e);
+        self.b.two("arith.divf", upper, lower)
+    }
+
+    fn exp_of_minus_abs(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        let a = self.b.one("math.absf", x);
+        let a = self.b.one("arith.negf", a);
+        self.exp(a)
+    }
+
+    pub(super) fn tanh(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        let a = self.b.one("math.absf", x);
+        let z = self.b.two("arith.mulf", x, x);
+        let c = [
+            -5.704_988_7e-3,
+            2.063_909e-2,
+            -5.373_971_5e-2,
+            1.333_144_2e-1,
+            -3.333_328e-1,
+        ];
+        let p = self.poly(z, &c);
+        let p = self.b.two("arith.mulf", p, z);
+        let small = self.b.fma(p, x, x);
+        let twice = self.b.two("arith.addf", a, a);
+        let e = self.exp(twice);
+        let (one, two) = (self.b.real(1.0), self.b.real(2.0));
+        let e = self.b.two("arith.addf", e, one);
+        let part = self.b.two("arith.divf", two, e);
+        let large = self.b.two("arith.subf", one, part);
+        let near = self.less_than(a, 0.625);
+        let y = self.b.select(near, small, large);
+        self.with_sign(y, x)
+    }
+
+    /// What `log(1 + f)` is more than f, for f from `sqrt(1/2) - 1` to `sqrt(2) - 1`.
+    fn log_near_one(&mut self, f: V<'c, 'a>) -> V<'c, 'a> {
+        let z = self.b.two("arith.mulf", f, f);
+        let c = [
+            7.037_683_6e-2,
+            -1.151_461e-1,
+            1.167_699_9e-1,
+            -1.242_014_1e-1,
+            1.424_932_3e-1,
+            -1.666_805_8e-1,
+            2.000_071_5e-1,
+            -2.499_999_4e-1,
+            3.333_333e-1,
+        ];
+        let p = self.poly(f, &c);
+        let p = self.b.two("arith.mulf", p, f);
+        let p = self.b.two("arith.mulf", p, z);
+        let half = self.b.real(0.5);
+        self.fnma(z, half, p)
+    }
+
+    /// `log(1 + f) + k log 2`.
+    fn log_of_parts(&mut self, f: V<'c, 'a>, k: V<'c, 'a>) -> V<'c, 'a> {
+        let near = self.log_near_one(f);
+        let (high, low) = (self.b.real(LN2_HIGH), self.b.real(LN2_LOW));
+        let rest = self.b.fma(k, low, near);
+        let sum = self.b.two("arith.addf", f, rest);
+        self.b.fma(k, high, sum)
+    }
+
+    pub(super) fn log(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        let (float, int) = (self.b.float(), self.b.int(32));
+        // Denormals are brought into the normal range first.
+        let tiny = self.less_than(x, f64::from(f32::MIN_POSITIVE));
+        let up = self.b.real(8_388_608.0);
+        let raised = self.b.two("arith.mulf", x, up);
+        let normal = self.b.select(tiny, raised, x);
+        let bits = self.b.cast("arith.bitcast", normal, int);
+        let root = self.b.constant(32, ROOT_HALF);
+        let moved = self.b.two("arith.subi", bits, root);
+        let by = self.b.constant(32, 23);
+        let e = self.b.two("arith.shrsi", moved, by);
+        let e = self.b.cast("arith.sitofp", e, float);
+        let mask = self.b.constant(32, 0x7f_ffff);
+        let m = self.b.two("arith.andi", moved, mask);
+        let m = self.b.two("arith.addi", m, root);
+        let m = self.b.cast("arith.bitcast", m, float);
+        let (less, zero) = (self.b.real(23.0), self.b.real(0.0));
+        let taken = self.b.select(tiny, less, zero);
+        let e = self.b.two("arith.subf", e, taken);
+        let one = self.b.real(1.0);
+        let f = self.b.two("arith.subf", m, one);
+        let y = self.log_of_parts(f, e);
+        let is_zero = self.b.compare(CmpfPredicate::Oeq, x, zero);
+        let lowest = self.b.real(f64::NEG_INFINITY);
+        let y = self.b.select(is_zero, lowest, y);
+        let below = self.less_than(x, 0.0);
+        let none = self.b.real(f64::NAN);
+        let y = self.b.select(below, none, y);
+        // Infinity and what is no number are their own logarithms.
+        let finite = self.less_than(x, f64::INFINITY);
+        self.b.select(finite, y, x)
+    }
+
+    /// `log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)`.
+    pub(super) fn softplus(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        let e = self.exp_of_minus_abs(x);
+        let (zero, one) = (self.b.real(0.0), self.b.real(1.0));
+        let (half, minus_half) = (self.b.real(0.5), self.b.real(-0.5));
+        // 1 + e = 2 (1 + f) above sqrt(2), else 1 + f: in both cases f is exact.
+        let least = self.b.real(0.414_213_57);
+        let above = self.b.compare(CmpfPredicate::Olt, least, e);
+        let halved = self.b.fma(e, half, minus_half);
+        let f = self.b.select(above, halved, e);
+        let k = self.b.select(above, one, zero);
+        let y = self.log_of_parts(f, k);
+        let negative = self.less_than(x, 0.0);
+        let part = self.b.select(negative, zero, x);
+        self.b.two("arith.addf", y, part)
+    }
+
+    pub(super) fn erf(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        // Beyond 10 the result is 1; the bound keeps infinities out of the polynomial.
+        let a = self.b.one("math.absf", x);
+        let ten = self.b.real(10.0);
+        let far = self.b.compare(CmpfPredicate::Ogt, a, ten);
+        let t = self.b.select(far, ten, a);
+        let s = self.b.two("arith.mulf", t, t);
+        let r = self.poly(t, &[-1.728_534_7e-5, 3.831_974_3e-4]);
+        let u = self.poly(t, &[-3.883_963_8e-3, 2.425_462_2e-2]);
+        let mut r = self.b.fma(r, s, u);
+        for c in [-1.067_778_8e-1, -6.348_467e-1, -1.287_175_1e-1] {
+            let c = self.b.real(c);
+            r = self.b.fma(r, t, c);
+        }
+        let minus = self.b.one("arith.negf", t);
+        let r = self.b.fma(r, t, minus);
+        let e = self.exp(r);
+        let one = self.b.real(1.0);
+        let large = self.b.two("arith.subf", one, e);
+        let large = self.with_sign(large, x);
+        let c = [
+            -5.967_617e-4,
+            4.991_194_2e-3,
+            -2.676_813_5e-2,
+            1.128_199_25e-1,
+            -3.761_253_4e-1,
+            1.283_791_7e-1,
+        ];
+        let small = self.poly(s, &c);
+        let small = self.b.fma(small, x, x);
+        let edge = self.b.real(0.927_734_4);
+        let beyond = self.b.compare(CmpfPredicate::Olt, edge, t);
+        self.b.select(beyond, large, small)
+    }
+
+    /// `sin(x + quarter pi/2)`, reduced with three parts of `pi/2`: good for arguments below 2^16.
+    fn sine(&mut self, x: V<'c, 'a>, quarter: i64) -> V<'c, 'a> {
+        let int = self.b.int(32);
+        let by = self.b.real(std::f64::consts::FRAC_2_PI);
+        let n = self.b.two("arith.mulf", x, by);
+        let n = self.b.one("math.roundeven", n);
+        let mut r = x;
+        for part in
+            [f64::from(f32::from_bits(0x3fc9_0fdb)), -4.371_139e-8, -1.715_124_9e-15]
+        {
+            let part = self.b.real(part);
+            r = self.fnma(n, part, r);
+        }
+        let z = self.b.two("arith.mulf", r, r);
+        let s = self.poly(z, &[-1.951_529_6e-4, 8.332_161e-3, -1.666_665_5e-1]);
+        let s = self.b.two("arith.mulf", s, z);
+        let s = self.b.fma(s, r, r);
+        let c = self.poly(z, &[2.443_315_7e-5, -1.388_731_6e-3, 4.166_664_6e-2]);
+        let (half, one) = (self.b.real(0.5), self.b.real(1.0));
+        let most = self.fnma(z, half, one);
+        let squared = self.b.two("arith.mulf", z, z);
+        let c = self.b.fma(c, squared, most);
+        let q = self.b.cast("arith.fptosi", n, int);
+        let quarter = self.b.constant(32, quarter);
+        let q = self.b.two("arith.addi", q, quarter);
+        let zero = self.b.constant(32, 0);
+        let bit = |e: &mut Self, n: i64| {
+            let mask = e.b.constant(32, n);
+            let bit = e.b.two("arith.andi", q, mask);
+            e.b.compare_whole(CmpiPredicate::Ne, bit, zero)
+        };
+        let (odd, lower) = (bit(self, 1), bit(self, 2));
+        let y = self.b.select(odd, c, s);
+        let minus = self.b.one("arith.negf", y);
+        self.b.select(lower, minus, y)
+    }
+    pub(super) fn sin(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        self.sine(x, 0)
+    }
+    pub(super) fn cos(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        self.sine(x, 1)
+    }
+
+    pub(super) fn sign(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        let (zero, one, minus) = (self.b.real(0.0), self.b.real(1.0), self.b.real(-1.0));
+        let above = self.b.compare(CmpfPredicate::Ogt, x, zero);
+        let below = self.less_than(x, 0.0);
+        let y = self.b.select(below, minus, x);
+        self.b.select(above, one, y)
+    }
+
+    /// `a^b` by `e^(b log |a|)`; negative bases have powers by whole numbers only.
+    pub(super) fn pow(&mut self, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
+        let (zero, one, half, two) =
+            (self.b.real(0.0), self.b.real(1.0), self.b.real(0.5), self.b.real(2.0));
+        let size = self.b.one("math.absf", a);
+        let l = self.log(size);
+        let l = self.b.two("arith.mulf", b, l);
+        let y = self.exp(l);
+        let whole = self.b.one("math.floor", b);
+        let is_whole = self.b.compare(CmpfPredicate::Oeq, whole, b);
+        let halved = self.b.two("arith.mulf", b, half);
+        let floor = self.b.one("math.floor", halved);
+        let even = self.b.compare(CmpfPredicate::Oeq, floor, halved);
+        let minus = self.b.one("arith.negf", y);
+        let signed = self.b.select(even, y, minus);
+        let none = self.b.real(f64::NAN);
+        let signed = self.b.select(is_whole, signed, none);
+        let below = self.less_than(a, 0.0);
+        let y = self.b.select(below, signed, y);
+        // The square is exact, and nothing to the power of nothing is one.
+        let square = self.b.compare(CmpfPredicate::Oeq, b, two);
+        let squared = self.b.two("arith.mulf", a, a);
+        let y = self.b.select(square, squared, y);
+        let flat = self.b.compare(CmpfPredicate::Oeq, b, zero);
+        self.b.select(flat, one, y)
+    }
+}

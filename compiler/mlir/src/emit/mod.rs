@@ -1,0 +1,364 @@
+//! A kernel as a function of MLIR: the block's threads share the points of every statement.
+
+mod access;
+mod blocks;
+mod build;
+mod functions;
+mod map;
+mod number;
+mod scalar;
+
+use crate::barriers::barriers;
+use crate::placement::{Placement, place};
+use crate::{BackendError, Code, Entry, Target, llvm};
+use build::{Builder, V};
+use melior::Context;
+use melior::dialect::llvm::r#type as types;
+use melior::ir::attribute::{DenseI32ArrayAttribute, StringAttribute, TypeAttribute};
+use melior::ir::block::BlockLike;
+use melior::ir::operation::OperationBuilder;
+use melior::ir::operation::OperationLike;
+use melior::ir::{
+    Attribute, Block, BlockRef, Identifier, Location, Module, Region, RegionLike,
+};
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::{Extent, Kernel, Stmt};
+use number::Num;
+
+/// The name of a block's shared memory.
+const SHARED: &str = "shared";
+
+/// Kernels as PTX of a target.
+///
+/// # Errors
+/// Where a statement has no code, or LLVM refuses: both are ours.
+pub fn compile(kernels: &[Kernel], target: Target) -> Result<Code, BackendError> {
+    let context = llvm::context();
+    let mut module = Module::new(Location::unknown(&context));
+    let entries = fill(&context, &module, kernels, target)?;
+    if !module.as_operation().verify() {
+        let why = "the module is not well formed".to_owned();
+        return Err(BackendError::Lowering { step: "MLIR", why });
+    }
+    let mlir = module.as_operation().to_string();
+    let ptx = llvm::ptx(&context, &mut module, target)?;
+    Ok(Code { mlir, ptx, entries })
+}
+
+fn fill<'c>(
+    context: &'c Context,
+    module: &Module<'c>,
+    kernels: &[Kernel],
+    target: Target,
+) -> Result<Vec<Entry>, BackendError> {
+    let inner = nested(
+        context,
+        module.body(),
+        "gpu.module",
+        &[("sym_name", name(context, "kernels"))],
+        &[],
+    );
+    let b = Builder::new(context, inner);
+    let bytes = TypeAttribute::new(types::array(b.int(8), 0)).into();
+    let attributes = [
+        ("sym_name", name(context, SHARED)),
+        ("global_type", bytes),
+        ("linkage", parsed(context, "#llvm.linkage<external>")),
+        ("addr_space", parsed(context, "3 : i32")),
+        ("alignment", parsed(context, "64 : i64")),
+    ];
+    let op = OperationBuilder::new("llvm.mlir.global", b.location)
+        .add_attributes(&attributes.map(|(n, a)| (Identifier::new(context, n), a)))
+        .add_regions([Region::new()])
+        .build()
+        .expect("a variable");
+    b.block.append_operation(op);
+    let numbered = kernels.iter().enumerate();
+    numbered.map(|(n, kernel)| function(context, inner, kernel, n, target)).collect()
+}
+
+fn name<'c>(context: &'c Context, text: &str) -> Attribute<'c> {
+    StringAttribute::new(context, text).into()
+}
+
+fn parsed<'c>(context: &'c Context, text: &str) -> Attribute<'c> {
+    Attribute::parse(context, text).expect("an attribute")
+}
+
+/// Appends an operation with one region of one block, and gives the block.
+fn nested<'c: 'a, 'a>(
+    context: &'c Context,
+    block: BlockRef<'c, 'a>,
+    op: &str,
+    attributes: &[(&str, Attribute<'c>)],
+    arguments: &[melior::ir::Type<'c>],
+) -> BlockRef<'c, 'a> {
+    let location = Location::unknown(context);
+    let arguments: Vec<_> = arguments.iter().map(|t| (*t, location)).collect();
+    let region = Region::new();
+    region.append_block(Block::new(&arguments));
+    let named: Vec<_> =
+        attributes.iter().map(|(n, a)| (Identifier::new(context, n), *a)).collect();
+    let op = OperationBuilder::new(op, location)
+        .add_attributes(&named)
+        .add_regions([region])
+        .build()
+        .expect("an operation");
+    let op = block.append_operation(op);
+    op.region(0).expect("a region").first_block().expect("a block")
+}
+
+/// Letters, digits and `_` only.
+fn symbol(kernel: &Kernel, n: usize) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let name: String = kernel.name.chars().map(plain).take(40).collect();
+    format!("k{n}_{name}")
+}
+
+fn function<'c: 'a, 'a>(
+    context: &'c Context,
+    block: BlockRef<'c, 'a>,
+    kernel: &Kernel,
+    n: usize,
+    target: Target,
+) -> Result<Entry, BackendError> {
+    check(kernel)?;
+    let placement = place(kernel, target.shared());
+    let threads = threads(kernel);
+    let b = Builder::new(context, block);
+    let mut arguments = vec![b.pointer(1); kernel.buffers.len() + 1];
+    arguments.extend([b.int(64); 3]);
+    let symbol = symbol(kernel, n);
+    let ty = types::function(types::void(context), &arguments, false);
+    let unit = Attribute::unit(context);
+    let attributes = [
+        ("sym_name", name(context, &symbol)),
+        ("function_type", TypeAttribute::new(ty).into()),
+        ("linkage", parsed(context, "#llvm.linkage<external>")),
+        ("gpu.kernel", unit),
+        ("nvvm.kernel", unit),
+        (
+            "nvvm.maxntid",
+            DenseI32ArrayAttribute::new(context, &[threads as i32, 1, 1]).into(),
+        ),
+        ("arg_attrs", parsed(context, &argument_attributes(kernel))),
+    ];
+    let body = nested(context, block, "llvm.func", &attributes, &arguments);
+    let b = Builder::new(context, body);
+    let argument =
+        |n: usize| -> V<'c, 'a> { body.argument(n).expect("an argument").into() };
+    let count = kernel.buffers.len();
+    let mut emit = Emit {
+        kernel,
+        placement: &placement,
+        before: barriers(kernel, &placement),
+        number: 0,
+        threads,
+        thread: argument(0),
+        buffers: (0..count).map(argument).collect(),
+        scratch: argument(count),
+        sizes: [1, 2, 3].map(|n| Num::Run(argument(count + n))),
+        indices: vec![None; kernel.indices],
+        b,
+    };
+    emit.begin();
+    emit.body(&kernel.body);
+    emit.b.op("llvm.return", &[], &[], &[]);
+    let shared = usize::try_from(placement.shared).expect("a size");
+    Ok(Entry { symbol, threads, shared, scratch: placement.scratch })
+}
+
+/// What is only read may go through the cache for constants. Buffers that are written must not be said to
+/// have no other name: another thread writes to them between two barriers.
+fn argument_attributes(kernel: &Kernel) -> String {
+    let read = "{llvm.noalias, llvm.readonly}";
+    let mut all: Vec<&str> = kernel
+        .buffers
+        .values()
+        .map(|b| if b.usage == nestor_ir::tile::Use::Read { read } else { "{}" })
+        .collect();
+    all.extend(["{}"; 4]);
+    format!("[{}]", all.join(", "))
+}
+
+/// Statements that have no code.
+fn check(kernel: &Kernel) -> Result<(), BackendError> {
+    fn scans(body: &[Stmt]) -> bool {
+        body.iter().any(|stmt| match stmt {
+            Stmt::LinearScan { init, y, extent, .. } => init == y && extent.1 > 1,
+            Stmt::Loop { body, .. } | Stmt::When { body, .. } => scans(body),
+            Stmt::Map { .. }
+            | Stmt::Product { .. }
+            | Stmt::SolveUnitLower { .. }
+            | Stmt::Gather { .. }
+            | Stmt::ScatterAdd { .. } => false,
+        })
+    }
+    if scans(&kernel.body) {
+        let why = "a linear scan writes over its first value".to_owned();
+        return Err(BackendError::Code { kernel: kernel.name.clone(), why });
+    }
+    Ok(())
+}
+
+/// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured).
+fn threads(kernel: &Kernel) -> u32 {
+    fn points(body: &[Stmt]) -> usize {
+        let fixed = |space: &[Extent]| space.iter().filter_map(|d| d.fixed()).product();
+        let of = |stmt: &Stmt| match stmt {
+            Stmt::Map { space, .. } => fixed(space),
+            Stmt::Product { m, n, .. } => fixed(&[*m, *n]),
+            Stmt::SolveUnitLower { m, .. } => *m,
+            Stmt::LinearScan { extent, .. } => extent.2,
+            Stmt::Gather { width, .. } | Stmt::ScatterAdd { width, .. } => *width,
+            Stmt::Loop { body, .. } | Stmt::When { body, .. } => points(body),
+        };
+        body.iter().map(of).max().unwrap_or(1)
+    }
+    match points(&kernel.body) {
+        0..=64 => 32,
+        65..=512 => 64,
+        513..=2048 => 128,
+        _ => 256,
+    }
+}
+
+/// A kernel being written.
+struct Emit<'c, 'a, 'k> {
+    b: Builder<'c, 'a>,
+    kernel: &'k Kernel,
+    placement: &'k Placement,
+    /// Whether a barrier stands before each statement, and the next one's number.
+    before: Vec<bool>,
+    number: usize,
+    threads: u32,
+    /// This thread's number in its block.
+    thread: V<'c, 'a>,
+    buffers: Vec<V<'c, 'a>>,
+    /// The block's scratch memory.
+    scratch: V<'c, 'a>,
+    /// B, T and t0.
+    sizes: [Num<'c, 'a>; 3],
+    indices: Vec<Option<Num<'c, 'a>>>,
+}
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    /// Thread, scratch and the indices of the grid.
+    fn begin(&mut self) {
+        let long = self.b.int(64);
+        let thread = self.b.special("tid.x");
+        self.thread = self.b.cast("arith.extui", thread, long);
+        let block = self.b.special("ctaid.x");
+        let block = Num::Run(self.b.cast("arith.extui", block, long));
+        let each = self.lines(&self.placement.scratch.clone());
+        let own = self.mul(block, each);
+        let own = self.value(own);
+        let byte = self.b.int(8);
+        self.scratch = self.b.element(self.scratch, own, byte);
+        let kernel = self.kernel;
+        let extents: Vec<Num<'c, 'a>> =
+            kernel.grid.iter().map(|(_, d)| self.extent(*d)).collect();
+        let point = self.unravelled(block, &extents);
+        for ((index, _), n) in kernel.grid.iter().zip(point) {
+            self.indices[index.index()] = Some(n);
+        }
+    }
+
+    /// A number as a point of a space, the last dimension fastest.
+    fn unravelled(
+        &mut self,
+        n: Num<'c, 'a>,
+        extents: &[Num<'c, 'a>],
+    ) -> Vec<Num<'c, 'a>> {
+        let mut rest = n;
+        let mut point = Vec::with_capacity(extents.len());
+        for (d, extent) in extents.iter().enumerate().rev() {
+            match (d, extent) {
+                (_, Num::Known(1)) => point.push(Num::Known(0)),
+                (0, _) => point.push(rest),
+                _ => {
+                    point.push(self.rem(rest, *extent));
+                    rest = self.div(rest, *extent);
+                }
+            }
+        }
+        point.reverse();
+        point
+    }
+
+    /// The points of a space, shared among the threads.
+    fn shared(&mut self, space: &[Extent], body: impl FnOnce(&mut Self, &[Num<'c, 'a>])) {
+        let extents: Vec<Num<'c, 'a>> = space.iter().map(|d| self.extent(*d)).collect();
+        let mut total = Num::Known(1);
+        for extent in &extents {
+            total = self.mul(total, *extent);
+        }
+        let (total, step) =
+            (self.value(total), self.b.constant(64, i64::from(self.threads)));
+        let (opened, n, _) = self.b.open_for([self.thread, total, step], &[]);
+        let point = self.unravelled(Num::Run(n), &extents);
+        body(self, &point);
+        self.b.close(opened, &[]);
+    }
+
+    fn body(&mut self, body: &[Stmt]) {
+        for stmt in body {
+            let here = self.number;
+            self.number += 1;
+            if self.before[here] {
+                self.b.barrier();
+            }
+            self.stmt(stmt);
+        }
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) {
+        match stmt {
+            Stmt::Map { space, expr, loads, sinks } => {
+                self.map(map::Map { space, expr, loads, sinks });
+            }
+            Stmt::Product { m, n, k, alpha, left, right, out, accumulate, shape } => {
+                self.product(blocks::Product {
+                    extent: [*m, *n, *k],
+                    alpha: *alpha,
+                    left,
+                    right,
+                    out,
+                    accumulate: *accumulate,
+                    shape: *shape,
+                });
+            }
+            Stmt::SolveUnitLower { lower, x, n, m, transpose } => {
+                self.solve(*lower, *x, *n, *m, *transpose);
+            }
+            Stmt::LinearScan { a, b, init, y, extent, reverse } => {
+                self.linear_scan([*a, *b, *init, *y], *extent, *reverse);
+            }
+            Stmt::Gather { table, rows, index, count, width, out } => {
+                let (table, rows, count, width) = (*table, *rows, *count, *width);
+                self.gather(blocks::Rows { table, rows, index, count, width }, out);
+            }
+            Stmt::ScatterAdd { table, rows, index, count, width, values } => {
+                let (table, rows, count, width) = (*table, *rows, *count, *width);
+                self.scatter_add(
+                    blocks::Rows { table, rows, index, count, width },
+                    values,
+                );
+            }
+            Stmt::Loop { index, extent, reverse, body } => {
+                let extent = self.extent(*extent);
+                self.turns(extent, *reverse, |e, turn| {
+                    e.indices[index.index()] = Some(turn);
+                    e.body(body);
+                });
+            }
+            Stmt::When { value, low, high, body } => {
+                let [value, low, high] = [value, low, high].map(|q| self.affine(q));
+                let condition = self.within(value, low, high);
+                let opened = self.b.open_if(condition, &[]);
+                self.body(body);
+                self.b.close(opened, &[]);
+            }
+        }
+    }
+}

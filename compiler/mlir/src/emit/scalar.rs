@@ -1,0 +1,128 @@
+//! The scalar program of a map at one point.
+
+use super::Emit;
+use super::build::V;
+use super::map::Map;
+use super::number::Num;
+use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::{ScalarKind, ScalarOp};
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    /// Every scalar's value, by number.
+    pub(super) fn scalars(
+        &mut self,
+        map: Map<'_>,
+        point: &[Num<'c, 'a>],
+    ) -> Vec<V<'c, 'a>> {
+        let mut values: Vec<V<'c, 'a>> = Vec::with_capacity(map.expr.scalars.len());
+        for scalar in map.expr.scalars.values() {
+            let x: Vec<V<'c, 'a>> =
+                scalar.operands.iter().map(|o| values[o.index()]).collect();
+            let kinds = scalar.operands.iter().map(|o| map.expr.scalars[*o].kind);
+            let first = kinds.clone().next().unwrap_or(ScalarKind::Real);
+            let value = match scalar.op {
+                ScalarOp::Load(n) => self.load(&map.loads[n], point),
+                ScalarOp::Constant(c) => match scalar.kind {
+                    ScalarKind::Real => self.b.real(c),
+                    ScalarKind::Int => self.b.constant(32, c as i64),
+                    ScalarKind::Bool => self.b.constant(1, i64::from(c != 0.0)),
+                },
+                ScalarOp::Index(d, o) => {
+                    let offset = self.affine(&map.expr.offsets[o]);
+                    let n = self.add(point[d], offset);
+                    let n = self.value(n);
+                    let ty = self.b.float();
+                    self.b.cast("arith.sitofp", n, ty)
+                }
+                op => self.apply(op, &x, first),
+            };
+            values.push(value);
+        }
+        values
+    }
+
+    fn apply(&mut self, op: ScalarOp, x: &[V<'c, 'a>], of: ScalarKind) -> V<'c, 'a> {
+        match op {
+            ScalarOp::Neg => self.b.one("arith.negf", x[0]),
+            ScalarOp::Abs => self.b.one("math.absf", x[0]),
+            ScalarOp::Sign => self.sign(x[0]),
+            ScalarOp::Sqrt => self.b.one("math.sqrt", x[0]),
+            ScalarOp::Exp => self.exp(x[0]),
+            ScalarOp::Log => self.log(x[0]),
+            ScalarOp::Sin => self.sin(x[0]),
+            ScalarOp::Cos => self.cos(x[0]),
+            ScalarOp::Tanh => self.tanh(x[0]),
+            ScalarOp::Erf => self.erf(x[0]),
+            ScalarOp::Sigmoid => self.sigmoid(x[0]),
+            ScalarOp::Softplus => self.softplus(x[0]),
+            ScalarOp::Floor => self.b.one("math.floor", x[0]),
+            ScalarOp::Not => {
+                let one = self.b.constant(1, 1);
+                self.b.two("arith.xori", x[0], one)
+            }
+            ScalarOp::Real => self.to_real(x[0], of),
+            ScalarOp::Add => self.b.two("arith.addf", x[0], x[1]),
+            ScalarOp::Sub => self.b.two("arith.subf", x[0], x[1]),
+            ScalarOp::Mul => self.b.two("arith.mulf", x[0], x[1]),
+            ScalarOp::Div => self.b.two("arith.divf", x[0], x[1]),
+            ScalarOp::Pow => self.pow(x[0], x[1]),
+            ScalarOp::Rem => {
+                let quotient = self.b.two("arith.divf", x[0], x[1]);
+                let whole = self.b.one("math.floor", quotient);
+                let whole = self.b.one("arith.negf", whole);
+                self.b.fma(x[1], whole, x[0])
+            }
+            ScalarOp::Max => self.choose(CmpfPredicate::Oge, x),
+            ScalarOp::Min => self.choose(CmpfPredicate::Ole, x),
+            ScalarOp::Less => {
+                self.relation(CmpfPredicate::Olt, CmpiPredicate::Slt, x, of)
+            }
+            ScalarOp::LessEqual => {
+                self.relation(CmpfPredicate::Ole, CmpiPredicate::Sle, x, of)
+            }
+            ScalarOp::Equal => {
+                self.relation(CmpfPredicate::Oeq, CmpiPredicate::Eq, x, of)
+            }
+            ScalarOp::And => self.b.two("arith.andi", x[0], x[1]),
+            ScalarOp::Or => self.b.two("arith.ori", x[0], x[1]),
+            ScalarOp::Select => self.b.select(x[0], x[1], x[2]),
+            ScalarOp::Load(_) | ScalarOp::Constant(_) | ScalarOp::Index(..) => {
+                unreachable!("they have no operands")
+            }
+        }
+    }
+
+    fn to_real(&mut self, x: V<'c, 'a>, of: ScalarKind) -> V<'c, 'a> {
+        let ty = self.b.float();
+        match of {
+            ScalarKind::Real => x,
+            ScalarKind::Int => self.b.cast("arith.sitofp", x, ty),
+            ScalarKind::Bool => self.b.cast("arith.uitofp", x, ty),
+        }
+    }
+
+    /// The first where the comparison holds, else the second.
+    fn choose(&mut self, how: CmpfPredicate, x: &[V<'c, 'a>]) -> V<'c, 'a> {
+        let first = self.b.compare(how, x[0], x[1]);
+        self.b.select(first, x[0], x[1])
+    }
+
+    fn relation(
+        &mut self,
+        reals: CmpfPredicate,
+        wholes: CmpiPredicate,
+        x: &[V<'c, 'a>],
+        of: ScalarKind,
+    ) -> V<'c, 'a> {
+        match of {
+            ScalarKind::Real => self.b.compare(reals, x[0], x[1]),
+            ScalarKind::Int => self.b.compare_whole(wholes, x[0], x[1]),
+            ScalarKind::Bool => {
+                let ty = self.b.int(32);
+                let [a, b] = [x[0], x[1]].map(|v| self.b.cast("arith.extui", v, ty));
+                self.b.compare_whole(wholes, a, b)
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! MLIR to PTX in process.
+//!
+//! Passes of MLIR lower the dialects to LLVM's; LLVM's own optimiser and its backend for NVIDIA's
+//! instruction set do the rest. Neither needs a GPU or a toolkit.
+//!
+//! # Contract of the unsafe code
+//! The functions are those of LLVM's C interface, linked with MLIR's; what they give is used while what it
+//! belongs to lives, and disposed of once.
+#![allow(unsafe_code, reason = "LLVM's C interface has no safe binding for this version")]
+
+use crate::{BackendError, Target};
+use melior::Context;
+use melior::dialect::DialectRegistry;
+use melior::ir::{Module, block::BlockLike};
+use melior::pass::PassManager;
+use melior::utility::{
+    parse_pass_pipeline, register_all_dialects, register_all_llvm_translations,
+    register_all_passes,
+};
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::null_mut;
+use std::rc::Rc;
+use std::sync::Once;
+
+/// A context that knows every dialect.
+pub(crate) fn context() -> Context {
+    static PASSES: Once = Once::new();
+    PASSES.call_once(register_all_passes);
+    let registry = DialectRegistry::new();
+    register_all_dialects(&registry);
+    let context = Context::new_with_threading(false);
+    context.append_dialect_registry(&registry);
+    context.load_all_available_dialects();
+    register_all_llvm_translations(&context);
+    context
+}
+
+/// The PTX of a module; the module is lowered in place.
+pub(crate) fn ptx(
+    context: &Context,
+    module: &mut Module<'_>,
+    target: Target,
+) -> Result<String, BackendError> {
+    // What MLIR says on the way is heard, and said with the error.
+    let said = Rc::new(RefCell::new(Vec::new()));
+    let hears = Rc::clone(&said);
+    let handler = context.attach_diagnostic_handler(move |d| {
+        hears.borrow_mut().push(d.to_string());
+        true
+    });
+    let out = lowered(context, module, target);
+    context.detach_diagnostic_handler(handler);
+    out.map_err(|(step, why)| {
+        let said = said.take().join("; ");
+        BackendError::Lowering { step, why: format!("{why}: {said}") }
+    })
+}
+
+fn lowered(
+    context: &Context,
+    module: &mut Module<'_>,
+    target: Target,
+) -> Result<String, (&'static str, String)> {
+    lower(context, module, target).map_err(|why| ("MLIR", why))?;
+    let op = module.body().first_operation();
+    let op = op.ok_or_else(|| ("MLIR", "the module is empty".to_owned()))?;
+    // SAFETY: the operation lives as long as the module.
+    unsafe { emit(op.to_raw(), target) }.map_err(|why| ("LLVM", why))
+}
+
+fn lower(
+    context: &Context,
+    module: &mut Module<'_>,
+    target: Target,
+) -> Result<(), String> {
+    let pipeline = format!(
+        "builtin.module(nvvm-attach-target{{chip={} features={} O=3}},\
+         gpu.module(convert-scf-to-cf,convert-math-to-llvm,convert-vector-to-llvm),\
+         convert-nvvm-to-llvm,convert-cf-to-llvm,convert-arith-to-llvm,canonicalize,cse,\
+         reconcile-unrealized-casts)",
+        target.name(),
+        target.ptx()
+    );
+    let passes = PassManager::new(context);
+    parse_pass_pipeline(passes.as_operation_pass_manager(), &pipeline)
+        .map_err(|e| e.to_string())?;
+    passes.run(module).map_err(|e| e.to_string())
+}
+
+unsafe extern "C" {
+    fn LLVMInitializeNVPTXTargetInfo();
+    fn LLVMInitializeNVPTXTarget();
+    fn LLVMInitializeNVPTXTargetMC();
+    fn LLVMInitializeNVPTXAsmPrinter();
+    fn LLVMContextCreate() -> *mut c_void;
+    fn LLVMContextDispose(context: *mut c_void);
+    fn LLVMDisposeModule(module: *mut c_void);
+    fn LLVMGetTargetFromTriple(
+        triple: *const c_char,
+        target: *mut *mut c_void,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    fn LLVMCreateTargetMachine(
+        target: *mut c_void,
+        triple: *const c_char,
+        cpu: *const c_char,
+        features: *const c_char,
+        level: c_int,
+        reloc: c_int,
+        model: c_int,
+    ) -> *mut c_void;
+    fn LLVMDisposeTargetMachine(machine: *mut c_void);
+    fn LLVMSetTarget(module: *mut c_void, triple: *const c_char);
+    fn LLVMCreateTargetDataLayout(machine: *mut c_void) -> *mut c_void;
+    fn LLVMDisposeTargetData(layout: *mut c_void);
+    fn LLVMSetModuleDataLayout(module: *mut c_void, layout: *mut c_void);
+    fn LLVMCreatePassBuilderOptions() -> *mut c_void;
+    fn LLVMDisposePassBuilderOptions(options: *mut c_void);
+    fn LLVMRunPasses(
+        module: *mut c_void,
+        passes: *const c_char,
+        machine: *mut c_void,
+        options: *mut c_void,
+    ) -> *mut c_void;
+    fn LLVMGetErrorMessage(error: *mut c_void) -> *mut c_char;
+    fn LLVMTargetMachineEmitToMemoryBuffer(
+        machine: *mut c_void,
+        module: *mut c_void,
+        kind: c_int,
+        error: *mut *mut c_char,
+        buffer: *mut *mut c_void,
+    ) -> c_int;
+    fn LLVMGetBufferStart(buffer: *mut c_void) -> *const u8;
+    fn LLVMGetBufferSize(buffer: *mut c_void) -> usize;
+    fn LLVMDisposeMemoryBuffer(buffer: *mut c_void);
+}
+
+const TRIPLE: &CStr = c"nvptx64-nvidia-cuda";
+
+/// # Safety
+/// The operation is alive.
+unsafe fn emit(op: mlir_sys::MlirOperation, target: Target) -> Result<String, String> {
+    // SAFETY: as said at the head of the file.
+    unsafe {
+        LLVMInitializeNVPTXTargetInfo();
+        LLVMInitializeNVPTXTarget();
+        LLVMInitializeNVPTXTargetMC();
+        LLVMInitializeNVPTXAsmPrinter();
+        let context = LLVMContextCreate();
+        let module: *mut c_void =
+            mlir_sys::mlirTranslateModuleToLLVMIR(op, context.cast()).cast();
+        let out = match module.is_null() {
+            true => Err("the module has no translation".to_owned()),
+            false => text(module, target),
+        };
+        if !module.is_null() {
+            LLVMDisposeModule(module);
+        }
+        LLVMContextDispose(context);
+        out
+    }
+}
+
+/// # Safety
+/// The module is alive.
+unsafe fn text(module: *mut c_void, target: Target) -> Result<String, String> {
+    let said = |e: *mut c_char| {
+        if e.is_null() {
+            return "no reason given".to_owned();
+        }
+        // SAFETY: messages end in zero.
+        unsafe { CStr::from_ptr(e) }.to_string_lossy().into_owned()
+    };
+    // SAFETY: as said at the head of the file.
+    unsafe {
+        let (mut found, mut error) = (null_mut(), null_mut());
+        if LLVMGetTargetFromTriple(TRIPLE.as_ptr(), &mut found, &mut error) != 0 {
+            return Err(said(error));
+        }
+        let cpu = CString::new(target.name()).expect("no zero in it");
+        let features = CString::new(target.ptx()).expect("no zero in it");
+        let machine = LLVMCreateTargetMachine(
+            found,
+            TRIPLE.as_ptr(),
+            cpu.as_ptr(),
+            features.as_ptr(),
+            3,
+            0,
+            0,
+        );
+        LLVMSetTarget(module, TRIPLE.as_ptr());
+        let layout = LLVMCreateTargetDataLayout(machine);
+        LLVMSetModuleDataLayout(module, layout);
+        LLVMDisposeTargetData(layout);
+        let options = LLVMCreatePassBuilderOptions();
+        let failed = LLVMRunPasses(module, c"default<O3>".as_ptr(), machine, options);
+        LLVMDisposePassBuilderOptions(options);
+        let mut buffer = null_mut();
+        let out = if !failed.is_null() {
+            Err(said(LLVMGetErrorMessage(failed)))
+        } else if LLVMTargetMachineEmitToMemoryBuffer(
+            machine,
+            module,
+            0,
+            &mut error,
+            &mut buffer,
+        ) != 0
+        {
+            Err(said(error))
+        } else {
+            let bytes = std::slice::from_raw_parts(
+                LLVMGetBufferStart(buffer),
+                LLVMGetBufferSize(buffer),
+            );
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            LLVMDisposeMemoryBuffer(buffer);
+            Ok(text)
+        };
+        LLVMDisposeTargetMachine(machine);
+        out
+    }
+}

@@ -1,0 +1,76 @@
+//! Where tiles lie: in the block's shared memory as far as it reaches, else in global memory that is
+//! the block's own.
+//!
+//! Tiles that are not alive together share their place. The smallest tiles go to shared memory first: they are touched most
+//! often for their size (a guess, not measured).
+
+use nestor_ir::artifact::Precision;
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::lifetimes::{self, LINE};
+use nestor_ir::tile::size::elements;
+use nestor_ir::tile::{Kernel, Monomial, Tile};
+use nestor_ir::ty::Elem;
+
+/// The place of a tile.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Home {
+    /// From this byte of shared memory on, so many bytes.
+    Shared(i64, i64),
+    /// From this byte of the block's scratch memory on: the sum of these, each rounded up to a line.
+    Scratch(Vec<Monomial>),
+}
+
+/// The places of all tiles.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placement {
+    /// By tile.
+    pub homes: Vec<Home>,
+    /// Bytes of shared memory.
+    pub shared: i64,
+    /// Bytes of scratch memory, each rounded up to a line.
+    pub scratch: Vec<Monomial>,
+}
+
+/// Places a kernel's tiles into at most `limit` bytes of shared memory.
+pub fn place(kernel: &Kernel, limit: i64) -> Placement {
+    let fixed = |tile: &Tile| {
+        kernel.tiles[*tile].dims.iter().map(|d| d.fixed()).product::<Option<usize>>()
+    };
+    let mut inside: Vec<Tile> =
+        kernel.tiles.keys().filter(|t| fixed(t).is_some()).collect();
+    inside.sort_by_key(|t| fixed(t));
+    // The largest leave until the rest fits.
+    let shared = loop {
+        let shared = lifetimes::shared_of(kernel, Precision::F32, &inside);
+        if shared.bytes <= limit {
+            break shared;
+        }
+        inside.pop();
+    };
+    let mut scratch: Vec<Monomial> = Vec::new();
+    let homes = kernel.tiles.iter().map(|(tile, data)| {
+        let bytes = elements(&data.dims).times(Monomial::number(width(data.elem)));
+        match shared.offsets[tile.index()] {
+            Some(at) => Home::Shared(at, bytes.factor.max(1)),
+            None => {
+                let home = Home::Scratch(scratch.clone());
+                scratch.push(bytes);
+                home
+            }
+        }
+    });
+    Placement { homes: homes.collect(), shared: shared.bytes, scratch }
+}
+
+/// Bytes of an element.
+pub fn width(elem: Elem) -> i64 {
+    match elem {
+        Elem::Real | Elem::Int => 4,
+        Elem::Bool => 1,
+    }
+}
+
+/// Bytes of scratch memory of a block for given sizes.
+pub fn scratch_bytes(scratch: &[Monomial], sizes: &nestor_ir::dim::Sizes) -> i64 {
+    scratch.iter().map(|m| (m.eval(sizes) + LINE - 1) / LINE * LINE).sum()
+}

@@ -1,0 +1,315 @@
+//! One instruction: its text to what is done.
+
+use crate::compare::compare;
+use crate::convert::convert;
+use crate::module::{
+    Address, Instr, Op, ParseError, Product, Reg, Shuffle, Space, WarpOp, error,
+};
+use crate::table::{BINARY, TERNARY, UNARY, find};
+use crate::text::operands;
+use rustc_hash::FxHashMap;
+
+/// What names stand for.
+#[derive(Default)]
+pub(crate) struct Decoder {
+    registers: FxHashMap<String, Reg>,
+    /// Addresses of variables and parameters.
+    pub(crate) symbols: FxHashMap<String, u64>,
+    /// Instructions that labels stand before.
+    pub(crate) labels: FxHashMap<String, usize>,
+    /// What registers hold when a thread starts: constants lie in registers of their own.
+    pub(crate) start: Vec<u64>,
+    pub(crate) specials: Vec<(Reg, String)>,
+}
+
+impl Decoder {
+    fn register(&mut self, name: &str) -> Reg {
+        if let Some(found) = self.registers.get(name) {
+            return *found;
+        }
+        let new = self.start.len() as Reg;
+        self.start.push(self.symbols.get(name).copied().unwrap_or(0));
+        self.registers.insert(name.to_owned(), new);
+        if name.starts_with("%tid")
+            || name.starts_with("%ntid")
+            || name.starts_with("%ctaid")
+            || name.starts_with("%nctaid")
+            || name == "%laneid"
+            || name == "%warpid"
+        {
+            self.specials.push((new, name.to_owned()));
+        }
+        new
+    }
+
+    /// A register, a constant or an address.
+    fn source(&mut self, text: &str) -> Option<Reg> {
+        if text.starts_with('%') || self.symbols.contains_key(text) {
+            return Some(self.register(text));
+        }
+        let value = constant(text)?;
+        let name = format!("#{value}");
+        let register = self.register(&name);
+        self.start[register as usize] = value;
+        Some(register)
+    }
+
+    fn sources(&mut self, text: &str) -> Option<Vec<Reg>> {
+        let inside = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
+        operands(inside.unwrap_or(text)).iter().map(|t| self.source(t)).collect()
+    }
+
+    /// `[base + offset]`; a second coordinate is not of the subset.
+    fn address(&mut self, text: &str) -> Option<Address> {
+        let inside = text.strip_prefix('[')?.strip_suffix(']')?.trim();
+        let (base, offset) = match inside.split_once('+') {
+            Some((base, offset)) => (base.trim(), offset.trim().parse().ok()?),
+            None => (inside, 0),
+        };
+        Some(Address { base: self.source(base)?, offset })
+    }
+}
+
+fn constant(text: &str) -> Option<u64> {
+    if let Some(hex) = text.strip_prefix("0f").or_else(|| text.strip_prefix("0F")) {
+        return u64::from_str_radix(hex, 16).ok();
+    }
+    if let Some(hex) = text.strip_prefix("0d").or_else(|| text.strip_prefix("0D")) {
+        return u64::from_str_radix(hex, 16).ok();
+    }
+    if let Some(hex) = text.strip_prefix("0x") {
+        return u64::from_str_radix(hex.trim_end_matches('U'), 16).ok();
+    }
+    let whole = text.trim_end_matches('U');
+    whole.parse::<i64>().map(|n| n as u64).or_else(|_| whole.parse()).ok()
+}
+
+/// One instruction.
+pub(crate) fn decode(
+    d: &mut Decoder,
+    line: usize,
+    text: &str,
+) -> Result<Instr, ParseError> {
+    let (guard, rest) = match text.strip_prefix('@') {
+        None => (None, text),
+        Some(guarded) => {
+            let (condition, rest) = guarded
+                .split_once(char::is_whitespace)
+                .ok_or_else(|| error(line, "a guard alone", text))?;
+            let name = condition.trim_start_matches('!');
+            (Some((d.register(name), name.len() == condition.len())), rest.trim())
+        }
+    };
+    let (name, list) = match rest.split_once(char::is_whitespace) {
+        Some((name, list)) => (name, operands(list.trim())),
+        None => (rest, Vec::new()),
+    };
+    let op = op(d, name, &list)
+        .ok_or_else(|| error(line, "an instruction outside of the subset", text))?;
+    Ok(Instr { guard, op, line, text: text.to_owned() })
+}
+
+fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
+    let at = |n: usize| list.get(n).map(String::as_str);
+    let (head, tail) = name.split_once('.').unwrap_or((name, ""));
+    match (head, list.len()) {
+        ("ld" | "ldu", 2) => return load(d, tail, at(0)?, at(1)?),
+        ("st", 2) => return store(d, tail, at(0)?, at(1)?),
+        ("mov", 2) => return moved(d, tail, at(0)?, at(1)?),
+        ("bra", 1) => return Some(Op::Branch(*d.labels.get(at(0)?)?)),
+        ("ret" | "exit", 0) => return Some(Op::Exit),
+        ("bar" | "barrier", _) => return barrier(tail, list),
+        ("membar" | "fence", 0) => return Some(Op::Nothing),
+        ("setp", _) => return comparison(d, tail, list),
+        ("shfl", 5) => return shuffle(d, tail, list),
+        ("mma", 4) => return product(d, tail, list),
+        ("ldmatrix", 2) => return matrix(d, tail, list),
+        ("cp", _) => return copy(d, tail, list),
+        // Global addresses are generic addresses here.
+        ("cvta", 2) if tail == "to.global.u64" || tail == "global.u64" => {
+            return Some(Op::Unary(|a| a, d.register(at(0)?), d.source(at(1)?)?));
+        }
+        ("cvt", 2) => {
+            return Some(Op::Unary(
+                convert(tail)?,
+                d.register(at(0)?),
+                d.source(at(1)?)?,
+            ));
+        }
+        ("cvt", 3) if tail == "rn.bf16x2.f32" => {
+            let join = |a: u64, b: u64| {
+                let half = |x| u64::from(crate::convert::brain(crate::table::f32(x)));
+                half(a) << 16 | half(b)
+            };
+            let from = [d.source(at(1)?)?, d.source(at(2)?)?];
+            return Some(Op::Binary(join, d.register(at(0)?), from));
+        }
+        _ => {}
+    }
+    let to = d.register(at(0)?);
+    Some(match list.len() {
+        2 => Op::Unary(find(UNARY, name)?, to, d.source(at(1)?)?),
+        3 => {
+            let from = [d.source(at(1)?)?, d.source(at(2)?)?];
+            Op::Binary(find(BINARY, name)?, to, from)
+        }
+        4 => {
+            let from = [d.source(at(1)?)?, d.source(at(2)?)?, d.source(at(3)?)?];
+            Op::Ternary(find(TERNARY, name)?, to, from)
+        }
+        _ => return None,
+    })
+}
+
+/// Bytes of a type, and whether a load extends its sign.
+fn width(ty: &str) -> Option<(usize, bool)> {
+    Some(match ty {
+        "u8" | "b8" => (1, false),
+        "s8" => (1, true),
+        "u16" | "b16" => (2, false),
+        "s16" => (2, true),
+        "u32" | "b32" | "f32" | "s32" => (4, false),
+        "u64" | "b64" | "f64" | "s64" => (8, false),
+        _ => return None,
+    })
+}
+
+fn space(tail: &str) -> Option<Space> {
+    let mut parts = tail.split('.');
+    parts.find_map(|p| match p {
+        "global" => Some(Space::Global),
+        "shared" | "shared::cta" => Some(Space::Shared),
+        "param" => Some(Space::Param),
+        _ => None,
+    })
+}
+
+fn load(d: &mut Decoder, tail: &str, to: &str, from: &str) -> Option<Op> {
+    let (bytes, signed) = width(tail.rsplit('.').next()?)?;
+    let to = d.sources(to)?;
+    Some(Op::Load { space: space(tail)?, bytes, signed, to, at: d.address(from)? })
+}
+
+fn store(d: &mut Decoder, tail: &str, to: &str, from: &str) -> Option<Op> {
+    let (bytes, _) = width(tail.rsplit('.').next()?)?;
+    let from = d.sources(from)?;
+    Some(Op::Store { space: space(tail)?, bytes, from, at: d.address(to)? })
+}
+
+fn moved(d: &mut Decoder, tail: &str, to: &str, from: &str) -> Option<Op> {
+    let bits = match tail {
+        "b64" | "u64" => 64,
+        _ => 32,
+    };
+    if from.starts_with('{') {
+        let parts = d.sources(from)?;
+        let each = bits / parts.len() as u32;
+        return Some(Op::Pack(d.register(to), parts, each));
+    }
+    if to.starts_with('{') {
+        let parts = d.sources(to)?;
+        let each = bits / parts.len() as u32;
+        return Some(Op::Unpack(parts, d.source(from)?, each));
+    }
+    let narrow: fn(u64) -> u64 = match tail {
+        "b64" | "u64" | "s64" | "f64" => |a| a,
+        "pred" => |a| u64::from(a != 0),
+        "b16" | "u16" | "s16" => |a| a & 0xffff,
+        "b32" | "u32" | "s32" | "f32" => |a| a & 0xffff_ffff,
+        _ => return None,
+    };
+    Some(Op::Unary(narrow, d.register(to), d.source(from)?))
+}
+
+/// All threads of the block; barriers of a warp order nothing that is checked here.
+fn barrier(tail: &str, list: &[String]) -> Option<Op> {
+    match (tail, list) {
+        ("sync" | "sync.aligned" | "cta.sync" | "cta.sync.aligned", [n]) if n == "0" => {
+            Some(Op::Barrier)
+        }
+        _ => None,
+    }
+}
+
+fn comparison(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
+    let parts: Vec<&str> = tail.split('.').collect();
+    let to = d.register(list.first()?);
+    let from = [d.source(list.get(1)?)?, d.source(list.get(2)?)?];
+    match (parts.as_slice(), list.get(3)) {
+        ([relation, ty], None) => Some(Op::Binary(compare(relation, ty)?, to, from)),
+        ([relation, join, ty], Some(with)) => {
+            let join = find(BINARY, &format!("{join}.pred"))?;
+            let with = d.source(with)?;
+            Some(Op::Compare(compare(relation, ty)?, to, from, join, with))
+        }
+        _ => None,
+    }
+}
+
+fn shuffle(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
+    let how = match tail {
+        "sync.up.b32" => Shuffle::Up,
+        "sync.down.b32" => Shuffle::Down,
+        "sync.bfly.b32" => Shuffle::Butterfly,
+        "sync.idx.b32" => Shuffle::Index,
+        _ => return None,
+    };
+    // Only whole warps.
+    if constant(list.get(4)?)? as u32 != u32::MAX {
+        return None;
+    }
+    let (to, inside) = match list[0].split_once('|') {
+        Some((to, inside)) => (to, Some(d.register(inside))),
+        None => (list[0].as_str(), None),
+    };
+    let to = d.register(to);
+    let (from, by, clamp) =
+        (d.source(&list[1])?, d.source(&list[2])?, d.source(&list[3])?);
+    Some(Op::Warp(WarpOp::Shuffle { how, to, inside, from, by, clamp }))
+}
+
+fn product(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
+    let what = match tail {
+        "sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" => Product::Brain,
+        "sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" => Product::Tensor,
+        _ => return None,
+    };
+    let parts: Vec<Vec<Reg>> =
+        list.iter().map(|t| d.sources(t)).collect::<Option<_>>()?;
+    let [to, a, b, c]: [Vec<Reg>; 4] = parts.try_into().ok()?;
+    let right = to.len() == 4 && a.len() == 4 && b.len() == 2 && c.len() == 4;
+    right.then_some(Op::Warp(WarpOp::Product { what, to, a, b, c }))
+}
+
+fn matrix(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
+    let (transposed, count) = match tail.strip_prefix("sync.aligned.m8n8.")? {
+        "x1.shared.b16" => (false, 1),
+        "x2.shared.b16" => (false, 2),
+        "x4.shared.b16" => (false, 4),
+        "x1.trans.shared.b16" => (true, 1),
+        "x2.trans.shared.b16" => (true, 2),
+        "x4.trans.shared.b16" => (true, 4),
+        _ => return None,
+    };
+    let to = d.sources(&list[0])?;
+    let at = d.address(&list[1])?;
+    (to.len() == count).then_some(Op::Warp(WarpOp::LoadMatrix { to, transposed, at }))
+}
+
+fn copy(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
+    match (tail, list) {
+        ("async.commit_group", []) => Some(Op::CopyCommit),
+        ("async.wait_all", []) => Some(Op::CopyWait(0)),
+        ("async.wait_group", [n]) => Some(Op::CopyWait(n.parse().ok()?)),
+        ("async.ca.shared.global" | "async.cg.shared.global", [to, from, bytes]) => {
+            let bytes = bytes.parse().ok()?;
+            let allowed = match tail {
+                "async.cg.shared.global" => bytes == 16,
+                _ => [4, 8, 16].contains(&bytes),
+            };
+            let copy = Op::Copy { to: d.address(to)?, from: d.address(from)?, bytes };
+            allowed.then_some(copy)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,23 @@
+//! Executes PTX without a GPU: the subset that the compiler emits, as the published instruction set
+//! describes it. It is written from that description, never from the emitter.
+//!
+//! Threads of a block run one after another up to the next barrier or the next instruction of the whole
+//! warp, so that a program without races has one result. What makes a result hang on the order of threads is an
+//! error, as is what a GPU would let pass or answer with a trap long after: two threads that touch a byte between two barriers,
+//! one of them writing; blocks that touch what another one writes; an access outside of every allocation,
+//! unaligned, or of bytes that nothing has written; a barrier that some thread never reaches. Every
+//! error names the block, the thread and the instruction.
+
+mod compare;
+mod convert;
+mod decode;
+mod memory;
+mod module;
+mod run;
+mod table;
+mod text;
+mod warp;
+
+pub use memory::{Allocation, Memory};
+pub use module::{Module, ParseError};
+pub use run::{Fault, Launch, Stats, launch};

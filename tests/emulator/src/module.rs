@@ -1,0 +1,264 @@
+//! A module of PTX, decoded: its kernels, their parameters, registers and instructions.
+
+use crate::decode::{Decoder, decode};
+use crate::table::{Binary, Ternary, Unary};
+use crate::text::{Statement, operands, statements};
+use rustc_hash::FxHashMap;
+use thiserror::Error;
+
+/// The number of a register.
+pub(crate) type Reg = u32;
+
+/// What was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {line}: {what}: `{text}`")]
+pub struct ParseError {
+    /// Where.
+    pub line: usize,
+    /// What it is about.
+    pub what: String,
+    /// The statement.
+    pub text: String,
+}
+
+/// Where an address points.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Space {
+    Global,
+    Shared,
+    Param,
+}
+
+/// `[register + offset]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    pub(crate) base: Reg,
+    pub(crate) offset: i64,
+}
+
+/// How a warp shuffles.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shuffle {
+    Up,
+    Down,
+    Butterfly,
+    Index,
+}
+
+/// What operands of a matrix product are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Product {
+    /// m16n8k16, bfloat16.
+    Brain,
+    /// m16n8k8, tf32.
+    Tensor,
+}
+
+/// What a whole warp does together.
+#[derive(Clone, Debug)]
+pub(crate) enum WarpOp {
+    Shuffle { how: Shuffle, to: Reg, inside: Option<Reg>, from: Reg, by: Reg, clamp: Reg },
+    Product { what: Product, to: Vec<Reg>, a: Vec<Reg>, b: Vec<Reg>, c: Vec<Reg> },
+    LoadMatrix { to: Vec<Reg>, transposed: bool, at: Address },
+}
+
+/// What an instruction does.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Unary(Unary, Reg, Reg),
+    Binary(Binary, Reg, [Reg; 2]),
+    Ternary(Ternary, Reg, [Reg; 3]),
+    /// A comparison, its result joined with a condition.
+    Compare(Binary, Reg, [Reg; 2], Binary, Reg),
+    /// Parts of so many bits to one register, and back.
+    Pack(Reg, Vec<Reg>, u32),
+    Unpack(Vec<Reg>, Reg, u32),
+    Load {
+        space: Space,
+        bytes: usize,
+        signed: bool,
+        to: Vec<Reg>,
+        at: Address,
+    },
+    Store {
+        space: Space,
+        bytes: usize,
+        from: Vec<Reg>,
+        at: Address,
+    },
+    Branch(usize),
+    Barrier,
+    Exit,
+    Warp(WarpOp),
+    Copy {
+        to: Address,
+        from: Address,
+        bytes: usize,
+    },
+    CopyCommit,
+    CopyWait(usize),
+    Nothing,
+}
+
+/// An instruction.
+#[derive(Clone, Debug)]
+pub(crate) struct Instr {
+    /// Done only where this register is not 0 (false: where it is 0).
+    pub(crate) guard: Option<(Reg, bool)>,
+    pub(crate) op: Op,
+    pub(crate) line: usize,
+    pub(crate) text: String,
+}
+
+/// A kernel.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kernel {
+    pub(crate) name: String,
+    /// Bytes of each parameter, in order, and where it lies.
+    pub(crate) params: Vec<(usize, usize)>,
+    pub(crate) code: Vec<Instr>,
+    /// What registers hold when a thread starts.
+    pub(crate) start: Vec<u64>,
+    /// Registers of special names.
+    pub(crate) specials: Vec<(Reg, String)>,
+}
+
+/// The base of shared memory: not zero, so that a forgotten address is out of bounds.
+pub(crate) const SHARED: u64 = 1 << 16;
+
+/// A module of PTX.
+#[derive(Clone, Debug)]
+pub struct Module {
+    pub(crate) kernels: Vec<Kernel>,
+}
+
+impl Module {
+    /// Reads PTX.
+    ///
+    /// # Errors
+    /// The first statement that is not of the subset.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let mut kernels = Vec::new();
+        let mut shared: FxHashMap<String, u64> = FxHashMap::default();
+        let mut used = 0;
+        let mut all = statements(text).into_iter().peekable();
+        while let Some(statement) = all.next() {
+            match statement {
+                Statement::Line(line, text) if text.contains(".shared") => {
+                    let (name, bytes) = variable(&text)
+                        .ok_or_else(|| error(line, "not a variable", &text))?;
+                    // What has no size begins where sizes end.
+                    shared.insert(name, SHARED + used);
+                    used += bytes.next_multiple_of(16);
+                }
+                Statement::Line(_, text)
+                    if [".version", ".target", ".address_size"]
+                        .iter()
+                        .any(|d| text.starts_with(d)) => {}
+                Statement::Open(line, head) if head.contains(".entry") => {
+                    let mut body = Vec::new();
+                    let mut depth = 1;
+                    for s in all.by_ref() {
+                        match &s {
+                            Statement::Open(..) => depth += 1,
+                            Statement::Close => depth -= 1,
+                            Statement::Line(..) | Statement::Label(_) => {}
+                        }
+                        if depth == 0 {
+                            break;
+                        }
+                        body.push(s);
+                    }
+                    kernels.push(kernel(line, &head, body, &shared)?);
+                }
+                Statement::Line(line, text) | Statement::Open(line, text) => {
+                    return Err(error(line, "not of the subset", &text));
+                }
+                Statement::Label(name) => {
+                    return Err(error(0, "a label outside of a kernel", &name));
+                }
+                Statement::Close => {}
+            }
+        }
+        Ok(Self { kernels })
+    }
+
+    /// The kernels' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.kernels.iter().map(|k| k.name.as_str())
+    }
+}
+
+pub(crate) fn error(line: usize, what: &str, text: &str) -> ParseError {
+    ParseError { line, what: what.to_owned(), text: text.to_owned() }
+}
+
+/// `.shared .align 16 .b8 name[64]`: its name and bytes.
+fn variable(text: &str) -> Option<(String, u64)> {
+    let last = text.split_whitespace().next_back()?;
+    let (name, rest) = last.split_once('[').unwrap_or((last, "1]"));
+    let count: u64 = match rest.trim_end_matches(']') {
+        "" => 0,
+        n => n.parse().ok()?,
+    };
+    let each = match text.split_whitespace().rfind(|w| w.starts_with(".b"))? {
+        ".b8" => 1,
+        ".b16" => 2,
+        ".b32" => 4,
+        ".b64" => 8,
+        _ => return None,
+    };
+    Some((name.to_owned(), count * each))
+}
+
+fn kernel(
+    line: usize,
+    head: &str,
+    body: Vec<Statement>,
+    shared: &FxHashMap<String, u64>,
+) -> Result<Kernel, ParseError> {
+    let wrong = |what| error(line, what, head);
+    let after = head.split(".entry").nth(1).ok_or_else(|| wrong("no entry"))?;
+    let (name, rest) = after.split_once('(').ok_or_else(|| wrong("no parameters"))?;
+    let (list, _) = rest.rsplit_once(')').ok_or_else(|| wrong("no parameters"))?;
+    let mut decoder = Decoder::default();
+    for (name, address) in shared {
+        decoder.symbols.insert(name.clone(), *address);
+    }
+    let mut kernel = Kernel { name: name.trim().to_owned(), ..Kernel::default() };
+    let mut at = 0;
+    for param in operands(list) {
+        let words: Vec<&str> = param.split_whitespace().collect();
+        let bytes = match words.get(1) {
+            Some(&(".u64" | ".b64" | ".s64" | ".f64")) => 8,
+            Some(&(".u32" | ".b32" | ".s32" | ".f32")) => 4,
+            Some(&(".u8" | ".b8")) => 1,
+            _ => return Err(wrong("a parameter of another type")),
+        };
+        at = usize::next_multiple_of(at, bytes);
+        let name = words.last().expect("a word");
+        decoder.symbols.insert((*name).to_owned(), at as u64);
+        kernel.params.push((at, bytes));
+        at += bytes;
+    }
+    let mut lines = Vec::new();
+    for statement in body {
+        match statement {
+            Statement::Line(_, text) if text.starts_with(".reg") => {}
+            Statement::Line(_, text) if text.starts_with(".pragma") => {}
+            Statement::Line(line, text) => lines.push((line, text)),
+            Statement::Label(name) => {
+                decoder.labels.insert(name, lines.len());
+            }
+            // Blocks of inline code.
+            Statement::Open(..) | Statement::Close => {}
+        }
+    }
+    for (line, text) in lines {
+        let instr = decode(&mut decoder, line, &text)?;
+        kernel.code.push(instr);
+    }
+    kernel.start = decoder.start;
+    kernel.specials = decoder.specials;
+    Ok(kernel)
+}

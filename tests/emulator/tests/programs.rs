@@ -1,0 +1,342 @@
+//! Small programs by hand: what they compute was worked out on paper.
+
+mod common;
+
+use common::{floats, run, words};
+use nestor_emulator::Module;
+
+#[test]
+fn threads_know_who_they_are_and_branch() {
+    // out[n] = n odd ? 10 n : n, for 2 blocks of 32.
+    let out = run(
+        r"
+        mov.u32 %r1, %tid.x;
+        mov.u32 %r2, %ctaid.x;
+        mov.u32 %r3, %ntid.x;
+        mad.lo.s32 %r4, %r2, %r3, %r1;
+        and.b32 %r5, %r4, 1;
+        setp.eq.s32 %p1, %r5, 0;
+        mov.b32 %r6, %r4;
+        @%p1 bra $L1;
+        mul.lo.s32 %r6, %r4, 10;
+        $L1:
+        mul.wide.u32 %rd2, %r4, 4;
+        add.s64 %rd3, %rd1, %rd2;
+        st.global.b32 [%rd3], %r6;
+        ret;",
+        2,
+        64,
+    );
+    let expected: Vec<u32> =
+        (0..64).map(|n| if n % 2 == 1 { 10 * n } else { n }).collect();
+    assert_eq!(words(&out.unwrap_or_else(|e| panic!("{e}"))), expected);
+}
+
+#[test]
+fn a_barrier_hands_shared_memory_over() {
+    // out[n] = 31 - n through shared memory.
+    let out = run(&reversed("bar.sync 0;"), 1, 32).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(words(&out), (0..32).rev().collect::<Vec<u32>>());
+}
+
+#[test]
+fn a_missing_barrier_is_found() {
+    let fault = run(&reversed(""), 1, 32).expect_err("a race");
+    assert!(fault.to_string().contains("ld.shared.b32"), "{fault}");
+    // The first thread reads what the last one has not written yet.
+    assert!(fault.what.contains("before it is written"), "{fault}");
+    // With the memory written before, it is what it is: a race.
+    let again = format!("{}\n bar.sync 0;\n{}", begun(), reversed(""));
+    let fault = run(&again, 1, 32).expect_err("a race");
+    assert!(fault.what.contains("race"), "{fault}");
+    assert!(fault.what.contains("thread 15 of block 0 has read it"), "{fault}");
+}
+
+/// Each thread writes to shared memory.
+fn begun() -> String {
+    let text = reversed("");
+    text[..text.find("sub.s64").expect("the second half")].to_owned()
+}
+
+/// Each thread writes its number and reads that of its mirror image.
+fn reversed(between: &str) -> String {
+    format!(
+        r"
+        mov.u32 %r1, %tid.x;
+        shl.b32 %r2, %r1, 2;
+        mov.b64 %rd4, shared;
+        cvt.u64.u32 %rd5, %r2;
+        add.s64 %rd6, %rd4, %rd5;
+        st.shared.b32 [%rd6], %r1;
+        {between}
+        sub.s64 %rd7, %rd4, %rd5;
+        ld.shared.b32 %r3, [%rd7+124];
+        add.s64 %rd3, %rd1, %rd5;
+        st.global.b32 [%rd3], %r3;
+        ret;"
+    )
+}
+
+#[test]
+fn two_blocks_that_write_one_element_are_a_race() {
+    let fault = run("mov.u32 %r1, %ctaid.x; st.global.b32 [%rd1], %r1; ret;", 2, 1);
+    let fault = fault.expect_err("a race");
+    assert!(fault.what.contains("race"), "{fault}");
+}
+
+#[test]
+fn an_access_past_the_end_names_block_thread_and_instruction() {
+    // One element more than there is: the tail that nothing masks.
+    let fault = run(
+        r"
+        mov.u32 %r1, %tid.x;
+        mul.wide.u32 %rd2, %r1, 4;
+        add.s64 %rd3, %rd1, %rd2;
+        st.global.b32 [%rd3], %r1;
+        ret;",
+        1,
+        31,
+    );
+    let fault = fault.expect_err("out of bounds");
+    assert_eq!((fault.block, fault.thread), (0, 31));
+    assert!(fault.instruction.starts_with("st.global.b32"), "{fault}");
+    assert!(fault.what.contains("which has 124"), "{fault}");
+}
+
+#[test]
+fn a_barrier_that_some_threads_skip_is_an_error() {
+    let fault = run(
+        r"
+        mov.u32 %r1, %tid.x;
+        setp.lt.u32 %p1, %r1, 7;
+        @%p1 bra $L1;
+        bar.sync 0;
+        $L1:
+        ret;",
+        1,
+        1,
+    );
+    let fault = fault.expect_err("a barrier");
+    assert!(fault.what.contains("has ended without this barrier"), "{fault}");
+}
+
+#[test]
+fn shuffles_move_between_lanes() {
+    // The sum of all lanes by butterflies.
+    let out = run(
+        r"
+        mov.u32 %r1, %tid.x;
+        cvt.rn.f32.u32 %f1, %r1;
+        shfl.sync.bfly.b32 %f2, %f1, 16, 31, -1;
+        add.f32 %f1, %f1, %f2;
+        shfl.sync.bfly.b32 %f2, %f1, 8, 31, -1;
+        add.f32 %f1, %f1, %f2;
+        shfl.sync.bfly.b32 %f2, %f1, 4, 31, -1;
+        add.f32 %f1, %f1, %f2;
+        shfl.sync.bfly.b32 %f2, %f1, 2, 31, -1;
+        add.f32 %f1, %f1, %f2;
+        shfl.sync.bfly.b32 %f2, %f1, 1, 31, -1;
+        add.f32 %f1, %f1, %f2;
+        shfl.sync.down.b32 %r3, %r1, 5, 31, -1;
+        cvt.rn.f32.u32 %f3, %r3;
+        add.f32 %f1, %f1, %f3;
+        mul.wide.u32 %rd2, %r1, 4;
+        add.s64 %rd3, %rd1, %rd2;
+        st.global.b32 [%rd3], %f1;
+        ret;",
+        1,
+        32,
+    );
+    let out = floats(&out.unwrap_or_else(|e| panic!("{e}")));
+    // 0 + 1 + .. + 31 = 496, and the number five lanes on, or the own one at the end.
+    let expected: Vec<f32> =
+        (0..32).map(|n| 496.0 + if n < 27 { n as f32 + 5.0 } else { n as f32 }).collect();
+    assert_eq!(out, expected);
+}
+
+/// `D = A B` with `A[i][k] = i + 2 k` and `B[k][j] = k == j`, so `D[i][j] = i + 2 j`.
+const PRODUCT: &str = r"
+        mov.u32 %r1, %laneid;
+        shr.u32 %r2, %r1, 2;
+        and.b32 %r3, %r1, 3;
+        shl.b32 %r4, %r3, 1;
+        // Column 2 w of row g, and one column on: g + 4 w, g + 4 w + 2.
+        shl.b32 %r5, %r4, 1;
+        add.s32 %r5, %r5, %r2;
+        cvt.rn.f32.u32 %f1, %r5;
+        add.s32 %r6, %r5, 2;
+        cvt.rn.f32.u32 %f2, %r6;
+        cvt.rn.bf16x2.f32 %r10, %f2, %f1;
+        add.f32 %f1, %f1, 0f41000000;
+        add.f32 %f2, %f2, 0f41000000;
+        cvt.rn.bf16x2.f32 %r11, %f2, %f1;
+        // The same eight columns on: 16 more.
+        add.f32 %f3, %f1, 0f41000000;
+        add.f32 %f4, %f2, 0f41000000;
+        cvt.rn.bf16x2.f32 %r12, %f4, %f3;
+        add.f32 %f3, %f1, 0f41800000;
+        add.f32 %f4, %f2, 0f41800000;
+        cvt.rn.bf16x2.f32 %r13, %f4, %f3;
+        // B: rows 2 w and 2 w + 1 of column g.
+        setp.eq.u32 %p1, %r4, %r2;
+        selp.f32 %f5, 0f3F800000, 0f00000000, %p1;
+        add.s32 %r7, %r4, 1;
+        setp.eq.u32 %p2, %r7, %r2;
+        selp.f32 %f6, 0f3F800000, 0f00000000, %p2;
+        cvt.rn.bf16x2.f32 %r14, %f6, %f5;
+        mov.b32 %r15, 0;
+        mov.b32 %f7, 0f00000000;
+        mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f10, %f11, %f12, %f13}, {%r10, %r11, %r12, %r13}, {%r14, %r15}, {%f7, %f7, %f7, %f7};
+        // D[g][2 w], D[g][2 w + 1], and eight rows on.
+        shl.b32 %r8, %r2, 3;
+        add.s32 %r8, %r8, %r4;
+        mul.wide.u32 %rd2, %r8, 4;
+        add.s64 %rd3, %rd1, %rd2;
+        st.global.v2.b32 [%rd3], {%f10, %f11};
+        st.global.v2.b32 [%rd3+256], {%f12, %f13};
+        ret;";
+
+#[test]
+fn a_matrix_product_has_the_published_layout() {
+    let out = floats(&run(PRODUCT, 1, 128).unwrap_or_else(|e| panic!("{e}")));
+    for i in 0..16 {
+        for j in 0..8 {
+            assert_eq!(out[i * 8 + j], (i + 2 * j) as f32, "row {i}, column {j}");
+        }
+    }
+}
+
+/// Writes a matrix of 8 rows of 16 bytes to shared memory, each row's place by `swizzle`, and loads it as a fragment.
+fn fragment(swizzle: &str) -> String {
+    format!(
+        r"
+        mov.u32 %r1, %laneid;
+        mov.b64 %rd4, shared;
+        shr.u32 %r2, %r1, 2;
+        and.b32 %r3, %r1, 3;
+        // Row g, words 4 w .. 4 w + 3 of bytes: numbers 8 g + 2 w and one more, in 16 bits each.
+        shl.b32 %r4, %r2, 3;
+        shl.b32 %r5, %r3, 1;
+        add.s32 %r6, %r4, %r5;
+        add.s32 %r7, %r6, 1;
+        shl.b32 %r8, %r7, 16;
+        or.b32 %r8, %r8, %r6;
+        // Rows lie 32 bytes apart, in the first or second half by their parity.
+        and.b32 %r9, %r2, 1;
+        shl.b32 %r9, %r9, 4;
+        shl.b32 %r10, %r2, 5;
+        add.s32 %r10, %r10, %r9;
+        shl.b32 %r11, %r3, 2;
+        add.s32 %r10, %r10, %r11;
+        cvt.u64.u32 %rd5, %r10;
+        add.s64 %rd6, %rd4, %rd5;
+        st.shared.b32 [%rd6], %r8;
+        bar.sync 0;
+        // Lane r gives row r.
+        and.b32 %r12, %r1, 7;
+        {swizzle}
+        shl.b32 %r13, %r13, 4;
+        shl.b32 %r14, %r12, 5;
+        add.s32 %r14, %r14, %r13;
+        cvt.u64.u32 %rd7, %r14;
+        add.s64 %rd8, %rd4, %rd7;
+        ldmatrix.sync.aligned.m8n8.x1.shared.b16 {{%r15}}, [%rd8];
+        mul.wide.u32 %rd2, %r1, 4;
+        add.s64 %rd3, %rd1, %rd2;
+        st.global.b32 [%rd3], %r15;
+        ret;"
+    )
+}
+
+#[test]
+fn matrices_are_loaded_as_fragments() {
+    let text = fragment("and.b32 %r13, %r12, 1;");
+    let out = words(&run(&text, 1, 32).unwrap_or_else(|e| panic!("{e}")));
+    let expected: Vec<u32> = (0..32)
+        .map(|lane| 8 * (lane / 4) + 2 * (lane % 4))
+        .map(|n| n | (n + 1) << 16)
+        .collect();
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn a_wrong_swizzle_reads_what_nothing_has_written() {
+    let fault = run(&fragment("mov.b32 %r13, 0;"), 1, 32).expect_err("a wrong swizzle");
+    assert!(fault.what.contains("before it is written"), "{fault}");
+    assert!(fault.instruction.starts_with("ldmatrix"), "{fault}");
+    assert_eq!(fault.thread, 1, "{fault}");
+}
+
+/// Copies 16 bytes a thread to shared memory and reads them back.
+fn copied(wait: &str) -> String {
+    format!(
+        r"
+        mov.u32 %r1, %tid.x;
+        shl.b32 %r2, %r1, 4;
+        cvt.u64.u32 %rd5, %r2;
+        add.s64 %rd3, %rd1, %rd5;
+        st.global.v4.b32 [%rd3], {{%r1, %r2, %r1, %r2}};
+        bar.sync 0;
+        mov.b64 %rd4, shared;
+        add.s64 %rd6, %rd4, %rd5;
+        cp.async.cg.shared.global [%rd6], [%rd3], 16;
+        cp.async.commit_group;
+        {wait}
+        ld.shared.b32 %r3, [%rd6+4];
+        st.global.b32 [%rd3], %r3;
+        ret;"
+    )
+}
+
+#[test]
+fn asynchronous_copies_arrive_when_they_are_waited_for() {
+    let out =
+        run(&copied("cp.async.wait_group 0;"), 1, 128).unwrap_or_else(|e| panic!("{e}"));
+    let out = words(&out);
+    assert!((0..32).all(|n| out[4 * n] == 16 * n as u32), "{out:?}");
+    let fault = run(&copied("cp.async.wait_group 1;"), 1, 128).expect_err("too early");
+    assert!(fault.what.contains("before its copy is waited for"), "{fault}");
+}
+
+#[test]
+fn what_is_outside_of_the_subset_is_said_with_its_line() {
+    let text =
+        common::module("        atom.global.add.u32 %r1, [%rd1], 1;\n        ret;");
+    let error = Module::parse(&text).expect_err("not of the subset");
+    assert!(error.to_string().contains("atom.global.add.u32"), "{error}");
+    assert!(error.line > 5, "{error}");
+}
+
+#[test]
+fn arithmetic_follows_the_published_rules() {
+    let out = common::run_one(
+        r"
+        mov.b32 %r1, -7;
+        shr.s32 %r2, %r1, 1;
+        st.global.b32 [%rd1], %r2;
+        div.s32 %r3, %r1, 2;
+        st.global.b32 [%rd1+4], %r3;
+        mul.hi.u32 %r4, %r1, 2;
+        st.global.b32 [%rd1+8], %r4;
+        mov.b32 %f1, 0f7FC00000;
+        max.f32 %f2, %f1, 0f3F800000;
+        st.global.b32 [%rd1+12], %f2;
+        setp.ltu.f32 %p1, %f1, 0f00000000;
+        selp.b32 %r5, 1, 0, %p1;
+        st.global.b32 [%rd1+16], %r5;
+        prmt.b32 %r6, 0x03020100, 0x07060504, 0x5410;
+        st.global.b32 [%rd1+20], %r6;
+        cvt.rzi.s32.f32 %r7, 0fC0200000;
+        st.global.b32 [%rd1+24], %r7;
+        ex2.approx.f32 %f3, 0f40400000;
+        st.global.b32 [%rd1+28], %f3;
+        ret;",
+        8,
+    );
+    let out = words(&out.unwrap_or_else(|e| panic!("{e}")));
+    let expected = [-4_i32 as u32, -3_i32 as u32, 1, 1.0_f32.to_bits(), 1];
+    assert_eq!(out[..5], expected);
+    assert_eq!(out[5], 0x0504_0100);
+    assert_eq!(out[6], -2_i32 as u32);
+    assert_eq!(out[7], 8.0_f32.to_bits());
+}

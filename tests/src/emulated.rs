@@ -1,0 +1,163 @@
+//! Runs kernels as PTX in the emulator, and beside it in the interpreter.
+
+use indexmap::IndexMap;
+use nestor_emulator::{Allocation, Launch, Memory, Module, Stats, launch};
+use nestor_ir::artifact::Precision;
+use nestor_ir::dim::Sizes;
+use nestor_ir::interpret::Array;
+use nestor_ir::interpret::plan::run_with;
+use nestor_ir::interpret::tile::{self, KernelError};
+use nestor_ir::plan::Plan;
+use nestor_ir::tile::{Kernel, Use};
+use nestor_ir::ty::Elem;
+use nestor_mlir::{Code, Entry, Target, compile, placement};
+
+/// Kernels as PTX, read back.
+pub struct Emulated {
+    kernels: Vec<Kernel>,
+    /// What the compiler made of them.
+    pub code: Code,
+    module: Module,
+    /// How far a result may be from the interpreter's, relative to the largest of its buffer.
+    pub tolerance: f64,
+}
+
+impl Emulated {
+    /// Compiles kernels.
+    ///
+    /// # Errors
+    /// What stands in the way, in words.
+    pub fn new(kernels: &[Kernel], target: Target) -> Result<Self, String> {
+        let code = compile(kernels, target).map_err(|e| e.to_string())?;
+        Self::of(kernels, code)
+    }
+
+    /// Kernels and code that was made of them.
+    ///
+    /// # Errors
+    /// Where the code is not of the emulator's subset.
+    pub fn of(kernels: &[Kernel], code: Code) -> Result<Self, String> {
+        let module = Module::parse(&code.ptx).map_err(|e| e.to_string())?;
+        Ok(Self { kernels: kernels.to_vec(), code, module, tolerance: 1e-4 })
+    }
+
+    /// Runs a kernel on its buffers.
+    ///
+    /// # Errors
+    /// A fault of the emulator.
+    pub fn run(
+        &self,
+        n: usize,
+        buffers: &mut [Vec<f64>],
+        sizes: &Sizes,
+    ) -> Result<Stats, String> {
+        let (kernel, entry) = (&self.kernels[n], &self.code.entries[n]);
+        let grid: usize = kernel.grid.iter().map(|(_, d)| d.size(sizes)).product();
+        let mut memory = Memory::default();
+        let mut params = Vec::new();
+        for (parameter, data) in kernel.buffers.values().zip(buffers.iter()) {
+            let bytes = bytes(parameter.elem, data);
+            // What is only written begins as nothing that could be read.
+            let allocation = match parameter.usage {
+                Use::Write => Allocation::partly(&parameter.name, bytes),
+                Use::Read | Use::Update => Allocation::filled(&parameter.name, bytes),
+            };
+            params.push(memory.add(allocation));
+        }
+        let scratch = placement::scratch_bytes(&entry.scratch, sizes) as usize * grid;
+        params.push(memory.add(Allocation::unknown("scratch", scratch)));
+        params.extend([sizes.batch, sizes.time, sizes.start].map(|n| n as u64));
+        let stats = self.launched(entry, grid, &params, &mut memory)?;
+        for ((parameter, data), address) in
+            kernel.buffers.values().zip(buffers.iter_mut()).zip(&params)
+        {
+            *data = numbers(parameter.elem, memory.get(*address).data());
+        }
+        Ok(stats)
+    }
+
+    fn launched(
+        &self,
+        entry: &Entry,
+        grid: usize,
+        params: &[u64],
+        memory: &mut Memory,
+    ) -> Result<Stats, String> {
+        let how = Launch {
+            grid: grid as u32,
+            block: entry.threads,
+            shared: entry.shared,
+            params: params.to_vec(),
+            limit: 1 << 32,
+        };
+        launch(&self.module, &entry.symbol, &how, memory)
+            .map_err(|fault| format!("{}: {fault}", entry.symbol))
+    }
+
+    /// Runs a kernel both ways on the same buffers and compares; the emulator's results stay.
+    ///
+    /// # Errors
+    /// A fault, or how far the results are apart.
+    pub fn agree(
+        &self,
+        n: usize,
+        buffers: &mut [Vec<f64>],
+        sizes: &Sizes,
+    ) -> Result<Stats, String> {
+        let kernel = &self.kernels[n];
+        let mut expected = buffers.to_vec();
+        tile::run(kernel, &mut expected, sizes, Precision::F64)
+            .map_err(|e| e.to_string())?;
+        let stats = self.run(n, buffers, sizes)?;
+        for ((parameter, got), want) in
+            kernel.buffers.values().zip(buffers.iter()).zip(&expected)
+        {
+            let finite = want.iter().filter(|x| x.is_finite());
+            let size = finite.fold(1e-2, |m: f64, x| m.max(x.abs()));
+            for (i, (g, w)) in got.iter().zip(want).enumerate() {
+                let close = (g - w).abs() <= self.tolerance * size || g == w;
+                if !close && !(g.is_nan() && w.is_nan()) {
+                    let name = &parameter.name;
+                    return Err(format!("`{}`, {name}[{i}]: {g}, not {w}", kernel.name));
+                }
+            }
+        }
+        Ok(stats)
+    }
+
+    /// Runs a plan, every kernel both ways.
+    ///
+    /// # Errors
+    /// As [`Emulated::agree`].
+    pub fn plan(
+        &self,
+        plan: &Plan,
+        inputs: &IndexMap<String, Array>,
+        sizes: &Sizes,
+    ) -> Result<IndexMap<String, Array>, String> {
+        let mut run = |n: usize, buffers: &mut [Vec<f64>]| {
+            let kernel = self.kernels[n].name.clone();
+            let done = self.agree(n, buffers, sizes);
+            done.map(|_| ()).map_err(|what| KernelError { kernel, what })
+        };
+        run_with(plan, &self.kernels, inputs, sizes, Precision::F32, &mut run)
+            .map_err(|e| e.to_string())
+    }
+}
+
+fn bytes(elem: Elem, data: &[f64]) -> Vec<u8> {
+    match elem {
+        Elem::Real => data.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect(),
+        Elem::Int => data.iter().flat_map(|x| (*x as i32).to_le_bytes()).collect(),
+        Elem::Bool => data.iter().map(|x| u8::from(*x != 0.0)).collect(),
+    }
+}
+
+fn numbers(elem: Elem, data: &[u8]) -> Vec<f64> {
+    let words = data.chunks_exact(4).map(|c| <[u8; 4]>::try_from(c).expect("four bytes"));
+    match elem {
+        Elem::Real => words.map(|c| f64::from(f32::from_le_bytes(c))).collect(),
+        Elem::Int => words.map(|c| f64::from(i32::from_le_bytes(c))).collect(),
+        Elem::Bool => data.iter().map(|x| f64::from(*x)).collect(),
+    }
+}

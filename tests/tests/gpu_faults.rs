@@ -1,0 +1,92 @@
+//! What the emulator finds in kernels of the compiler that were spoilt on purpose. Needs the feature `cuda`.
+
+#![cfg(feature = "cuda")]
+
+use nestor_ir::dim::Sizes;
+use nestor_ir::tile::Kernel;
+use nestor_ir::tile::size::elements;
+use nestor_ir::tile::text::parse;
+use nestor_mlir::{Target, compile};
+use nestor_tests::emulated::Emulated;
+
+const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 5 };
+
+/// The sum of each chunk of a row, in two steps through a tile.
+const CHUNKS: &str = r#"kernel "chunks" {
+  b0 "x": [B, T, 40] read
+  b1 "y": [B, T] write
+  t0 "part": [32, 40]
+  indices 2
+  grid i0 < B
+  loop i1 < T/32 {
+    map [32, 40] {
+      l0 = b0[40*T*i0 + 1280*i1 - 40*phase(32); 40, 1] if 0 <= 32*i1 + p0 - phase(32) < T
+      t0[0; 40, 1] = l0 * l0
+    }
+    map [32, 40] {
+      l0 = t0[0; 40, 1]
+      b1[T*i0 + 32*i1 - phase(32); 1] if 0 <= 32*i1 + p0 - phase(32) < T = sum over p1 of l0
+    }
+  }
+}
+"#;
+
+fn kernel() -> Kernel {
+    let kernel = parse(CHUNKS).unwrap_or_else(|e| panic!("{e}"));
+    nestor_ir::tile::verify::verify(&kernel).unwrap_or_else(|e| panic!("{e}"));
+    kernel
+}
+
+/// Runs the kernel with its PTX changed.
+fn run(spoil: impl Fn(&str) -> String) -> Result<(), String> {
+    let kernel = kernel();
+    let mut code =
+        compile(std::slice::from_ref(&kernel), Target::Sm80).expect("compiles");
+    let spoilt = spoil(&code.ptx);
+    code.ptx = spoilt;
+    let emulated = Emulated::of(std::slice::from_ref(&kernel), code)?;
+    let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(&SIZES) as usize);
+    let mut buffers: Vec<Vec<f64>> =
+        sized.map(|n| (0..n).map(|i| (i % 11) as f64 / 8.0).collect()).collect();
+    emulated.agree(0, &mut buffers, &SIZES).map(|_| ())
+}
+
+#[test]
+fn the_kernel_itself_is_sound() {
+    run(str::to_owned).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn each_barrier_is_needed() {
+    let count = compile(&[kernel()], Target::Sm80)
+        .expect("compiles")
+        .ptx
+        .matches("bar.sync")
+        .count();
+    assert!(count >= 2, "{count} barriers");
+    for n in 0..count {
+        let without = |ptx: &str| {
+            let (at, _) = ptx.match_indices("bar.sync").nth(n).expect("a barrier");
+            let end = at + ptx[at..].find('\n').expect("a line");
+            format!("{}{}", &ptx[..at], &ptx[end..])
+        };
+        let what = run(without).expect_err("a barrier is missing");
+        let found = what.contains("race") || what.contains("before it is written");
+        assert!(found, "barrier {n}: {what}");
+        assert!(what.contains("block 0, thread"), "{what}");
+    }
+}
+
+#[test]
+fn an_unmasked_tail_is_out_of_bounds() {
+    // The store's guard is gone.
+    let unmasked = |ptx: &str| {
+        let store = ptx.find("st.global").expect("a store");
+        let guard = ptx[..store].rfind("@%p").expect("a guard");
+        let end = guard + ptx[guard..].find('\n').expect("a line");
+        format!("{}{}", &ptx[..guard], &ptx[end..])
+    };
+    let what = run(unmasked).expect_err("the tail is stored");
+    assert!(what.contains("bytes at") || what.contains("race"), "{what}");
+    assert!(what.contains("thread"), "{what}");
+}
