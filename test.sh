@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-features=(--features nestor-tests/cuda)
+features=(--features nestor-tests/cuda,nestor/cuda)
 if [ -n "${NESTOR_WITHOUT_CUDA:-}" ]; then
     echo "test.sh: without the GPU backend and its tests (NESTOR_WITHOUT_CUDA is set)"
     features=()

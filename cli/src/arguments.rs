@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Print one stage of the compiler, or write all that a program becomes to a folder: its plan
     /// and kernels as text, how its weights lie, and where it is from.
     #[command(
-        after_help = "Examples:\n  nestor compile examples/titans.nest --emit derived\n  nestor compile examples/titans.nest --target cpu -o artifact"
+        after_help = "Examples:\n  nestor compile examples/titans.nest --emit derived\n  nestor compile examples/titans.nest --target sm_90a -o artifact"
     )]
     Compile(CompileArguments),
     /// Say what the compiler made of a spec: states, derived update, form, with reasons.
@@ -296,6 +296,12 @@ pub(crate) enum Emit {
     Plan,
     /// Cranelift's code.
     Clif,
+    /// MLIR for the GPU that `--target` names.
+    Mlir,
+    /// PTX for the GPU that `--target` names.
+    Ptx,
+    /// Registers, spills, shared memory and instructions of the kernels for a GPU; needs ptxas.
+    Usage,
 }
 
 /// A whole number above zero.

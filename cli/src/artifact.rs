@@ -41,11 +41,36 @@ pub(crate) fn write(
         ("layout.json", pretty(&layout(source.program, &plan))),
         ("provenance.json", pretty(&provenance(source, what))),
     ];
+    let told =
+        Told { source, what, kernels: kernels.len(), launches: plan.launches.len() };
+    put(&told, &files, folder, as_json)
+}
+
+/// What is said of an artifact.
+pub(crate) struct Told<'s> {
+    /// What is compiled.
+    pub(crate) source: &'s Source<'s>,
+    /// What it does.
+    pub(crate) what: &'s str,
+    /// How many kernels.
+    pub(crate) kernels: usize,
+    /// How many launches.
+    pub(crate) launches: usize,
+}
+
+/// Writes files into a folder, which is made where it is not there, and says so.
+pub(crate) fn put(
+    told: &Told<'_>,
+    files: &[(&str, String)],
+    folder: &Path,
+    as_json: bool,
+) -> Outcome {
+    let Told { source, what, kernels, launches } = told;
     let failed = |path: &Path, e: &std::io::Error| {
         Failure::data(format!("cannot write `{}`: {e}", path.display()))
     };
     std::fs::create_dir_all(folder).map_err(|e| failed(folder, &e))?;
-    for (name, text) in &files {
+    for (name, text) in files {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|e| failed(&path, &e))?;
     }
@@ -54,15 +79,15 @@ pub(crate) fn write(
         let folder = folder.display().to_string();
         let entry = &source.program.name;
         let report = json!({ "entry": entry, "folder": folder, "files": names,
-                             "kernels": kernels.len(), "launches": plan.launches.len() });
+                             "kernels": kernels, "launches": launches });
         anstream::println!("{report}");
     } else {
         anstream::println!(
             "{}: {what} for {}, {} launches of {} kernels and library products\n{}: {}",
             source.program.name,
             source.target,
-            plan.launches.len(),
-            kernels.len(),
+            launches,
+            kernels,
             folder.display(),
             names.join(", ")
         );
@@ -70,12 +95,12 @@ pub(crate) fn write(
     Ok(())
 }
 
-fn pretty(value: &Value) -> String {
+pub(crate) fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
 /// How weights lie, and what a caller gives and takes: row-major, nothing between the rows.
-fn layout(program: &Program, plan: &Plan) -> Value {
+pub(crate) fn layout(program: &Program, plan: &Plan) -> Value {
     let weights: Vec<Value> = program
         .weights
         .values()
@@ -118,7 +143,7 @@ fn named(name: &str, ty: &Type) -> Value {
 }
 
 /// Where an artifact is from: the same of all these gives the same files.
-fn provenance(source: &Source<'_>, what: &str) -> Value {
+pub(crate) fn provenance(source: &Source<'_>, what: &str) -> Value {
     let sources = &source.loaded.sources;
     let files: Vec<&str> = source
         .loaded

@@ -3,7 +3,9 @@
 use crate::arguments::{Choices, CompileArguments, Emit};
 use crate::artifact::{self, Source};
 use crate::fail::{Failure, Outcome, settings, tell};
+use crate::gpu;
 use clap::ValueEnum;
+use nestor_compiler::gpu::Target;
 use nestor_compiler::pipeline::{self, Purpose};
 use nestor_compiler::tensor::Graph;
 use nestor_compiler::{
@@ -15,7 +17,8 @@ use std::path::Path;
 pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
     let name = a.name.as_deref();
     if let Some(stage) = a.emit {
-        emit(&a.file, name, stage, &a.choices, json)?;
+        let of = gpu::stage(stage, &a.target)?;
+        emit(&a.file, name, stage, of, &a.choices, json)?;
     }
     let Some(folder) = &a.out else { return Ok(()) };
     let settings = settings(&a.choices.set)?;
@@ -41,7 +44,10 @@ pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
         set: &a.choices.set,
         target: &a.target,
     };
-    artifact::write(&source, &graph, what, folder, json)
+    match Target::find(&a.target) {
+        Some(target) => gpu::write(&source, &graph, what, target, folder, json),
+        None => artifact::write(&source, &graph, what, folder, json),
+    }
 }
 
 /// Whether a program says how it is trained.
@@ -64,6 +70,7 @@ fn emit(
     file: &Path,
     name: Option<&str>,
     emit: Emit,
+    target: Option<Target>,
     choices: &Choices,
     json: bool,
 ) -> Outcome {
@@ -80,7 +87,7 @@ fn emit(
         emit => match check::program(&loaded, name, &settings) {
             Ok((program, warnings)) => {
                 tell(&loaded, &warnings)?;
-                let text = text(&program, emit)?;
+                let text = text(&program, emit, target)?;
                 if json {
                     let stage = emit.to_possible_value();
                     let stage = stage.map(|v| v.get_name().to_owned());
@@ -99,7 +106,11 @@ fn emit(
 }
 
 /// A stage as text.
-fn text(program: &Program, emit: Emit) -> Result<String, Failure> {
+fn text(
+    program: &Program,
+    emit: Emit,
+    target: Option<Target>,
+) -> Result<String, Failure> {
     let pass = |e: PassError| Failure::pass(&e);
     let purpose = Purpose { resume: false, forms: FormOptions::default() };
     let scheduled = || native::scheduled(&last(program)?).map_err(Failure::native);
@@ -119,6 +130,10 @@ fn text(program: &Program, emit: Emit) -> Result<String, Failure> {
         Emit::Clif => {
             let (_, kernels) = scheduled()?;
             native::clif(&kernels, Precision::F32).map_err(Failure::native)?
+        }
+        Emit::Mlir | Emit::Ptx | Emit::Usage => {
+            let target = target.expect("a stage of a GPU has its target");
+            gpu::text(&scheduled()?.1, emit, target)?
         }
     })
 }

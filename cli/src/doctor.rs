@@ -6,7 +6,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A tool that may be there: nothing needs one today.
+/// A tool that may be there: nothing needs one to run programs on the CPU.
 struct Tool {
     /// What people call it.
     name: &'static str,
@@ -20,12 +20,12 @@ const TOOLS: &[Tool] = &[
     Tool {
         name: "LLVM",
         command: "llvm-config",
-        adds: "a backend for GPUs, which is not there yet",
+        adds: "building the backend for GPUs (feature `cuda`, version 22)",
     },
     Tool {
         name: "ptxas",
         command: "ptxas",
-        adds: "a check of code for GPUs, which is not made yet",
+        adds: "machine code for GPUs ahead of time, and its registers and spills; drivers take PTX as it is",
     },
 ];
 
@@ -88,7 +88,7 @@ pub(crate) fn doctor(as_json: bool) -> Outcome {
         let what = match found {
             Some(Found { path, version }) => {
                 let version = version.as_deref().unwrap_or("of unknown version");
-                format!("{version} ({}), not used", path.display())
+                format!("{version} ({})", path.display())
             }
             None => {
                 format!("not found, and not needed; it would be for {}", tool.adds)
@@ -140,6 +140,10 @@ fn memory() -> Option<u64> {
 
 /// A tool on the search path: under its own name, else the last of its versions by name.
 fn found(tool: &Tool) -> Option<Found> {
+    if tool.command == "ptxas" {
+        let path = nestor_compiler::gpu::ptxas::find()?.path;
+        return Some(Found { version: version(&path), path });
+    }
     let path = std::env::var_os("PATH")?;
     let mut named: Vec<PathBuf> = Vec::new();
     for folder in std::env::split_paths(&path) {

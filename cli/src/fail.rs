@@ -33,6 +33,7 @@ impl Failure {
     pub(crate) fn native(error: nestor_compiler::native::NativeError) -> Self {
         match error {
             nestor_compiler::native::NativeError::Pass(error) => Self::pass(&error),
+            error @ nestor_compiler::native::NativeError::NoGpu => Self::usage(error),
             error => Self::bug(error),
         }
     }

@@ -12,6 +12,7 @@ mod eval;
 mod explain;
 mod fail;
 mod generate;
+mod gpu;
 mod interrupt;
 mod levels;
 mod model;

@@ -5,6 +5,7 @@ pub mod check;
 pub mod costs;
 pub mod diagnose;
 pub mod execute;
+pub mod gpu;
 pub mod graphs;
 pub mod machine;
 pub mod native;

@@ -4,7 +4,8 @@ use nestor_cranelift::BackendError;
 use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::plan::{self, Plan};
 use nestor_ir::tensor::Graph;
-use nestor_ir::tile::{self, Kernel};
+use nestor_ir::tile;
+pub use nestor_ir::tile::Kernel;
 use nestor_passes::PassError;
 use nestor_passes::schedule::schedule;
 use thiserror::Error;
@@ -18,6 +19,15 @@ pub enum NativeError {
     /// The backend refused.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The backend for GPUs refused.
+    #[error(transparent)]
+    Gpu(#[from] nestor_mlir::BackendError),
+    /// There is no backend for GPUs in this build.
+    #[error(
+        "this build has no backend for GPUs\nhelp: build it with `cargo build --release --features cuda`, \
+         which needs LLVM and MLIR 22"
+    )]
+    NoGpu,
 }
 
 /// A graph as a plan with compiled kernels.

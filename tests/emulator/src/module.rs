@@ -3,7 +3,6 @@
 use crate::decode::{Decoder, decode};
 use crate::table::{Binary, Ternary, Unary};
 use crate::text::{Statement, operands, statements};
-use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 /// The number of a register.
@@ -139,7 +138,7 @@ impl Module {
     /// The first statement that is not of the subset.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut kernels = Vec::new();
-        let mut shared: FxHashMap<String, u64> = FxHashMap::default();
+        let mut shared: Vec<(String, u64)> = Vec::new();
         let mut used = 0;
         let mut all = statements(text).into_iter().peekable();
         while let Some(statement) = all.next() {
@@ -148,7 +147,7 @@ impl Module {
                     let (name, bytes) = variable(&text)
                         .ok_or_else(|| error(line, "not a variable", &text))?;
                     // What has no size begins where sizes end.
-                    shared.insert(name, SHARED + used);
+                    shared.push((name, SHARED + used));
                     used += bytes.next_multiple_of(16);
                 }
                 Statement::Line(_, text)
@@ -215,7 +214,7 @@ fn kernel(
     line: usize,
     head: &str,
     body: Vec<Statement>,
-    shared: &FxHashMap<String, u64>,
+    shared: &[(String, u64)],
 ) -> Result<Kernel, ParseError> {
     let wrong = |what| error(line, what, head);
     let after = head.split(".entry").nth(1).ok_or_else(|| wrong("no entry"))?;

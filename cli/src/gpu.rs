@@ -1,0 +1,153 @@
+//! `compile` for a GPU: its stages as text, and the artifact with PTX, machine code where an assembler is
+//! found, and what a C program needs.
+
+use crate::arguments::Emit;
+use crate::artifact::{Source, Told, layout, pretty, provenance, put};
+use crate::fail::{Failure, Outcome};
+use nestor_compiler::gpu::ptxas::{Usage, assemble, find};
+use nestor_compiler::gpu::{self, Code, Entry, Target, c};
+use nestor_compiler::native::Kernel;
+use nestor_compiler::{native, tensor};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The GPU of a stage; nothing for stages that are of none.
+pub(crate) fn stage(emit: Emit, target: &str) -> Result<Option<Target>, Failure> {
+    let found = Target::find(target);
+    let of_gpu = matches!(emit, Emit::Mlir | Emit::Ptx | Emit::Usage);
+    if of_gpu && found.is_none() {
+        let names: Vec<&str> = Target::ALL.iter().map(|(n, _)| *n).collect();
+        return Err(Failure::usage(format!(
+            "this stage is of a GPU, and `{target}` is none: add `--target {}`",
+            names.join("` or `--target ")
+        )));
+    }
+    Ok(found)
+}
+
+/// A stage as text.
+pub(crate) fn text(
+    kernels: &[Kernel],
+    emit: Emit,
+    target: Target,
+) -> Result<String, Failure> {
+    let code = gpu::code(kernels, target).map_err(Failure::native)?;
+    match emit {
+        Emit::Mlir => Ok(code.mlir),
+        Emit::Usage => {
+            let folder =
+                std::env::temp_dir().join(format!("nestor-{}", std::process::id()));
+            std::fs::create_dir_all(&folder).map_err(Failure::data)?;
+            let used = usage(&code, target, &folder);
+            std::fs::remove_dir_all(&folder).map_err(Failure::data)?;
+            match used? {
+                Some(used) => Ok(table(&code, &used)),
+                None => Err(Failure::data(
+                    "ptxas is not found in CUDA_HOME, on the search path or in the Python package nvidia-cuda-nvcc",
+                )),
+            }
+        }
+        _ => Ok(code.ptx),
+    }
+}
+
+/// Assembles code in a folder that has no PTX yet; nothing where there is no assembler.
+fn usage(
+    code: &Code,
+    target: Target,
+    folder: &Path,
+) -> Result<Option<Vec<Usage>>, Failure> {
+    let Some(assembler) = find() else { return Ok(None) };
+    let ptx = folder.join("kernels.ptx");
+    std::fs::write(&ptx, &code.ptx)
+        .map_err(|e| Failure::data(format!("cannot write `{}`: {e}", ptx.display())))?;
+    let used = assemble(&assembler, target, &ptx, &folder.join("kernels.cubin"));
+    used.map(Some).map_err(Failure::bug)
+}
+
+/// Kernels with what they take, a line each.
+fn table(code: &Code, used: &[Usage]) -> String {
+    let mut out = format!(
+        "{:<44} {:>7} {:>9} {:>6} {:>12} {:>12}\n",
+        "kernel", "threads", "registers", "spills", "shared bytes", "instructions"
+    );
+    for entry in &code.entries {
+        let found = of(used, entry);
+        let _ = writeln!(
+            out,
+            "{:<44} {:>7} {:>9} {:>6} {:>12} {:>12}",
+            entry.symbol,
+            entry.threads,
+            found.registers,
+            found.spills.0 + found.spills.1,
+            entry.shared,
+            instructions(code, &entry.symbol)
+        );
+    }
+    out
+}
+
+fn of(used: &[Usage], entry: &Entry) -> Usage {
+    used.iter().find(|u| u.symbol == entry.symbol).cloned().unwrap_or_default()
+}
+
+/// Instructions of PTX in a kernel.
+fn instructions(code: &Code, symbol: &str) -> usize {
+    let head = format!(".entry {symbol}(");
+    let body = code.ptx.split(&head).nth(1).unwrap_or("");
+    let body = body.split("\n}").next().unwrap_or("");
+    let is_one =
+        |l: &&str| l.trim_end().ends_with(';') && !l.trim_start().starts_with('.');
+    body.lines().filter(is_one).count()
+}
+
+/// Writes the artifact of a graph for a GPU.
+pub(crate) fn write(
+    source: &Source<'_>,
+    graph: &tensor::Graph,
+    what: &str,
+    target: Target,
+    folder: &Path,
+    as_json: bool,
+) -> Outcome {
+    let (plan, kernels) = native::scheduled(graph).map_err(Failure::native)?;
+    let code = gpu::code(&kernels, target).map_err(Failure::native)?;
+    std::fs::create_dir_all(folder)
+        .map_err(|e| Failure::data(format!("cannot make `{}`: {e}", folder.display())))?;
+    let used = usage(&code, target, folder)?;
+    let entries = code.entries.iter().map(|entry| {
+        let mut about = json!({ "symbol": entry.symbol, "threads": entry.threads,
+            "shared_bytes": entry.shared, "instructions": instructions(&code, &entry.symbol) });
+        if let Some(used) = &used {
+            let found = of(used, entry);
+            about["registers"] = json!(found.registers);
+            about["spill_bytes"] = json!(found.spills.0 + found.spills.1);
+        }
+        about
+    });
+    let entries: Vec<serde_json::Value> = entries.collect();
+    let mut from = provenance(source, what);
+    if let Some(from) = from.as_object_mut() {
+        from.remove("simd");
+        from.remove("vector_functions");
+        from.insert("kernels".to_owned(), json!(entries));
+        let by = find()
+            .map(|a| json!({ "path": a.path.display().to_string(), "from": a.from }));
+        from.insert("ptxas".to_owned(), json!(by));
+    }
+    let tiles: String = kernels.iter().map(ToString::to_string).collect();
+    let files = [
+        ("plan.txt", native::plan_text(&plan, &kernels)),
+        ("kernels.txt", tiles),
+        ("kernels.mlir", code.mlir.clone()),
+        ("kernels.ptx", code.ptx.clone()),
+        ("kernels.h", c::header(&kernels, &code)),
+        ("example.c", c::example().to_owned()),
+        ("layout.json", pretty(&layout(source.program, &plan))),
+        ("provenance.json", pretty(&from)),
+    ];
+    let told =
+        Told { source, what, kernels: kernels.len(), launches: plan.launches.len() };
+    put(&told, &files, folder, as_json)
+}

@@ -1,0 +1,99 @@
+//! `compile` for a GPU: what it prints and writes, and what it says where it cannot.
+
+mod common;
+
+use common::{Folder, refused};
+
+#[test]
+fn a_stage_of_a_gpu_asks_for_one() {
+    let folder = Folder::new("gpu-asks");
+    let said = refused(&folder.nestor(&["compile", "tiny.nest", "--emit", "ptx"]), 2);
+    assert!(said.contains("add `--target sm_80` or `--target sm_90a`"), "{said}");
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_build_without_the_backend_says_how_to_get_it() {
+    let folder = Folder::new("gpu-without");
+    let command = ["compile", "tiny.nest", "--target", "sm_80", "--emit", "ptx"];
+    let said = refused(&folder.nestor(&command), 2);
+    assert!(said.contains("--features cuda"), "{said}");
+}
+
+#[cfg(feature = "cuda")]
+mod with_the_backend {
+    use super::common::{Folder, good};
+
+    #[test]
+    fn stages_are_printed_for_both_targets() {
+        let folder = Folder::new("gpu-stages");
+        for target in ["sm_80", "sm_90a"] {
+            let command = ["compile", "tiny.nest", "--target", target, "--emit"];
+            let ptx = good(&folder.nestor(&[&command[..], &["ptx"]].concat()));
+            assert!(ptx.contains(&format!(".target {target}")), "{ptx}");
+            assert!(ptx.contains(".visible .entry k0_"), "{ptx}");
+            let mlir = good(&folder.nestor(&[&command[..], &["mlir"]].concat()));
+            assert!(mlir.contains("llvm.func @k0_"), "{mlir}");
+        }
+    }
+
+    #[test]
+    fn the_artifact_has_what_a_launch_needs() {
+        let folder = Folder::new("gpu-artifact");
+        let command = ["compile", "tiny.nest", "--target", "sm_90a", "-o", "out"];
+        let said = good(&folder.nestor(&command));
+        assert!(said.contains("sm_90a"), "{said}");
+        let read = |name: &str| {
+            let path = folder.path("out").join(name);
+            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"))
+        };
+        for name in
+            ["plan.txt", "kernels.txt", "kernels.mlir", "kernels.ptx", "layout.json"]
+        {
+            assert!(!read(name).is_empty(), "{name}");
+        }
+        let about: serde_json::Value =
+            serde_json::from_str(&read("provenance.json")).expect("json");
+        let kernels = about["kernels"].as_array().expect("kernels");
+        let (header, ptx) = (read("kernels.h"), read("kernels.ptx"));
+        for kernel in kernels {
+            let symbol = kernel["symbol"].as_str().expect("a name");
+            assert!(ptx.contains(&format!(".entry {symbol}(")), "{symbol}");
+            assert!(header.contains(&format!("{symbol}_grid")), "{symbol}");
+        }
+        // With an assembler there is machine code, and what it takes.
+        let assembled = folder.path("out").join("kernels.cubin").is_file();
+        assert_eq!(assembled, !about["ptxas"].is_null());
+        assert!(!assembled || kernels.iter().all(|k| k["registers"].as_u64() > Some(0)));
+        if !assembled {
+            println!("1 check skipped: no ptxas is found");
+        }
+    }
+
+    #[test]
+    fn the_header_is_c_and_its_sizes_are_right() {
+        let folder = Folder::new("gpu-header");
+        let command = ["compile", "tiny.nest", "--target", "sm_80", "-o", "out"];
+        good(&folder.nestor(&command));
+        folder.write(
+            "sizes.c",
+            "#include \"out/kernels.h\"\n#include <stdio.h>\nint main(void) {\n  \
+             for (unsigned n = 0; n < nestor_kernel_count; n++) {\n    \
+             const nestor_kernel *k = &nestor_kernels[n];\n    \
+             if (k->threads % 32 || !k->grid(2, 7, 0)) return 1;\n    \
+             for (unsigned b = 0; b < k->buffers; b++) if (!k->buffer_bytes(b, 2, 7, 5)) return 2;\n    \
+             k->scratch_bytes(2, 7, 5);\n  }\n  return 0;\n}\n",
+        );
+        let cc = |arguments: &[&str]| {
+            std::process::Command::new("cc")
+                .args(arguments)
+                .current_dir(folder.path("."))
+                .status()
+                .expect("a C compiler")
+        };
+        let built = cc(&["-Wall", "-Wextra", "-Werror", "sizes.c", "-o", "sizes"]);
+        assert!(built.success());
+        let ran = std::process::Command::new(folder.path("sizes")).status();
+        assert_eq!(ran.expect("it runs").code(), Some(0));
+    }
+}

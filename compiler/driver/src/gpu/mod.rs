@@ -1,0 +1,27 @@
+//! Code for GPUs: PTX of a program's kernels, machine code where an assembler is found, and what a C program
+//! needs to launch them.
+
+pub mod c;
+pub mod ptxas;
+
+use crate::native::NativeError;
+use nestor_ir::tile::Kernel;
+pub use nestor_mlir::{Code, Entry, Target};
+
+/// Kernels as code of a target.
+///
+/// # Errors
+/// Where this build has no such backend, or the backend refuses a kernel.
+#[cfg(feature = "cuda")]
+pub fn code(kernels: &[Kernel], target: Target) -> Result<Code, NativeError> {
+    Ok(nestor_mlir::compile(kernels, target)?)
+}
+
+/// Kernels as code of a target.
+///
+/// # Errors
+/// Always: this build has no such backend.
+#[cfg(not(feature = "cuda"))]
+pub fn code(_: &[Kernel], _: Target) -> Result<Code, NativeError> {
+    Err(NativeError::NoGpu)
+}

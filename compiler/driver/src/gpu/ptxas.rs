@@ -1,0 +1,126 @@
+//! The assembler of NVIDIA's toolkit, where one is found: PTX to machine code, and what a kernel takes.
+//!
+//! Nothing needs it: drivers assemble PTX themselves.
+
+use super::Target;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An assembler that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assembler {
+    /// Its path.
+    pub path: PathBuf,
+    /// What named it.
+    pub from: &'static str,
+}
+
+/// What a kernel takes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Its name in the PTX.
+    pub symbol: String,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes that a thread spills: stored and loaded.
+    pub spills: (u32, u32),
+}
+
+/// Looks in CUDA_HOME, on the search path, and in the Python package nvidia-cuda-nvcc.
+pub fn find() -> Option<Assembler> {
+    let home = std::env::var_os("CUDA_HOME").map(|h| Path::new(&h).join("bin/ptxas"));
+    if let Some(path) = home.filter(|p| p.is_file()) {
+        return Some(Assembler { path, from: "CUDA_HOME" });
+    }
+    let searched = std::env::var_os("PATH")?;
+    let mut on_path = std::env::split_paths(&searched).map(|f| f.join("ptxas"));
+    if let Some(path) = on_path.find(|p| p.is_file()) {
+        return Some(Assembler { path, from: "PATH" });
+    }
+    let path = packages()?.iter().flat_map(|f| below(&f.join("nvidia"))).next()?;
+    Some(Assembler { path, from: "the Python package nvidia-cuda-nvcc" })
+}
+
+/// Folders in which Python looks for packages.
+fn packages() -> Option<Vec<PathBuf>> {
+    let program = "import sys; print('\\n'.join(p for p in sys.path if p))";
+    let output = Command::new("python3").args(["-c", program]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Some(text.lines().map(PathBuf::from).collect())
+}
+
+/// Assemblers in `nvidia/*/bin`, in order.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> =
+        entries.map(|e| e.path().join("bin/ptxas")).filter(|p| p.is_file()).collect();
+    found.sort();
+    found
+}
+
+/// Assembles a file of PTX to a file of machine code; gives what each kernel takes.
+///
+/// # Errors
+/// What the assembler said.
+pub fn assemble(
+    assembler: &Assembler,
+    target: Target,
+    ptx: &Path,
+    cubin: &Path,
+) -> Result<Vec<Usage>, String> {
+    let output = Command::new(&assembler.path)
+        .arg(format!("-arch={}", target.name()))
+        .args(["-O3", "-v"])
+        .arg(ptx)
+        .arg("-o")
+        .arg(cubin)
+        .output()
+        .map_err(|e| format!("{}: {e}", assembler.path.display()))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        return Err(format!("{}: {}", assembler.path.display(), said.trim()));
+    }
+    Ok(usages(&said))
+}
+
+/// Reads what the assembler says of each kernel.
+fn usages(text: &str) -> Vec<Usage> {
+    let mut out: Vec<Usage> = Vec::new();
+    let before = |line: &str, what: &str| -> Option<u32> {
+        line.split(what).next()?.split_whitespace().next_back()?.parse().ok()
+    };
+    for line in text.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            let symbol = rest.split('\'').next().unwrap_or(rest).to_owned();
+            out.push(Usage { symbol, ..Usage::default() });
+        }
+        let Some(last) = out.last_mut() else { continue };
+        if line.contains("spill stores") {
+            let stores = before(line, " bytes spill stores").unwrap_or(0);
+            let loads = before(line, " bytes spill loads").unwrap_or(0);
+            last.spills = (stores, loads);
+        }
+        if line.contains(" registers") {
+            last.registers = before(line, " registers").unwrap_or(0);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usages;
+
+    #[test]
+    fn what_the_assembler_says_is_read() {
+        let text = "ptxas info    : 0 bytes gmem\n\
+                    ptxas info    : Compiling entry function 'k0_sub' for 'sm_80'\n\
+                    ptxas info    : Function properties for k0_sub\n    \
+                    16 bytes stack frame, 12 bytes spill stores, 8 bytes spill loads\n\
+                    ptxas info    : Used 56 registers, used 1 barriers, 456 bytes cmem[0]\n";
+        let found = usages(text);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].symbol, "k0_sub");
+        assert_eq!((found[0].registers, found[0].spills), (56, (12, 8)));
+    }
+}
