@@ -97,6 +97,32 @@ pub(crate) enum Command {
         after_help = "Examples:\n  nestor train examples/gated_delta.nest\n  nestor train my_model.nest --data texts/ --steps 5000 --out runs/mine\n  nestor train my_model.nest --out runs/mine --resume"
     )]
     Train(TrainArguments),
+    /// Train every legal combination of a sweep on a task, the better ones longer, and report which
+    /// choices mattered; killed at any moment, the same command goes on.
+    #[command(
+        after_help = "Examples:\n  nestor explore examples/miras_grid.nest --list\n  nestor explore examples/miras_grid.nest --task mqar --budget 30m\n  nestor explore my_grid.nest axes --task state-s3 --seeds 3 --out runs/axes"
+    )]
+    Explore(ExploreArguments),
+    /// One trial of an exploration: a file, a seed and a budget in, one result file out.
+    #[command(hide = true)]
+    Trial(TrialArguments),
+    /// List tasks, or show one with samples.
+    #[command(
+        after_help = "Examples:\n  nestor task\n  nestor task mqar --sample 3\n  nestor task mqar:pairs=4,length=32 --sample 1"
+    )]
+    Task {
+        /// The task, `NAME` or `NAME:option=number,...`; all of them where left out.
+        name: Option<String>,
+        /// How many samples to print.
+        #[arg(long, default_value_t = 0)]
+        sample: usize,
+        /// The seed of the samples.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Where the task's data lies.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
     /// Measure a trained model on held-out text, in bits a byte.
     #[command(after_help = "Example:\n  nestor eval runs/gated_delta")]
     Eval {
@@ -148,21 +174,25 @@ pub(crate) struct TrainArguments {
     pub(crate) file: PathBuf,
     /// A model of it; the last one where left out.
     pub(crate) name: Option<String>,
-    /// A text file or a folder of them; the text beside the examples where left out.
+    /// A task to learn instead of text, `NAME` or `NAME:option=number,...`; see `nestor task`.
+    #[arg(long, conflicts_with = "tokenizer")]
+    pub(crate) task: Option<String>,
+    /// A text file or a folder of them; the text beside the examples where left out. With
+    /// `--task`, where the task's data lies.
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
     /// A Hugging Face `tokenizer.json`; bytes without.
     #[arg(long)]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// Steps in all.
-    #[arg(long, default_value_t = 1000, value_parser = positive::<u64>)]
-    pub(crate) steps: u64,
-    /// Sequences a step.
-    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
-    pub(crate) batch: usize,
-    /// Tokens a sequence.
-    #[arg(long, default_value_t = 256, value_parser = positive::<usize>)]
-    pub(crate) length: usize,
+    /// Steps in all; 1000, or what the task says, where left out.
+    #[arg(long, value_parser = positive::<u64>)]
+    pub(crate) steps: Option<u64>,
+    /// Sequences a step; 8, or what the task says, where left out.
+    #[arg(long, value_parser = positive::<usize>)]
+    pub(crate) batch: Option<usize>,
+    /// Tokens a sequence; 256 where left out. A task has its own option `length`.
+    #[arg(long, value_parser = positive::<usize>, conflicts_with = "task")]
+    pub(crate) length: Option<usize>,
     /// The run's folder; `runs/<file>` where left out.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
@@ -181,9 +211,114 @@ pub(crate) struct TrainArguments {
     /// Steps between checkpoints; an eighth of the run where left out.
     #[arg(long, value_parser = positive::<u64>)]
     pub(crate) save_every: Option<u64>,
+    /// Pause after this step, measured in full; `--resume` without it goes on.
+    #[arg(long, value_parser = positive::<u64>)]
+    pub(crate) until: Option<u64>,
     /// Say how long compiling took, and each kernel.
     #[arg(long)]
     pub(crate) timings: bool,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
+}
+
+/// `explore`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct ExploreArguments {
+    /// The file with the sweep.
+    pub(crate) file: PathBuf,
+    /// The sweep; the only one of the file where left out.
+    pub(crate) sweep: Option<String>,
+    /// The task, `NAME` or `NAME:option=number,...`; see `nestor task`.
+    #[arg(long, required_unless_present = "list")]
+    pub(crate) task: Option<String>,
+    /// Where the task's data lies.
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// The model that is trained; the last one of the file where left out.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Time in all, `90s`, `30m`, `2h`; no trial begins after it. Without end where left out.
+    #[arg(long, value_parser = duration)]
+    pub(crate) budget: Option<std::time::Duration>,
+    /// Steps of the last round; what the task says where left out.
+    #[arg(long, value_parser = positive::<u64>)]
+    pub(crate) steps: Option<u64>,
+    /// Sequences a step; what the task says where left out.
+    #[arg(long, value_parser = positive::<usize>)]
+    pub(crate) batch: Option<usize>,
+    /// Seeds of every combination.
+    #[arg(long, default_value_t = 2, value_parser = positive::<u64>)]
+    pub(crate) seeds: u64,
+    /// Rounds; each trains `--keep` times as long as the one before.
+    #[arg(long, default_value_t = 3, value_parser = positive::<u32>)]
+    pub(crate) rounds: u32,
+    /// One of so many combinations goes on to the next round.
+    #[arg(long, default_value_t = 3, value_parser = positive::<u64>)]
+    pub(crate) keep: u64,
+    /// What is the same for all: steps; or parameters, by `--width`; or time, measured before.
+    #[arg(long, value_enum, default_value_t = Equal::Steps)]
+    pub(crate) equal: Equal,
+    /// The parameter that makes models of one size, for `--equal parameters`.
+    #[arg(long, default_value = "d")]
+    pub(crate) width: String,
+    /// Trials at a time; one for each core where left out.
+    #[arg(long, value_parser = positive::<usize>)]
+    pub(crate) workers: Option<usize>,
+    /// The exploration's folder; `runs/<sweep>` where left out.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Start anew where the folder holds another exploration.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would be trained, and what not and why; train nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
+}
+
+/// What all combinations have the same of.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Equal {
+    /// Steps.
+    Steps,
+    /// Learned numbers, as nearly as the width allows.
+    Parameters,
+    /// Time.
+    Time,
+}
+
+/// `trial`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct TrialArguments {
+    /// The model's file.
+    pub(crate) file: PathBuf,
+    /// The model.
+    pub(crate) name: Option<String>,
+    /// The task.
+    #[arg(long)]
+    pub(crate) task: String,
+    /// Where the task's data lies.
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// Steps of the whole run, which its schedules know.
+    #[arg(long)]
+    pub(crate) steps: u64,
+    /// The step that this trial ends after.
+    #[arg(long)]
+    pub(crate) until: u64,
+    /// Sequences a step.
+    #[arg(long)]
+    pub(crate) batch: usize,
+    /// The seed.
+    #[arg(long)]
+    pub(crate) seed: u64,
+    /// The folder of the run.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// The file that the result is written to, as a whole.
+    #[arg(long)]
+    pub(crate) result: PathBuf,
     #[command(flatten)]
     pub(crate) choices: Choices,
 }
@@ -312,4 +447,18 @@ fn positive<N: std::str::FromStr + PartialOrd + From<u8>>(
     number
         .filter(|n| *n >= N::from(1))
         .ok_or_else(|| "expected a whole number above zero".to_owned())
+}
+
+/// A time with its unit.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || "expected a number and s, m or h, such as 30m".to_owned();
+    let number = text.trim_end_matches(['s', 'm', 'h']);
+    let unit = match &text[number.len()..] {
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| wrong())? * unit;
+    std::time::Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }

@@ -2,8 +2,9 @@
 
 use crate::arguments::BenchArguments;
 use crate::fail::{Failure, Outcome, settings, tell};
-use crate::model::{initial, vocabulary};
+use crate::model::initial;
 use crate::progress::short;
+use crate::roles::Roles;
 use nestor_compiler::trained::trained;
 use nestor_compiler::{FormOptions, Program, check, source};
 use nestor_runtime::Sizes;
@@ -86,7 +87,7 @@ fn given(
     a: &BenchArguments,
     executor: &Executor,
 ) -> Result<Vec<HostTensor>, Failure> {
-    let (tokens, below) = vocabulary(program)?;
+    let Roles { tokens, vocabulary: below, .. } = Roles::of(program)?;
     let mut draw = Stream::new(0, "bench");
     let mut stream = |name: String| {
         let count = a.batch * a.length;

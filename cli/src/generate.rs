@@ -3,7 +3,7 @@
 use crate::arguments::GenerateArguments;
 use crate::fail::{Failure, Outcome};
 use crate::interrupt;
-use crate::model::vocabulary;
+use crate::roles::Roles;
 use crate::run_folder::Left;
 use nestor_compiler::trained::answers;
 use nestor_runtime::past_file;
@@ -17,7 +17,7 @@ use std::time::Instant;
 /// Writes on from a prompt.
 pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
     let Left { run, program, state, hash } = Left::open(&a.run)?;
-    let (stream, vocabulary) = vocabulary(&program)?;
+    let Roles { tokens: stream, vocabulary, .. } = Roles::of(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
     let compiled = answers(&program).map_err(Failure::native)?;
     let mut reader =

@@ -10,6 +10,7 @@ mod compile;
 mod doctor;
 mod eval;
 mod explain;
+mod explore;
 mod fail;
 mod generate;
 mod gpu;
@@ -18,8 +19,11 @@ mod levels;
 mod model;
 mod not_finite;
 mod progress;
+mod roles;
 mod run;
 mod run_folder;
+mod session;
+mod task;
 mod train;
 mod verify;
 
@@ -45,6 +49,11 @@ fn main() -> ExitCode {
             explain::explain(&file, name.as_deref(), &choices, json)
         }
         Command::Train(arguments) => train::train(&arguments, json),
+        Command::Explore(arguments) => explore::explore(&arguments, json),
+        Command::Trial(arguments) => explore::trial(&arguments),
+        Command::Task { name, sample, seed, data } => {
+            task::task(name.as_deref(), sample, seed, data, json)
+        }
         Command::Eval { run, data } => eval::eval(&run, data.as_deref(), json),
         Command::Generate(arguments) => generate::generate(&arguments, json),
         Command::Bench(arguments) => bench::bench(&arguments, json),

@@ -3,6 +3,7 @@
 use crate::fail::Failure;
 use crate::levels::Levels;
 use crate::not_finite;
+use crate::roles::Roles;
 use nestor_compiler::Program;
 use nestor_compiler::interpret::Data as Values;
 use nestor_compiler::trained::{Start, Trained, starts};
@@ -10,14 +11,14 @@ use nestor_runtime::executor::Executor;
 use nestor_runtime::tensor_file::{Data, HostTensor};
 use nestor_runtime::train::rng::{self, initial_values};
 use nestor_runtime::train::{
-    Batch, LoadError, Place, StepError, StepReport, TrainProgram,
+    Batch, LoadError, Place, RowTally, StepError, StepReport, TrainProgram,
 };
 use nestor_runtime::{Sizes, executor};
 
 /// A model that learns.
 pub(crate) struct Model {
     program: Program,
-    tokens: String,
+    roles: Roles,
     paths: Vec<String>,
     step: Executor,
     loss: Executor,
@@ -78,14 +79,6 @@ fn drawn(kind: &nestor_compiler::level::Initial) -> rng::Initial {
     }
 }
 
-/// The stream of tokens that a model is given, and how many tokens there are.
-pub(crate) fn vocabulary(program: &Program) -> Result<(String, usize), Failure> {
-    let found = program.inputs.iter().find_map(|i| Some((i.name.clone(), i.below?)));
-    found.ok_or_else(|| {
-        Failure::data(format!("`{}` takes no stream of tokens `int(n)`", program.name))
-    })
-}
-
 impl Model {
     /// A model with its weights and states at `state`.
     pub(crate) fn new(
@@ -94,10 +87,10 @@ impl Model {
         state: Vec<HostTensor>,
         steps: u64,
     ) -> Result<Self, Failure> {
-        let (tokens, _) = vocabulary(program)?;
+        let roles = Roles::of(program)?;
         let mut model = Self {
             program: program.clone(),
-            tokens,
+            roles,
             paths: state.iter().map(|t| t.name.clone()).collect(),
             step: Executor::new(compiled.step).map_err(Failure::bug)?,
             loss: Executor::new(compiled.loss).map_err(Failure::bug)?,
@@ -115,21 +108,6 @@ impl Model {
     /// What each launch of a step took.
     pub(crate) fn measured(&mut self) -> &mut Executor {
         &mut self.step
-    }
-
-    fn streams(&self, batch: &Batch) -> [HostTensor; 2] {
-        let row = batch.length + 1;
-        let part = |from: usize| -> Vec<i32> {
-            let rows = batch.tokens.chunks_exact(row);
-            rows.flat_map(|r| r[from..from + batch.length].iter().copied()).collect()
-        };
-        let dims = vec![batch.rows, batch.length];
-        let one = |name: String, from: usize| HostTensor {
-            name,
-            dims: dims.clone(),
-            data: Data::I32(part(from)),
-        };
-        [one(self.tokens.clone(), 0), one(format!("next.{}", self.tokens), 1)]
     }
 }
 
@@ -157,10 +135,10 @@ fn reals<'t>(found: &'t [HostTensor], name: &str) -> Option<&'t [f32]> {
 
 impl TrainProgram for Model {
     fn step(&mut self, batch: &Batch, step_index: u64) -> Result<StepReport, StepError> {
-        let [tokens, next] = self.streams(batch);
+        let mut streams = self.roles.streams(batch);
+        let all = streams.len();
         let number = |name: &str, n: u64| HostTensor::f32(name, &[], vec![n as f32]);
-        let streams =
-            [tokens, next, number("step", step_index), number("steps", self.steps)];
+        streams.extend([number("step", step_index), number("steps", self.steps)]);
         let given = asked(&self.step, &streams);
         let before = self.levels.before(&self.step, step_index);
         let found = self.step.run(&given, sizes(batch)).map_err(failed)?;
@@ -177,7 +155,7 @@ impl TrainProgram for Model {
         };
         if !report.loss.is_finite() || !report.gradient_norm.is_finite() {
             let (rows, length) = (batch.rows, batch.length);
-            let (state, streams) = (self.state(), &streams[..2]);
+            let (state, streams) = (self.state(), &streams[..all]);
             let place = not_finite::find(&self.program, &state, streams, rows, length);
             return Err(StepError::NotFinite(place));
         }
@@ -186,7 +164,7 @@ impl TrainProgram for Model {
         Ok(report)
     }
 
-    fn evaluate(&mut self, batch: &Batch) -> Result<f64, StepError> {
+    fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError> {
         if !self.fresh {
             let names: Vec<String> =
                 self.loss.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
@@ -196,21 +174,10 @@ impl TrainProgram for Model {
             }
             self.fresh = true;
         }
-        let streams = self.streams(batch);
+        let streams = self.roles.streams(batch);
         let given = asked(&self.loss, &streams);
         let found = self.loss.run(&given, sizes(batch)).map_err(failed)?;
-        let losses = reals(&found, "loss").unwrap_or(&[]);
-        let total = |v: &mut dyn Iterator<Item = f64>| v.sum::<f64>();
-        let (sum, count) = match reals(&found, "loss.counts") {
-            Some(counts) => (
-                total(&mut losses.iter().zip(counts).map(|(l, c)| f64::from(l * c))),
-                total(&mut counts.iter().map(|c| f64::from(*c))),
-            ),
-            None => {
-                (total(&mut losses.iter().map(|l| f64::from(*l))), losses.len() as f64)
-            }
-        };
-        Ok(sum / count.max(1.0))
+        Ok(tallies(batch, &found))
     }
 
     fn state(&self) -> Vec<HostTensor> {
@@ -240,4 +207,51 @@ impl TrainProgram for Model {
     fn place(&self, path: &str) -> Place {
         not_finite::weight(&self.program, path)
     }
+}
+
+/// What each sequence adds to an evaluation, from the loss of its tokens, from which of them are
+/// asked, and, where there are logits, from which is largest.
+fn tallies(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
+    let Batch { rows, length, targets, .. } = batch;
+    let losses = reals(found, "loss").unwrap_or(&[]);
+    let counts = reals(found, "loss.counts");
+    let logits = found.iter().find_map(|t| match (&t.dims[..], &t.data) {
+        ([r, l, n], Data::F32(v)) if r == rows && l == length => Some((*n, v)),
+        _ => None,
+    });
+    let tally = |row: usize| {
+        if losses.len() != rows * length {
+            // A loss of the whole batch.
+            let mean = f64::from(losses.first().copied().unwrap_or(f32::NAN));
+            let asked = *length as f64;
+            return RowTally { nats: mean * asked, asked, right: 0.0 };
+        }
+        let mut tally = RowTally::default();
+        for at in row * length..(row + 1) * length {
+            let count = f64::from(counts.map_or(1.0, |c| c[at]));
+            if count == 0.0 {
+                continue;
+            }
+            tally.asked += count;
+            tally.nats += count * f64::from(losses[at]);
+            if let Some((n, logits)) = logits
+                && largest(&logits[at * n..(at + 1) * n]) as i32 == targets[at]
+            {
+                tally.right += count;
+            }
+        }
+        tally
+    };
+    (0..*rows).map(tally).collect()
+}
+
+/// The first of the largest.
+fn largest(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (n, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = n;
+        }
+    }
+    best
 }

@@ -70,10 +70,13 @@ fn first(
         let own: Vec<HostTensor> = streams
             .iter()
             .filter_map(|s| {
-                let Data::I32(tokens) = &s.data else { return None };
-                let tokens = tokens[row * length..(row + 1) * length].to_vec();
-                let dims = vec![1, length];
-                Some(HostTensor { name: s.name.clone(), dims, data: Data::I32(tokens) })
+                let part = row * length..(row + 1) * length;
+                let data = match &s.data {
+                    Data::I32(v) => Data::I32(v[part].to_vec()),
+                    Data::Bool(v) => Data::Bool(v[part].to_vec()),
+                    _ => return None,
+                };
+                Some(HostTensor { name: s.name.clone(), dims: vec![1, length], data })
             })
             .collect();
         let found = run(&mut executor, state, &own, 1, length)?;

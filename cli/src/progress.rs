@@ -40,8 +40,12 @@ impl Screen {
                     let path = path.display();
                     anstream::println!("going on after step {step} from {path}");
                 }
+                let learned = match *train_tokens {
+                    u64::MAX => "tokens without end".to_owned(),
+                    n => format!("{n} tokens"),
+                };
                 anstream::println!(
-                    "{train_tokens} tokens to learn from, {validation_tokens} held out"
+                    "{learned} to learn from, {validation_tokens} held out"
                 );
             }
             Event::Step(line) if self.terminal => {
@@ -57,7 +61,12 @@ impl Screen {
                     anstream::println!("{}", self.line(line, false));
                 }
             }
-            Event::Evaluated { step, loss, bits_per_byte, best } => {
+            Event::Evaluated { step, loss, score: Some((metric, score)), .. } => {
+                anstream::println!(
+                    "{clear}      held out: {metric} {score:.4}, loss {loss:.4} at step {step}"
+                );
+            }
+            Event::Evaluated { step, loss, bits_per_byte, best, score: None } => {
                 let bits = bits_per_byte.unwrap_or(loss * self.bits);
                 let saved = self.saved.as_ref().map(|p| format!(" · saved {p}"));
                 anstream::println!(

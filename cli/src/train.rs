@@ -2,20 +2,19 @@
 
 use crate::arguments::TrainArguments;
 use crate::doctor::threads;
-use crate::explain::parameters;
-use crate::fail::{Failure, Outcome, settings, tell};
+use crate::fail::{Failure, Outcome, tell};
 use crate::interrupt;
-use crate::model::{Model, initial, vocabulary};
+use crate::model::{Model, initial};
 use crate::progress::Screen;
 use crate::run_folder::{Run, newest};
+use crate::session::{Request, Session, absolute};
 use nestor_compiler::costs::costs;
 use nestor_compiler::machine::vectors;
 use nestor_compiler::plan::Launch;
-use nestor_compiler::trained::{Trained, spec_hash, trained};
-use nestor_compiler::{FormOptions, Program, check, source};
-use nestor_runtime::train::data::{Corpus, DataOptions, cache_beside};
+use nestor_compiler::predict::parameters;
+use nestor_compiler::trained::Trained;
 use nestor_runtime::train::progress::Event;
-use nestor_runtime::train::run_loop::{self, LoopSettings, checkpoints};
+use nestor_runtime::train::run_loop::{self, Ended, LoopSettings, checkpoints};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,56 +26,104 @@ pub(crate) fn default_data(file: &Path) -> PathBuf {
 
 /// Trains a model.
 pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
+    let sitting = sitting(a, !json)?;
+    let Sitting { ended, bits, steps, folder } = &sitting;
+    let position = ended.position;
+    if json {
+        let report = serde_json::json!({
+            "run": folder, "step": position.step, "tokens": position.tokens,
+            "seconds": position.seconds, "validation_bits_per_byte": bits,
+            "stopped": ended.stopped, "score": ended.score.map(|s| s.1),
+            "metric": ended.score.map(|s| s.0),
+        });
+        anstream::println!("{report}");
+        return Ok(());
+    }
+    if ended.stopped {
+        anstream::println!(
+            "stopped after step {}, saved {}; go on with\n  nestor {}",
+            position.step,
+            run_loop::checkpoint_path(folder, position.step).display(),
+            again()
+        );
+        return Ok(());
+    }
+    let run = folder.display();
+    let held_out = match (ended.score, bits) {
+        // All digits: a run that is repeated gives the same ones.
+        (Some((metric, score)), _) => format!(", {metric} {score} held out"),
+        (None, Some(bits)) => format!(", {bits:.3} bits a byte held out"),
+        (None, None) => String::new(),
+    };
+    let next = match (position.step < *steps, &a.task) {
+        (true, _) => format!("nestor {}", again()),
+        (false, Some(_)) => format!("nestor eval {run}"),
+        (false, None) => format!("nestor generate {run} --prompt \"...\""),
+    };
+    anstream::println!(
+        "done: {} tokens in {:.0} s{held_out}\n  curve       {}\n  checkpoint  {}\n  \
+         next        {next}",
+        position.tokens,
+        position.seconds,
+        folder.join("curve.svg").display(),
+        run_loop::checkpoint_path(folder, position.step).display()
+    );
+    Ok(())
+}
+
+/// What a sitting of a run came to.
+pub(crate) struct Sitting {
+    /// How it ended.
+    pub(crate) ended: Ended,
+    /// Bits a byte held out, where that is known.
+    pub(crate) bits: Option<f64>,
+    /// Steps of the whole run.
+    pub(crate) steps: u64,
+    /// The run's folder.
+    pub(crate) folder: PathBuf,
+}
+
+/// Trains a model as far as this sitting goes; prints on the way where asked to.
+pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failure> {
     let began = Instant::now();
     let folder = a.out.clone().unwrap_or_else(|| {
         let stem = a.file.file_stem().map(|s| s.to_string_lossy().into_owned());
         Path::new("runs").join(stem.unwrap_or_else(|| "run".into()))
     });
-    let set = settings(&a.choices.set)?;
-    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
-    let program = match check::program(&loaded, a.name.as_deref(), &set) {
-        Ok((program, warnings)) => {
-            tell(&loaded, &warnings)?;
-            program
-        }
-        Err(found) => return tell(&loaded, &found),
-    };
+    let session = Session::open(&Request {
+        file: &a.file,
+        name: a.name.as_deref(),
+        set: &a.choices.set,
+        task: a.task.as_deref(),
+        data: a.data.as_deref(),
+        tokenizer: a.tokenizer.as_deref(),
+        folder: &folder,
+    })?;
     let front = began.elapsed();
-    let hash = spec_hash(&loaded, &program.name, &a.choices.set);
-    let data = a.data.clone().unwrap_or_else(|| default_data(&a.file));
-    let data = absolute(&data);
-    let corpus = Corpus::open(&DataOptions {
-        path: data,
-        tokenizer: a.tokenizer.clone(),
-        validation: 0.1,
-        cache: cache_beside(&folder),
-    })
-    .map_err(Failure::data)?;
-    corpus.check_length(a.length).map_err(Failure::data)?;
-    let (_, known) = vocabulary(&program)?;
-    if corpus.codec.vocabulary() > known {
-        return Err(Failure::data(format!(
-            "the data has {} kinds of tokens, `{}` knows {known}: `--set vocab={0}`",
-            corpus.codec.vocabulary(),
-            program.name
-        )));
-    }
+    let Session { program, hash, data, .. } = &session;
+    let (size, length) = match session.task {
+        Some((size, length)) => (Some(size), length),
+        None => (None, a.length.unwrap_or(256)),
+    };
+    data.check_length(length).map_err(Failure::data)?;
+    let steps = a.steps.unwrap_or(size.map_or(1000, |s| s.steps));
     let options = LoopSettings {
-        steps: a.steps,
-        rows: a.batch,
-        length: a.length,
+        steps,
+        rows: a.batch.unwrap_or(size.map_or(8, |s| s.rows)),
+        length,
         seed: a.seed,
-        evaluate_every: a.evaluate_every.unwrap_or_else(|| (a.steps / 8).max(1)),
+        evaluate_every: a.evaluate_every.unwrap_or_else(|| (steps / 8).max(1)),
         evaluate_batches: 8,
-        save_every: a.save_every.unwrap_or_else(|| (a.steps / 8).max(1)),
+        save_every: a.save_every.unwrap_or_else(|| (steps / 8).max(1)),
+        until: a.until,
     };
     let run = Run {
         file: absolute(&a.file),
         entry: program.name.clone(),
-        set: a.choices.set.clone(),
+        set: session.set.clone(),
         spec: hash.clone(),
         settings: options.clone(),
-        data: corpus.identity.clone(),
+        data: session.identity.clone(),
         tokenizer: a.tokenizer.as_deref().map(absolute),
     };
     let resumed = match a.resume {
@@ -90,7 +137,7 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
             let before = Run::open(&folder)?;
             before.same(&run)?;
             // A run that was killed before its first checkpoint begins again: the same bits.
-            newest(&folder, &hash)?
+            newest(&folder, hash)?
         }
         false => {
             if !checkpoints(&folder).is_empty() && !a.force {
@@ -103,16 +150,17 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
             None
         }
     };
-    let compiled = trained(&program, FormOptions::default()).map_err(Failure::bug)?;
-    tell(&loaded, &costs(&loaded, &program, &compiled.choices, a.length))?;
+    let compiled = session.compiled()?;
+    let loaded = &session.loaded;
+    tell(loaded, &costs(loaded, program, &compiled.choices, length))?;
     if a.timings {
         anstream::eprintln!("  {:<24} {:>8.1} ms", "check", front.as_secs_f64() * 1e3);
         for (what, time) in &compiled.timings {
             anstream::eprintln!("  {what:<24} {:>8.1} ms", time.as_secs_f64() * 1e3);
         }
     }
-    if !json {
-        header(a, &program, &compiled, &corpus, began.elapsed());
+    if shown {
+        header(a, &session, &compiled, began.elapsed());
         anstream::println!(
             "{} steps of {} x {} tokens, into {}",
             options.steps,
@@ -121,25 +169,32 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
             folder.display()
         );
     }
-    let start = initial(&program, a.seed)?;
-    let mut model = Model::new(&program, compiled, start, a.steps)?;
+    let start = initial(program, a.seed)?;
+    let mut model = Model::new(program, compiled, start, steps)?;
     model.measured().measure(a.timings);
     let stop = interrupt::flag();
     let mut first = true;
     let mut screen =
-        Screen::new(corpus.bits_per_byte(1.0).unwrap_or(std::f64::consts::LOG2_E));
+        Screen::new(data.bits_per_byte(1.0).unwrap_or(std::f64::consts::LOG2_E));
     let mut watch = |event: &Event| {
         if let (Event::Step(_), true, true) = (event, first, a.timings) {
             first = false;
             let time = began.elapsed().as_secs_f64() * 1e3;
             anstream::eprintln!("  {:<24} {time:>8.1} ms", "spec to first step");
         }
-        if !json {
+        if shown {
             screen.show(event);
         }
     };
     let ended = run_loop::train(
-        &mut model, &corpus, &options, &folder, &hash, resumed, &stop, &mut watch,
+        &mut model,
+        data.as_ref(),
+        &options,
+        &folder,
+        hash,
+        resumed,
+        &stop,
+        &mut watch,
     );
     if a.timings {
         let mut slow: Vec<_> = model.measured().timings().to_vec();
@@ -157,45 +212,14 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
         }
     }
     let ended = ended.map_err(Failure::data)?;
-    let bits = ended.validation.and_then(|v| corpus.bits_per_byte(v));
-    if json {
-        let report = serde_json::json!({
-            "run": folder, "step": ended.position.step, "tokens": ended.position.tokens,
-            "seconds": ended.position.seconds, "validation_bits_per_byte": bits,
-            "stopped": ended.stopped,
-        });
-        anstream::println!("{report}");
-    } else if ended.stopped {
-        anstream::println!(
-            "stopped after step {}, saved {}; go on with\n  nestor {}",
-            ended.position.step,
-            run_loop::checkpoint_path(&folder, ended.position.step).display(),
-            again()
-        );
-    } else {
-        let run = folder.display();
-        anstream::println!(
-            "done: {} tokens in {:.0} s{}\n  curve       {}\n  checkpoint  {}\n  \
-             next        nestor generate {run} --prompt \"...\"",
-            ended.position.tokens,
-            ended.position.seconds,
-            bits.map_or(String::new(), |b| format!(", {b:.3} bits a byte held out")),
-            folder.join("curve.svg").display(),
-            run_loop::checkpoint_path(&folder, ended.position.step).display()
-        );
-    }
-    Ok(())
+    let bits = ended.validation.and_then(|v| data.bits_per_byte(v));
+    Ok(Sitting { ended, bits, steps, folder })
 }
 
 /// What is trained, on what, and what it was compiled to.
-fn header(
-    a: &TrainArguments,
-    program: &Program,
-    compiled: &Trained,
-    corpus: &Corpus,
-    took: Duration,
-) {
+fn header(a: &TrainArguments, session: &Session, compiled: &Trained, took: Duration) {
     let threads = threads();
+    let program = &session.program;
     let parameters = parameters(program);
     anstream::println!(
         "Nestor · {} {} · {parameters} parameters · cpu, {threads} threads, {}",
@@ -205,13 +229,19 @@ fn header(
     );
     let launches = &compiled.step.plan.launches;
     let products = launches.iter().filter(|l| matches!(l, Launch::Dense(_))).count();
+    let identity = &session.identity;
+    let data = match (&identity.task, &identity.tokenizer) {
+        (Some(task), _) => format!("task {task}"),
+        (None, tokenizer) => format!(
+            "data {:.1} MB, {}, last tenth held out",
+            identity.bytes as f64 / 1e6,
+            if tokenizer.is_some() { "tokenizer" } else { "bytes" }
+        ),
+    };
     anstream::println!(
-        "ready in {:.2} s: {} kernels, {products} library products · data {:.1} MB, {}, last \
-         tenth held out",
+        "ready in {:.2} s: {} kernels, {products} library products · {data}",
         took.as_secs_f64(),
         compiled.step.kernels.len(),
-        corpus.identity.bytes as f64 / 1e6,
-        if corpus.identity.tokenizer.is_some() { "tokenizer" } else { "bytes" }
     );
     for choice in dedup(compiled.choices.iter().map(ToString::to_string)) {
         anstream::println!("  {choice}");
@@ -224,18 +254,18 @@ fn again() -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+".contains(c);
         if !a.is_empty() && a.chars().all(plain) { a } else { format!("'{a}'") }
     };
-    let mut words: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| a != "--force" && a != "--resume")
-        .map(quoted)
-        .collect();
+    let mut words: Vec<String> = Vec::new();
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        match word.as_str() {
+            "--force" | "--resume" => {}
+            "--until" => drop(given.next()),
+            w if w.starts_with("--until=") => {}
+            _ => words.push(quoted(word)),
+        }
+    }
     words.push("--resume".into());
     words.join(" ")
-}
-
-/// A path that is good from every folder, where there is something at it.
-fn absolute(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn dedup(lines: impl Iterator<Item = String>) -> Vec<String> {

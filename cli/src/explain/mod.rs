@@ -8,6 +8,7 @@ use crate::fail::{Failure, Outcome, settings, tell};
 use equation::Writer;
 use nestor_compiler::level::Memory;
 use nestor_compiler::pipeline::{Purpose, derived, forward};
+use nestor_compiler::predict::parameters;
 use nestor_compiler::tensor::{Feed, Op, Scan};
 use nestor_compiler::{Choice, FormOptions, Program, check, source};
 use serde_json::json;
@@ -149,6 +150,13 @@ fn updates(program: &Program) -> Result<Vec<UpdateText>, Failure> {
     Ok(out.into_iter().map(|(_, update)| update).collect())
 }
 
+/// The derived updates of a model's memories, a line each.
+pub(crate) fn update_lines(program: &Program) -> Result<Vec<String>, Failure> {
+    let updates = updates(program)?;
+    let lines = updates.iter().flat_map(|u| u.text.lines());
+    Ok(lines.map(|l| l.trim().to_owned()).collect())
+}
+
 /// One token of a walk as equations: streams by number, states by the last part of their names.
 fn token(scan: &Scan, states: &[&str]) -> String {
     let short = |n: &&str| n.rsplit('.').next().unwrap_or(n).to_owned();
@@ -221,10 +229,4 @@ fn numbers(memory: &Memory) -> usize {
 /// Bytes of the weights in float32, for one sequence.
 fn state_bytes(memory: &Memory) -> usize {
     4 * instances(memory) * numbers(memory)
-}
-
-/// Numbers that are learned.
-pub(crate) fn parameters(program: &Program) -> usize {
-    let learned = program.weights.values().filter(|w| !w.fixed);
-    learned.map(|w| w.dims.iter().filter_map(|d| d.fixed()).product::<usize>()).sum()
 }

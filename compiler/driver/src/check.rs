@@ -2,7 +2,7 @@
 
 use crate::source::Loaded;
 use nestor_front::{Definitions, Elaborated, Setting, elaborate};
-use nestor_grammar::ast::{EntryKind, Kind};
+use nestor_grammar::ast::{Definition, EntryKind, Kind};
 use nestor_grammar::{Diagnostic, Severity};
 use nestor_ir::level::Program;
 
@@ -81,4 +81,31 @@ pub fn entries(loaded: &Loaded) -> Vec<String> {
         }
     }
     out
+}
+
+/// The names of the parameters of an entry; of the file's last memory, layer or model where no
+/// name is given.
+pub fn parameters(loaded: &Loaded, entry: Option<&str>) -> Vec<String> {
+    let params = definition(loaded, entry).map(|d| d.params.all.as_slice());
+    params.unwrap_or_default().iter().map(|p| p.name.text.clone()).collect()
+}
+
+/// The default of an entry's parameter, where it is a written number.
+pub fn default_of(loaded: &Loaded, entry: Option<&str>, name: &str) -> Option<f64> {
+    let all = &definition(loaded, entry)?.params.all;
+    let default = all.iter().find(|p| p.name.text == name)?.default.as_ref()?;
+    loaded.sources.text(default.span).trim().parse().ok()
+}
+
+fn definition<'l>(loaded: &'l Loaded, entry: Option<&str>) -> Option<&'l Definition> {
+    let files = loaded.files.iter().rev().map(|(_, file)| file);
+    let all = files.flat_map(|f| f.entries.iter().rev()).filter_map(|e| match &e.kind {
+        EntryKind::Definition(d) => Some(d),
+        EntryKind::Use(_) | EntryKind::Constant(..) | EntryKind::Sweep(_) => None,
+    });
+    let mut runs = all.filter(|d| match entry {
+        Some(name) => d.name.text == name,
+        None => matches!(d.kind, Kind::Memory | Kind::Layer | Kind::Model),
+    });
+    runs.next()
 }

@@ -10,7 +10,9 @@ pub mod graphs;
 pub mod machine;
 pub mod native;
 pub mod pipeline;
+pub mod predict;
 pub mod source;
+pub mod sweep;
 pub mod trained;
 
 pub use nestor_front::Setting;

@@ -53,7 +53,7 @@ pub fn checks() -> Loaded {
 }
 
 /// The library alone.
-fn library() -> Loaded {
+pub(crate) fn library() -> Loaded {
     let mut out = Loaded {
         sources: Sources::default(),
         library: vec![],

@@ -26,7 +26,7 @@ pub struct Trained {
     pub step: Artifact,
     /// The levels that learn, in the order of the level graph.
     pub levels: Vec<Acts>,
-    /// `loss` and, where tokens are chosen, `loss.counts`, `[B, T]`.
+    /// `loss` and, where tokens are chosen, `loss.counts`, `[B, T]`; outputs where asked for.
     pub loss: Artifact,
     /// The form of every walk.
     pub choices: Vec<Choice>,
@@ -56,6 +56,25 @@ pub struct Acts {
 /// # Errors
 /// Where a pass or the backend stops.
 pub fn trained(program: &Program, forms: FormOptions) -> Result<Trained, NativeError> {
+    compiled(program, forms, |output| output.starts_with("loss"))
+}
+
+/// As [`trained`], and the loss comes with the model's outputs, so that answers can be counted.
+///
+/// # Errors
+/// As [`trained`].
+pub fn trained_with_outputs(
+    program: &Program,
+    forms: FormOptions,
+) -> Result<Trained, NativeError> {
+    compiled(program, forms, |output| !output.starts_with("state."))
+}
+
+fn compiled(
+    program: &Program,
+    forms: FormOptions,
+    measured: fn(&str) -> bool,
+) -> Result<Trained, NativeError> {
     let mut timings = Vec::new();
     let mut timed = |what: &'static str, since: &mut Instant| {
         timings.push((what, since.elapsed()));
@@ -70,8 +89,7 @@ pub fn trained(program: &Program, forms: FormOptions) -> Result<Trained, NativeE
     timed("step to machine code", &mut since);
     let levels = acts(program)?;
     timed("levels to machine code", &mut since);
-    let loss =
-        artifact(&only(&lowered.graph, |n| n.starts_with("loss")), Precision::F32)?;
+    let loss = artifact(&only(&lowered.graph, measured), Precision::F32)?;
     timed("loss to machine code", &mut since);
     Ok(Trained { step, levels, loss, choices: lowered.choices, timings })
 }

@@ -145,6 +145,7 @@ mod tests {
             levels: vec![],
             validation_loss: (step % 5 == 0).then_some(1.0),
             validation_bits_per_byte: None,
+            score: None,
         };
         let lines: Vec<Line> = (1..=20).map(line).collect();
         let svg = draw(&lines);

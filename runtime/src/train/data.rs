@@ -7,10 +7,10 @@
 //! that every token but the first is predicted exactly once (a rest shorter than a window is
 //! left out).
 
-use super::Batch;
 use super::files::{Files, ReadError};
 use super::rng::Stream;
 use super::tokens::{Codec, TokenFile};
+use super::{Batch, RowTally};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,64 @@ pub struct DataIdentity {
     pub tokenizer: Option<String>,
     /// The fraction held out.
     pub validation: f64,
+    /// The task, where batches are drawn from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+}
+
+/// What a run learns from and is measured on.
+pub trait Source {
+    /// Whether each part has at least one sequence that predicts `length` tokens.
+    ///
+    /// # Errors
+    /// Where one has none.
+    fn check_length(&self, length: usize) -> Result<(), DataError>;
+
+    /// Tokens to learn from.
+    fn train_tokens(&self) -> u64;
+
+    /// Tokens held out.
+    fn validation_tokens(&self) -> u64;
+
+    /// The training batch of a step; see [`Source::check_length`].
+    ///
+    /// # Errors
+    /// Where data cannot be read.
+    fn train_batch(
+        &self,
+        seed: u64,
+        step: u64,
+        rows: usize,
+        length: usize,
+    ) -> Result<Batch, DataError>;
+
+    /// How many validation batches there are.
+    fn validation_batches(&self, rows: usize, length: usize) -> u64;
+
+    /// A validation batch, below [`Source::validation_batches`]; the last may have fewer rows.
+    ///
+    /// # Errors
+    /// Where data cannot be read.
+    fn validation_batch(
+        &self,
+        index: u64,
+        rows: usize,
+        length: usize,
+    ) -> Result<Batch, DataError>;
+
+    /// Bits a byte of held-out text, from nats a token; for bytes the two differ by ln 2 alone.
+    /// None where nothing is held out, or where tokens are no text.
+    fn bits_per_byte(&self, nats_per_token: f64) -> Option<f64>;
+
+    /// The name and the value of the score of all held-out rows, where there is one beside the loss.
+    fn score(&self, _rows: &[RowTally]) -> Option<(&'static str, f64)> {
+        None
+    }
+
+    /// Whether what is asked differs from the next token, or is not asked everywhere.
+    fn masked(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug)]
@@ -129,6 +187,16 @@ pub enum DataError {
         /// Why.
         source: io::Error,
     },
+    /// A task has its own length.
+    #[error(
+        "the task's sequences have {wanted} tokens, not {length}: set its option `length`"
+    )]
+    TaskLength {
+        /// What was asked for.
+        length: usize,
+        /// What the task has.
+        wanted: usize,
+    },
     /// The data cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -173,78 +241,9 @@ impl Corpus {
             hash,
             tokenizer,
             validation: options.validation,
+            task: None,
         };
         Ok(Self { codec, identity, tokens, train, validation, validation_bytes })
-    }
-
-    /// Tokens to learn from.
-    pub fn train_tokens(&self) -> u64 {
-        self.train
-    }
-
-    /// Tokens held out.
-    pub fn validation_tokens(&self) -> u64 {
-        self.validation
-    }
-
-    /// Whether each part has at least one sequence that predicts `length` tokens.
-    pub fn check_length(&self, length: usize) -> Result<(), DataError> {
-        let parts = [("training", self.train), ("validation", self.validation)];
-        for (part, tokens) in parts {
-            let wanted = part == "training" || self.identity.validation > 0.0;
-            if wanted && tokens <= length as u64 {
-                let path = self.identity.path.clone();
-                return Err(DataError::Short { path, part, tokens, length });
-            }
-        }
-        Ok(())
-    }
-
-    /// The training batch of a step; see [`Corpus::check_length`].
-    pub fn train_batch(
-        &self,
-        seed: u64,
-        step: u64,
-        rows: usize,
-        length: usize,
-    ) -> Result<Batch, DataError> {
-        let mut places = Stream::new(seed, "training batches").fork(step);
-        let mut tokens = vec![0; rows * (length + 1)];
-        for row in tokens.chunks_exact_mut(length + 1) {
-            self.read(places.below(self.train - length as u64), row)?;
-        }
-        Ok(Batch { rows, length, tokens })
-    }
-
-    /// How many validation batches there are.
-    pub fn validation_batches(&self, rows: usize, length: usize) -> u64 {
-        (self.validation.saturating_sub(1) / length as u64).div_ceil(rows as u64)
-    }
-
-    /// A validation batch, below [`Corpus::validation_batches`]; the last may have fewer rows.
-    pub fn validation_batch(
-        &self,
-        index: u64,
-        rows: usize,
-        length: usize,
-    ) -> Result<Batch, DataError> {
-        let windows = self.validation.saturating_sub(1) / length as u64;
-        let first = index * rows as u64;
-        let rows = windows.saturating_sub(first).min(rows as u64) as usize;
-        let mut tokens = vec![0; rows * (length + 1)];
-        for (row, window) in tokens.chunks_exact_mut(length + 1).zip(first..) {
-            self.read(self.train + window * length as u64, row)?;
-        }
-        Ok(Batch { rows, length, tokens })
-    }
-
-    /// Bits a byte of held-out text, from nats a token; for bytes the two differ by ln 2 alone.
-    /// None where nothing is held out.
-    pub fn bits_per_byte(&self, nats_per_token: f64) -> Option<f64> {
-        (self.validation_bytes > 0).then(|| {
-            let tokens_per_byte = self.validation as f64 / self.validation_bytes as f64;
-            nats_per_token * tokens_per_byte / std::f64::consts::LN_2
-        })
     }
 
     fn read(&self, start: u64, out: &mut [i32]) -> Result<(), DataError> {
@@ -257,6 +256,70 @@ impl Corpus {
             }
             Tokens::File(file) => file.read(start, out),
         }
+    }
+}
+
+impl Source for Corpus {
+    fn train_tokens(&self) -> u64 {
+        self.train
+    }
+
+    fn validation_tokens(&self) -> u64 {
+        self.validation
+    }
+
+    fn check_length(&self, length: usize) -> Result<(), DataError> {
+        let parts = [("training", self.train), ("validation", self.validation)];
+        for (part, tokens) in parts {
+            let wanted = part == "training" || self.identity.validation > 0.0;
+            if wanted && tokens <= length as u64 {
+                let path = self.identity.path.clone();
+                return Err(DataError::Short { path, part, tokens, length });
+            }
+        }
+        Ok(())
+    }
+
+    fn train_batch(
+        &self,
+        seed: u64,
+        step: u64,
+        rows: usize,
+        length: usize,
+    ) -> Result<Batch, DataError> {
+        let mut places = Stream::new(seed, "training batches").fork(step);
+        let mut tokens = vec![0; rows * (length + 1)];
+        for row in tokens.chunks_exact_mut(length + 1) {
+            self.read(places.below(self.train - length as u64), row)?;
+        }
+        Ok(Batch::windows(rows, length, &tokens))
+    }
+
+    fn validation_batches(&self, rows: usize, length: usize) -> u64 {
+        (self.validation.saturating_sub(1) / length as u64).div_ceil(rows as u64)
+    }
+
+    fn validation_batch(
+        &self,
+        index: u64,
+        rows: usize,
+        length: usize,
+    ) -> Result<Batch, DataError> {
+        let windows = self.validation.saturating_sub(1) / length as u64;
+        let first = index * rows as u64;
+        let rows = windows.saturating_sub(first).min(rows as u64) as usize;
+        let mut tokens = vec![0; rows * (length + 1)];
+        for (row, window) in tokens.chunks_exact_mut(length + 1).zip(first..) {
+            self.read(self.train + window * length as u64, row)?;
+        }
+        Ok(Batch::windows(rows, length, &tokens))
+    }
+
+    fn bits_per_byte(&self, nats_per_token: f64) -> Option<f64> {
+        (self.validation_bytes > 0).then(|| {
+            let tokens_per_byte = self.validation as f64 / self.validation_bytes as f64;
+            nats_per_token * tokens_per_byte / std::f64::consts::LN_2
+        })
     }
 }
 

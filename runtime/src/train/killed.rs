@@ -7,7 +7,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::data::{Corpus, DataOptions};
 use super::fault::{Fault, passed, plan};
 use super::run_loop::{LoopError, LoopSettings, checkpoints, train};
-use super::{Batch, LoadError, StepError, StepReport, TrainProgram};
+use super::{Batch, LoadError, RowTally, StepError, StepReport, TrainProgram};
 use crate::tensor_file::{Data, HostTensor};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +27,7 @@ struct Toy {
 
 impl TrainProgram for Toy {
     fn step(&mut self, batch: &Batch, step_index: u64) -> Result<StepReport, StepError> {
-        for (n, token) in batch.tokens.iter().enumerate() {
+        for (n, token) in batch.inputs.iter().enumerate() {
             let k = n % self.weights.len();
             self.speed[k] = 0.9 * self.speed[k] + (*token as f32) / (step_index as f32);
             self.weights[k] -= 0.01 * self.speed[k];
@@ -35,8 +35,9 @@ impl TrainProgram for Toy {
         let loss = f64::from(self.weights[0].abs());
         Ok(StepReport { loss, gradient_norm: 1.0, levels: vec![] })
     }
-    fn evaluate(&mut self, _: &Batch) -> Result<f64, StepError> {
-        Ok(f64::from(self.weights[1].abs()))
+    fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError> {
+        let nats = f64::from(self.weights[1].abs());
+        Ok(vec![RowTally { nats, asked: 1.0, right: 0.0 }; batch.rows])
     }
     fn state(&self) -> Vec<HostTensor> {
         let of = |name: &str, v: &[f32]| HostTensor::f32(name, &[v.len()], v.to_vec());
@@ -70,6 +71,7 @@ fn sitting(folder: &Path) -> Result<(), LoopError> {
         evaluate_every: 3,
         evaluate_batches: 1,
         save_every: 2,
+        until: None,
     };
     let resumed: Option<(PathBuf, Checkpoint)> = checkpoints(folder)
         .into_iter()

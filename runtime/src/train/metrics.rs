@@ -39,6 +39,9 @@ pub struct Line {
     /// The same in bits a byte of text.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation_bits_per_byte: Option<f64>,
+    /// The score on held-out data, where there is one beside the loss.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub score: Option<f64>,
 }
 
 /// The file of a run, open for appending.

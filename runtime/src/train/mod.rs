@@ -31,8 +31,8 @@ pub trait TrainProgram {
     /// finite leaves the state as it was.
     fn step(&mut self, batch: &Batch, step_index: u64) -> Result<StepReport, StepError>;
 
-    /// The mean loss on a batch, in nats a token. Leaves the state as it is.
-    fn evaluate(&mut self, batch: &Batch) -> Result<f64, StepError>;
+    /// What each sequence of a batch adds to an evaluation. Leaves the state as it is.
+    fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError>;
 
     /// Every weight and optimiser state, by path.
     fn state(&self) -> Vec<HostTensor>;
@@ -48,16 +48,39 @@ pub trait TrainProgram {
     }
 }
 
-/// Sequences to learn from: `rows` sequences of `length + 1` tokens, row-major. Inputs are the
-/// first `length` tokens of a row, targets the last `length`.
+/// Sequences to learn from, row-major `[rows, length]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
     /// How many sequences; the last batch of an evaluation may hold fewer than the others.
     pub rows: usize,
-    /// How many tokens are predicted in each.
+    /// How many tokens each has.
     pub length: usize,
-    /// The tokens, `[rows, length + 1]`.
-    pub tokens: Vec<i32>,
+    /// The tokens.
+    pub inputs: Vec<i32>,
+    /// For every token the target that is asked there; below zero where none is.
+    pub targets: Vec<i32>,
+}
+
+impl Batch {
+    /// Windows of text `[rows, length + 1]`: every next token is asked.
+    pub fn windows(rows: usize, length: usize, tokens: &[i32]) -> Self {
+        let part = |from: usize| -> Vec<i32> {
+            let rows = tokens.chunks_exact(length + 1);
+            rows.flat_map(|r| r[from..from + length].iter().copied()).collect()
+        };
+        Self { rows, length, inputs: part(0), targets: part(1) }
+    }
+}
+
+/// What a sequence adds to an evaluation.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct RowTally {
+    /// The loss, summed over what is asked.
+    pub nats: f64,
+    /// How many targets are asked.
+    pub asked: f64,
+    /// How many of them have the largest logit; zero where no logits are known.
+    pub right: f64,
 }
 
 /// What a step says about itself.

@@ -34,6 +34,8 @@ pub enum Event {
         bits_per_byte: Option<f64>,
         /// The best so far: step and nats a token.
         best: (u64, f64),
+        /// The name and the value of the score, where there is one beside the loss.
+        score: Option<(&'static str, f64)>,
     },
     /// A checkpoint is on the disk.
     Saved {

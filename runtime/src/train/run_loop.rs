@@ -5,12 +5,12 @@
 //! A run's folder holds `metrics.jsonl`, `curve.svg`, and the last two checkpoints.
 
 use super::checkpoint::{self, Checkpoint, Position};
-use super::data::{Corpus, DataError};
+use super::data::{DataError, Source};
 use super::durable;
 use super::metrics::{self, Line, Metrics, MetricsError};
 use super::progress::{Event, Meter, StepLine};
 use super::sealed::{MAKE_ROOM, SealedError, is_full};
-use super::{Place, StepError, TrainProgram, curve, fits};
+use super::{Place, RowTally, StepError, TrainProgram, curve, fits};
 use crate::exchange::first_not_finite;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +33,9 @@ pub struct LoopSettings {
     pub evaluate_batches: u64,
     /// Steps between checkpoints.
     pub save_every: u64,
+    /// Where the run pauses, as if it had been stopped; it is measured in full there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
 }
 
 /// How a run ended.
@@ -42,6 +45,8 @@ pub struct Ended {
     pub position: Position,
     /// The last validation loss, in nats a token; nothing where none is held out.
     pub validation: Option<f64>,
+    /// The last score, where the data has one beside the loss.
+    pub score: Option<(&'static str, f64)>,
     /// Whether it was asked to stop before its last step.
     pub stopped: bool,
 }
@@ -121,7 +126,7 @@ pub fn checkpoints(folder: &Path) -> Vec<PathBuf> {
 #[expect(clippy::too_many_arguments, reason = "each is a part of a run of its own kind")]
 pub fn train(
     program: &mut dyn TrainProgram,
-    corpus: &Corpus,
+    data: &dyn Source,
     settings: &LoopSettings,
     folder: &Path,
     spec_hash: &str,
@@ -129,7 +134,7 @@ pub fn train(
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Event),
 ) -> Result<Ended, LoopError> {
-    corpus.check_length(settings.length)?;
+    data.check_length(settings.length)?;
     let mut position = Position::default();
     let mut last = None;
     if let Some((path, checkpoint)) = resumed {
@@ -147,18 +152,19 @@ pub fn train(
         step: position.step,
         steps: settings.steps,
         resumed: last.clone(),
-        train_tokens: corpus.train_tokens(),
-        validation_tokens: corpus.validation_tokens(),
+        train_tokens: data.train_tokens(),
+        validation_tokens: data.validation_tokens(),
     });
     let per_step = (settings.rows * settings.length) as u64;
     let mut meter = Meter::new(position.step, per_step);
-    let mut validation = None;
+    let (mut validation, mut score) = (None, None);
     let mut stopped = false;
-    while position.step < settings.steps && !stopped {
+    let pause = settings.until.map_or(settings.steps, |u| u.min(settings.steps));
+    while position.step < pause && !stopped {
         let began = Instant::now();
         let step = position.step + 1;
         let batch =
-            corpus.train_batch(settings.seed, step, settings.rows, settings.length)?;
+            data.train_batch(settings.seed, step, settings.rows, settings.length)?;
         let report = match program.step(&batch, step) {
             Ok(report) => report,
             Err(StepError::NotFinite(place)) => {
@@ -182,6 +188,7 @@ pub fn train(
             tokens_per_second: Some(rate),
             validation_loss: None,
             validation_bits_per_byte: None,
+            score: None,
         };
         watch(&Event::Step(StepLine {
             step,
@@ -192,22 +199,24 @@ pub fn train(
             tokens_per_second: rate,
             left,
         }));
-        stopped = stop.load(Ordering::Relaxed) && step < settings.steps;
+        stopped = stop.load(Ordering::Relaxed) && step < pause;
         if stopped {
             watch(&Event::Stopping { step });
         }
-        let end = step == settings.steps;
-        if (end || step % settings.evaluate_every == 0) && corpus.validation_tokens() > 0
-        {
+        let end = step == pause;
+        if (end || step % settings.evaluate_every == 0) && data.validation_tokens() > 0 {
             let most = if end { u64::MAX } else { settings.evaluate_batches };
-            let loss = evaluate(program, corpus, settings, most)?;
+            let measured = evaluate(program, data, settings, most)?;
+            let loss = measured.loss;
+            score = measured.score;
             let best = position.best.filter(|b| b.1 <= loss).unwrap_or((step, loss));
             position.best = Some(best);
             validation = Some(loss);
             line.validation_loss = Some(loss);
-            line.validation_bits_per_byte = corpus.bits_per_byte(loss);
+            line.validation_bits_per_byte = data.bits_per_byte(loss);
+            line.score = score.map(|s| s.1);
             let bits_per_byte = line.validation_bits_per_byte;
-            watch(&Event::Evaluated { step, loss, bits_per_byte, best });
+            watch(&Event::Evaluated { step, loss, bits_per_byte, best, score });
         }
         metrics.append(&line)?;
         if end || stopped || step % settings.save_every == 0 {
@@ -230,7 +239,7 @@ pub fn train(
             last = Some(path);
         }
     }
-    Ok(Ended { position, validation, stopped })
+    Ok(Ended { position, validation, score, stopped })
 }
 
 /// A checkpoint of the state before a step that could not be taken, where that state is good.
@@ -249,25 +258,35 @@ fn keep_last_good(
     Ok(Some(path))
 }
 
-/// The mean loss over held-out batches, in nats a token.
+/// What an evaluation found.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Measured {
+    /// The mean loss of what is asked, in nats.
+    pub loss: f64,
+    /// The name and the value of the score, where the data has one beside the loss.
+    pub score: Option<(&'static str, f64)>,
+}
+
+/// Measures a program on held-out batches.
 ///
 /// # Errors
 /// Where data or the program fails.
 pub fn evaluate(
     program: &mut dyn TrainProgram,
-    corpus: &Corpus,
+    data: &dyn Source,
     settings: &LoopSettings,
     most: u64,
-) -> Result<f64, LoopError> {
-    let count = corpus.validation_batches(settings.rows, settings.length).min(most);
-    let (mut total, mut rows) = (0.0, 0);
+) -> Result<Measured, LoopError> {
+    let count = data.validation_batches(settings.rows, settings.length).min(most);
+    let mut rows: Vec<RowTally> = Vec::new();
     for index in 0..count {
-        let batch = corpus.validation_batch(index, settings.rows, settings.length)?;
-        let loss = program
+        let batch = data.validation_batch(index, settings.rows, settings.length)?;
+        let found = program
             .evaluate(&batch)
             .map_err(|source| LoopError::Step { step: 0, source })?;
-        total += loss * batch.rows as f64;
-        rows += batch.rows;
+        rows.extend(found);
     }
-    Ok(total / rows.max(1) as f64)
+    let sum = |of: fn(&RowTally) -> f64| rows.iter().map(of).sum::<f64>();
+    let loss = sum(|r| r.nats) / sum(|r| r.asked).max(1.0);
+    Ok(Measured { loss, score: data.score(&rows) })
 }

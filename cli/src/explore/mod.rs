@@ -1,0 +1,458 @@
+//! `explore`: every combination of a sweep judged, the legal ones trained on a task, the better
+//! ones longer; a report of which choices mattered.
+//!
+//! The folder of an exploration is its store: `explore.json` is the question, `specs/` the file
+//! of every legal combination, `results/` one file for each trial, written whole or not at all.
+//! Everything else follows from these, so that the same command goes on after any kill, and who
+//! goes on to a next round depends on scores alone.
+
+mod judge;
+mod launch;
+mod live;
+mod page;
+mod plot;
+mod report;
+mod rounds;
+mod statistics;
+mod store;
+mod trial;
+mod verdicts;
+
+pub(crate) use trial::trial;
+
+use crate::arguments::{Equal, ExploreArguments};
+use crate::fail::{Failure, Outcome, tell};
+use crate::interrupt;
+use crate::session::absolute;
+use crate::train::default_data;
+use judge::{Legal, Verdict, judge};
+use launch::{Job, Moment, Reason, launch};
+use live::{Live, Row, View};
+use nestor_compiler::sweep::{Expanded, expand};
+use nestor_compiler::{check, source};
+use nestor_runtime::tasks::TaskData;
+use nestor_runtime::train::data::Source;
+use rounds::{Standing, budgets, ranked, survivors};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use store::Store;
+use verdicts::{name, tell_verdicts};
+
+/// What is asked: everything that a result depends on.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub(crate) struct Question {
+    /// The file with the sweep, as it was.
+    pub(crate) text: String,
+    /// The sweep.
+    pub(crate) sweep: Option<String>,
+    /// The model; the last one of the file where none is named.
+    pub(crate) model: Option<String>,
+    /// The task.
+    pub(crate) task: String,
+    /// Where its data lies.
+    pub(crate) data: Option<PathBuf>,
+    /// What its score is.
+    pub(crate) metric: String,
+    /// Whether more of it is better.
+    pub(crate) more_is_better: bool,
+    /// The score of a guess.
+    pub(crate) chance: f64,
+    /// Tokens and targets are below this.
+    pub(crate) vocabulary: usize,
+    /// Tokens of a sequence.
+    pub(crate) length: usize,
+    /// Whether targets are not the next tokens.
+    pub(crate) masked: bool,
+    /// Settings of every combination.
+    pub(crate) set: Vec<String>,
+    /// Steps of the last round.
+    pub(crate) steps: u64,
+    /// Sequences a step.
+    pub(crate) batch: usize,
+    /// Seeds of every combination.
+    pub(crate) seeds: u64,
+    /// Rounds.
+    pub(crate) rounds: u32,
+    /// One of so many goes on.
+    pub(crate) keep: u64,
+    /// The width that makes sizes equal, and its default.
+    pub(crate) width: Option<(String, usize)>,
+    /// Whether budgets are of time.
+    pub(crate) by_time: bool,
+}
+
+/// A round as it was measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Round {
+    /// Its budget, of the whole.
+    pub(crate) until: u64,
+    /// Its combinations, the best first.
+    pub(crate) ranking: Vec<Standing>,
+}
+
+/// Explores a sweep.
+pub(crate) fn explore(a: &ExploreArguments, json: bool) -> Outcome {
+    let began = Instant::now();
+    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
+    tell(&loaded, &loaded.found)?;
+    let expanded = match expand(&loaded, a.sweep.as_deref()) {
+        Ok(expanded) => expanded,
+        Err(found) => return tell(&loaded, &found),
+    };
+    let known = check::parameters(&loaded, a.model.as_deref());
+    let question = question(a, &expanded, &known, &loaded)?;
+    let out = a.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&expanded.name));
+    let store = match a.list {
+        true => None,
+        false => Some(Store::open(&out, &question, a.force)?),
+    };
+    let verdicts = judge(&expanded, &question);
+    if !json || a.list {
+        tell_verdicts(&expanded, &verdicts, a.list, json, began.elapsed());
+    }
+    let Some(store) = store else { return Ok(()) };
+    let spent = store.spent();
+    let mut state =
+        Exploration { a, expanded, question, verdicts, store, json, began, spent };
+    state.write_specs()?;
+    let (rounds, reason) = state.run()?;
+    state.store.keep_spent(state.spent + began.elapsed())?;
+    let report = report::Report::of(&state, &rounds, reason);
+    report.write(&state.store)?;
+    state.tell_end(&report, reason);
+    Ok(())
+}
+
+fn question(
+    a: &ExploreArguments,
+    expanded: &Expanded,
+    known: &[String],
+    loaded: &source::Loaded,
+) -> Result<Question, Failure> {
+    let path = a.data.clone().unwrap_or_else(|| default_data(&a.file));
+    let path = absolute(&path);
+    let data = (a.data.is_some() || path.exists()).then_some(path);
+    let task_text = a.task.clone().unwrap_or_else(|| "mqar".into());
+    let data_of_task = TaskData::open(&task_text, data.clone()).map_err(Failure::data)?;
+    let task = &data_of_task.task;
+    let mut set = a.choices.set.clone();
+    let has = |name: &str, set: &[String]| {
+        set.iter().any(|s| s.split('=').next().map(str::trim) == Some(name))
+    };
+    let swept = expanded.axes.iter().any(|(axis, _)| axis == "vocab");
+    if known.iter().any(|p| p == "vocab") && !has("vocab", &set) && !swept {
+        set.push(format!("vocab={}", task.vocabulary));
+    }
+    let width = match a.equal {
+        Equal::Parameters => {
+            let default = check::default_of(loaded, a.model.as_deref(), &a.width);
+            let Some(default) = default.filter(|d| *d >= 8.0) else {
+                return Err(Failure::usage(format!(
+                    "--equal parameters needs a parameter of the model with a number as its \
+                     default: `{}` is none; name it with --width",
+                    a.width
+                )));
+            };
+            Some((a.width.clone(), default as usize))
+        }
+        Equal::Steps | Equal::Time => None,
+    };
+    Ok(Question {
+        text: loaded
+            .files
+            .iter()
+            .map(|(id, _)| loaded.sources.get(*id).text.as_str())
+            .collect::<Vec<_>>()
+            .join("\n"),
+        sweep: a.sweep.clone(),
+        model: a.model.clone(),
+        task: task_text,
+        data,
+        metric: task.metric.name().to_owned(),
+        more_is_better: task.metric.more_is_better(),
+        chance: task.chance,
+        vocabulary: task.vocabulary,
+        length: task.length,
+        masked: data_of_task.masked(),
+        set,
+        steps: a.steps.unwrap_or(task.size.steps),
+        batch: a.batch.unwrap_or(task.size.rows),
+        seeds: a.seeds,
+        rounds: a.rounds,
+        keep: a.keep,
+        width,
+        by_time: a.equal == Equal::Time,
+    })
+}
+
+/// Everything of an exploration that runs.
+pub(crate) struct Exploration<'a> {
+    a: &'a ExploreArguments,
+    expanded: Expanded,
+    question: Question,
+    verdicts: Vec<Verdict>,
+    store: Store,
+    json: bool,
+    began: Instant,
+    /// Time of earlier sittings.
+    spent: Duration,
+}
+
+impl Exploration<'_> {
+    fn legal(&self) -> Vec<usize> {
+        let is = |n: &usize| matches!(self.verdicts[*n], Verdict::Legal(_));
+        (0..self.verdicts.len()).filter(is).collect()
+    }
+
+    fn facts(&self, n: usize) -> Option<&Legal> {
+        match &self.verdicts[n] {
+            Verdict::Legal(legal) => Some(legal),
+            Verdict::Duplicate { .. } | Verdict::LeftOut { .. } => None,
+        }
+    }
+
+    /// A combination in words: the choices of the axes that differ at all.
+    fn name(&self, n: usize) -> String {
+        name(&self.expanded, n)
+    }
+
+    fn write_specs(&self) -> Outcome {
+        for n in self.legal() {
+            self.store.write_spec(n, &self.expanded.combinations[n].text)?;
+        }
+        Ok(())
+    }
+
+    /// All rounds, as far as the budget goes.
+    fn run(&mut self) -> Result<(Vec<Round>, Reason), Failure> {
+        let stop = interrupt::flag();
+        let deadline = self.a.budget.map(|b| {
+            // What earlier sittings took counts.
+            Instant::now() + b.saturating_sub(self.spent)
+        });
+        let workers = self.a.workers.unwrap_or_else(crate::doctor::threads);
+        let q = self.question.clone();
+        let mut alive = self.legal();
+        let mut live = Live::new();
+        let mut rounds: Vec<Round> = Vec::new();
+        if q.by_time {
+            let pilots: Vec<Job> = alive.iter().map(|n| self.pilot(*n)).collect();
+            let reason = self.round(
+                "pilot",
+                &pilots,
+                &alive,
+                (workers, deadline),
+                &stop,
+                &mut live,
+            )?;
+            if reason != Reason::Done {
+                return Ok((rounds, reason));
+            }
+        }
+        let steps = self.steps(&alive);
+        let all = budgets(q.steps, q.rounds, q.keep);
+        for (r, until) in all.iter().enumerate() {
+            let part = *until as f64 / q.steps as f64;
+            let jobs: Vec<Job> = (0..q.seeds)
+                .flat_map(|seed| alive.iter().map(move |n| (*n, seed)))
+                .map(|(n, seed)| {
+                    let until = (steps[n] as f64 * part).round().max(1.0) as u64;
+                    self.job(n, seed, steps[n], until)
+                })
+                .collect();
+            let title = format!("round {} of {}, {until} steps", r + 1, all.len());
+            let reason =
+                self.round(&title, &jobs, &alive, (workers, deadline), &stop, &mut live)?;
+            let ranking = self.ranking(&alive, &jobs);
+            let going = survivors(&ranking, q.keep, q.more_is_better);
+            let next: Vec<usize> =
+                ranking[..going].iter().map(|s| s.combination).collect();
+            rounds.push(Round { until: *until, ranking });
+            if reason != Reason::Done {
+                return Ok((rounds, reason));
+            }
+            if r + 1 < all.len() {
+                for n in alive.iter().filter(|n| !next.contains(n)) {
+                    self.store.forget_weights(*n);
+                }
+                alive = next;
+                alive.sort_unstable();
+            }
+        }
+        Ok((rounds, Reason::Done))
+    }
+
+    /// The steps of every combination: equal, or as many as fit into the time of the middle one.
+    fn steps(&self, alive: &[usize]) -> Vec<u64> {
+        let q = &self.question;
+        let mut out = vec![q.steps; self.verdicts.len()];
+        if !q.by_time {
+            return out;
+        }
+        let cost = |n: usize| {
+            let found = self.store.result(&self.pilot(n).result)?;
+            Some(found.seconds / found.until.max(1) as f64)
+        };
+        let costs: Vec<(usize, f64)> =
+            alive.iter().filter_map(|n| Some((*n, cost(*n)?))).collect();
+        let mut sorted: Vec<f64> =
+            costs.iter().map(|c| c.1).filter(|c| *c > 0.0).collect();
+        sorted.sort_by(f64::total_cmp);
+        let Some(middle) = sorted.get(sorted.len() / 2) else { return out };
+        for (n, cost) in costs {
+            let ratio = (middle / cost.max(1e-9)).clamp(0.125, 8.0);
+            out[n] = (q.steps as f64 * ratio).round().max(1.0) as u64;
+        }
+        out
+    }
+
+    fn pilot(&self, n: usize) -> Job {
+        let steps = self.question.steps;
+        let until = (steps / 27).max(2).min(steps);
+        let mut job = self.job(n, u64::MAX, steps, until);
+        job.until = until;
+        job
+    }
+
+    fn job(&self, n: usize, seed: u64, steps: u64, until: u64) -> Job {
+        let q = &self.question;
+        let trial = if seed == u64::MAX {
+            format!("{}-pilot", store::label(n))
+        } else {
+            format!("{}-s{seed}", store::label(n))
+        };
+        let out = self.store.trial(&trial);
+        let result = self.store.result_path(&trial, until);
+        let mut words = vec!["trial".to_owned()];
+        words.push(self.store.spec(n).display().to_string());
+        words.extend(q.model.clone());
+        let mut option =
+            |name: &str, value: String| words.extend([format!("--{name}"), value]);
+        option("task", q.task.clone());
+        if let Some(data) = &q.data {
+            option("data", data.display().to_string());
+        }
+        option("steps", steps.to_string());
+        option("until", until.to_string());
+        option("batch", q.batch.to_string());
+        option("seed", if seed == u64::MAX { 0 } else { seed }.to_string());
+        option("out", out.display().to_string());
+        option("result", result.display().to_string());
+        for set in self.facts(n).map(|f| f.set.clone()).unwrap_or_default() {
+            option("set", set);
+        }
+        let log = self.store.log(&trial);
+        Job { combination: n, words, until, result, log }
+    }
+
+    /// The command that trains a combination again, all of it.
+    fn command(&self, n: usize, seed: u64, steps: u64) -> String {
+        let q = &self.question;
+        let mut out = format!("nestor train {}", self.store.spec(n).display());
+        if let Some(model) = &q.model {
+            out.push_str(&format!(" {model}"));
+        }
+        out.push_str(&format!(" --task {}", q.task));
+        if let Some(data) = &q.data {
+            out.push_str(&format!(" --data {}", data.display()));
+        }
+        out.push_str(&format!(" --steps {steps} --batch {} --seed {seed}", q.batch));
+        for set in self.facts(n).map(|f| f.set.clone()).unwrap_or_default() {
+            out.push_str(&format!(" --set {set}"));
+        }
+        out.push_str(&format!(" --out runs/{}-s{seed}", store::label(n)));
+        out
+    }
+
+    fn round(
+        &self,
+        title: &str,
+        jobs: &[Job],
+        alive: &[usize],
+        (workers, deadline): (usize, Option<Instant>),
+        stop: &std::sync::atomic::AtomicBool,
+        live: &mut Live,
+    ) -> Result<Reason, Failure> {
+        let began = Instant::now();
+        let mut before = None;
+        let mut noted = Instant::now();
+        let mut watch = |moment: &Moment<'_>| {
+            if noted.elapsed() >= Duration::from_secs(2) {
+                noted = Instant::now();
+                self.store.keep_spent(self.spent + self.began.elapsed())?;
+            }
+            if self.json || !live.due() {
+                return Ok(());
+            }
+            let done_before = *before.get_or_insert(moment.done);
+            let since = moment.done - done_before;
+            let left = (since > 0).then(|| {
+                let each = began.elapsed().as_secs_f64() / since as f64;
+                Duration::from_secs_f64(each * (moment.all - moment.done) as f64)
+            });
+            let ranking = self.ranking(alive, jobs);
+            let rows = ranking.iter().take(10).map(|s| Row {
+                name: self.name(s.combination),
+                mean: s.mean,
+                half: s.half,
+                curve: self.store.losses(s.combination),
+            });
+            live.show(&View {
+                round: title.to_owned(),
+                trials: (moment.done, moment.all),
+                running: moment.running.iter().map(|n| self.name(*n)).collect(),
+                failed: self.failed(jobs),
+                rows: rows.collect(),
+                left,
+            });
+            Ok(())
+        };
+        let reason = launch(jobs, workers, deadline, stop, &mut watch);
+        live.done();
+        reason
+    }
+
+    fn failed(&self, jobs: &[Job]) -> usize {
+        let found = jobs.iter().filter_map(|j| self.store.result(&j.result));
+        found.filter(|r| r.score.is_none()).count()
+    }
+
+    /// The combinations that have scores and no failure, the best first; in a round that is not
+    /// over, by the seeds that are known.
+    fn ranking(&self, alive: &[usize], jobs: &[Job]) -> Vec<Standing> {
+        let scores = |n: usize| {
+            let own = jobs.iter().filter(|j| j.combination == n);
+            let known = own.filter_map(|j| self.store.result(&j.result));
+            known.map(|r| r.score).collect::<Option<Vec<f64>>>()
+        };
+        let measured = alive.iter().filter_map(|n| Some((*n, scores(*n)?)));
+        let measured = measured.filter(|(_, scores)| !scores.is_empty());
+        ranked(measured.collect(), self.question.more_is_better)
+    }
+
+    fn tell_end(&self, report: &report::Report, reason: Reason) {
+        let folder = self.store.root().display();
+        if self.json {
+            anstream::println!("{}", report.json());
+            return;
+        }
+        match reason {
+            Reason::Done => {}
+            Reason::Budget => anstream::println!(
+                "the budget is spent; the same command with more goes on"
+            ),
+            Reason::Stopped => anstream::println!("stopped; the same command goes on"),
+        }
+        anstream::println!("\n{}", report.answer());
+        for line in report.head(10) {
+            anstream::println!("{line}");
+        }
+        if let Some(command) = report.best_command() {
+            anstream::println!("\nthe best one again, to the last digit:\n  {command}");
+        }
+        anstream::println!(
+            "\n  report   {folder}/report.html\n  tables   {folder}/results.csv, {folder}/results.json"
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! Plots of the report, as SVG that scales with the page.
+
+/// A point of a plot with what is said of it.
+pub(super) struct Point {
+    /// Where.
+    pub(super) x: f64,
+    /// Where.
+    pub(super) y: f64,
+    /// Said when it is pointed at.
+    pub(super) title: String,
+    /// Drawn in the strong colour.
+    pub(super) strong: bool,
+}
+
+const WIDTH: f64 = 640.0;
+const HEIGHT: f64 = 320.0;
+const LEFT: f64 = 56.0;
+const BOTTOM: f64 = 40.0;
+const TOP: f64 = 12.0;
+const RIGHT: f64 = 12.0;
+
+/// Colours that can be told apart.
+pub(super) const COLOURS: [&str; 8] = [
+    "#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d",
+    "#4d7c0f",
+];
+
+struct Frame {
+    x: (f64, f64),
+    y: (f64, f64),
+    log: bool,
+}
+
+impl Frame {
+    fn of(points: impl Iterator<Item = (f64, f64)>, log: bool) -> Option<Self> {
+        let mut frame = Self {
+            x: (f64::INFINITY, f64::NEG_INFINITY),
+            y: (f64::INFINITY, f64::NEG_INFINITY),
+            log,
+        };
+        for (x, y) in points.filter(|(x, y)| x.is_finite() && y.is_finite()) {
+            frame.x = (frame.x.0.min(x), frame.x.1.max(x));
+            frame.y = (frame.y.0.min(y), frame.y.1.max(y));
+        }
+        if frame.x.0 > frame.x.1 {
+            return None;
+        }
+        let room = |(low, high): (f64, f64)| {
+            let pad =
+                if high > low { 0.04 * (high - low) } else { 0.5 * high.abs().max(1.0) };
+            (low - pad, high + pad)
+        };
+        frame.y = room(frame.y);
+        if log {
+            frame.x = (frame.x.0 * 0.93, frame.x.1 * 1.07);
+        } else {
+            frame.x = room(frame.x);
+        }
+        Some(frame)
+    }
+
+    fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        let part = if self.log {
+            (x / self.x.0).ln() / (self.x.1 / self.x.0).ln()
+        } else {
+            (x - self.x.0) / (self.x.1 - self.x.0)
+        };
+        let up = (y - self.y.0) / (self.y.1 - self.y.0);
+        (
+            LEFT + part * (WIDTH - LEFT - RIGHT),
+            HEIGHT - BOTTOM - up * (HEIGHT - BOTTOM - TOP),
+        )
+    }
+
+    /// Axes with their names and three numbers each.
+    fn axes(&self, x: &str, y: &str) -> String {
+        let mut out = format!(
+            "<line x1='{LEFT}' y1='{0}' x2='{1}' y2='{0}' class='axis'/><line x1='{LEFT}' y1='{TOP}' x2='{LEFT}' y2='{0}' class='axis'/>",
+            HEIGHT - BOTTOM,
+            WIDTH - RIGHT
+        );
+        for k in 0..3 {
+            let part = f64::from(k) / 2.0;
+            let value = if self.log {
+                self.x.0 * (self.x.1 / self.x.0).powf(part)
+            } else {
+                self.x.0 + part * (self.x.1 - self.x.0)
+            };
+            let (px, _) = self.at(value, self.y.0);
+            let anchor = ["start", "middle", "end"][k as usize];
+            out.push_str(&format!(
+                "<text x='{px:.1}' y='{}' text-anchor='{anchor}'>{}</text>",
+                HEIGHT - BOTTOM + 15.0,
+                number(value)
+            ));
+            let value = self.y.0 + part * (self.y.1 - self.y.0);
+            let (_, py) = self.at(self.x.1, value);
+            out.push_str(&format!(
+                "<text x='{}' y='{:.1}' text-anchor='end'>{}</text>",
+                LEFT - 6.0,
+                py + 4.0,
+                number(value)
+            ));
+        }
+        out.push_str(&format!(
+            "<text x='{}' y='{}' text-anchor='middle'>{x}</text><text x='{}' y='{}' class='up' transform='rotate(-90 12 {})' text-anchor='middle'>{y}</text>",
+            f64::midpoint(LEFT, WIDTH),
+            HEIGHT - 6.0,
+            12.0,
+            HEIGHT / 2.0 - 10.0,
+            HEIGHT / 2.0 - 10.0
+        ));
+        out
+    }
+}
+
+fn number(value: f64) -> String {
+    match value.abs() {
+        v if v >= 1e6 => format!("{:.1}M", value / 1e6),
+        v if v >= 1e4 => format!("{:.0}k", value / 1e3),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+fn svg(inner: &str, about: &str) -> String {
+    format!(
+        "<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{about}'>{inner}</svg>"
+    )
+}
+
+/// Points over a logarithmic axis, and the front of those that none other beats in both.
+pub(super) fn front(points: &[Point], x: &str, y: &str, more_is_better: bool) -> String {
+    let Some(frame) = Frame::of(points.iter().map(|p| (p.x, p.y)), true) else {
+        return String::new();
+    };
+    let mut order: Vec<&Point> = points.iter().collect();
+    let sign = if more_is_better { 1.0 } else { -1.0 };
+    order.sort_by(|a, b| a.x.total_cmp(&b.x).then((sign * b.y).total_cmp(&(sign * a.y))));
+    let mut best = f64::NEG_INFINITY;
+    let mut steps = Vec::new();
+    for point in order {
+        if sign * point.y > best {
+            best = sign * point.y;
+            steps.push(frame.at(point.x, point.y));
+        }
+    }
+    let mut out = frame.axes(x, y);
+    let line: Vec<String> = steps.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    out.push_str(&format!("<polyline points='{}' class='front'/>", line.join(" ")));
+    for point in points {
+        let (px, py) = frame.at(point.x, point.y);
+        let class = if point.strong { "strong" } else { "weak" };
+        out.push_str(&format!(
+            "<circle cx='{px:.1}' cy='{py:.1}' r='4' class='{class}'><title>{}</title></circle>",
+            super::page::escape(&point.title)
+        ));
+    }
+    svg(&out, "quality over cost")
+}
+
+/// A curve with its name.
+pub(super) type Curve = (String, Vec<(f64, f64)>);
+
+/// Curves in colours, with a list of their names.
+pub(super) fn curves(curves: &[Curve], x: &str, y: &str) -> String {
+    let all = curves.iter().flat_map(|(_, c)| c.iter().copied());
+    let Some(frame) = Frame::of(all, false) else { return String::new() };
+    let mut out = frame.axes(x, y);
+    let mut names = String::new();
+    for ((name, curve), colour) in curves.iter().zip(COLOURS.iter().cycle()) {
+        let points: Vec<String> = curve
+            .iter()
+            .filter(|(x, y)| x.is_finite() && y.is_finite())
+            .map(|(x, y)| frame.at(*x, *y))
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        out.push_str(&format!(
+            "<polyline points='{}' fill='none' stroke='{colour}' stroke-width='1.8'/>",
+            points.join(" ")
+        ));
+        names.push_str(&format!(
+            "<li><span class='key' style='background:{colour}'></span>{}</li>",
+            super::page::escape(name)
+        ));
+    }
+    format!("{}<ul class='keys'>{names}</ul>", svg(&out, "learning curves"))
+}

@@ -1,0 +1,91 @@
+//! What is said of combinations before anything trains.
+
+use super::judge::Verdict;
+use super::store::label;
+use nestor_compiler::sweep::Expanded;
+use std::time::Duration;
+
+/// A combination in words: the choices of the axes that have more than one.
+pub(super) fn name(expanded: &Expanded, n: usize) -> String {
+    let chosen = &expanded.combinations[n].choices;
+    let axes = expanded.axes.iter().zip(chosen).filter(|((_, all), _)| all.len() > 1);
+    axes.map(|((_, all), k)| all[*k].as_str()).collect::<Vec<_>>().join(" · ")
+}
+
+/// Says what would be trained, and what not and why.
+pub(super) fn tell_verdicts(
+    expanded: &Expanded,
+    verdicts: &[Verdict],
+    whole: bool,
+    json: bool,
+    took: Duration,
+) {
+    if json {
+        let one = |(n, v): (usize, &Verdict)| serde_json::json!({ "combination": label(n), "choices": name(expanded, n), "verdict": v });
+        let all: Vec<_> = verdicts.iter().enumerate().map(one).collect();
+        anstream::println!("{}", serde_json::json!(all));
+        return;
+    }
+    let count = |of: fn(&Verdict) -> bool| verdicts.iter().filter(|v| of(v)).count();
+    let legal = count(|v| matches!(v, Verdict::Legal(_)));
+    let same = count(|v| matches!(v, Verdict::Duplicate { .. }));
+    let out = count(|v| matches!(v, Verdict::LeftOut { .. }));
+    anstream::println!(
+        "sweep {} over {}: {} combinations, {legal} legal and different, {same} the same as \
+         another, {out} left out ({:.1} s)",
+        expanded.name,
+        expanded.over,
+        verdicts.len(),
+        took.as_secs_f64()
+    );
+    let mut reasons: Vec<(String, Vec<usize>)> = Vec::new();
+    for (n, verdict) in verdicts.iter().enumerate() {
+        let text = match verdict {
+            Verdict::Legal(legal) if whole => {
+                anstream::println!(
+                    "  {}  {:<14} {:>7} parameters  {:>8.0} operations a token  {:>7} bytes of state  {}",
+                    label(n),
+                    legal.forms.join(", "),
+                    legal.parameters,
+                    legal.flops,
+                    legal.state_bytes,
+                    name(expanded, n)
+                );
+                continue;
+            }
+            Verdict::Legal(_) => continue,
+            Verdict::Duplicate { of } if whole => {
+                anstream::println!(
+                    "  {}  the same as {}  {}",
+                    label(n),
+                    label(*of),
+                    name(expanded, n)
+                );
+                continue;
+            }
+            Verdict::Duplicate { .. } => continue,
+            Verdict::LeftOut { why, help } => {
+                let help = help.as_ref().map_or(String::new(), |h| format!("; {h}"));
+                format!("{why}{help}")
+            }
+        };
+        match reasons.iter_mut().find(|(t, _)| *t == text) {
+            Some((_, of)) => of.push(n),
+            None => reasons.push((text, vec![n])),
+        }
+    }
+    for (text, of) in &reasons {
+        let first = name(expanded, of[0]);
+        let more = if of.len() > 1 {
+            format!(" and {} more", of.len() - 1)
+        } else {
+            String::new()
+        };
+        anstream::println!("  left out: {first}{more}\n    {text}");
+        if whole {
+            let names: Vec<String> =
+                of.iter().skip(1).map(|n| name(expanded, *n)).collect();
+            names.iter().for_each(|n| anstream::println!("      also {n}"));
+        }
+    }
+}

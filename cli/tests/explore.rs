@@ -1,0 +1,200 @@
+//! `explore`: an exploration that is killed again and again ends as one that was not, and its best
+//! combination, trained again by the command that is printed, has the same score to the last digit.
+
+mod common;
+
+use common::{Folder, good, refused, signal};
+use serde_json::Value;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const GRID: &str = "\
+memory Cell(d_k, d_v; alpha, beta) {
+    structure matrix(d_k, d_v)
+    bias      l2
+    retention decay(alpha)
+    algorithm sgd(beta)
+    gradient  at kept
+}
+layer Mixer(d, heads = 2) {
+    in x: [d]
+    h     = d / heads
+    q     = x |> Linear(d, [heads, h]) |> l2norm
+    k     = x |> Linear(d, [heads, h]) |> l2norm
+    v     = x |> Linear(d, [heads, h])
+    alpha = x |> Linear(d, [heads], bias = true) |> sigmoid
+    beta  = x |> Linear(d, [heads], bias = true) |> sigmoid
+    M     = Cell(h, h; alpha, beta)
+    M.write(k, v)
+    out M.read(q) |> flatten |> Linear(d, d)
+}
+model Tiny(vocab = 8, d = 8) {
+    in tokens: int(vocab)
+    in targets: int(vocab)
+    in asked: bool
+    x = tokens |> Embedding(vocab, d) |> Residual(d, Mixer)
+    logits = x |> RMSNorm(d) |> Linear(d, vocab)
+    loss   = cross_entropy(logits, targets) when asked
+    out logits
+    level pretrain every 1 step { minimize loss over * using adamw(lr = cosine(1e-2, warmup = 2)) clip 1 }
+}
+sweep grid over Cell {
+    bias      in [dot, l2, huber(delta = 0.5), nothing]
+    algorithm in [sgd(beta), momentum(beta = 0.5, eta = beta)]
+    gradient  in [at previous, at kept]
+}
+";
+
+const ASKED: &[&str] = &[
+    "explore",
+    "grid.nest",
+    "--task",
+    "induction:vocab=5,length=8,test=64",
+    "--steps",
+    "12",
+    "--batch",
+    "4",
+    "--rounds",
+    "2",
+    "--workers",
+    "2",
+];
+
+fn grid(name: &str) -> Folder {
+    let folder = Folder::new(name);
+    folder.write("grid.nest", GRID);
+    folder
+}
+
+fn with(out: &str) -> Vec<&str> {
+    [ASKED, &["--out", out]].concat()
+}
+
+/// The results of a folder, without what depends on the clock.
+fn results(folder: &Folder, out: &str) -> Value {
+    let path = folder.path(out).join("results.json");
+    let text = std::fs::read_to_string(path).expect("results");
+    let mut value: Value = serde_json::from_str(&text).expect("JSON");
+    for ranked in value["ranked"].as_array_mut().expect("a ranking") {
+        ranked["seconds"] = Value::Null;
+        let command = ranked["command"].as_str().expect("a command").replace(out, "OUT");
+        ranked["command"] = Value::String(command);
+    }
+    value
+}
+
+#[test]
+fn an_exploration_killed_twice_ends_as_one_that_was_not() {
+    let folder = grid("explore");
+    let said = good(&folder.nestor(&with("whole")));
+    assert!(said.contains("16 combinations"), "{said}");
+
+    // Killed where it stands, with whatever trials are running.
+    for so_many in [2, 5] {
+        let mut child = folder
+            .command(&with("killed"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it begins");
+        let done = || {
+            let found = std::fs::read_dir(folder.path("killed").join("results"));
+            found.map_or(0, |d| {
+                d.flatten()
+                    .filter(|e| e.path().extension().is_some_and(|x| x == "json"))
+                    .count()
+            })
+        };
+        let late = Instant::now() + Duration::from_secs(120);
+        while done() < so_many && child.try_wait().expect("it is known").is_none() {
+            assert!(Instant::now() < late, "no trial ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        signal("-KILL", &child);
+        child.wait().expect("it is gone");
+    }
+    good(&folder.nestor(&with("killed")));
+    let (whole, killed) = (results(&folder, "whole"), results(&folder, "killed"));
+    assert_eq!(whole, killed);
+
+    // Four biases by two algorithms by two places: one bias is no definition.
+    assert_eq!(whole["combinations"], 16);
+    assert_eq!(whole["left_out"][0][1].as_array().expect("names").len(), 4);
+    let reason = whole["left_out"][0][0].as_str().expect("a reason");
+    assert!(reason.contains("nothing"), "{reason}");
+    assert_eq!(whole["failures"], serde_json::json!([]));
+    let duplicates = whole["duplicates"].as_array().expect("a list").len();
+    // `dot` has the same gradient everywhere.
+    assert!(duplicates >= 2, "{}", whole["duplicates"]);
+    let ranked = whole["ranked"].as_array().expect("a ranking");
+    assert_eq!(ranked.len(), 12 - duplicates);
+    let last_round = ranked.iter().filter(|r| r["round"] == 2).count();
+    assert!(last_round < ranked.len() && last_round >= ranked.len() / 3);
+    assert!(ranked.iter().all(|r| !r["equation"].as_array().expect("lines").is_empty()));
+
+    let page = std::fs::read_to_string(folder.path("whole").join("report.html"))
+        .expect("a page");
+    for what in [
+        "What mattered",
+        "Left out, and why",
+        "The same as another",
+        "<svg",
+        "Each combination",
+    ] {
+        assert!(page.contains(what), "{what}");
+    }
+    assert!(
+        !page.contains("http") && !page.contains("<script"),
+        "it needs nothing from elsewhere"
+    );
+    let table = std::fs::read_to_string(folder.path("whole").join("results.csv"))
+        .expect("a table");
+    assert_eq!(table.lines().count(), ranked.len() + 1);
+
+    // The best one again, by the words that are printed.
+    let command =
+        ranked[0]["command"].as_str().expect("a command").replace("OUT", "whole");
+    let words: Vec<&str> = command.split(' ').skip(1).chain(["--json"]).collect();
+    let again: Value = serde_json::from_str(&good(&folder.nestor(&words))).expect("JSON");
+    assert_eq!(again["score"], ranked[0]["scores"][0]);
+}
+
+#[test]
+fn what_cannot_be_explored_is_said() {
+    let folder = grid("explore-wrong");
+    let said = refused(&folder.nestor(&["explore", "tiny.nest", "--task", "mqar"]), 1);
+    assert!(said.contains("has no sweep"), "{said}");
+    let wrong = GRID.replace("bias      in", "bios      in");
+    folder.write("wrong.nest", wrong);
+    let said = refused(&folder.nestor(&["explore", "wrong.nest", "--list"]), 1);
+    assert!(
+        said.contains("`bios` is no parameter or clause of the memory `Cell`"),
+        "{said}"
+    );
+    let said = refused(&folder.nestor(&["explore", "grid.nest", "--task", "mqarr"]), 1);
+    assert!(said.contains("did you mean `mqar`?"), "{said}");
+    let said = refused(&folder.nestor(&["train", "tiny.nest", "--task", "mqar"]), 1);
+    assert!(said.contains("in asked: bool"), "{said}");
+    let said = good(&folder.nestor(&["explore", "grid.nest", "--list"]));
+    assert!(said.contains("left out: nothing"), "{said}");
+}
+
+#[test]
+fn a_trial_that_leaves_the_range_of_numbers_is_a_result() {
+    let folder = grid("explore-failed");
+    let wild = GRID.replace("cosine(1e-2, warmup = 2)", "1e30").replace(
+        "    bias      in [dot, l2, huber(delta = 0.5), nothing]\n    algorithm in [sgd(beta), momentum(beta = 0.5, eta = beta)]\n",
+        "",
+    );
+    folder.write("grid.nest", wild);
+    let report: Value =
+        serde_json::from_str(&good(&folder.nestor(&[ASKED, &["--json"]].concat())))
+            .expect("JSON");
+    assert_eq!(report["ranked"], serde_json::json!([]));
+    let failures = report["failures"].as_array().expect("a list");
+    assert!(!failures.is_empty());
+    for failure in failures {
+        let cause = failure[1].as_str().expect("a cause");
+        assert!(cause.contains("not finite"), "{cause}");
+    }
+}
