@@ -3,6 +3,7 @@
 pub mod graph;
 pub mod infer;
 pub mod ops;
+pub mod rebuild;
 pub mod scan;
 pub mod text;
 pub mod verify;

@@ -15,35 +15,16 @@
 )]
 
 use super::keep::worth_keeping;
-use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Axis, Graph, Layout, Op, Scan, Stride, Value, Yield};
 
 /// The graph with boundaries yielded by all its scans, nested ones included.
 pub fn keep_boundaries(graph: &Graph) -> Graph {
-    let mut out = Graph::new();
-    let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
-    for node in graph.nodes.values() {
-        let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
-        let op = match &node.op {
-            Op::Scan { scan } => Op::Scan { scan: Box::new(with_boundaries(scan)) },
-            op => op.clone(),
-        };
-        let results = out.add_many(op, &operands);
-        for (&from, &to) in node.results.iter().zip(&results) {
-            map[from.index()] = to;
-            out.values[to].name.clone_from(&graph.values[from].name);
-        }
-    }
-    let renamed = |list: &[nestor_ir::tensor::graph::Named]| {
-        let one = |n: &nestor_ir::tensor::graph::Named| nestor_ir::tensor::graph::Named {
-            name: n.name.clone(),
-            value: map[n.value.index()],
-        };
-        list.iter().map(one).collect()
-    };
-    out.inputs = renamed(&graph.inputs);
-    out.outputs = renamed(&graph.outputs);
-    out
+    graph.rebuilt(|r, _, node| {
+        let Op::Scan { scan } = &node.op else { return None };
+        let op = Op::Scan { scan: Box::new(with_boundaries(scan)) };
+        let operands = r.operands(node);
+        Some(r.graph.add_many(op, &operands))
+    })
 }
 
 fn with_boundaries(scan: &Scan) -> Scan {

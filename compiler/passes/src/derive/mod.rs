@@ -17,9 +17,7 @@ use crate::autodiff::{keep_boundaries, pullback};
 use crate::build::{scalar, zeros_like};
 use crate::error::PassError;
 use crate::simplify::simplify;
-use nestor_ir::entity::Entity;
-use nestor_ir::tensor::graph::Named;
-use nestor_ir::tensor::{Graph, Op, Value};
+use nestor_ir::tensor::{Graph, Op};
 
 /// Replaces all `gradient` and `anchor` marks, in the bodies of scans too, and simplifies.
 ///
@@ -43,61 +41,28 @@ fn marks_gone(graph: &Graph) -> Result<Graph, PassError> {
     } else {
         inner
     };
-    let derived = copied(&inner, |g, op, operands| match op {
-        Op::Gradient => {
-            let one = scalar(g, 1.0);
-            let found = pullback(g, &[(operands[0], one)], &[operands[1]])?;
-            let gradient = found[0].unwrap_or_else(|| zeros_like(g, operands[1]));
-            Ok(Some(vec![gradient]))
+    let derived = inner.try_rebuilt(|r, _, node| {
+        if node.op != Op::Gradient {
+            return Ok(None);
         }
-        _ => Ok(None),
+        let [objective, anchor] = [0, 1].map(|n| r.at(node.operands[n]));
+        let one = scalar(&mut r.graph, 1.0);
+        let found = pullback(&mut r.graph, &[(objective, one)], &[anchor])?;
+        let gradient = found[0].unwrap_or_else(|| zeros_like(&mut r.graph, anchor));
+        Ok::<_, PassError>(Some([gradient].into()))
     })?;
-    copied(&derived, |_, op, operands| match op {
-        Op::Anchor => Ok(Some(vec![operands[0]])),
-        _ => Ok(None),
-    })
+    Ok(derived.rebuilt(|r, _, node| match &node.op {
+        Op::Anchor => Some([r.at(node.operands[0])].into()),
+        _ => None,
+    }))
 }
 
 fn bodies_derived(graph: &Graph) -> Result<Graph, PassError> {
-    copied(graph, |g, op, operands| match op {
-        Op::Scan { scan } => {
-            let mut scan = scan.clone();
-            scan.body = marks_gone(&scan.body)?;
-            Ok(Some(g.add_many(Op::Scan { scan }, operands).into_vec()))
-        }
-        _ => Ok(None),
+    graph.try_rebuilt(|r, _, node| {
+        let Op::Scan { scan } = &node.op else { return Ok(None) };
+        let mut scan = scan.clone();
+        scan.body = marks_gone(&scan.body)?;
+        let operands = r.operands(node);
+        Ok(Some(r.graph.add_many(Op::Scan { scan }, &operands)))
     })
-}
-
-/// A copy of the graph in which `replace` may say what stands for a node's results.
-fn copied(
-    graph: &Graph,
-    mut replace: impl FnMut(
-        &mut Graph,
-        &Op,
-        &[Value],
-    ) -> Result<Option<Vec<Value>>, PassError>,
-) -> Result<Graph, PassError> {
-    let mut out = Graph::new();
-    let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
-    for node in graph.nodes.values() {
-        let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
-        let results = match replace(&mut out, &node.op, &operands)? {
-            Some(results) => results,
-            None => out.add_many(node.op.clone(), &operands).into_vec(),
-        };
-        for (&from, to) in node.results.iter().zip(results) {
-            map[from.index()] = to;
-            if out.values[to].name.is_none() {
-                out.values[to].name.clone_from(&graph.values[from].name);
-            }
-        }
-    }
-    let renamed = |list: &[Named]| {
-        let one = |n: &Named| Named { name: n.name.clone(), value: map[n.value.index()] };
-        list.iter().map(one).collect()
-    };
-    out.inputs = renamed(&graph.inputs);
-    out.outputs = renamed(&graph.outputs);
-    Ok(out)
 }

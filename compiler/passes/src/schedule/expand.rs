@@ -11,8 +11,6 @@
 
 use crate::build::{broadcast, mul, sum};
 use nestor_ir::dim::Dim;
-use nestor_ir::entity::Entity;
-use nestor_ir::tensor::graph::Named;
 use nestor_ir::tensor::{Fold, Graph, Op, Value};
 
 /// The graph with these ops rewritten.
@@ -21,41 +19,24 @@ pub(super) fn expanded(graph: &Graph) -> Graph {
 }
 
 fn expand(graph: &Graph, nested: bool) -> Graph {
-    let mut out = Graph::new();
-    let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
-    for node in graph.nodes.values() {
-        let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
-        let results = match &node.op {
+    graph.rebuilt(|r, _, node| {
+        let operands = r.operands(node);
+        let out = &mut r.graph;
+        match &node.op {
             Op::Reduce { fold: Fold::Sum, axes } if !nested => {
-                vec![sum_in_two(&mut out, operands[0], axes)]
+                Some([sum_in_two(out, operands[0], axes)].into())
             }
             Op::Contract { batch, sum } if !sum.is_empty() => {
-                match vectors(&mut out, &operands, batch, sum, nested) {
-                    Some(value) => vec![value],
-                    None => out.add_many(node.op.clone(), &operands).into_vec(),
-                }
+                vectors(out, &operands, batch, sum, nested).map(|value| [value].into())
             }
             Op::Scan { scan } => {
                 let mut scan = scan.clone();
                 scan.body = expand(&scan.body, true);
-                out.add_many(Op::Scan { scan }, &operands).into_vec()
+                Some(out.add_many(Op::Scan { scan }, &operands))
             }
-            op => out.add_many(op.clone(), &operands).into_vec(),
-        };
-        for (&from, to) in node.results.iter().zip(results) {
-            map[from.index()] = to;
-            if graph.values[from].name.is_some() {
-                out.values[to].name.clone_from(&graph.values[from].name);
-            }
+            _ => None,
         }
-    }
-    let renamed = |list: &[Named]| {
-        let one = |n: &Named| Named { name: n.name.clone(), value: map[n.value.index()] };
-        list.iter().map(one).collect()
-    };
-    out.inputs = renamed(&graph.inputs);
-    out.outputs = renamed(&graph.outputs);
-    out
+    })
 }
 
 /// Elements of a result beyond which a copy of it for every sequence costs too much.

@@ -11,7 +11,7 @@
 
 use super::contraction::labels;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::graph::Named;
+use nestor_ir::tensor::rebuild::Rebuild;
 use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Node, NodeData, Op, Scan, Value};
 use nestor_ir::ty::Dims;
 use rustc_hash::FxHashMap;
@@ -19,51 +19,18 @@ use rustc_hash::FxHashMap;
 /// The same program with such sums taken from products that are there; walks, too.
 pub fn share(graph: &Graph) -> Graph {
     let found = turns(graph);
-    let mut out = Graph::new();
-    let mut turned = FxHashMap::default();
-    let mut map = vec![Value::new(0); graph.values.len()];
-    for (id, node) in graph.nodes.iter() {
-        let results = match &node.op {
-            Op::Scan { scan } => {
-                let scan = Scan { body: share(&scan.body), ..(**scan).clone() };
-                let operands: Vec<Value> =
-                    node.operands.iter().map(|v| map[v.index()]).collect();
-                out.add_many(Op::Scan { scan: Box::new(scan) }, &operands)
-            }
-            op => {
-                let sum = found.iter().find(|t| t.sum == id);
-                let product = found.iter().find(|t| t.product == id);
-                match (sum, product) {
-                    (Some(turn), _) => {
-                        let z = turn.unscaled(graph, &mut out, &map, &mut turned);
-                        [turn.summed(&mut out, &map, z)].into()
-                    }
-                    (_, Some(turn)) => {
-                        let z = turn.unscaled(graph, &mut out, &map, &mut turned);
-                        [turn.scaled(&mut out, &map, z)].into()
-                    }
-                    (None, None) => {
-                        let operands: Vec<Value> =
-                            node.operands.iter().map(|v| map[v.index()]).collect();
-                        out.add_many(op.clone(), &operands)
-                    }
-                }
-            }
-        };
-        for (&from, &to) in node.results.iter().zip(&results) {
-            map[from.index()] = to;
-            if out.values[to].name.is_none() {
-                out.values[to].name.clone_from(&graph.values[from].name);
-            }
+    let mut made = FxHashMap::default();
+    graph.rebuilt(|r, id, node| {
+        if let Op::Scan { scan } = &node.op {
+            let scan = Scan { body: share(&scan.body), ..(**scan).clone() };
+            let operands = r.operands(node);
+            return Some(r.graph.add_many(Op::Scan { scan: Box::new(scan) }, &operands));
         }
-    }
-    let renamed = |list: &[Named]| {
-        let one = |n: &Named| Named { name: n.name.clone(), value: map[n.value.index()] };
-        list.iter().map(one).collect()
-    };
-    out.inputs = renamed(&graph.inputs);
-    out.outputs = renamed(&graph.outputs);
-    out
+        let turn = found.iter().find(|t| t.sum == id || t.product == id)?;
+        let z = turn.unscaled(graph, r, &mut made);
+        let value = if turn.sum == id { turn.summed(r, z) } else { turn.scaled(r, z) };
+        Some([value].into())
+    })
 }
 
 /// One sum that can be taken from another product. Labels are the axes of `a @ W` and, after
@@ -267,29 +234,30 @@ impl Turn {
     fn unscaled(
         &self,
         graph: &Graph,
-        out: &mut Graph,
-        map: &[Value],
+        r: &mut Rebuild,
         made: &mut FxHashMap<Node, Value>,
     ) -> Value {
         *made.entry(self.product).or_insert_with(|| {
             let node = &graph.nodes[self.product];
-            let mut operands: Vec<Value> =
-                node.operands.iter().map(|v| map[v.index()]).collect();
-            operands[self.side] = map[self.x.index()];
-            out.add(node.op.clone(), &operands)
+            // What scales x may come later than the sum.
+            let of =
+                |(n, v): (usize, &Value)| r.at(if n == self.side { self.x } else { *v });
+            let operands: Vec<Value> = node.operands.iter().enumerate().map(of).collect();
+            r.graph.add(node.op.clone(), &operands)
         })
     }
 
     /// `r z`
-    fn scaled(&self, out: &mut Graph, map: &[Value], z: Value) -> Value {
+    fn scaled(&self, rebuild: &mut Rebuild, z: Value) -> Value {
         let Some((r, axes)) = &self.scale else { return z };
+        let mut r = rebuild.at(*r);
+        let out = &mut rebuild.graph;
         let place = |l: &usize| self.z_labels.iter().position(|z| z == l).unwrap_or(0);
         let dims: Dims = out.ty(z).dims.clone();
         let axes: Axes = axes.iter().map(place).collect();
         // Axes of a repetition rise.
         let mut order: Vec<usize> = (0..axes.len()).collect();
         order.sort_by_key(|&i| axes[i]);
-        let mut r = map[r.index()];
         if !order.iter().copied().eq(0..order.len()) {
             let order = order.iter().copied().collect();
             r = out.add(Op::Transpose { order }, &[r]);
@@ -300,13 +268,15 @@ impl Turn {
     }
 
     /// `sum over p of a z`, with the axes of the sum that it stands for.
-    fn summed(&self, out: &mut Graph, map: &[Value], z: Value) -> Value {
+    fn summed(&self, rebuild: &mut Rebuild, z: Value) -> Value {
+        let a = rebuild.at(self.a);
+        let out = &mut rebuild.graph;
         let order: Axes = self
             .z_labels
             .iter()
             .map(|l| self.a_labels.iter().position(|a| a == l).unwrap_or(0))
             .collect();
-        let a = transposed(out, map[self.a.index()], order);
+        let a = transposed(out, a, order);
         let both = out.add(Op::Mul, &[a, z]);
         let gone = |i: &usize| self.z_labels[*i] >= self.kept;
         let axes: Axes = (0..self.z_labels.len()).filter(gone).collect();
