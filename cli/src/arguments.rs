@@ -273,6 +273,10 @@ pub(crate) struct ExploreArguments {
     /// Say what would be trained, and what not and why; train nothing.
     #[arg(long)]
     pub(crate) list: bool,
+    /// Print the commands of the trials that come next, one a line, and run none: they may run
+    /// anywhere that sees the folder. Nothing is printed where all rounds are done.
+    #[arg(long, conflicts_with = "list")]
+    pub(crate) pending: bool,
     #[command(flatten)]
     pub(crate) choices: Choices,
 }

@@ -248,12 +248,14 @@ fn header(a: &TrainArguments, session: &Session, compiled: &Trained, took: Durat
     }
 }
 
+/// A word as a shell reads it.
+pub(crate) fn quoted(word: String) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{word}'") }
+}
+
 /// The arguments of this command with `--resume`.
 fn again() -> String {
-    let quoted = |a: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+".contains(c);
-        if !a.is_empty() && a.chars().all(plain) { a } else { format!("'{a}'") }
-    };
     let mut words: Vec<String> = Vec::new();
     let mut given = std::env::args().skip(1);
     while let Some(word) = given.next() {

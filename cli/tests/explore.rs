@@ -160,6 +160,34 @@ fn an_exploration_killed_twice_ends_as_one_that_was_not() {
 }
 
 #[test]
+fn trials_may_run_anywhere() {
+    let folder = grid("explore-pending");
+    let small = GRID.replace("nothing]", "nothing]  // one axis is enough").replace(
+        "    algorithm in [sgd(beta), momentum(beta = 0.5, eta = beta)]\n    gradient  in [at previous, at kept]\n",
+        "",
+    );
+    folder.write("grid.nest", small);
+    good(&folder.nestor(&with("here")));
+    let pending = [with("there"), vec!["--pending"]].concat();
+    let mut rounds = 0;
+    loop {
+        let printed = good(&folder.nestor(&pending));
+        if printed.is_empty() {
+            break;
+        }
+        rounds += 1;
+        for line in printed.lines().rev() {
+            let words: Vec<&str> = line.split(' ').collect();
+            assert_eq!(words[..2], ["nestor", "trial"], "{line}");
+            good(&folder.nestor(&words[1..]));
+        }
+    }
+    assert_eq!(rounds, 2);
+    good(&folder.nestor(&with("there")));
+    assert_eq!(results(&folder, "here"), results(&folder, "there"));
+}
+
+#[test]
 fn what_cannot_be_explored_is_said() {
     let folder = grid("explore-wrong");
     let said = refused(&folder.nestor(&["explore", "tiny.nest", "--task", "mqar"]), 1);

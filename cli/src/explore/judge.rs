@@ -61,10 +61,10 @@ pub(crate) fn judge(expanded: &Expanded, question: &Question) -> Vec<Verdict> {
         same_size(&mut verdicts, expanded, question, width, *default);
     }
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
-    for n in 0..verdicts.len() {
-        let Verdict::Legal(legal) = &verdicts[n] else { continue };
+    for (n, verdict) in verdicts.iter_mut().enumerate() {
+        let Verdict::Legal(legal) = verdict else { continue };
         match known.get(&legal.normal) {
-            Some(of) => verdicts[n] = Verdict::Duplicate { of: *of },
+            Some(of) => *verdict = Verdict::Duplicate { of: *of },
             None => drop(known.insert(legal.normal.clone(), n)),
         }
     }

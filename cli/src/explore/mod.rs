@@ -24,7 +24,7 @@ use crate::arguments::{Equal, ExploreArguments};
 use crate::fail::{Failure, Outcome, tell};
 use crate::interrupt;
 use crate::session::absolute;
-use crate::train::default_data;
+use crate::train::{default_data, quoted};
 use judge::{Legal, Verdict, judge};
 use launch::{Job, Moment, Reason, launch};
 use live::{Live, Row, View};
@@ -108,7 +108,7 @@ pub(crate) fn explore(a: &ExploreArguments, json: bool) -> Outcome {
         false => Some(Store::open(&out, &question, a.force)?),
     };
     let verdicts = judge(&expanded, &question);
-    if !json || a.list {
+    if (!json || a.list) && !a.pending {
         tell_verdicts(&expanded, &verdicts, a.list, json, began.elapsed());
     }
     let Some(store) = store else { return Ok(()) };
@@ -117,7 +117,10 @@ pub(crate) fn explore(a: &ExploreArguments, json: bool) -> Outcome {
         Exploration { a, expanded, question, verdicts, store, json, began, spent };
     state.write_specs()?;
     let (rounds, reason) = state.run()?;
-    state.store.keep_spent(state.spent + began.elapsed())?;
+    if a.pending {
+        return Ok(());
+    }
+    state.store.keep_spent(spent + began.elapsed())?;
     let report = report::Report::of(&state, &rounds, reason);
     report.write(&state.store)?;
     state.tell_end(&report, reason);
@@ -374,6 +377,9 @@ impl Exploration<'_> {
         stop: &std::sync::atomic::AtomicBool,
         live: &mut Live,
     ) -> Result<Reason, Failure> {
+        if self.a.pending {
+            return Ok(self.pending(jobs));
+        }
         let began = Instant::now();
         let mut before = None;
         let mut noted = Instant::now();
@@ -411,6 +417,17 @@ impl Exploration<'_> {
         let reason = launch(jobs, workers, deadline, stop, &mut watch);
         live.done();
         reason
+    }
+
+    /// Prints the commands of trials that have no result; whether there are none.
+    fn pending(&self, jobs: &[Job]) -> Reason {
+        let mut left = 0;
+        for job in jobs.iter().filter(|j| self.store.result(&j.result).is_none()) {
+            let words: Vec<String> = job.words.iter().cloned().map(quoted).collect();
+            anstream::println!("nestor {}", words.join(" "));
+            left += 1;
+        }
+        if left == 0 { Reason::Done } else { Reason::Stopped }
     }
 
     fn failed(&self, jobs: &[Job]) -> usize {

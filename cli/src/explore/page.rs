@@ -36,11 +36,12 @@ svg text{fill:var(--dim)}
 .strong{fill:var(--strong)}.weak{fill:var(--dim);opacity:.55}
 .keys{list-style:none;padding:0;margin:.25rem 0;font-size:.875rem}
 .key{display:inline-block;width:1.2rem;height:.3rem;margin-right:.5rem;vertical-align:middle}
-.bar{display:grid;grid-template-columns:minmax(6rem,14rem) 1fr;gap:.25rem .75rem;align-items:center;font-size:.875rem}
+.bar{display:grid;grid-template-columns:minmax(6rem,14rem) 1fr auto;gap:.25rem .75rem;align-items:center;font-size:.875rem}
+@media(max-width:36rem){.bar{grid-template-columns:1fr auto}.bar .choice{grid-column:1/-1;margin-top:.25rem}svg{font-size:18px}}
 .track{position:relative;height:1.2rem;background:var(--soft)}
 .fill{position:absolute;left:0;top:0;bottom:0;background:var(--strong);opacity:.35}
 .mark{position:absolute;top:50%;height:2px;background:var(--ink)}
-.value{position:absolute;right:.25rem;top:0;font-size:.8rem;line-height:1.2rem}
+.value{font-variant-numeric:tabular-nums;white-space:nowrap}
 pre,code{font:13px/1.45 ui-monospace,monospace}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);padding:.5rem .75rem;margin:.5rem 0}
 details{border-bottom:1px solid var(--line);padding:.35rem 0}
@@ -182,7 +183,7 @@ fn effects(r: &Report) -> String {
         ));
         for (choice, effect) in &axis.choices {
             out.push_str(&format!(
-                "<div>{}</div>{}",
+                "<div class='choice'>{}</div>{}",
                 escape(choice),
                 bar(effect.as_ref(), top)
             ));
@@ -194,7 +195,8 @@ fn effects(r: &Report) -> String {
 
 fn bar(effect: Option<&Effect>, top: f64) -> String {
     let Some(e) = effect else {
-        return "<div class='track'><span class='value'>not trained</span></div>".into();
+        return "<div class='track'></div><span class='value dim'>not trained</span>"
+            .into();
     };
     let share = |v: f64| (100.0 * v / top).clamp(0.0, 100.0);
     let (mark, half) = match e.half {
@@ -211,7 +213,7 @@ fn bar(effect: Option<&Effect>, top: f64) -> String {
         None => (String::new(), String::new()),
     };
     format!(
-        "<div class='track'><span class='fill' style='width:{:.1}%'></span>{mark}<span class='value'>{:.3}{half} · {}</span></div>",
+        "<div class='track'><span class='fill' style='width:{:.1}%'></span>{mark}</div><span class='value'>{:.3}{half} · {}</span>",
         share(e.mean),
         e.mean,
         e.count

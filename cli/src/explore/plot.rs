@@ -53,7 +53,7 @@ impl Frame {
         frame.y = room(frame.y);
         if log {
             frame.x = (frame.x.0 * 0.93, frame.x.1 * 1.07);
-        } else {
+        } else if frame.x.0 == frame.x.1 {
             frame.x = room(frame.x);
         }
         Some(frame)

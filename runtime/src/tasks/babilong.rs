@@ -8,8 +8,8 @@
 //! others. The answer's bytes are asked, each after the true ones before it.
 
 use super::{
-    Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, below,
-    data, padded,
+    Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, ask,
+    below, data, padded,
 };
 use crate::train::rng::Stream;
 
@@ -135,9 +135,7 @@ fn draw(story: &Story, noise: &[String], length: usize, stream: &mut Stream) -> 
     let text = around.join(" ") + &end;
     let tokens: Vec<i32> = text.bytes().map(i32::from).collect();
     let mut targets = vec![IGNORE; tokens.len()];
-    for place in text.len() - answer.len()..text.len() {
-        targets[place - 1] = tokens[place];
-    }
+    ask(&mut targets, &tokens, text.len() - answer.len()..text.len());
     Sample { tokens, targets }
 }
 

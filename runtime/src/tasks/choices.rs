@@ -3,8 +3,8 @@
 //! text, every next byte asked.
 
 use super::{
-    Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, below,
-    data, padded,
+    Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, ask,
+    below, data, padded,
 };
 use serde_json::Value;
 
@@ -140,9 +140,7 @@ fn sample((before, answer): &Row, length: usize) -> Sample {
     let dropped = text.len().saturating_sub(length);
     let tokens: Vec<i32> = text[dropped..].iter().map(|b| i32::from(*b)).collect();
     let mut targets = vec![IGNORE; tokens.len()];
-    for place in before.len().saturating_sub(dropped).max(1)..tokens.len() {
-        targets[place - 1] = tokens[place];
-    }
+    ask(&mut targets, &tokens, before.len().saturating_sub(dropped)..tokens.len());
     padded(Sample { tokens, targets }, length, 0)
 }
 

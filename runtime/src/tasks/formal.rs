@@ -151,7 +151,7 @@ fn repeated(_: &mut Stream, n: usize, motif: &[usize]) -> Vec<usize> {
 }
 
 fn next_abab(prefix: &[usize]) -> Vec<usize> {
-    [prefix.len() % 2].into_iter().chain(end(prefix.len() % 4 == 0)).collect()
+    [prefix.len() % 2].into_iter().chain(end(prefix.len().is_multiple_of(4))).collect()
 }
 
 fn counted(_: &mut Stream, n: usize, letters: usize) -> Vec<usize> {
@@ -211,9 +211,10 @@ mod tests {
         let sorted = s.windows(2).all(|w| w[0] <= w[1]);
         match name {
             "parity" => count(1) % 2 == 0,
-            "aa" => s.len() % 2 == 0,
+            "aa" => s.len().is_multiple_of(2),
             "abab" => {
-                s.len() % 4 == 0 && s.iter().enumerate().all(|(i, t)| *t == i as i32 % 2)
+                s.len().is_multiple_of(4)
+                    && s.iter().enumerate().all(|(i, t)| *t == i as i32 % 2)
             }
             "anbn" => sorted && count(0) == count(1),
             "anbncn" => sorted && count(0) == count(1) && count(1) == count(2),

@@ -3,8 +3,8 @@
 //! bytes asked, each after the true ones before it. A passage longer than `length` keeps its end.
 
 use super::{
-    Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, below,
-    data, padded,
+    Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, ask,
+    below, data, padded,
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -44,9 +44,7 @@ fn open(o: &mut Options) -> Result<Task, TaskError> {
             let word =
                 kept.iter().rposition(|b| b.is_ascii_whitespace()).map_or(1, |p| p + 1);
             let mut targets = vec![IGNORE; tokens.len()];
-            for place in word.max(1)..tokens.len() {
-                targets[place - 1] = tokens[place];
-            }
+            ask(&mut targets, &tokens, word..tokens.len());
             padded(Sample { tokens, targets }, length, 0)
         }
     });

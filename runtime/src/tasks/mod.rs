@@ -369,3 +369,11 @@ fn padded(mut sample: Sample, length: usize, pad: i32) -> Sample {
     sample.targets.resize(length, IGNORE);
     sample
 }
+
+/// Asks for the tokens of these places, each at the token before it.
+fn ask(targets: &mut [i32], tokens: &[i32], places: std::ops::Range<usize>) {
+    let from = places.start.max(1);
+    if from < places.end {
+        targets[from - 1..places.end - 1].copy_from_slice(&tokens[from..places.end]);
+    }
+}

@@ -73,8 +73,8 @@ fn draw(s: Shape, stream: &mut Stream) -> Sample {
         tokens[at + 1] = (half + value) as i32;
         at += 2;
     };
-    for j in 0..s.pairs {
-        write(&mut tokens, key(j), values[j]);
+    for (j, value) in values.iter().enumerate() {
+        write(&mut tokens, key(j), *value);
     }
     for _ in 0..s.again {
         let j = super::below(stream, s.pairs);

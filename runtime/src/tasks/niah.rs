@@ -7,8 +7,8 @@
 
 use super::haystack::{Kind, NOISE, among_lines, among_sentences};
 use super::{
-    Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, below,
-    data, padded,
+    Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, ask,
+    below, data, padded,
 };
 use crate::train::rng::Stream;
 use std::sync::Arc;
@@ -238,9 +238,7 @@ fn draw(k: Kinds, words: &[String], length: usize, stream: &mut Stream) -> Sampl
     let tokens: Vec<i32> = text.bytes().map(i32::from).collect();
     let mut targets = vec![IGNORE; tokens.len()];
     for (start, answer) in starts.into_iter().zip(&fixed.answers) {
-        for place in start..start + answer.len() {
-            targets[place - 1] = tokens[place];
-        }
+        ask(&mut targets, &tokens, start..start + answer.len());
     }
     Sample { tokens, targets }
 }

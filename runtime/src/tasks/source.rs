@@ -97,7 +97,7 @@ impl Source for TaskData {
         let samples = Stream::new(seed, "task samples");
         let mut stream = |row: u64| match self.task.examples {
             Some(n) => {
-                samples.fork((u128::from(places.at(row)) * u128::from(n) >> 64) as u64)
+                samples.fork(((u128::from(places.at(row)) * u128::from(n)) >> 64) as u64)
             }
             None => places.fork(row),
         };
