@@ -56,6 +56,9 @@ pub(crate) enum Command {
         file: PathBuf,
         /// A memory, layer or model of it; the last one where left out.
         name: Option<String>,
+        /// The derived update as LaTeX, and nothing else.
+        #[arg(long)]
+        latex: bool,
         #[command(flatten)]
         choices: Choices,
     },

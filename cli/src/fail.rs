@@ -73,7 +73,9 @@ pub(crate) fn settings(set: &[String]) -> Result<Vec<Setting>, Failure> {
                     Ok(Setting { name: name.trim().to_owned(), value })
                 }
                 None => {
-                    Err(Failure::usage(format!("--set takes NAME=NUMBER, not `{text}`")))
+                    Err(Failure::usage(format!(
+                    "--set takes NAME=NUMBER, NAME=DEFINITION or NAME=[DEFINITION, ...], not `{text}`"
+                )))
                 }
             }
         })

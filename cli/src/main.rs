@@ -45,8 +45,13 @@ fn main() -> ExitCode {
         Command::Verify { file, name, choices } => {
             verify::verify(file.as_deref(), name.as_deref(), &choices, json)
         }
-        Command::Explain { file, name, choices } => {
-            explain::explain(&file, name.as_deref(), &choices, json)
+        Command::Explain { file, name, latex, choices } => {
+            let way = match (json, latex) {
+                (true, _) => explain::Way::Json,
+                (false, true) => explain::Way::Latex,
+                (false, false) => explain::Way::Text,
+            };
+            explain::explain(&file, name.as_deref(), &choices, way)
         }
         Command::Train(arguments) => train::train(&arguments, json),
         Command::Explore(arguments) => explore::explore(&arguments, json),

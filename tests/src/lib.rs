@@ -62,8 +62,11 @@ pub fn on_all_cores<T: Sync, R: Send>(
     all.into_iter().map(|(_, said)| said).collect()
 }
 
+pub mod combination;
 #[cfg(feature = "cuda")]
 pub mod emulated;
 pub mod golden;
+pub mod measure;
 pub mod native;
+pub mod rules;
 pub mod spec;

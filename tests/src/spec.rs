@@ -42,6 +42,16 @@ impl Specs {
         Self { sources, library, files, found }
     }
 
+    /// A text with the library.
+    pub fn of(name: &str, text: &str) -> Self {
+        let mut out = Self::read(&[]);
+        let id = out.sources.add(name, text);
+        let (file, errors) = parse(&out.sources, id);
+        out.found.extend(errors);
+        out.files.push((id, file));
+        out
+    }
+
     /// Elaborates an entry.
     pub fn elaborate(&self, entry: &str, settings: &[Setting]) -> Elaborated {
         let (table, mut found) =

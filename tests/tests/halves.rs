@@ -28,6 +28,8 @@ fn products(graph: &Graph) -> [usize; 3] {
             Stmt::Loop { body, .. } | Stmt::When { body, .. } => open.extend(body),
             Stmt::Map { .. }
             | Stmt::SolveUnitLower { .. }
+            | Stmt::Eliminate { .. }
+            | Stmt::InverseRoot { .. }
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
             | Stmt::ScatterAdd { .. } => {}

@@ -269,21 +269,21 @@ fn a_walk() {
 }
 
 #[test]
-fn what_has_no_kernel_says_so() {
-    for op in ["solve %0, %1", "inverse_root{p=2} %0"] {
-        let width = if op.starts_with("solve") { 2 } else { 3 };
-        let graph = parse(&format!(
-            r#"graph {{
-              %0 "a": [3, 3] = input
-              %1 "x": [3, 2] = input
-              %2: [3, {width}] = {op}
-              output "y" %2
-            }}"#
-        ));
-        let graph = graph.unwrap_or_else(|e| panic!("{e}"));
-        let sizes = Sizes { batch: 1, time: 1, start: 0 };
-        let inputs = given(&graph, &sizes);
-        let said = native::run(&graph, &inputs, &sizes, Precision::F64).err();
-        assert!(said.as_ref().is_some_and(|e| e.contains("L-no-kernel")), "{said:?}");
-    }
+fn whole_systems_and_roots() {
+    agree(
+        r#"graph {
+          %0 "a": [B, 5, 5] = input
+          %1 "x": [B, 5, 3] = input
+          %2: [B, 5, 5] = contract{batch=(0:0), sum=(2:2)} %0, %0
+          %3: [B, 5, 5] = iota{axis=1}
+          %4: [B, 5, 5] = iota{axis=2}
+          %5: bool[B, 5, 5] = equal %3, %4
+          %6: [B, 5, 5] = real %5
+          %7: [B, 5, 5] = add %2, %6
+          %8: [B, 5, 3] = solve %7, %1
+          %9: [B, 5, 5] = inverse_root{p=4} %7
+          output "solve" %8
+          output "root" %9
+        }"#,
+    );
 }

@@ -142,8 +142,6 @@ const NO_DERIVATIVE: &[(&str, &str)] = &[
 
 /// Ops that no test lowers, and why.
 const NO_KERNEL: &[(&str, &str)] = &[
-    ("Solve", "a limitation with a code, which the same file asks for"),
-    ("InverseRoot", "a limitation with a code, which the same file asks for"),
     ("Anchor", "`derive` replaces it"),
     ("Gradient", "`derive` replaces it"),
     ("Read", "`to_tensors` says it in other ops"),

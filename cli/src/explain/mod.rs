@@ -1,6 +1,7 @@
 //! `explain`: what the compiler made of a spec.
 
 mod equation;
+mod latex;
 mod memory;
 
 use crate::arguments::Choices;
@@ -14,12 +15,23 @@ use nestor_compiler::{Choice, FormOptions, Program, check, source};
 use serde_json::json;
 use std::path::Path;
 
+/// How it is said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For papers: the updates alone.
+    Latex,
+}
+
 /// Says the derived update of every memory and the form chosen for it, with reasons.
 pub(crate) fn explain(
     file: &Path,
     name: Option<&str>,
     choices: &Choices,
-    as_json: bool,
+    way: Way,
 ) -> Outcome {
     let settings = settings(&choices.set)?;
     let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
@@ -33,7 +45,17 @@ pub(crate) fn explain(
     let purpose = Purpose { resume: false, forms: FormOptions::default() };
     let lowered = forward(&program, purpose).map_err(|e| Failure::pass(&e))?;
     let updates = updates(&program)?;
-    if as_json {
+    if way == Way::Latex {
+        for update in &updates {
+            anstream::println!(
+                "% {}\n{}",
+                update.walks.join(", "),
+                latex::aligned(&update.text)
+            );
+        }
+        return Ok(());
+    }
+    if way == Way::Json {
         let memories: Vec<_> = program
             .memories
             .iter()
@@ -102,6 +124,12 @@ pub(crate) fn explain(
             "    form      {}, chunk {}; exact",
             choice.form.name(),
             choice.chunk
+        );
+        anstream::println!("    class     {}", class(choice));
+        anstream::println!(
+            "    work      {} operations and {} bytes a token of one sequence",
+            choice.work.flops,
+            choice.work.bytes
         );
         for (form, why) in &choice.reasons {
             anstream::println!("    rejected  {}: {why}", form.name());
@@ -197,6 +225,14 @@ fn token(scan: &Scan, states: &[&str]) -> String {
     writer.lines().iter().map(|l| format!("  {l}\n")).collect()
 }
 
+/// The class of a walk, and how many states it advances together where these are several.
+fn class(choice: &Choice) -> String {
+    match choice.structure.map_or(0, |s| s.coupled) {
+        0 | 1 => choice.class().to_owned(),
+        n => format!("{}, n = {n}", choice.class()),
+    }
+}
+
 fn form(choice: &Choice) -> serde_json::Value {
     let rejected: Vec<_> = choice
         .reasons
@@ -204,7 +240,8 @@ fn form(choice: &Choice) -> serde_json::Value {
         .map(|(form, why)| json!({ "form": form.name(), "why": why }))
         .collect();
     json!({ "walk": choice.walk, "form": choice.form.name(), "chunk": choice.chunk,
-            "exact": true, "rejected": rejected })
+            "exact": true, "class": choice.class(), "coupled": choice.structure.map_or(0, |s| s.coupled),
+            "flops": choice.work.flops, "bytes": choice.work.bytes, "rejected": rejected })
 }
 
 fn weights(memory: &Memory) -> Vec<String> {

@@ -42,6 +42,8 @@ const SIGNATURES: &[(&str, &str)] = &[
     ("transpose", "wwwwww"),
     ("product", "wwwrwwwwwwwwwww"),
     ("solve_unit_lower", "wwwww"),
+    ("eliminate", "wwww"),
+    ("inverse_root", "wwwr"),
     ("linear_scan", "wwwwwwww"),
     ("gather_rows", "wwwwwww"),
     ("scatter_add_rows", "wwwwwww"),

@@ -76,6 +76,18 @@ impl Emitter<'_> {
                 arguments.extend(self.numbers(&[*n, *m, usize::from(*transpose)]));
                 self.call("solve_unit_lower", &arguments);
             }
+            Stmt::Eliminate { a, x, n, m } => {
+                let mut arguments = vec![self.tiles[a.index()], self.tiles[x.index()]];
+                arguments.extend(self.numbers(&[*n, *m]));
+                self.call("eliminate", &arguments);
+            }
+            Stmt::InverseRoot { a, basis, n, p } => {
+                let mut arguments =
+                    vec![self.tiles[a.index()], self.tiles[basis.index()]];
+                arguments.extend(self.numbers(&[*n]));
+                arguments.push(self.b.ins().f64const(*p));
+                self.call("inverse_root", &arguments);
+            }
             Stmt::LinearScan { a, b, init, y, extent, reverse } => {
                 let mut arguments: Vec<Value> =
                     [a, b, init, y].iter().map(|t| self.tiles[t.index()]).collect();

@@ -218,6 +218,31 @@ fn products_agree() {
     }
 }
 
+/// The solution of a system, whose matrix its diagonal dominates.
+fn whole_system(n: usize, m: usize) -> Kernel {
+    let mut k = kernel(vec![
+        (Elem::Real, vec![Dim::Fixed(n * n)], Use::Read),
+        (Elem::Real, vec![Dim::Fixed(n * m)], Use::Read),
+        (Elem::Real, vec![Dim::Fixed(n * m)], Use::Write),
+    ]);
+    let (a, x) = (tile(&mut k, n * n), tile(&mut k, n * m));
+    let mut ten = Expr::default();
+    let c = ten.add(ScalarOp::Constant(10.0), &[], ScalarKind::Real);
+    k.body = vec![
+        copy(buffer(0), Place::Tile(a), n * n),
+        Stmt::Map {
+            space: smallvec![Dim::Fixed(n)],
+            expr: ten,
+            loads: vec![],
+            sinks: vec![(c, Sink::Store(access(Place::Tile(a), 0, &[n as i64 + 1])))],
+        },
+        copy(buffer(1), Place::Tile(x), n * m),
+        Stmt::Eliminate { a, x, n, m },
+        copy(Place::Tile(x), buffer(2), n * m),
+    ];
+    k
+}
+
 #[test]
 fn solves_and_scans_agree() {
     for flag in [false, true] {
@@ -247,6 +272,9 @@ fn solves_and_scans_agree() {
                 copy(Place::Tile(x), buffer(2), n * m),
             ];
             agree(&k, SIZES, 5, &format!("solve {n} {m} {flag}"));
+        }
+        for (n, m) in [(1, 1), (5, 3), (16, 8), (33, 17)] {
+            agree(&whole_system(n, m), SIZES, 5, &format!("eliminate {n} {m}"));
         }
         for (steps, n, m) in [(1, 1, 1), (7, 1, 20), (5, 2, 64), (9, 3, 5)] {
             let sizes = [steps * n * n, steps * n * m, n * m, steps * n * m];

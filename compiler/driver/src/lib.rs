@@ -15,7 +15,7 @@ pub mod source;
 pub mod sweep;
 pub mod trained;
 
-pub use nestor_front::Setting;
+pub use nestor_front::{Setting, SettingValue};
 pub use nestor_grammar::{Diagnostic, Severity, format};
 pub use nestor_ir::artifact::Precision;
 pub use nestor_ir::interpret;

@@ -335,7 +335,7 @@ impl<'a> Elaborator<'a> {
             }
             None => {}
         }
-        if let Some(value) = crate::builtin::word(name) {
+        if let Some(value) = crate::builtin::word(self, name) {
             return value;
         }
         let mut all: Vec<&str> = env.names.keys().map(String::as_str).collect();

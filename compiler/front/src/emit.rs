@@ -344,6 +344,18 @@ pub(crate) fn slice(
     out
 }
 
+/// The last `size` values in a new axis, newest first; mapped dimensions stay in front of it.
+pub(crate) fn recent(graph: &mut Graph, t: &Tensor, size: Dim) -> Node {
+    let node = graph.add(Op::Recent { size }, &[t.node]);
+    let lead = t.lead.len();
+    if lead == 0 {
+        return node;
+    }
+    let rank = lead + t.dims.len() + 1;
+    let order = (1..=lead).chain([0]).chain(lead + 1..rank).collect();
+    graph.add(Op::Transpose { order }, &[node])
+}
+
 /// `if c then a else b`, shapes fitted.
 pub(crate) fn select(
     graph: &mut Graph,

@@ -18,7 +18,41 @@ pub struct Setting {
     /// The parameter.
     pub name: String,
     /// Its value.
-    pub value: f64,
+    pub value: SettingValue,
+}
+
+/// What a parameter is set to.
+#[derive(Clone, PartialEq, Debug)]
+pub enum SettingValue {
+    /// A number.
+    Number(f64),
+    /// A definition, by its name.
+    Name(String),
+    /// Several definitions.
+    Names(Vec<String>),
+}
+
+impl std::str::FromStr for SettingValue {
+    type Err = String;
+
+    /// `64`, `Name` or `[Name, Name]`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let name = |t: &str| {
+            let first = t.chars().next().is_some_and(char::is_alphabetic);
+            let good = first && t.chars().all(|c| c.is_alphanumeric() || c == '_');
+            good.then(|| t.to_owned())
+                .ok_or_else(|| format!("`{t}` is neither a number nor a name"))
+        };
+        if let Some(list) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
+            let all = list.split(',').map(|t| name(t.trim()));
+            return Ok(Self::Names(all.collect::<Result<_, _>>()?));
+        }
+        match text.parse() {
+            Ok(number) => Ok(Self::Number(number)),
+            Err(_) => name(text).map(Self::Name),
+        }
+    }
 }
 
 /// A program, where nothing stands in its way, and everything found on the way to it.
@@ -65,11 +99,22 @@ fn go<'a>(
         return None;
     };
     let definition = this.table.entries[d].definition;
+    let scope = Env { file: this.table.entries[d].file, ..Env::default() };
+    let mut named = |name: &String| this.lookup(&scope, name, definition.name.span);
     let settings: Vec<(String, Value)> = settings
         .iter()
         .map(|s| {
-            let whole = s.value.fract() == 0.0;
-            (s.name.clone(), Value::Number(Number { value: s.value, whole, name: None }))
+            let value = match &s.value {
+                SettingValue::Number(value) => {
+                    let whole = value.fract() == 0.0;
+                    Value::Number(Number { value: *value, whole, name: None })
+                }
+                SettingValue::Name(name) => named(name),
+                SettingValue::Names(names) => {
+                    Value::List(names.iter().map(&mut named).collect())
+                }
+            };
+            (s.name.clone(), value)
         })
         .collect();
     let outputs = match definition.kind {

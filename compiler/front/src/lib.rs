@@ -28,4 +28,4 @@ mod weight;
 mod window;
 
 pub use definitions::Definitions;
-pub use entry::{Elaborated, Setting, elaborate};
+pub use entry::{Elaborated, Setting, SettingValue, elaborate};

@@ -30,6 +30,8 @@ const ALL: &str = r#"kernel "all" {
   map [2] t4[0; 1] = 1e-6
   linear_scan [2, 1, 2] t5 = t2 * last + t3 from t4 reverse
   solve [2, 2] t1 by t0 transposed
+  eliminate [2, 2] t1 by t0
+  inverse_root [2] t1 of 4 in t0
   product [2, 2, 2] t1[0; 2, 1] += -0.5 * t0[0; 1, 2] @ t0[0; 2, 1], left lower
   loop i2 < B reverse {
     gather [T, 2] b3[2*T*i2; 2, 1] = b2(4) at b1[T*i2; 1]
@@ -76,14 +78,14 @@ fn text_reads_back_as_itself() {
 #[test]
 fn errors_say_line_expectation_and_finding() {
     let cases = [
-        ("loop i3 < T/4 {", "loop i3 T/4 {", "line 23: `<` expected, not `T`"),
+        ("loop i3 < T/4 {", "loop i3 T/4 {", "line 25: `<` expected, not `T`"),
         ("= 0.5\n", "= e7\n", "line 17: there is no scalar e7 yet"),
         ("solve [2, 2]", "solve [2]", "line 20: 2 counts expected"),
         ("update", "upset", "line 4: `read`, `write` or `update` expected, not `upset`"),
         (
             "left lower",
             "left over",
-            "line 22: the shape of a product expected, not `left over`",
+            "line 24: the shape of a product expected, not `left over`",
         ),
     ];
     for (from, to, expected) in cases {

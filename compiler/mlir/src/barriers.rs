@@ -27,6 +27,8 @@ fn inner(stmt: &Stmt) -> Option<&[Stmt]> {
         Stmt::Map { .. }
         | Stmt::Product { .. }
         | Stmt::SolveUnitLower { .. }
+        | Stmt::Eliminate { .. }
+        | Stmt::InverseRoot { .. }
         | Stmt::LinearScan { .. }
         | Stmt::Gather { .. }
         | Stmt::ScatterAdd { .. } => None,
@@ -132,6 +134,9 @@ fn uses(stmt: &Stmt) -> Touched {
         Stmt::SolveUnitLower { lower, x, .. } => {
             out.read.push(Place::Tile(*lower));
             out.written.push(Place::Tile(*x));
+        }
+        Stmt::Eliminate { a, x, .. } | Stmt::InverseRoot { a, basis: x, .. } => {
+            out.written.extend([a, x].map(|t| Place::Tile(*t)));
         }
         Stmt::LinearScan { a, b, init, y, .. } => {
             out.read.extend([a, b, init].map(|t| Place::Tile(*t)));

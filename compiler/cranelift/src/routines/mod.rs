@@ -21,6 +21,7 @@ mod rows;
 mod scan;
 mod solve;
 mod strided;
+mod system;
 mod transpose;
 mod trig;
 #[cfg(target_arch = "x86_64")]
@@ -66,6 +67,8 @@ const TABLE: &[(&str, Choice)] = &[
     ("scatter_add_rows", rows::scatter_add_rows::address),
     ("product", product::address),
     ("solve_unit_lower", solve::solve_unit_lower::address),
+    ("eliminate", system::eliminate::address),
+    ("inverse_root", system::inverse_root::address),
     ("linear_scan", scan::linear_scan::address),
 ];
 

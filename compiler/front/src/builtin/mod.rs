@@ -1,5 +1,6 @@
 //! Functions and words that the language itself gives, as one table.
 
+mod poly;
 mod reduce;
 mod shape;
 mod special;
@@ -67,7 +68,7 @@ const TABLE: &[Row] = &[
     row("last", &["x"], 1, shape::last),
     row("solve", &["A", "q"], 2, special::solve),
     row("inverse_root", &["A", "p"], 2, special::inverse_root),
-    row("poly", &["x", "n"], 2, special::poly),
+    row("poly", &["x", "n"], 2, poly::poly),
     row("rope", &["x", "at"], 1, special::rope),
     row("recent", &["x", "size"], 2, special::recent),
     row("block", &["x", "size"], 2, special::block),
@@ -87,8 +88,9 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// What a word stands for by itself.
-pub(crate) fn word(name: &str) -> Option<Value> {
+pub(crate) fn word(this: &mut Elaborator<'_>, name: &str) -> Option<Value> {
     match name {
+        "position" => Some(Value::Tensor(special::position(this))),
         "pi" => Some(Value::Number(Number::real(std::f64::consts::PI))),
         "all" => Some(Value::All),
         "none" => Some(Value::None),

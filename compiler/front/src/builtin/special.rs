@@ -80,12 +80,18 @@ pub(super) fn inverse_root<'a>(
     Some(Value::Tensor(Tensor { node, ..a }))
 }
 
-/// Monomials of a vector up to a degree, the constant left out.
-pub(super) fn poly<'a>(this: &mut Elaborator<'a>, mut given: Arguments) -> Option<Value> {
-    let text = "`poly` cannot be compiled yet";
-    let help = "write the monomials out: `concat(x, x^2)`";
-    let _ = given.take(0);
-    Some(this.report(Diagnostic::limitation("L008", given.span, text).help(help)))
+/// `position`: the token's index from 0.
+pub(super) fn position(this: &mut Elaborator<'_>) -> Tensor {
+    let node = this.graph().add(Op::Position { dims: [].into_iter().collect() }, &[]);
+    Tensor {
+        frame: this.frame,
+        node,
+        elem: Elem::Real,
+        lead: vec![],
+        dims: vec![],
+        strip: 0,
+        window: None,
+    }
 }
 
 /// Rotary position: pairs `(x_i, x_{i + n/2})` turned by `position / 10000^(2 i / n)`.
@@ -104,19 +110,7 @@ pub(super) fn rope<'a>(this: &mut Elaborator<'a>, mut given: Arguments) -> Optio
     let frame = this.frame;
     let at = match given.optional(1) {
         Some(value) => this.real(&value, span)?,
-        None => {
-            let node =
-                this.graph().add(Op::Position { dims: [].into_iter().collect() }, &[]);
-            Tensor {
-                frame,
-                node,
-                elem: Elem::Real,
-                lead: vec![],
-                dims: vec![],
-                strip: 0,
-                window: None,
-            }
-        }
+        None => position(this),
     };
     let half = NamedDim::plain(Dim::Fixed(n / 2));
     let graph = this.graph();
@@ -164,14 +158,10 @@ pub(super) fn recent<'a>(
 ) -> Option<Value> {
     let (x, size) = (given.take(0), given.take(1));
     let t = this.real(&x, given.span)?;
-    if !t.lead.is_empty() {
-        let text = "a window in a layer that is mapped cannot be compiled yet";
-        return Some(this.report(Diagnostic::limitation("L009", given.span, text)));
-    }
     let mut dims = Vec::new();
     this.dim_of(&size, given.span, &mut dims)?;
     let size = dims.into_iter().next()?;
-    let node = this.graph().add(Op::Recent { size: size.size }, &[t.node]);
+    let node = emit::recent(this.graph(), &t, size.size);
     let window = Some(exists(this, size.size, false));
     let dims = std::iter::once(size).chain(t.dims.clone()).collect();
     Some(Value::Tensor(Tensor { node, dims, window, ..t }))

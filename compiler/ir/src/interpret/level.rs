@@ -8,7 +8,7 @@ use super::past::Past;
 use super::tensor::{RunError, evaluate_with};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
-use crate::level::{Anchor, Clock, Program, Statement};
+use crate::level::{Anchor, Clock, Program, Reset, Statement};
 use crate::tensor::{NodeData, Op};
 use crate::ty::Elem;
 use indexmap::IndexMap;
@@ -131,7 +131,7 @@ impl Sequence {
         sizes: &Sizes,
     ) -> Result<Vec<Array>, RunError> {
         let position = sizes.start + t;
-        self.boundaries(program, position);
+        self.boundaries(program, position, sizes)?;
         let mut inputs = Vec::new();
         for input in &program.inputs {
             let stream = find(given, &[&input.name])?;
@@ -175,7 +175,12 @@ impl Sequence {
     }
 
     /// Snapshots for every period that an anchor or a read of a memory asks for.
-    fn boundaries(&mut self, program: &Program, position: usize) {
+    fn boundaries(
+        &mut self,
+        program: &Program,
+        position: usize,
+        sizes: &Sizes,
+    ) -> Result<(), RunError> {
         for (id, memory) in program.memories.iter() {
             let mut periods: Vec<usize> = memory.read_at.into_iter().collect();
             for statement in program.statements.values() {
@@ -192,10 +197,24 @@ impl Sequence {
                     periods.push(n);
                 }
             }
+            let minimized = program.statements.values().find_map(|s| match s {
+                Statement::Minimize(m) if m.memory == id => Some(m),
+                Statement::Minimize(_) | Statement::Update(_) => None,
+            });
             for instance in &mut self.memories[place(id)] {
+                if let Reset::Tokens(n) = memory.reset
+                    && position > 0
+                    && position.is_multiple_of(n)
+                {
+                    instance.restart(memory);
+                }
+                if let Some(m) = minimized {
+                    instance.begin(&m.targets, sizes)?;
+                }
                 instance.at_boundary(position, &periods);
             }
         }
+        Ok(())
     }
 
     fn read(

@@ -79,69 +79,74 @@ pub(super) fn solve_unit_lower(l: &Array, x: &Array, transpose: bool) -> Array {
     })
 }
 
-/// `A^-1 X` by elimination with pivots.
+/// `A^-1 X`.
 pub(super) fn solve(a: &Array, x: &Array) -> Array {
-    by_matrix(a, x, |a, x, n, m| {
-        let mut a = a.to_vec();
-        for i in 0..n {
-            let pivot = (i..n)
-                .max_by(|&p, &q| a[p * n + i].abs().total_cmp(&a[q * n + i].abs()))
-                .unwrap_or(i);
-            for c in 0..n {
-                a.swap(i * n + c, pivot * n + c);
-            }
-            for c in 0..m {
-                x.swap(i * m + c, pivot * m + c);
-            }
-            for r in 0..n {
-                if r == i {
-                    continue;
-                }
-                let factor = a[r * n + i] / a[i * n + i];
-                for c in i..n {
-                    a[r * n + c] -= factor * a[i * n + c];
-                }
-                for c in 0..m {
-                    x[r * m + c] -= factor * x[i * m + c];
-                }
-            }
-        }
-        for i in 0..n {
-            for c in 0..m {
-                x[i * m + c] /= a[i * n + i];
-            }
-        }
-    })
+    by_matrix(a, x, eliminate)
 }
 
-/// `A^(-1/p)` of a symmetric positive matrix by Jacobi's eigenvalue iteration.
+/// `x <- A^-1 x` by elimination with pivots, of `[n, n]` and `[n, m]`.
+pub(super) fn eliminate(a: &[f64], x: &mut [f64], n: usize, m: usize) {
+    let mut a = a.to_vec();
+    for i in 0..n {
+        let pivot = (i..n)
+            .max_by(|&p, &q| a[p * n + i].abs().total_cmp(&a[q * n + i].abs()))
+            .unwrap_or(i);
+        for c in 0..n {
+            a.swap(i * n + c, pivot * n + c);
+        }
+        for c in 0..m {
+            x.swap(i * m + c, pivot * m + c);
+        }
+        for r in 0..n {
+            if r == i {
+                continue;
+            }
+            let factor = a[r * n + i] / a[i * n + i];
+            for c in i..n {
+                a[r * n + c] -= factor * a[i * n + c];
+            }
+            for c in 0..m {
+                x[r * m + c] -= factor * x[i * m + c];
+            }
+        }
+    }
+    for i in 0..n {
+        for c in 0..m {
+            x[i * m + c] /= a[i * n + i];
+        }
+    }
+}
+
+/// `A^(-1/p)` of a symmetric positive matrix.
 pub(super) fn inverse_root(a: &Array, p: f64) -> Array {
-    by_matrix(a, a, |a, x, n, _| {
-        let mut s = a.to_vec();
-        let mut v = vec![0.0; n * n];
-        for i in 0..n {
-            v[i * n + i] = 1.0;
-        }
-        for _ in 0..100 {
-            let off: f64 =
-                (0..n * n).filter(|k| k / n != k % n).map(|k| s[k] * s[k]).sum();
-            if off < 1e-300 {
-                break;
-            }
-            for i in 0..n {
-                for j in i + 1..n {
-                    rotate(&mut s, &mut v, n, i, j);
-                }
-            }
+    by_matrix(a, a, |a, x, n, _| root(a, x, n, p))
+}
+
+/// `x <- A^(-1/p)` by Jacobi's eigenvalue iteration.
+pub(super) fn root(a: &[f64], x: &mut [f64], n: usize, p: f64) {
+    let mut s = a.to_vec();
+    let mut v = vec![0.0; n * n];
+    for i in 0..n {
+        v[i * n + i] = 1.0;
+    }
+    for _ in 0..100 {
+        let off: f64 = (0..n * n).filter(|k| k / n != k % n).map(|k| s[k] * s[k]).sum();
+        if off < 1e-300 {
+            break;
         }
         for i in 0..n {
-            for j in 0..n {
-                x[i * n + j] = (0..n)
-                    .map(|k| v[i * n + k] * s[k * n + k].powf(-1.0 / p) * v[j * n + k])
-                    .sum();
+            for j in i + 1..n {
+                rotate(&mut s, &mut v, n, i, j);
             }
         }
-    })
+    }
+    for i in 0..n {
+        for j in 0..n {
+            x[i * n + j] = (0..n)
+                .map(|k| v[i * n + k] * s[k * n + k].powf(-1.0 / p) * v[j * n + k])
+                .sum();
+        }
+    }
 }
 
 /// One Jacobi rotation that clears entry (i, j).

@@ -91,6 +91,48 @@ impl Instance {
         Ok(())
     }
 
+    /// The weights as they are read before the first write, where the reading takes nothing of a token.
+    pub(super) fn begin(
+        &mut self,
+        targets: &[Target],
+        sizes: &Sizes,
+    ) -> Result<(), RunError> {
+        for (w, target) in targets.iter().enumerate() {
+            let Some(retention) = &target.retention else { continue };
+            let RetentionForm::Keep { read: Some(read), .. } = &retention.form else {
+                continue;
+            };
+            if self.stored[w].is_some() {
+                continue;
+            }
+            if self.retention[w].is_empty() {
+                self.retention[w] = self.starts(w, &retention.states, sizes)?;
+            }
+            let needed = needed(read);
+            let mut inputs = Vec::new();
+            for (input, at) in retention.inputs.iter().zip(&read.inputs) {
+                let ty = read.ty(at.value);
+                let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(sizes)).collect();
+                inputs.push(match *input {
+                    RetentionInput::Stored | RetentionInput::Previous => {
+                        self.weights[w].clone()
+                    }
+                    RetentionInput::Initial => self.initial[w].clone(),
+                    RetentionInput::State(s) => self.retention[w][s].clone(),
+                    RetentionInput::Captured(_) if needed[at.value.index()] => {
+                        return Ok(());
+                    }
+                    RetentionInput::Step | RetentionInput::Captured(_) => {
+                        Array::zeros(ty.elem, dims)
+                    }
+                });
+            }
+            self.stored[w] = Some(self.weights[w].clone());
+            self.weights[w] = one(read, &inputs, sizes)?;
+        }
+        Ok(())
+    }
+
     fn starts(
         &self,
         w: usize,
@@ -109,6 +151,12 @@ impl Instance {
                 }),
             })
             .collect()
+    }
+
+    /// Everything as it was before the first token; what windows of objectives look back at stays.
+    pub(super) fn restart(&mut self, memory: &Memory) {
+        let past = std::mem::take(&mut self.past);
+        *self = Self { past, ..Self::new(memory, std::mem::take(&mut self.initial)) };
     }
 
     /// Remembers the weights where a boundary of one of these periods begins.
@@ -300,6 +348,18 @@ impl Instance {
             }
         }
     }
+}
+
+/// Which values the outputs of a graph are made of.
+fn needed(graph: &Graph) -> Vec<bool> {
+    let mut out = vec![false; graph.values.len()];
+    let mut open: Vec<_> = graph.outputs.iter().map(|o| o.value).collect();
+    while let Some(value) = open.pop() {
+        if !std::mem::replace(&mut out[value.index()], true) {
+            open.extend(graph.def(value).operands.iter().copied());
+        }
+    }
+    out
 }
 
 /// The one output of a graph.

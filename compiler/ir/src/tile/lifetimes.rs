@@ -106,6 +106,8 @@ fn body(
             Stmt::Map { .. }
             | Stmt::Product { .. }
             | Stmt::SolveUnitLower { .. }
+            | Stmt::Eliminate { .. }
+            | Stmt::InverseRoot { .. }
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
             | Stmt::ScatterAdd { .. } => {
@@ -185,6 +187,14 @@ fn touched(kernel: &Kernel, stmt: &Stmt, mut act: impl FnMut(Tile, bool)) {
         Stmt::SolveUnitLower { lower, x, .. } => {
             place(Place::Tile(*lower), None);
             place(Place::Tile(*x), None);
+        }
+        Stmt::Eliminate { a, x, .. } => {
+            place(Place::Tile(*a), None);
+            place(Place::Tile(*x), None);
+        }
+        Stmt::InverseRoot { a, basis, n, .. } => {
+            place(Place::Tile(*a), None);
+            place(Place::Tile(*basis), Some(n * n));
         }
         Stmt::LinearScan { a, b, init, y, extent: (steps, slots, columns), .. } => {
             for tile in [a, b, init] {

@@ -211,6 +211,28 @@ pub enum Stmt {
         /// Transposed.
         transpose: bool,
     },
+    /// `X <- A^-1 X` in place by elimination; A is used up. Contiguous tiles [n, n] and [n, m].
+    Eliminate {
+        /// The matrix.
+        a: Tile,
+        /// The right-hand sides, replaced by the solution.
+        x: Tile,
+        /// Number of equations.
+        n: usize,
+        /// Number of right-hand sides.
+        m: usize,
+    },
+    /// `A <- A^(-1/p)` in place for symmetric positive A. Contiguous tiles [n, n].
+    InverseRoot {
+        /// The matrix, replaced by its root.
+        a: Tile,
+        /// Room for the eigenvectors; what it holds before and after means nothing.
+        basis: Tile,
+        /// Number of rows.
+        n: usize,
+        /// The root.
+        p: f64,
+    },
     /// `y_t = a_t y_{t-1} + b_t` over tiles a [steps, n, n], b and y [steps, n, m], init [n, m].
     LinearScan {
         /// Factors.

@@ -30,6 +30,13 @@ fn first(body: &[Stmt], place: Place) -> Option<bool> {
         Stmt::SolveUnitLower { lower, x, .. } => {
             [lower, x].iter().any(|t| Place::Tile(**t) == place).then_some(true)
         }
+        Stmt::Eliminate { a, x, .. } => {
+            [a, x].iter().any(|t| Place::Tile(**t) == place).then_some(true)
+        }
+        Stmt::InverseRoot { a, basis, .. } => {
+            let read = Place::Tile(*a) == place;
+            (read || Place::Tile(*basis) == place).then_some(read)
+        }
         Stmt::LinearScan { a, b, init, y, .. } => {
             let read = [a, b, init].iter().any(|t| Place::Tile(**t) == place);
             (read || Place::Tile(*y) == place).then_some(read)

@@ -81,6 +81,8 @@ impl Check<'_> {
                 Stmt::Map { .. } => "map",
                 Stmt::Product { .. } => "product",
                 Stmt::SolveUnitLower { .. } => "solve",
+                Stmt::Eliminate { .. } => "eliminate",
+                Stmt::InverseRoot { .. } => "inverse root",
                 Stmt::LinearScan { .. } => "linear scan",
                 Stmt::Gather { .. } => "gather",
                 Stmt::ScatterAdd { .. } => "scatter",
@@ -118,6 +120,16 @@ impl Check<'_> {
                 self.tile(*lower, n * n)?;
                 self.tile(*x, n * m)?;
                 if lower == x { Err(format!("{x} solves itself")) } else { Ok(()) }
+            }
+            Stmt::Eliminate { a, x, n, m } => {
+                self.tile(*a, n * n)?;
+                self.tile(*x, n * m)?;
+                if a == x { Err(format!("{x} solves itself")) } else { Ok(()) }
+            }
+            Stmt::InverseRoot { a, basis, n, .. } => {
+                self.tile(*a, n * n)?;
+                self.tile(*basis, n * n)?;
+                if a == basis { Err(format!("{a} is its own basis")) } else { Ok(()) }
             }
             Stmt::LinearScan { a, b, init, y, extent: (steps, n, m), .. } => {
                 self.tile(*a, steps * n * n)?;

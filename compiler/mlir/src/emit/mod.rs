@@ -183,22 +183,26 @@ fn argument_attributes(kernel: &Kernel) -> String {
 
 /// Statements that have no code.
 fn check(kernel: &Kernel) -> Result<(), BackendError> {
-    fn scans(body: &[Stmt]) -> bool {
-        body.iter().any(|stmt| match stmt {
-            Stmt::LinearScan { init, y, extent, .. } => init == y && extent.1 > 1,
-            Stmt::Loop { body, .. } | Stmt::When { body, .. } => scans(body),
+    fn missing(body: &[Stmt]) -> Option<&'static str> {
+        body.iter().find_map(|stmt| match stmt {
+            Stmt::LinearScan { init, y, extent, .. } => (init == y && extent.1 > 1)
+                .then_some("a linear scan writes over its first value"),
+            Stmt::Eliminate { .. } => Some("a system that is not triangular"),
+            Stmt::InverseRoot { .. } => Some("a root of a matrix"),
+            Stmt::Loop { body, .. } | Stmt::When { body, .. } => missing(body),
             Stmt::Map { .. }
             | Stmt::Product { .. }
             | Stmt::SolveUnitLower { .. }
             | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. } => false,
+            | Stmt::ScatterAdd { .. } => None,
         })
     }
-    if scans(&kernel.body) {
-        let why = "a linear scan writes over its first value".to_owned();
-        return Err(BackendError::Code { kernel: kernel.name.clone(), why });
+    match missing(&kernel.body) {
+        Some(why) => {
+            Err(BackendError::Code { kernel: kernel.name.clone(), why: why.to_owned() })
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured).
@@ -208,7 +212,8 @@ fn threads(kernel: &Kernel) -> u32 {
         let of = |stmt: &Stmt| match stmt {
             Stmt::Map { space, .. } => fixed(space),
             Stmt::Product { m, n, .. } => fixed(&[*m, *n]),
-            Stmt::SolveUnitLower { m, .. } => *m,
+            Stmt::SolveUnitLower { m, .. } | Stmt::Eliminate { m, .. } => *m,
+            Stmt::InverseRoot { n, .. } => *n,
             Stmt::LinearScan { extent, .. } => extent.2,
             Stmt::Gather { width, .. } | Stmt::ScatterAdd { width, .. } => *width,
             Stmt::Loop { body, .. } | Stmt::When { body, .. } => points(body),
@@ -331,6 +336,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Stmt::SolveUnitLower { lower, x, n, m, transpose } => {
                 self.solve(*lower, *x, *n, *m, *transpose);
             }
+            // `check` refuses kernels that hold them.
+            Stmt::Eliminate { .. } | Stmt::InverseRoot { .. } => {}
             Stmt::LinearScan { a, b, init, y, extent, reverse } => {
                 self.linear_scan([*a, *b, *init, *y], *extent, *reverse);
             }

@@ -8,8 +8,8 @@
 
 use super::{Derivative, left};
 use crate::build::{
-    add, broadcast, broadcast_to, constant, contract, dims, matmul, mul, neg,
-    select_or_zero, strictly_lower, sub, transpose_last, zeros_like,
+    accumulate, add, broadcast, broadcast_to, constant, contract, dims, matmul, mul, neg,
+    select_or_zero, strictly_lower, sub, transpose, transpose_last, zeros_like,
 };
 use crate::error::PassError;
 use nestor_ir::tensor::{Axes, AxisPairs, Graph, NodeData, Op, Value};
@@ -46,17 +46,73 @@ pub(super) fn derivative(
             });
             Ok(Derivative::Of(vec![da, Some(dx)]))
         }
-        Op::InverseRoot { .. } => Err(PassError::limitation(
-            "L-inverse-root",
-            "the derivative of an inverse matrix root",
-            "put the root under `stop`, or keep it out of what is differentiated",
-        )),
+        Op::InverseRoot { p } => inverse_root(g, y, d, *p),
         Op::LinearScan { reverse } => Ok(linear_scan(g, node, d, *reverse, wanted)),
         Op::Scan { .. } => {
             Err(PassError::bug("derivative", "a scan has its own reverse"))
         }
         other => Err(left(other)),
     }
+}
+
+/// The largest matrix whose root is differentiated: the system below has its square of unknowns.
+const LARGEST: usize = 24;
+
+/// `X = A^(-1/p)` means `X^p = A^-1`, so with `K(Z) = sum over m < p of X^m Z X^(p-1-m)`, which is
+/// symmetric, `K(dX) = -X^p dA X^p`: the cotangent of A is `-X^p K^-1(d) X^p`.
+fn inverse_root(
+    g: &mut Graph,
+    x: Value,
+    d: Value,
+    p: f64,
+) -> Result<Derivative, PassError> {
+    let shape = dims(g, x);
+    let lead = shape.len() - 2;
+    let size = shape[lead].fixed().filter(|n| *n <= LARGEST);
+    let (Some(n), true) = (size, p >= 1.0 && p.fract() == 0.0) else {
+        return Err(PassError::limitation(
+            "L-inverse-root",
+            format!(
+                "the derivative of a root {p} of a matrix of more than {LARGEST} rows"
+            ),
+            "put the root under `stop`, or keep it out of what is differentiated",
+        ));
+    };
+    let square = [shape[lead], shape[lead]];
+    let row = g.add(Op::Iota { axis: 0, dims: square.into_iter().collect() }, &[]);
+    let column = g.add(Op::Iota { axis: 1, dims: square.into_iter().collect() }, &[]);
+    let same = g.add(Op::Equal, &[row, column]);
+    let identity = g.add(Op::Real, &[same]);
+    let mut powers = vec![broadcast_to(g, identity, &shape)];
+    for m in 0..p as usize {
+        let next = if m == 0 { x } else { matmul(g, powers[m], x) };
+        powers.push(next);
+    }
+    let pairs: AxisPairs = (0..lead).map(|i| (i, i)).collect();
+    let order: Axes =
+        (0..lead).chain([0, 2, 1, 3].into_iter().map(|i| lead + i)).collect();
+    let mut system = None;
+    for m in 0..p as usize {
+        let term = contract(g, powers[m], powers[p as usize - 1 - m], &pairs, &[]);
+        let term = transpose(g, term, &order);
+        system = Some(accumulate(g, system, term));
+    }
+    let Some(system) = system else {
+        return Err(PassError::bug("derivative", "a root of nothing"));
+    };
+    let front = || shape[..lead].iter().copied();
+    let reshaped = |g: &mut Graph, v: Value, rest: &[usize]| {
+        let dims = front().chain(rest.iter().map(|&n| n.into())).collect();
+        g.add(Op::Reshape { dims }, &[v])
+    };
+    let system = reshaped(g, system, &[n * n, n * n]);
+    let right = reshaped(g, d, &[n * n, 1]);
+    let z = g.add(Op::Solve, &[system, right]);
+    let z = reshaped(g, z, &[n, n]);
+    let inverse = powers[p as usize];
+    let da = matmul(g, inverse, z);
+    let da = matmul(g, da, inverse);
+    Ok(Derivative::Of(vec![Some(neg(g, da))]))
 }
 
 /// With `y_t = a_t y_{t-1} + b_t` and cotangents d: `e_t = d_t + a_{t+1}' e_{t+1}`; then `e` is the

@@ -4,7 +4,8 @@
 //! where gradients are taken at an anchor, because these are then known at a chunk's start), with
 //! errors solved row by row where they are functions of reads, one token after another otherwise.
 
-use super::{Cut, affine, periods, rowwise, sequential};
+use super::work::{Work, work};
+use super::{Cut, Structure, chunked, periods, sequential};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::graph::Named;
@@ -54,8 +55,26 @@ pub struct Choice {
     pub form: Form,
     /// Tokens of a chunk.
     pub chunk: usize,
+    /// What the update was found to be; nothing of one that is walked token by token.
+    pub structure: Option<Structure>,
+    /// What it costs a token.
+    pub work: Work,
     /// Why not the forms before it.
     pub reasons: Vec<(Form, String)>,
+}
+
+impl Choice {
+    /// The class of the recurrence, as the theory has it.
+    pub fn class(&self) -> &'static str {
+        match (self.form, self.structure) {
+            (Form::Sequential, _) | (_, None) => "token by token",
+            (_, Some(Structure { clocked: true, .. })) => "clocked",
+            (Form::Dual, _) => "anchored",
+            (Form::Rowwise, _) => "row-nonlinear",
+            (Form::Affine, Some(Structure { feedback: true, .. })) => "affine",
+            (Form::Affine, Some(_)) => "no feedback",
+        }
+    }
 }
 
 impl fmt::Display for Choice {
@@ -149,19 +168,23 @@ fn chosen(
     let cut = Cut { tokens: chunk, from_start };
     let parallel = if periods.is_empty() { Form::Affine } else { Form::Dual };
     let asked = |form: Form| options.form.is_none_or(|f| f == form);
-    let mut choice =
-        Choice { walk: names.join(", "), form: Form::Sequential, chunk, reasons: vec![] };
+    let mut choice = Choice {
+        walk: names.join(", "),
+        form: Form::Sequential,
+        chunk,
+        structure: None,
+        work: Work::default(),
+        reasons: vec![],
+    };
     for form in [parallel, Form::Rowwise] {
         if !asked(form) {
             continue;
         }
-        let tried = match form {
-            Form::Rowwise => rowwise(scan, types, cut),
-            Form::Affine | Form::Dual | Form::Sequential => affine(scan, types, cut),
-        };
-        match tried {
-            Ok(scan) => {
+        match chunked(scan, types, cut, form == Form::Rowwise) {
+            Ok((scan, structure)) => {
                 choice.form = form;
+                choice.structure = Some(structure);
+                choice.work = work(&scan, types);
                 return Ok((scan, choice));
             }
             Err(reason) => choice.reasons.push((form, reason.what)),
@@ -169,7 +192,9 @@ fn chosen(
     }
     if asked(Form::Sequential) {
         choice.chunk = options.chunk.unwrap_or(CHUNK);
-        return Ok((sequential(scan, types, choice.chunk), choice));
+        let scan = sequential(scan, types, choice.chunk);
+        choice.work = work(&scan, types);
+        return Ok((scan, choice));
     }
     let form = options.form.unwrap_or(Form::Sequential);
     let why = choice

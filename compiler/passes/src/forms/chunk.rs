@@ -50,6 +50,17 @@ pub(super) struct Chunk<'a> {
     pub(super) clocked: Vec<Clocked>,
 }
 
+/// What was found out about an update on the way to its chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Structure {
+    /// How many states are advanced together at most.
+    pub coupled: usize,
+    /// Some states change at the ends of windows alone.
+    pub clocked: bool,
+    /// Errors depend on what earlier tokens of the chunk wrote.
+    pub feedback: bool,
+}
+
 /// How a state ends.
 enum End {
     /// Known at the start.
@@ -67,7 +78,7 @@ pub(super) fn built(
     types: &[Type],
     cut: Cut,
     substitute: bool,
-) -> Result<Graph, Reason> {
+) -> Result<(Graph, Structure), Reason> {
     let mut g = Graph::new();
     let inputs: Vec<Value> = body
         .inputs
@@ -148,7 +159,15 @@ pub(super) fn built(
         }
     }
     chunk.solve()?;
-    chunk.finish(&finals, states)
+    let structure = Structure {
+        coupled: chunk.families.iter().map(|f| f.slots.len()).max().unwrap_or(0),
+        clocked: !chunk.clocked.is_empty(),
+        feedback: false,
+    };
+    let graph = chunk.finish(&finals, states)?;
+    let solves = |op: &Op| matches!(op, Op::SolveUnitLower { .. });
+    let feedback = graph.nodes.values().any(|n| solves(&n.op));
+    Ok((graph, Structure { feedback, ..structure }))
 }
 
 impl Chunk<'_> {

@@ -30,10 +30,13 @@ mod sequential;
 mod solve;
 mod substitution;
 mod terms;
+mod work;
 
 pub use anchors::periods;
 pub use choose::{Choice, Form, FormOptions, choose};
+pub use chunk::Structure;
 pub use sequential::sequential;
+pub use work::Work;
 
 use nestor_ir::tensor::infer::seen_by_body;
 use nestor_ir::tensor::{Feed, Op, Scan, Stride, Yield};
@@ -84,7 +87,7 @@ pub fn affine(
     operands: &[Type],
     cut: impl Into<Cut>,
 ) -> Result<Scan, Reason> {
-    chunked(scan, operands, cut.into(), false)
+    chunked(scan, operands, cut.into(), false).map(|(scan, _)| scan)
 }
 
 /// As [`affine`], and errors may be any functions of reads: they are solved row by row within the
@@ -97,7 +100,7 @@ pub fn rowwise(
     operands: &[Type],
     cut: impl Into<Cut>,
 ) -> Result<Scan, Reason> {
-    chunked(scan, operands, cut.into(), true)
+    chunked(scan, operands, cut.into(), true).map(|(scan, _)| scan)
 }
 
 fn chunked(
@@ -105,7 +108,7 @@ fn chunked(
     operands: &[Type],
     cut: Cut,
     substitute: bool,
-) -> Result<Scan, Reason> {
+) -> Result<(Scan, Structure), Reason> {
     let chunk = cut.tokens;
     if scan.stride != Stride::Token || scan.reverse {
         return Err(Reason::new("only a forward walk by tokens is cut into chunks"));
@@ -143,11 +146,11 @@ fn chunked(
     types.push(Type::bool([rows]));
     types.push(Type::real([rows]));
     let token = crate::simplify::simplify(&scan.body);
-    let body = chunk::built(&token, &out.feeds, &types, cut, substitute)?;
+    let (body, structure) = chunk::built(&token, &out.feeds, &types, cut, substitute)?;
     out.body = crate::simplify::simplify(&body);
     debug_assert!(out.body.inputs.iter().zip(&types).all(|(i, ty)| {
         let found = out.body.ty(i.value);
         found.dims == ty.dims && (ty.elem != Elem::Bool || found.elem == Elem::Bool)
     }));
-    Ok(out)
+    Ok((out, structure))
 }

@@ -3,6 +3,7 @@
 use super::elementwise::scalar_op;
 use super::frame::Frame;
 use super::plan::Session;
+use super::solves::System;
 use super::view::{Home, View};
 use crate::error::PassError;
 use nestor_ir::entity::Entity;
@@ -132,17 +133,13 @@ impl<'g> Lower<'g> {
             }
             Op::Gather => self.gather(node),
             Op::ScatterAdd { rows } => self.scatter(node, *rows),
-            Op::SolveUnitLower { transpose } => self.solve(node, *transpose),
+            Op::SolveUnitLower { transpose } => {
+                self.solve(node, System::UnitLower { transpose: *transpose })
+            }
+            Op::Solve => self.solve(node, System::Whole),
+            Op::InverseRoot { p } => self.inverse_root(node, *p),
             Op::LinearScan { reverse } => self.linear_scan(node, *reverse),
             Op::Scan { scan } => self.walk(node, scan),
-            Op::Solve | Op::InverseRoot { .. } => {
-                let name = node.op.info().name;
-                Err(PassError::limitation(
-                    "L-no-kernel",
-                    format!("`{name}` on this target"),
-                    "run it with the interpreter",
-                ))
-            }
             Op::Broadcast { .. } => self.before_broadcast(node),
             op => {
                 let v = node.results[0];

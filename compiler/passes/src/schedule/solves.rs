@@ -1,4 +1,4 @@
-//! Triangular systems, linear recurrences, and rows by index.
+//! Linear systems, matrix roots, linear recurrences, and rows by index.
 
 use super::bug;
 use super::frame::{Coord, access};
@@ -11,29 +11,37 @@ use nestor_ir::tensor::{Group, NodeData, Op};
 use nestor_ir::tile::{Affine, Index, Monomial, Place, Stmt, Tile};
 use nestor_ir::ty::{Dims, Type};
 
+/// The matrix of a linear system.
+#[derive(Clone, Copy)]
+pub(super) enum System {
+    /// `I + tril(L, -1)`, or its transpose.
+    UnitLower { transpose: bool },
+    /// All of it.
+    Whole,
+}
+
 impl Lower<'_> {
-    /// `(I + tril(L, -1))^-1 X`, for every index of the leading dimensions.
+    /// `A^-1 X`, for every index of the leading dimensions.
     pub(super) fn solve(
         &mut self,
         node: &NodeData,
-        transpose: bool,
+        system: System,
     ) -> Result<(), PassError> {
-        let lower = self.settled(node.operands[0])?;
-        let x = self.settled(node.operands[1])?;
+        let a = self.whole_rows(node.operands[0])?;
+        let x = self.whole_rows(node.operands[1])?;
         let v = node.results[0];
         let rank = x.dims.len();
-        let (n, m) = (fixed(&x.dims, rank - 2)?, fixed(&x.dims, rank - 1)?);
+        let extent = (fixed(&x.dims, rank - 2)?, fixed(&x.dims, rank - 1)?);
         if self.nested && rank == 2 {
             let out = if self.is_free(node.operands[1], &x) {
                 x
             } else {
                 self.copied(&x, "solution")?
             };
-            let lower = self.scratch(&lower, "lower");
             let Home::Tile(x) = out.home else {
                 return Err(bug("a solution outside of scratch"));
             };
-            self.frame.body.push(Stmt::SolveUnitLower { lower, x, n, m, transpose });
+            self.solve_tile(system, &a, x, extent);
             self.known[v.index()] = Some(Known::At(out));
             return Ok(());
         }
@@ -41,21 +49,60 @@ impl Lower<'_> {
         self.begin();
         let lead: Dims = x.dims[..rank - 2].iter().copied().collect();
         self.for_each(&lead, |l, at| {
-            let (lower, x, out) = (inner(&lower, at), inner(&x, at), inner(&out, at));
-            let a = l.scratch(&lower, "lower");
+            let (a, x, out) = (inner(&a, at), inner(&x, at), inner(&out, at));
             let (solution, tile) = l.in_tile(&x, "x");
-            l.frame.body.push(Stmt::SolveUnitLower {
-                lower: a,
-                x: tile,
-                n,
-                m,
-                transpose,
-            });
+            l.solve_tile(system, &a, tile, extent);
             l.copy_flat(&solution, &out);
         });
         self.end("solve");
         self.known[v.index()] = Some(Known::At(out));
         Ok(())
+    }
+
+    /// Replaces the right-hand sides in a tile by the solution.
+    fn solve_tile(&mut self, system: System, a: &View, x: Tile, (n, m): (usize, usize)) {
+        let stmt = match system {
+            System::UnitLower { transpose } => {
+                let lower = self.scratch(a, "lower");
+                Stmt::SolveUnitLower { lower, x, n, m, transpose }
+            }
+            // Elimination uses the matrix up, so it gets one of its own.
+            System::Whole => Stmt::Eliminate { a: self.in_tile(a, "system").1, x, n, m },
+        };
+        self.frame.body.push(stmt);
+    }
+
+    /// `A^(-1/p)`, for every index of the leading dimensions.
+    pub(super) fn inverse_root(
+        &mut self,
+        node: &NodeData,
+        p: f64,
+    ) -> Result<(), PassError> {
+        let a = self.whole_rows(node.operands[0])?;
+        let v = node.results[0];
+        let rank = a.dims.len();
+        let n = fixed(&a.dims, rank - 1)?;
+        let out = self.room(&self.name(v), &self.graph.ty(v).clone());
+        self.begin();
+        let lead: Dims = a.dims[..rank - 2].iter().copied().collect();
+        self.for_each(&lead, |l, at| {
+            let (a, out) = (inner(&a, at), inner(&out, at));
+            let (root, tile) = l.in_tile(&a, "root");
+            let room = Type { elem: a.elem, dims: a.dims.clone() };
+            let Home::Tile(basis) = l.frame.tile("basis", &room).home else { return };
+            l.frame.body.push(Stmt::InverseRoot { a: tile, basis, n, p });
+            l.copy_flat(&root, &out);
+        });
+        self.end("inverse_root");
+        self.known[v.index()] = Some(Known::At(out));
+        Ok(())
+    }
+
+    /// A stored operand, every row of which may be reached: rows of a chunk that are no tokens are
+    /// zeros in a tile of their own.
+    fn whole_rows(&mut self, v: nestor_ir::tensor::Value) -> Result<View, PassError> {
+        let view = self.settled(v)?;
+        if view.limit.is_some() { self.copied(&view, "rows") } else { Ok(view) }
     }
 
     /// Whether a tile holds a value that nothing else reads, so that it may be overwritten.
@@ -72,9 +119,9 @@ impl Lower<'_> {
         node: &NodeData,
         reverse: bool,
     ) -> Result<(), PassError> {
-        let a = self.settled(node.operands[0])?;
-        let b = self.settled(node.operands[1])?;
-        let init = self.settled(node.operands[2])?;
+        let a = self.whole_rows(node.operands[0])?;
+        let b = self.whole_rows(node.operands[1])?;
+        let init = self.whole_rows(node.operands[2])?;
         let v = node.results[0];
         let out = self.room(&self.name(v), &self.graph.ty(v).clone());
         let rank = b.dims.len();

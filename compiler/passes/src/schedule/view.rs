@@ -88,13 +88,16 @@ impl View {
         out
     }
 
-    /// One index of the first axis.
+    /// One index of the first axis, which has no limit.
     pub(super) fn at(&self, index: &Affine) -> Self {
         let mut out = self.clone();
         out.origin = out.origin.plus(&times(index, self.strides[0]));
         out.dims.remove(0);
         out.strides.remove(0);
-        out.limit = None;
+        out.limit = out.limit.filter(|l| l.axis > 0);
+        if let Some(limit) = &mut out.limit {
+            limit.axis -= 1;
+        }
         out
     }
 

@@ -6,8 +6,8 @@
 //! U, s = algorithm(G, s);  A = keep(A) + U
 //! ```
 
-use super::inline::at_position;
-use super::states::{Carried, Needs, Role};
+use super::inline::{at_position, exists, looking_back};
+use super::states::{Carried, Needs, Role, Start};
 use crate::build::{
     accumulate, add, broadcast, scalar, select, select_or_zero, zero_or_select,
     zeros_like,
@@ -32,7 +32,10 @@ pub(super) struct Token<'p> {
     weights: Vec<Value>,
     /// The initial weights that a retention asks for.
     initial: Vec<Option<Value>>,
-    kept: Vec<Value>,
+    /// What an update left for reads.
+    pub(super) kept: Vec<Value>,
+    /// How many windows were looked back at so far.
+    pub(super) looked: usize,
     position: Value,
 }
 
@@ -50,14 +53,15 @@ struct Retained {
 }
 
 impl<'p> Token<'p> {
-    /// The token before its first statement.
+    /// The token before its first statement, or before a later one. `states` stand beside the
+    /// initial weights that are asked for.
     pub(super) fn new(
         g: Graph,
         needs: &'p Needs<'p>,
         carried: &'p [Carried],
-        states: Vec<Value>,
-        initial: Vec<Option<Value>>,
+        (states, initial): (Vec<Value>, Vec<Option<Value>>),
         position: Value,
+        first: bool,
     ) -> Result<Self, PassError> {
         let mut token = Self {
             g,
@@ -67,14 +71,42 @@ impl<'p> Token<'p> {
             weights: vec![],
             initial,
             kept: vec![],
+            looked: 0,
             position,
         };
+        let restarts = needs.restarts().filter(|_| first);
+        let restart = restarts.map(|n| token.every(n, 0));
+        if let Some(begins) = restart {
+            token.restart(begins)?;
+        }
         for w in 0..needs.memory.weights.len() {
             let weight = token.read_stored(w)?;
             token.weights.push(weight);
         }
-        token.remember()?;
+        if first {
+            token.remember(restart)?;
+        }
         Ok(token)
+    }
+
+    /// All states as they start, where a reset begins.
+    fn restart(&mut self, begins: Value) -> Result<(), PassError> {
+        for (slot, carried) in self.carried.iter().enumerate() {
+            if let Role::Boundary(..) = carried.role {
+                continue;
+            }
+            let then = self.current[slot];
+            let start = match &carried.start {
+                Start::Weight(w) | Start::Read(w) => self.initial[*w]
+                    .ok_or_else(|| PassError::bug("to_tensors", "no initial weights"))?,
+                Start::Values(graph) => self.g.inline(graph, &[])[0],
+                Start::Zero => zeros_like(&mut self.g, then),
+            };
+            let dims = self.g.ty(then).dims.clone();
+            let begins = broadcast(&mut self.g, begins, &dims, &[]);
+            self.current[slot] = select(&mut self.g, begins, start, then);
+        }
+        Ok(())
     }
 
     /// The states after the last statement, in order.
@@ -105,10 +137,14 @@ impl<'p> Token<'p> {
         }
     }
 
-    /// Boundaries that this token begins.
-    fn remember(&mut self) -> Result<(), PassError> {
+    /// Boundaries that this token begins; a reset is one.
+    fn remember(&mut self, restart: Option<Value>) -> Result<(), PassError> {
         for &period in &self.needs.periods {
-            let begins = self.every(period, 0);
+            let mut begins = self.every(period, 0);
+            let own = self.needs.restarts().filter(|n| n % period != 0);
+            if let (Some(restart), Some(_)) = (restart, own) {
+                begins = self.g.add(Op::Or, &[begins, restart]);
+            }
             for w in 0..self.weights.len() {
                 let slot = self.place(Role::Boundary(period, w))?;
                 let dims = self.g.ty(self.weights[w]).dims.clone();
@@ -166,7 +202,17 @@ impl<'p> Token<'p> {
         captured: &[Value],
     ) -> Result<(), PassError> {
         let given: Vec<Value> = self.weights.iter().chain(captured).copied().collect();
-        let found = at_position(&mut self.g, &update.function, &given, self.position)?;
+        let mut g = std::mem::take(&mut self.g);
+        let position = self.position;
+        let mut look = |g: &mut Graph, op: &Op, now: Value| {
+            let slot = self.place(Role::Past(self.looked))?;
+            self.looked += 1;
+            let (window, next) = window(g, op, now, self.current[slot], position);
+            self.current[slot] = next;
+            Ok(window)
+        };
+        let found = looking_back(&mut g, &update.function, &given, position, &mut look)?;
+        self.g = g;
         let (weights, kept) = found.split_at(self.weights.len());
         self.weights = weights.to_vec();
         self.kept = kept.to_vec();
@@ -422,6 +468,27 @@ impl<'p> Token<'p> {
         }
         out
     }
+}
+
+/// The last values with the present one, newest first, and those that the next token will find.
+fn window(
+    g: &mut Graph,
+    op: &Op,
+    now: Value,
+    past: Value,
+    position: Value,
+) -> (Value, Value) {
+    let row: Dims =
+        std::iter::once(1.into()).chain(g.ty(now).dims.iter().copied()).collect();
+    let row = g.add(Op::Reshape { dims: row }, &[now]);
+    let window = g.add(Op::Concat { axis: 0 }, &[row, past]);
+    let size = g.ty(past).dims[0].fixed().unwrap_or(0);
+    let next = g.add(Op::Slice { axis: 0, start: 0, size }, &[window]);
+    let Op::Block { size } = op else { return (window, next) };
+    let there = exists(g, (*size).into(), true, position);
+    let dims = g.ty(window).dims.clone();
+    let there = broadcast(g, there, &dims, &[0]);
+    (select_or_zero(g, there, window), next)
 }
 
 /// A gradient times the weight of its age: the weights are one number, or one for each age.

@@ -21,6 +21,30 @@ pub(super) fn at_position(
     arguments: &[Value],
     position: Value,
 ) -> Result<Vec<Value>, PassError> {
+    looking_back(g, source, arguments, position, &mut |_, op, _| {
+        Err(PassError::limitation(
+            "L-past-in-memory",
+            format!("`{}` in a memory that has weights", op.info().name),
+            "look back outside, and hand the window to the memory",
+        ))
+    })
+}
+
+/// What the last values of a value are: the op that asks for them, and the value.
+pub(super) type Look<'a> =
+    &'a mut dyn FnMut(&mut Graph, &Op, Value) -> Result<Value, PassError>;
+
+/// As [`at_position`]; `look` gives the windows that the graph looks back at.
+///
+/// # Errors
+/// As `look`.
+pub(super) fn looking_back(
+    g: &mut Graph,
+    source: &Graph,
+    arguments: &[Value],
+    position: Value,
+    look: Look<'_>,
+) -> Result<Vec<Value>, PassError> {
     let mut map: Vec<Value> = vec![Value::new(0); source.values.len()];
     for node in source.nodes.values() {
         let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
@@ -31,13 +55,13 @@ pub(super) fn at_position(
             },
             Op::Position { dims } => vec![broadcast(g, position, dims, &[])],
             Op::Exists { size, block } => vec![exists(g, *size, *block, position)],
-            op if op.info().group == Group::Token => {
-                return Err(PassError::limitation(
-                    "L-past-in-memory",
-                    format!("`{}` in a memory that has weights", op.info().name),
-                    "look back outside, and hand the window to the memory",
-                ));
-            }
+            op if op.info().group == Group::Token => match operands.first() {
+                Some(&of) => vec![look(g, op, of)?],
+                None => {
+                    let name = op.info().name;
+                    return Err(PassError::bug("to_tensors", format!("`{name}` here")));
+                }
+            },
             op => g.add_many(op.clone(), &operands).into_vec(),
         };
         for (&from, &to) in node.results.iter().zip(&results) {
@@ -51,7 +75,7 @@ pub(super) fn at_position(
 }
 
 /// Which entries of a window are there.
-fn exists(
+pub(super) fn exists(
     g: &mut Graph,
     size: nestor_ir::dim::Dim,
     block: bool,

@@ -7,17 +7,22 @@
 //!
 //! The code is repeated over `[B, T]`. Every memory with weights becomes *one* scan by tokens
 //! over batch and its own leading dimensions; its body is the definition of a token: reads and
-//! writes in the order of the statements, inner gradients as marks for the next pass. A memory
+//! writes in the order of the statements, inner gradients as marks for the next pass. Memories that
+//! feed one another within a token are one scan, with the code between them in its body. A memory
 //! without weights keeps only its past, so it becomes windows over time.
 //!
 //! Names: streams and `next.<stream>` `[B, T, ..]`, weights by path; outputs under their names,
 //! `loss` with `loss.counts` where a condition chooses tokens, and final states `state.<name>`, the
 //! past that windows look at among them.
 
+mod acts;
+mod apart;
 mod attention;
 mod body;
+mod feeds;
 mod history;
 mod inline;
+mod instance;
 mod order;
 mod past;
 mod states;
@@ -50,13 +55,13 @@ const TIME: usize = 1;
 /// # Errors
 /// Where a memory asks for what has no whole-sequence meaning yet.
 pub fn to_tensors(program: &Program, options: Options) -> Result<Graph, PassError> {
-    let ordered = order::memories_together(program, &program.code)?;
+    let (ordered, groups) = order::memories_together(program, &program.code)?;
     let ordered = if options.resume { whole::sized(&ordered) } else { ordered };
     let mut g = Graph::new();
     let arguments = inputs(program, &mut g);
     let weights: Vec<Value> =
         arguments[program.inputs.len()..].iter().map(|m| m.value).collect();
-    let mut walked = walk::Walked::new(program, &weights, options);
+    let mut walked = walk::Walked::new(program, &weights, options, groups);
     let mut ahead = Ahead::default();
     let mut hook = |g: &mut Graph, node: &NodeData, known: &[Option<Mapped>]| {
         let of = |v: Value| {

@@ -1,4 +1,4 @@
-//! Reorders the code so that a memory can be walked at once.
+//! Reorders the code so that memories can be walked at once, and says which are walked together.
 //!
 //! ```text
 //! before   a = f(x);  y = read M (a);  b = g(x);  write M (b)
@@ -6,55 +6,57 @@
 //! ```
 //!
 //! All that a memory's reads and writes take stands before the first of them; they themselves
-//! keep their order. Where a memory is written with what was read from it, no such order exists.
+//! keep their order. Where what is read from a memory comes back to it, by way of other code or of other
+//! memories, no such order exists: all on the way is one group, which one walk does token by token.
 
+use super::memory_of;
 use crate::error::PassError;
 use nestor_ir::entity::Entity;
-use nestor_ir::level::{MemoryId, Program, Statement};
+use nestor_ir::level::{MemoryId, Program};
 use nestor_ir::tensor::graph::Named;
-use nestor_ir::tensor::{Graph, Node, Op, Value};
+use nestor_ir::tensor::{Graph, Node, Value};
+use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// The same code in such an order.
+/// Memories that are walked together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Group {
+    /// Which, in the order of their first acts.
+    pub(super) memories: Vec<MemoryId>,
+    /// Their reads and writes and the code between, in the order of the text.
+    pub(super) nodes: Vec<Node>,
+}
+
+/// The same code in such an order, and the groups of its memories.
 ///
 /// # Errors
-/// Where a memory is written with what depends on its own answer.
+/// Never, but for a bug.
 pub(super) fn memories_together(
     program: &Program,
     code: &Graph,
-) -> Result<Graph, PassError> {
+) -> Result<(Graph, Vec<Group>), PassError> {
     let mut graph: DiGraph<Node, ()> = DiGraph::new();
     let nodes: Vec<NodeIndex> = code.nodes.keys().map(|n| graph.add_node(n)).collect();
     let source = |v: Value| nodes[code.values[v].node.index()];
-    let mut acts: Vec<(MemoryId, Vec<Node>)> = Vec::new();
     for (id, node) in code.nodes.iter() {
         for &operand in &node.operands {
             graph.add_edge(source(operand), nodes[id.index()], ());
         }
-        let memory = match &node.op {
-            Op::Read { memory, .. } => Some(*memory),
-            Op::Write { statement } => Some(match &program.statements[*statement] {
-                Statement::Minimize(m) => m.memory,
-                Statement::Update(u) => u.memory,
-            }),
-            _ => None,
-        };
-        let Some(memory) = memory else { continue };
-        match acts.iter_mut().find(|(m, _)| *m == memory) {
-            Some((_, list)) => list.push(id),
-            None => acts.push((memory, vec![id])),
-        }
     }
-    for (_, list) in &acts {
-        for pair in list.windows(2) {
+    let groups = groups(program, code, &graph);
+    for group in &groups {
+        for pair in group.nodes.windows(2) {
             graph.add_edge(nodes[pair[0].index()], nodes[pair[1].index()], ());
         }
-        for &taken in list {
+        let first = nodes[group.nodes[0].index()];
+        for &taken in &group.nodes {
             for &operand in &code.nodes[taken].operands {
-                graph.add_edge(source(operand), nodes[list[0].index()], ());
+                if !group.nodes.contains(&code.values[operand].node) {
+                    graph.add_edge(source(operand), first, ());
+                }
             }
         }
     }
@@ -67,11 +69,13 @@ pub(super) fn memories_together(
         (0..open.len()).filter(|&n| open[n] == 0).map(Reverse).collect();
     let mut out = Graph::new();
     let mut map: Vec<Option<Value>> = vec![None; code.values.len()];
+    let mut moved: Vec<Option<Node>> = vec![None; code.nodes.len()];
     let mut placed = 0;
     while let Some(Reverse(n)) = ready.pop() {
         let node = &code.nodes[Node::new(n)];
         let operands: Vec<Value> =
             node.operands.iter().filter_map(|v| map[v.index()]).collect();
+        moved[n] = Some(Node::new(out.nodes.len()));
         let results = out.add_many(node.op.clone(), &operands);
         for (&from, &to) in node.results.iter().zip(&results) {
             map[from.index()] = Some(to);
@@ -87,12 +91,9 @@ pub(super) fn memories_together(
         }
     }
     if placed < open.len() {
-        let stuck = acts.iter().find(|(_, l)| l.iter().any(|n| open[n.index()] > 0));
-        let path = stuck.map_or("", |(m, _)| program.memories[*m].path.as_str());
-        return Err(PassError::limitation(
-            "L-own-answer",
-            format!("the memory `{path}` is written with what was read from it"),
-            "write it with values that do not depend on its answers at the same token",
+        return Err(PassError::bug(
+            "to_tensors",
+            "no order in which memories are walked",
         ));
     }
     let renamed = |list: &[Named]| {
@@ -103,5 +104,40 @@ pub(super) fn memories_together(
     };
     out.inputs = renamed(&code.inputs);
     out.outputs = renamed(&code.outputs);
-    Ok(out)
+    let mut groups = groups;
+    for group in &mut groups {
+        group.nodes = group.nodes.iter().filter_map(|n| moved[n.index()]).collect();
+    }
+    Ok((out, groups))
+}
+
+/// What goes round in a circle, where all acts of a memory are taken as one.
+fn groups(program: &Program, code: &Graph, flow: &DiGraph<Node, ()>) -> Vec<Group> {
+    let mut graph = flow.clone();
+    let mut last: Vec<(MemoryId, NodeIndex)> = Vec::new();
+    for index in flow.node_indices() {
+        let Some(memory) = memory_of(program, &code.nodes[flow[index]]) else { continue };
+        match last.iter_mut().find(|(m, _)| *m == memory) {
+            Some((_, before)) => {
+                graph.add_edge(*before, index, ());
+                graph.add_edge(index, *before, ());
+                *before = index;
+            }
+            None => last.push((memory, index)),
+        }
+    }
+    let mut out = Vec::new();
+    for circle in tarjan_scc(&graph) {
+        let mut group = Group::default();
+        group.nodes.extend(circle.into_iter().map(|index| graph[index]));
+        group.nodes.sort_unstable();
+        for &node in &group.nodes {
+            let memory = memory_of(program, &code.nodes[node]);
+            group.memories.extend(memory.filter(|m| !group.memories.contains(m)));
+        }
+        if !group.memories.is_empty() {
+            out.push(group);
+        }
+    }
+    out
 }

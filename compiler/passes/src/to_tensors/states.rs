@@ -8,12 +8,13 @@
 //! | `state.anchor.W` | the weights as the last boundary of an anchor or a read left them |
 //! | `state.pending.W` | the gradient of a window that is not complete |
 //! | `state.count.W` | how many updates there were |
+//! | `state.past.M.0` | earlier values that the memory's update looks back at |
 
 use crate::error::PassError;
 use crate::simplify::prune;
 use nestor_ir::dim::Dim;
 use nestor_ir::level::{
-    AlgorithmInput, Anchor, Memory, MemoryId, Minimize, Program, Retention,
+    AlgorithmInput, Anchor, Memory, MemoryId, Minimize, Program, Reset, Retention,
     RetentionForm, RetentionInput, State, StateInitial, Statement, Target,
 };
 use nestor_ir::tensor::{Graph, NodeData, Op, Value};
@@ -35,6 +36,8 @@ pub(super) enum Role {
     Pending(usize),
     /// The number of updates.
     Count,
+    /// Earlier values in the window of look-back `.0` of the updates.
+    Past(usize),
 }
 
 /// How a state starts, where it is not handed over.
@@ -74,6 +77,8 @@ pub(super) struct Needs<'p> {
     /// How each weight is read from what is stored, where these are two things: only what the
     /// answer is made of, since a definition's graphs are written down together.
     reads: Vec<Option<Graph>>,
+    /// Windows that updates look back at, in the order of the text: size, and shape of an entry.
+    windows: Vec<(usize, Dims)>,
 }
 
 impl<'p> Needs<'p> {
@@ -87,14 +92,19 @@ impl<'p> Needs<'p> {
         acts: &[NodeData],
     ) -> Result<Self, PassError> {
         let memory = &program.memories[id];
+        let mut windows = Vec::new();
         let mut minimize: Vec<&Minimize> = Vec::new();
         let mut periods: Vec<usize> = Vec::new();
         for node in acts {
             match &node.op {
                 Op::Read { every, .. } => periods.extend((*every).or(memory.read_at)),
                 Op::Write { statement } => {
-                    let Statement::Minimize(m) = &program.statements[*statement] else {
-                        continue;
+                    let m = match &program.statements[*statement] {
+                        Statement::Minimize(m) => m,
+                        Statement::Update(u) => {
+                            windows.extend(looks(&u.function, &memory.path)?);
+                            continue;
+                        }
                     };
                     if minimize.first().is_some_and(|first| !share_states(first, m)) {
                         return Err(PassError::limitation(
@@ -124,27 +134,11 @@ impl<'p> Needs<'p> {
             RetentionForm::Next { .. } => None,
         };
         let reads = (0..memory.weights.len()).map(read).collect();
-        let needs = Self { memory, minimize, periods, reads };
-        needs.supported()?;
+        let needs = Self { memory, minimize, periods, reads, windows };
+        for m in &needs.minimize {
+            needs.possible(m)?;
+        }
         Ok(needs)
-    }
-
-    fn supported(&self) -> Result<(), PassError> {
-        let path = &self.memory.path;
-        let not = |code, what: String, help: &str| {
-            Err(PassError::limitation(code, what, help.to_owned()))
-        };
-        if let nestor_ir::level::Reset::Tokens(n) = self.memory.reset {
-            return not(
-                "L-reset",
-                format!("`{path}` starts again every {n} tokens"),
-                "let it start again with every sequence",
-            );
-        }
-        for m in &self.minimize {
-            self.possible(m)?;
-        }
-        Ok(())
     }
 
     fn possible(&self, m: &Minimize) -> Result<(), PassError> {
@@ -204,8 +198,19 @@ impl<'p> Needs<'p> {
         self.reads[w].as_ref()
     }
 
-    /// Whether some retention asks for the initial weights.
+    /// After how many tokens all begins again, where it does within a sequence.
+    pub(super) fn restarts(&self) -> Option<usize> {
+        match self.memory.reset {
+            Reset::Tokens(n) => Some(n),
+            Reset::Sequence | Reset::Steps(_) | Reset::Never => None,
+        }
+    }
+
+    /// Whether the initial weights are asked for.
     pub(super) fn takes_initial(&self, w: usize) -> bool {
+        if self.restarts().is_some() {
+            return true;
+        }
         let asks = |r: &&Retention| r.inputs.contains(&RetentionInput::Initial);
         self.retention(w).as_ref().is_some_and(asks)
     }
@@ -264,6 +269,14 @@ impl<'p> Needs<'p> {
                 });
             }
         }
+        for (n, (size, dims)) in self.windows.iter().enumerate() {
+            out.push(Carried {
+                name: format!("state.past.{}.{n}", self.memory.path),
+                role: Role::Past(n),
+                dims: std::iter::once(Dim::Fixed(size - 1)).chain(dims.clone()).collect(),
+                start: Start::Zero,
+            });
+        }
         if self.counts() {
             out.push(Carried {
                 name: format!("state.count.{}", self.memory.weights[0].short),
@@ -290,6 +303,29 @@ impl<'p> Needs<'p> {
     pub(super) fn walks(&self) -> Dims {
         std::iter::once(Dim::Batch).chain(self.memory.map.iter().copied()).collect()
     }
+}
+
+/// The windows that an update looks back at.
+fn looks(function: &Graph, path: &str) -> Result<Vec<(usize, Dims)>, PassError> {
+    let mut out = Vec::new();
+    for node in function.nodes.values() {
+        let size = if let Op::Recent { size } = &node.op {
+            size.fixed()
+        } else if let Op::Block { size } = &node.op {
+            Some(*size)
+        } else {
+            continue;
+        };
+        let size = size.ok_or_else(|| {
+            PassError::limitation(
+                "L-own-answer",
+                format!("`{path}` keeps all of a past that depends on its own answers"),
+                "give it a window of so many tokens",
+            )
+        })?;
+        out.push((size, function.ty(node.operands[0]).dims.clone()));
+    }
+    Ok(out)
 }
 
 /// Whether anything is made of a value.

@@ -1,28 +1,29 @@
-//! Every memory as one scan by tokens: feeds what its statements take, hands out what its reads
+//! Every group of memories as one scan by tokens: feeds what its statements take, hands out what its reads
 //! answer, and keeps the final states.
 
-use super::body::{Sample, Token};
+use super::acts::{Given, Part, Taken, acted};
+use super::apart::Apart;
+use super::body::Token;
+use super::feeds::{Feeds, unmapped_layout};
+use super::order::Group;
 use super::states::{Carried, ELEMENT, Needs, Start};
 use super::whole::Handed;
-use super::{LEAD, Options, TIME, history, memory_of};
-use crate::build::{broadcast, zeros};
+use super::{Options, history, instance, memory_of};
+use crate::build::{broadcast, broadcast_to, constant, uniform, zeros};
 use crate::error::PassError;
 use crate::vectorise::{Mapped, lift, no_hook, vectorise_into};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::level::{Memory, MemoryId, Program, RetentionInput, Statement};
-use nestor_ir::tensor::infer::seen_by_body;
-use nestor_ir::tensor::{
-    Axes, Axis, Feed, Graph, Layout, NodeData, Op, Scan, Stride, Value, Yield,
-};
-use nestor_ir::ty::{Dims, Type};
+use nestor_ir::tensor::{Axes, Feed, Graph, NodeData, Op, Value, Yield};
+use nestor_ir::ty::{Dims, Elem, Type};
 
 /// The memories walked so far.
 pub(super) struct Walked<'p> {
     program: &'p Program,
     weights: &'p [Value],
     options: Options,
-    done: Vec<MemoryId>,
+    groups: Vec<Group>,
     answers: Vec<(Value, Mapped)>,
     finals: Vec<(String, Value)>,
     handed: Handed,
@@ -34,12 +35,13 @@ impl<'p> Walked<'p> {
         program: &'p Program,
         weights: &'p [Value],
         options: Options,
+        groups: Vec<Group>,
     ) -> Self {
         Self {
             program,
             weights,
             options,
-            done: vec![],
+            groups,
             answers: vec![],
             finals: vec![],
             handed: Handed::new(options.resume),
@@ -55,15 +57,17 @@ impl<'p> Walked<'p> {
         known: &[Option<Mapped>],
     ) -> Result<Vec<Mapped>, PassError> {
         let Some(id) = memory_of(self.program, node) else { return Ok(vec![]) };
-        if !self.done.contains(&id) {
-            self.done.push(id);
-            let all = code.nodes.values();
+        if let Some(at) = self.groups.iter().position(|g| g.memories.contains(&id)) {
+            let group = self.groups.swap_remove(at);
             let acts: Vec<NodeData> =
-                all.filter(|n| memory_of(self.program, n) == Some(id)).cloned().collect();
-            if self.program.memories[id].weights.is_empty() {
-                self.look_back(g, id, &acts, known)?;
-            } else {
-                self.walk(g, id, &acts, known)?;
+                group.nodes.iter().map(|&n| code.nodes[n].clone()).collect();
+            let inside = |v: &Value| group.nodes.contains(&code.values[*v].node);
+            let apart = !acts.iter().any(|n| n.operands.iter().any(inside));
+            match &group.memories[..] {
+                [one] if apart && self.program.memories[*one].weights.is_empty() => {
+                    self.look_back(g, *one, &acts, known)?;
+                }
+                _ => self.walk(g, code, &group, known)?,
             }
         }
         let of = |v: &Value| self.answers.iter().find(|(a, _)| a == v).map(|(_, m)| *m);
@@ -125,94 +129,218 @@ impl<'p> Walked<'p> {
         Ok(())
     }
 
+    /// One walk of all memories of a group.
     fn walk(
         &mut self,
         g: &mut Graph,
-        id: MemoryId,
-        acts: &[NodeData],
+        code: &Graph,
+        group: &Group,
         known: &[Option<Mapped>],
     ) -> Result<(), PassError> {
-        let needs = Needs::new(self.program, id, acts)?;
-        let memory = needs.memory;
-        let carried = needs.carried();
-        let mut feeds = Feeds::new(&needs);
-        // What the statements take.
-        let mut taken: Vec<(Vec<Value>, Option<(Vec<Value>, usize)>)> = Vec::new();
-        for node in acts {
-            let operands = given(node, known)?;
-            let ranks = self.ranks(memory, node);
-            let fed: Vec<Value> = operands
+        let program = self.program;
+        let acts: Vec<NodeData> =
+            group.nodes.iter().map(|&n| code.nodes[n].clone()).collect();
+        let mut needs = Vec::new();
+        for &id in &group.memories {
+            let own = acts.iter().filter(|n| memory_of(program, n) == Some(id));
+            needs.push(Needs::new(program, id, &own.cloned().collect::<Vec<_>>())?);
+        }
+        // The walk has the dimensions that all memories have; further ones stay in its body.
+        let mut walks = needs[0].walks();
+        for needs in &needs {
+            let own = needs.walks();
+            let same = walks.iter().zip(&own).take_while(|(a, b)| a == b).count();
+            walks.truncate(same);
+        }
+        let further = |m: usize| -> Vec<Dim> { needs[m].walks()[walks.len()..].to_vec() };
+        let carried: Vec<Vec<Carried>> = needs.iter().map(Needs::carried).collect();
+        let place = |id| group.memories.iter().position(|m| *m == id).unwrap_or(0);
+        let inside = |v: &Value| group.nodes.contains(&code.values[*v].node);
+        let mut feeds = Feeds::new(&walks);
+        // What the statements take, and what the code between them does to one instance.
+        let mut taken: Vec<Taken> = Vec::new();
+        for node in &acts {
+            let whole: Vec<Option<Mapped>> = node
+                .operands
+                .iter()
+                .map(|v| if inside(v) { Ok(None) } else { one(*v, known).map(Some) })
+                .collect::<Result<_, PassError>>()?;
+            let Some(id) = memory_of(program, node) else {
+                let shapes: Vec<usize> =
+                    node.operands.iter().map(|v| code.ty(*v).rank()).collect();
+                let between = instance::between(
+                    node,
+                    &shapes,
+                    &whole.iter().map(Option::is_none).collect::<Vec<_>>(),
+                    &walks[1..],
+                )?;
+                let fed = whole.iter().zip(&between.ranks).map(|(m, &rank)| {
+                    let m = (*m)?;
+                    match uniform(g, m.value) {
+                        Some(value) if g.ty(m.value).elem == Elem::Real => {
+                            let dims = &g.ty(m.value).dims;
+                            let dims = dims[dims.len() - rank..].to_vec();
+                            Some(Given::Number(value, dims))
+                        }
+                        _ => Some(Given::Value(feeds.operand(g, m, rank))),
+                    }
+                });
+                let fed = fed.collect();
+                taken.push(Taken { fed, windows: None, op: Some(between.op) });
+                continue;
+            };
+            let ranks = self.ranks(needs[place(id)].memory, node);
+            let lead = further(place(id));
+            let fed: Vec<Option<Given>> = whole
                 .iter()
                 .zip(&ranks)
-                .map(|(&m, &rank)| feeds.operand(g, m, rank))
+                .zip(&node.operands)
+                .map(|((m, &rank), v)| {
+                    let all = walks.len() - 1 + lead.len() + rank;
+                    let more = if code.ty(*v).rank() == all { lead.len() } else { 0 };
+                    Some(Given::Value(feeds.operand(g, (*m)?, more + rank)))
+                })
                 .collect();
-            let window = self.window(node);
-            let windows = window.map(|n| {
-                let fed = operands.iter().zip(&ranks);
-                (fed.map(|(&m, &rank)| feeds.window(g, m, rank, n)).collect(), n)
-            });
-            taken.push((fed, windows));
+            let windows = match self.window(node) {
+                None => None,
+                Some(n) => {
+                    let mut windows = Vec::new();
+                    for (m, &rank) in whole.iter().zip(&ranks) {
+                        let m = m.filter(|_| lead.is_empty()).ok_or_else(|| {
+                            PassError::limitation(
+                                "L-own-window",
+                                "a window of past answers in an objective",
+                                "take the window over what does not depend on answers",
+                            )
+                        })?;
+                        windows.push(feeds.window(g, m, rank, n));
+                    }
+                    Some((windows, n))
+                }
+            };
+            taken.push(Taken { fed, windows, op: None });
         }
-        let states: Vec<Value> = carried
-            .iter()
-            .map(|c| {
-                let value = self.start(g, &needs, c)?;
-                Ok(feeds.add(g, Feed::Initial, feeds.shared_layout(g, value, c), value))
-            })
-            .collect::<Result<_, PassError>>()?;
-        let initial: Vec<Option<Value>> = (0..memory.weights.len())
-            .map(|w| {
+        let mut states: Vec<Vec<Value>> = Vec::new();
+        for (m, (needs, carried)) in needs.iter().zip(&carried).enumerate() {
+            let lead = further(m);
+            let start = |c: &Carried| {
+                let mut value = self.start(g, needs, c)?;
+                if !lead.is_empty() && g.ty(value).rank() == c.dims.len() {
+                    let dims: Dims = lead.iter().chain(&c.dims).copied().collect();
+                    value = broadcast_to(g, value, &dims);
+                }
+                let layout = feeds.shared_layout(g, value, lead.len() + c.dims.len());
+                Ok(feeds.add(g, Feed::Initial, layout, value))
+            };
+            states.push(carried.iter().map(start).collect::<Result<_, PassError>>()?);
+        }
+        let mut initial: Vec<Vec<Option<Value>>> = Vec::new();
+        for (m, needs) in needs.iter().enumerate() {
+            let weights = &needs.memory.weights;
+            let lead = further(m).len();
+            let mut start = |w: usize| {
                 needs.takes_initial(w).then(|| {
-                    let value = self.weights[memory.weights[w].initial.index()];
-                    let layout = unmapped_layout(g, value, memory.weights[w].dims.len());
+                    let value = self.weights[weights[w].initial.index()];
+                    let own = weights[w].dims.len();
+                    let mapped = g.ty(value).rank() > own;
+                    let rank = if mapped { lead + own } else { own };
+                    let layout = unmapped_layout(g, value, rank);
                     feeds.add(g, Feed::Shared, layout, value)
                 })
-            })
-            .collect();
+            };
+            initial.push((0..weights.len()).map(&mut start).collect());
+        }
         feeds.scan.body.input("valid", Type::bool([]));
         let position = feeds.scan.body.input("position", Type::real([]));
-        let body = std::mem::take(&mut feeds.scan.body);
-        let mut token = Token::new(body, &needs, &carried, states, initial, position)?;
+        let mut body = std::mem::take(&mut feeds.scan.body);
+        let mut parts: Vec<Part<'_>> = Vec::new();
+        for (m, (states, initial)) in states.into_iter().zip(initial).enumerate() {
+            let (needs, carried) = (&needs[m], &carried[m][..]);
+            let lead = further(m);
+            if !lead.is_empty() {
+                let apart = Apart::new(needs, carried, lead, (states, initial));
+                parts.push(Part::Apart(apart));
+                continue;
+            }
+            let given = (states, initial);
+            let mut token = Token::new(body, needs, carried, given, position, true)?;
+            body = std::mem::take(&mut token.g);
+            parts.push(Part::Within(Box::new(token)));
+        }
+        let mut seen: Vec<Option<Value>> = vec![None; code.values.len()];
         let mut answers = Vec::new();
-        for (node, (fed, windows)) in acts.iter().zip(taken) {
-            match &node.op {
-                Op::Write { statement } => match &self.program.statements[*statement] {
-                    Statement::Update(u) => token.update(u, &fed)?,
-                    Statement::Minimize(m) => {
-                        let samples = match windows {
-                            Some((windows, n)) => token.window(&windows, n),
-                            None => vec![Sample { captured: fed, there: None }],
-                        };
-                        token.minimize(m, &samples)?;
-                    }
-                },
-                Op::Read { every, .. } => {
-                    let answer = token.read(*every, &fed)?;
-                    answers.push((node.results[0], answer));
+        for (node, taken) in acts.iter().zip(taken) {
+            let mut operands = Vec::new();
+            for (given, from) in taken.fed.into_iter().zip(&node.operands) {
+                operands.push(match given {
+                    Some(Given::Value(value)) => value,
+                    Some(Given::Number(value, dims)) => constant(&mut body, value, &dims),
+                    None => seen[from.index()].ok_or_else(|| {
+                        PassError::bug("to_tensors", "an answer not known yet")
+                    })?,
+                });
+            }
+            if let Some(op) = taken.op {
+                let results = body.add_many(op, &operands);
+                for (&from, &to) in node.results.iter().zip(&results) {
+                    seen[from.index()] = Some(to);
+                    body.values[to].name.clone_from(&code.values[from].name);
                 }
-                _ => {}
+                continue;
+            }
+            let Some(id) = memory_of(program, node) else { continue };
+            let answer = match &mut parts[place(id)] {
+                Part::Within(token) => {
+                    token.g = body;
+                    let answer = acted(program, node, token, operands, taken.windows)?;
+                    body = std::mem::take(&mut token.g);
+                    answer
+                }
+                Part::Apart(apart) => {
+                    let ranks = self.ranks(apart.needs.memory, node);
+                    apart.act(
+                        &mut body,
+                        position,
+                        (&operands, &ranks),
+                        |token, given| acted(program, node, token, given, None),
+                    )?
+                }
+            };
+            if let (Some(answer), Some(&result)) = (answer, node.results.first()) {
+                answers.push((result, answer));
+                seen[result.index()] = Some(answer);
             }
         }
-        for (c, &value) in carried.iter().zip(token.states()) {
-            let value = *(&value);
-            feeds.outputs.push((c.name.clone(), value));
+        for (carried, part) in carried.iter().zip(&parts) {
+            let states = match part {
+                Part::Within(token) => token.states(),
+                Part::Apart(apart) => &apart.states,
+            };
+            for (c, &value) in carried.iter().zip(states) {
+                body.output(c.name.clone(), value);
+            }
         }
-        feeds.scan.body = token.g;
-        for (name, value) in std::mem::take(&mut feeds.outputs) {
-            feeds.scan.body.output(name, value);
-        }
+        drop(parts);
         for (k, &(_, value)) in answers.iter().enumerate() {
-            let rank = feeds.scan.body.ty(value).rank();
-            feeds.scan.body.output(format!("answer.{k}"), value);
+            let rank = body.ty(value).rank();
+            body.output(format!("answer.{k}"), value);
             let layout = feeds.stream_layout(rank);
             feeds.scan.yields.push((Yield::Stream, layout));
         }
+        feeds.scan.body = body;
         let Feeds { scan, operands, .. } = feeds;
         let results = g.add_many(Op::Scan { scan: Box::new(scan) }, &operands);
-        for ((result, _), &value) in answers.iter().zip(&results[carried.len()..]) {
+        let count: usize = carried.iter().map(Vec::len).sum();
+        for ((result, _), &value) in answers.iter().zip(&results[count..]) {
             self.answers.push((*result, Mapped::all(value)));
         }
-        self.keep_states(g, &needs, &carried, &results)
+        let mut rest = &results[..count];
+        for (needs, carried) in needs.iter().zip(&carried) {
+            let (own, others) = rest.split_at(carried.len());
+            self.keep_states(g, needs, carried, own)?;
+            rest = others;
+        }
+        Ok(())
     }
 
     /// Ranks of a node's operands in one instance.
@@ -327,104 +455,10 @@ fn read_whole(
 }
 
 fn given(node: &NodeData, known: &[Option<Mapped>]) -> Result<Vec<Mapped>, PassError> {
-    node.operands
-        .iter()
-        .map(|v| {
-            known[v.index()]
-                .ok_or_else(|| PassError::bug("to_tensors", "an operand not known yet"))
-        })
-        .collect()
+    node.operands.iter().map(|v| one(*v, known)).collect()
 }
 
-/// A scan being fed.
-struct Feeds {
-    scan: Scan,
-    operands: Vec<Value>,
-    known: Vec<(Value, Layout, Value)>,
-    outputs: Vec<(String, Value)>,
-}
-
-impl Feeds {
-    fn new(needs: &Needs<'_>) -> Self {
-        Self {
-            scan: Scan {
-                map: needs.walks().into_iter().collect(),
-                time: Dim::Time,
-                stride: Stride::Token,
-                reverse: false,
-                feeds: vec![],
-                yields: vec![],
-                body: Graph::new(),
-            },
-            operands: vec![],
-            known: vec![],
-            outputs: vec![],
-        }
-    }
-
-    fn add(&mut self, g: &Graph, feed: Feed, layout: Layout, value: Value) -> Value {
-        let same = |(v, l, _): &&(Value, Layout, Value)| *v == value && *l == layout;
-        if let (Some((_, _, seen)), true) =
-            (self.known.iter().find(same), feed != Feed::Initial)
-        {
-            return *seen;
-        }
-        let ty = seen_by_body(&self.scan, feed, &layout, g.ty(value));
-        let name = format!("x{}", self.operands.len());
-        let seen = self.scan.body.input(name, ty);
-        self.operands.push(value);
-        self.scan.feeds.push((feed, layout.clone()));
-        if feed != Feed::Initial {
-            self.known.push((value, layout, seen));
-        }
-        seen
-    }
-
-    /// An operand of a statement, as one instance sees it.
-    fn operand(&mut self, g: &Graph, m: Mapped, rank: usize) -> Value {
-        if !m.mapped {
-            return self.add(g, Feed::Shared, unmapped_layout(g, m.value, rank), m.value);
-        }
-        let maps = g.ty(m.value).rank() - LEAD.len() - rank;
-        let layout = self.layout_of(maps, rank);
-        self.add(g, Feed::Stream, layout, m.value)
-    }
-
-    /// The operand's last `size` values, newest first.
-    fn window(&mut self, g: &mut Graph, m: Mapped, rank: usize, size: usize) -> Value {
-        let value = lift(g, m, &LEAD);
-        let window = g.add(Op::Window { axis: TIME, size: Dim::Fixed(size) }, &[value]);
-        let maps = g.ty(value).rank() - LEAD.len() - rank;
-        let mut layout = self.layout_of(maps, rank);
-        layout.insert(TIME + 1, Axis::Body);
-        self.add(g, Feed::Stream, layout, window)
-    }
-
-    fn layout_of(&self, maps: usize, rank: usize) -> Layout {
-        let maps = (1..=maps).map(Axis::Map);
-        [Axis::Map(0), Axis::Time]
-            .into_iter()
-            .chain(maps)
-            .chain((0..rank).map(|_| Axis::Body))
-            .collect()
-    }
-
-    fn stream_layout(&self, rank: usize) -> Layout {
-        self.layout_of(self.scan.map.len() - 1, rank)
-    }
-
-    fn shared_layout(&self, g: &Graph, value: Value, state: &Carried) -> Layout {
-        let rank = state.dims.len();
-        if g.ty(value).rank() == self.scan.map.len() + rank {
-            let maps = (0..self.scan.map.len()).map(Axis::Map);
-            return maps.chain((0..rank).map(|_| Axis::Body)).collect();
-        }
-        unmapped_layout(g, value, rank)
-    }
-}
-
-/// The memory's own dimensions, where the value has them, then the body's.
-fn unmapped_layout(g: &Graph, value: Value, rank: usize) -> Layout {
-    let maps = g.ty(value).rank() - rank;
-    (1..=maps).map(Axis::Map).chain((0..rank).map(|_| Axis::Body)).collect()
+fn one(v: Value, known: &[Option<Mapped>]) -> Result<Mapped, PassError> {
+    known[v.index()]
+        .ok_or_else(|| PassError::bug("to_tensors", "an operand not known yet"))
 }

@@ -1,6 +1,7 @@
 //! Statements on whole blocks: products, solves, linear scans, rows of tables.
 
 use super::{Done, Machine};
+use crate::interpret::linear;
 use crate::tile::{Access, Matrix, Place, Shape};
 
 impl Machine<'_> {
@@ -63,6 +64,20 @@ impl Machine<'_> {
             }
         }
         self.fill(x, &y)
+    }
+
+    pub(super) fn eliminate(&mut self, a: Place, x: Place, [n, m]: [usize; 2]) -> Done {
+        let system = self.whole(a, n * n)?;
+        let mut y = self.whole(x, n * m)?;
+        linear::eliminate(&system, &mut y, n, m);
+        self.fill(x, &y)
+    }
+
+    pub(super) fn inverse_root(&mut self, a: Place, n: usize, p: f64) -> Done {
+        let matrix = self.whole(a, n * n)?;
+        let mut root = vec![0.0; n * n];
+        linear::root(&matrix, &mut root, n, p);
+        self.fill(a, &root)
     }
 
     pub(super) fn linear_scan(

@@ -102,6 +102,12 @@ impl Machine<'_> {
             Stmt::SolveUnitLower { lower, x, n, m, transpose } => {
                 self.solve(Place::Tile(*lower), Place::Tile(*x), [*n, *m], *transpose)
             }
+            Stmt::Eliminate { a, x, n, m } => {
+                self.eliminate(Place::Tile(*a), Place::Tile(*x), [*n, *m])
+            }
+            Stmt::InverseRoot { a, n, p, .. } => {
+                self.inverse_root(Place::Tile(*a), *n, *p)
+            }
             Stmt::LinearScan { a, b, init, y, extent, reverse } => {
                 let places = [a, b, init, y].map(|t| Place::Tile(*t));
                 self.linear_scan(places, *extent, *reverse)

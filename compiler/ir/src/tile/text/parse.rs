@@ -110,6 +110,8 @@ fn statement(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {
     let read = match at.as_str() {
         "product" => product,
         "solve" => solve,
+        "eliminate" => eliminate,
+        "inverse_root" => inverse_root,
         "linear_scan" => linear_scan,
         "gather" => gather,
         "scatter_add" => scatter_add,
@@ -194,6 +196,22 @@ fn solve(r: &mut Reader) -> Read<Stmt> {
     r.need("by")?;
     let lower = tile(r)?;
     Ok(Stmt::SolveUnitLower { lower, x, n, m, transpose: r.eat("transposed") })
+}
+
+fn eliminate(r: &mut Reader) -> Read<Stmt> {
+    let [n, m] = counts(r)?;
+    let x = tile(r)?;
+    r.need("by")?;
+    Ok(Stmt::Eliminate { a: tile(r)?, x, n, m })
+}
+
+fn inverse_root(r: &mut Reader) -> Read<Stmt> {
+    let [n] = counts(r)?;
+    let a = tile(r)?;
+    r.need("of")?;
+    let p = r.number()?;
+    r.need("in")?;
+    Ok(Stmt::InverseRoot { a, basis: tile(r)?, n, p })
 }
 
 fn linear_scan(r: &mut Reader) -> Read<Stmt> {

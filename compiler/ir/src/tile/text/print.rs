@@ -55,6 +55,8 @@ pub(super) fn told(kernel: &Kernel) -> usize {
                 Stmt::Map { .. }
                 | Stmt::Product { .. }
                 | Stmt::SolveUnitLower { .. }
+                | Stmt::Eliminate { .. }
+                | Stmt::InverseRoot { .. }
                 | Stmt::LinearScan { .. }
                 | Stmt::Gather { .. }
                 | Stmt::ScatterAdd { .. } => {}
@@ -107,6 +109,20 @@ fn statement(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
                 format_args!(
                     "{pad}solve [{n}, {m}] {x} by {lower}{transposed}  // {r} by {l}\n"
                 ),
+            );
+        }
+        Stmt::Eliminate { a, x, n, m } => {
+            let (l, r) = (name(Place::Tile(*a)), name(Place::Tile(*x)));
+            put(
+                out,
+                format_args!("{pad}eliminate [{n}, {m}] {x} by {a}  // {r} by {l}\n"),
+            );
+        }
+        Stmt::InverseRoot { a, basis, n, p } => {
+            let (p, l) = (number(*p), name(Place::Tile(*a)));
+            put(
+                out,
+                format_args!("{pad}inverse_root [{n}] {a} of {p} in {basis}  // {l}\n"),
             );
         }
         Stmt::LinearScan { a, b, init, y, extent: (steps, n, m), reverse } => {
