@@ -66,6 +66,37 @@ pub fn makes(text: &str, name: &str) -> bool {
     })
 }
 
+/// A program that holds a rule, perhaps by way of layers of the library.
+fn entry_of(rule: &str) -> Option<String> {
+    let mut names = vec![rule.to_owned()];
+    let words = |text: &str| -> BTreeSet<String> {
+        let code = text.lines().filter(|l| !l.starts_with("///"));
+        let words =
+            code.flat_map(|l| l.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        words.map(str::to_owned).collect()
+    };
+    let entries = checked();
+    let mut at = 0;
+    while at < names.len() {
+        let name = names[at].clone();
+        at += 1;
+        if let Some((entry, _)) = entries.iter().find(|(_, text)| makes(text, &name)) {
+            return Some(entry.clone());
+        }
+        for (_, text) in nestor_stdlib::FILES {
+            let defined = text.lines().find_map(|l| l.strip_prefix("layer "));
+            let defined: Option<String> =
+                defined.map(|l| l.chars().take_while(|c| c.is_alphanumeric()).collect());
+            if let Some(layer) = defined.filter(|l| !names.contains(l))
+                && words(text).contains(&name)
+            {
+                names.push(layer);
+            }
+        }
+    }
+    None
+}
+
 /// A golden case: its classes, the forms that apply, and the worst distances in both precisions.
 struct Case {
     classes: String,
@@ -120,7 +151,8 @@ pub fn table() -> Result<String, String> {
     let row = |out: &mut String, rule: &str, about: &str, case: &str| {
         let found = measured(case).map_err(|e| format!("{case}: {e}"))?;
         let [f64, f32] = found.worst;
-        let forms = found.forms.join(", ");
+        let walks = !found.classes.starts_with("every pair");
+        let forms = if walks { found.forms.join(", ") } else { String::new() };
         let _ = writeln!(
             out,
             "| {rule} | {about} | {} | {forms} | `{case}` | {f64:.0e} | {f32:.0e} |",
@@ -136,12 +168,12 @@ pub fn table() -> Result<String, String> {
             row(&mut out, &format!("`{rule}`"), &about, case)?;
         }
         if own.is_empty() {
-            let program = checked().into_iter().find(|(_, text)| makes(text, &rule));
-            let classes = match program {
-                Some((entry, _)) => of_entry(&loaded, &entry)?,
-                None => String::new(),
+            let (entry, classes) = match entry_of(&rule) {
+                Some(entry) => (format!("`{entry}`"), of_entry(&loaded, &entry)?),
+                None => (String::new(), String::new()),
             };
-            let _ = writeln!(out, "| `{rule}` | {about} | {classes} | | | | |");
+            let _ =
+                writeln!(out, "| `{rule}` | {about} | {classes} | | by {entry} | | |");
         }
     }
     for (case, text) in cases.iter().filter(|(name, _)| !used.contains(name)) {

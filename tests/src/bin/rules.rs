@@ -7,7 +7,7 @@ fn main() -> Result<(), String> {
         "Made by `cargo run --release -p nestor-tests --bin rules`. A row is a rule with a golden case: outputs, final states \
          and all gradients, in every form that applies, as machine code. The last two columns are the largest relative \
          distances from the case. *Class* is what the compiler found the update to be, *form* what it chose. \
-         Rules without a case are held to their definition by `nestor verify`.\n"
+         Rules without a case are held to their definition by the program of `nestor verify` that is named.\n"
     );
     print!("{}", nestor_tests::rules::table()?);
     Ok(())
