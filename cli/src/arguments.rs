@@ -2,6 +2,7 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nestor_compiler::gpu::Products;
 use nestor_compiler::machine::TARGETS;
 use std::path::PathBuf;
 
@@ -163,6 +164,9 @@ pub(crate) struct CompileArguments {
     /// What it is compiled for.
     #[arg(long, default_value = "cpu", value_parser = PossibleValuesParser::new(TARGETS.iter().copied()))]
     pub(crate) target: String,
+    /// How a GPU computes products inside kernels: in float32, or on tensor cores, operands rounded to this.
+    #[arg(long, default_value = "float32", value_parser = PossibleValuesParser::new(Products::ALL.iter().map(|(n, _)| *n)))]
+    pub(crate) products: String,
     /// The folder that the artifact goes to.
     #[arg(short = 'o', long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -5,7 +5,7 @@ use crate::artifact::{self, Source};
 use crate::fail::{Failure, Outcome, settings, tell};
 use crate::gpu;
 use clap::ValueEnum;
-use nestor_compiler::gpu::Target;
+use nestor_compiler::gpu::Options;
 use nestor_compiler::pipeline::{self, Purpose};
 use nestor_compiler::tensor::Graph;
 use nestor_compiler::{
@@ -17,7 +17,7 @@ use std::path::Path;
 pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
     let name = a.name.as_deref();
     if let Some(stage) = a.emit {
-        let of = gpu::stage(stage, &a.target)?;
+        let of = gpu::stage(stage, a)?;
         emit(&a.file, name, stage, of, &a.choices, json)?;
     }
     let Some(folder) = &a.out else { return Ok(()) };
@@ -44,8 +44,8 @@ pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
         set: &a.choices.set,
         target: &a.target,
     };
-    match Target::find(&a.target) {
-        Some(target) => gpu::write(&source, &graph, what, target, folder, json),
+    match gpu::options(a) {
+        Some(options) => gpu::write(&source, &graph, what, options, folder, json),
         None => artifact::write(&source, &graph, what, folder, json),
     }
 }
@@ -70,7 +70,7 @@ fn emit(
     file: &Path,
     name: Option<&str>,
     emit: Emit,
-    target: Option<Target>,
+    target: Option<Options>,
     choices: &Choices,
     json: bool,
 ) -> Outcome {
@@ -109,7 +109,7 @@ fn emit(
 fn text(
     program: &Program,
     emit: Emit,
-    target: Option<Target>,
+    target: Option<Options>,
 ) -> Result<String, Failure> {
     let pass = |e: PassError| Failure::pass(&e);
     let purpose = Purpose { resume: false, forms: FormOptions::default() };

@@ -1,11 +1,11 @@
 //! `compile` for a GPU: its stages as text, and the artifact with PTX, machine code where an assembler is
 //! found, and what a C program needs.
 
-use crate::arguments::Emit;
+use crate::arguments::{CompileArguments, Emit};
 use crate::artifact::{Source, Told, layout, pretty, provenance, put};
 use crate::fail::{Failure, Outcome};
 use nestor_compiler::gpu::ptxas::{Usage, assemble, find};
-use nestor_compiler::gpu::{self, Code, Entry, Target, c};
+use nestor_compiler::gpu::{self, Code, Entry, Options, Products, Target, c};
 use nestor_compiler::native::Kernel;
 use nestor_compiler::{native, tensor};
 use serde_json::json;
@@ -13,8 +13,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// The GPU of a stage; nothing for stages that are of none.
-pub(crate) fn stage(emit: Emit, target: &str) -> Result<Option<Target>, Failure> {
-    let found = Target::find(target);
+pub(crate) fn stage(
+    emit: Emit,
+    a: &CompileArguments,
+) -> Result<Option<Options>, Failure> {
+    let (target, found) = (&a.target, options(a));
     let of_gpu = matches!(emit, Emit::Mlir | Emit::Ptx | Emit::Usage);
     if of_gpu && found.is_none() {
         let names: Vec<&str> = Target::ALL.iter().map(|(n, _)| *n).collect();
@@ -26,20 +29,26 @@ pub(crate) fn stage(emit: Emit, target: &str) -> Result<Option<Target>, Failure>
     Ok(found)
 }
 
+/// What is asked for, where the target is a GPU.
+pub(crate) fn options(a: &CompileArguments) -> Option<Options> {
+    let products = Products::find(&a.products).unwrap_or_default();
+    Some(Options { target: Target::find(&a.target)?, products })
+}
+
 /// A stage as text.
 pub(crate) fn text(
     kernels: &[Kernel],
     emit: Emit,
-    target: Target,
+    options: Options,
 ) -> Result<String, Failure> {
-    let code = gpu::code(kernels, target).map_err(Failure::native)?;
+    let code = gpu::code(kernels, options).map_err(Failure::native)?;
     match emit {
         Emit::Mlir => Ok(code.mlir),
         Emit::Usage => {
             let folder =
                 std::env::temp_dir().join(format!("nestor-{}", std::process::id()));
             std::fs::create_dir_all(&folder).map_err(Failure::data)?;
-            let used = usage(&code, target, &folder);
+            let used = usage(&code, options.target, &folder);
             std::fs::remove_dir_all(&folder).map_err(Failure::data)?;
             match used? {
                 Some(used) => Ok(table(&code, &used)),
@@ -107,15 +116,15 @@ pub(crate) fn write(
     source: &Source<'_>,
     graph: &tensor::Graph,
     what: &str,
-    target: Target,
+    options: Options,
     folder: &Path,
     as_json: bool,
 ) -> Outcome {
     let (plan, kernels) = native::scheduled(graph).map_err(Failure::native)?;
-    let code = gpu::code(&kernels, target).map_err(Failure::native)?;
+    let code = gpu::code(&kernels, options).map_err(Failure::native)?;
     std::fs::create_dir_all(folder)
         .map_err(|e| Failure::data(format!("cannot make `{}`: {e}", folder.display())))?;
-    let used = usage(&code, target, folder)?;
+    let used = usage(&code, options.target, folder)?;
     let entries = code.entries.iter().map(|entry| {
         let mut about = json!({ "symbol": entry.symbol, "threads": entry.threads,
             "shared_bytes": entry.shared, "instructions": instructions(&code, &entry.symbol) });
@@ -131,6 +140,8 @@ pub(crate) fn write(
     if let Some(from) = from.as_object_mut() {
         from.remove("simd");
         from.remove("vector_functions");
+        let mut names = Products::ALL.iter().filter(|(_, p)| *p == options.products);
+        from.insert("products".to_owned(), json!(names.next().map(|(n, _)| *n)));
         from.insert("kernels".to_owned(), json!(entries));
         let by = find()
             .map(|a| json!({ "path": a.path.display().to_string(), "from": a.from }));

@@ -10,7 +10,7 @@ use nestor_ir::interpret::tile::{self, KernelError};
 use nestor_ir::plan::Plan;
 use nestor_ir::tile::{Kernel, Use};
 use nestor_ir::ty::Elem;
-use nestor_mlir::{Code, Entry, Target, compile, placement};
+use nestor_mlir::{Code, Entry, Options, compile, placement};
 
 /// Kernels as PTX, read back.
 pub struct Emulated {
@@ -27,8 +27,8 @@ impl Emulated {
     ///
     /// # Errors
     /// What stands in the way, in words.
-    pub fn new(kernels: &[Kernel], target: Target) -> Result<Self, String> {
-        let code = compile(kernels, target).map_err(|e| e.to_string())?;
+    pub fn new(kernels: &[Kernel], options: impl Into<Options>) -> Result<Self, String> {
+        let code = compile(kernels, options).map_err(|e| e.to_string())?;
         Self::of(kernels, code)
     }
 

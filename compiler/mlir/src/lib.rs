@@ -15,7 +15,7 @@ pub mod target;
 
 #[cfg(feature = "cuda")]
 pub use emit::compile;
-pub use target::Target;
+pub use target::{Options, Products, Target};
 
 use nestor_ir::tile::Monomial;
 

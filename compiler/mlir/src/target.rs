@@ -42,3 +42,47 @@ impl Target {
         }
     }
 }
+
+/// How matrix products are computed; sums are always of float32.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Products {
+    /// In float32, without tensor cores.
+    #[default]
+    Float32,
+    /// On tensor cores, operands as sums of two tf32: about as close as float32, three products for one.
+    Tf32x3,
+    /// On tensor cores, operands as tf32: ten bits of fraction.
+    Tf32,
+    /// On tensor cores, operands as bfloat16: seven bits of fraction.
+    Brain,
+}
+
+impl Products {
+    /// All of them, by name.
+    pub const ALL: &[(&str, Products)] = &[
+        ("float32", Products::Float32),
+        ("tf32x3", Products::Tf32x3),
+        ("tf32", Products::Tf32),
+        ("bf16", Products::Brain),
+    ];
+
+    /// The choice of a name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, products)| *products)
+    }
+}
+
+/// What code is made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// The GPU.
+    pub target: Target,
+    /// How products are computed.
+    pub products: Products,
+}
+
+impl From<Target> for Options {
+    fn from(target: Target) -> Self {
+        Self { target, products: Products::default() }
+    }
+}

@@ -6,22 +6,22 @@ pub mod ptxas;
 
 use crate::native::NativeError;
 use nestor_ir::tile::Kernel;
-pub use nestor_mlir::{Code, Entry, Target};
+pub use nestor_mlir::{Code, Entry, Options, Products, Target};
 
-/// Kernels as code of a target.
+/// Kernels as code for a GPU.
 ///
 /// # Errors
 /// Where this build has no such backend, or the backend refuses a kernel.
 #[cfg(feature = "cuda")]
-pub fn code(kernels: &[Kernel], target: Target) -> Result<Code, NativeError> {
-    Ok(nestor_mlir::compile(kernels, target)?)
+pub fn code(kernels: &[Kernel], options: Options) -> Result<Code, NativeError> {
+    Ok(nestor_mlir::compile(kernels, options)?)
 }
 
-/// Kernels as code of a target.
+/// Kernels as code for a GPU.
 ///
 /// # Errors
 /// Always: this build has no such backend.
 #[cfg(not(feature = "cuda"))]
-pub fn code(_: &[Kernel], _: Target) -> Result<Code, NativeError> {
+pub fn code(_: &[Kernel], _: Options) -> Result<Code, NativeError> {
     Err(NativeError::NoGpu)
 }

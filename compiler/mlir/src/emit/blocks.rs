@@ -2,7 +2,9 @@
 
 use super::Emit;
 use super::build::V;
+use super::cores;
 use super::number::Num;
+use crate::target::Products;
 use nestor_ir::tile::{Access, Buffer, Extent, Matrix, Place, Shape, Tile};
 
 /// A product's parts.
@@ -30,6 +32,9 @@ pub(super) struct Rows<'k> {
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Each thread has entries of the result of its own.
     pub(super) fn product(&mut self, p: Product<'_>) {
+        if self.products != Products::Float32 && cores::fits(p.extent) {
+            return self.product_on_cores(p, self.products);
+        }
         let [m, n, k] = p.extent;
         self.shared(&[m, n], |e, point| {
             let (i, j) = (point[0], point[1]);
@@ -54,17 +59,28 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let (a, b) = (e.entry(p.left, i, l), e.entry(p.right, l, j));
                 [e.read(p.left.place, a), e.read(p.right.place, b)]
             });
-            let at = e.entry(p.out, i, j);
-            let alpha = e.b.real(p.alpha);
-            let value = match p.accumulate {
-                true => {
-                    let before = e.read(p.out.place, at);
-                    e.b.fma(alpha, sum, before)
-                }
-                false => e.b.two("arith.mulf", alpha, sum),
-            };
-            e.write(p.out.place, at, value);
+            e.put_entry(p, i, j, sum);
         });
+    }
+
+    /// Stores an entry of a product, its sum known.
+    pub(super) fn put_entry(
+        &mut self,
+        p: Product<'_>,
+        row: Num<'c, 'a>,
+        column: Num<'c, 'a>,
+        sum: V<'c, 'a>,
+    ) {
+        let at = self.entry(p.out, row, column);
+        let alpha = self.b.real(p.alpha);
+        let value = match p.accumulate {
+            true => {
+                let before = self.read(p.out.place, at);
+                self.b.fma(alpha, sum, before)
+            }
+            false => self.b.two("arith.mulf", alpha, sum),
+        };
+        self.write(p.out.place, at, value);
     }
 
     /// `start + sum of products` over l in `from .. to`.

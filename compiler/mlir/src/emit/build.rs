@@ -9,7 +9,7 @@ use melior::dialect::{llvm, scf};
 use melior::ir::ValueLike;
 use melior::ir::attribute::{
     DenseI32ArrayAttribute, FlatSymbolRefAttribute, FloatAttribute, IntegerAttribute,
-    TypeAttribute,
+    StringAttribute, TypeAttribute,
 };
 use melior::ir::block::BlockLike;
 use melior::ir::operation::{OperationBuilder, OperationLike};
@@ -126,6 +126,36 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         b: V<'c, 'a>,
     ) -> V<'c, 'a> {
         self.put(arith::select(condition, a, b, self.location))
+    }
+
+    /// An operation with one result.
+    pub(super) fn made(
+        &mut self,
+        name: &str,
+        operands: &[V<'c, 'a>],
+        to: Type<'c>,
+        attributes: &[(&str, Attribute<'c>)],
+    ) -> V<'c, 'a> {
+        result(self.op(name, operands, &[to], attributes))
+    }
+
+    /// A function of the instruction set, by its name in LLVM.
+    pub(super) fn intrinsic(
+        &mut self,
+        name: &str,
+        operands: &[V<'c, 'a>],
+        to: Type<'c>,
+    ) -> V<'c, 'a> {
+        let name = StringAttribute::new(self.context, name).into();
+        let sizes =
+            DenseI32ArrayAttribute::new(self.context, &[operands.len() as i32, 0]).into();
+        let bundles = DenseI32ArrayAttribute::new(self.context, &[]).into();
+        let attributes = [
+            ("intrin", name),
+            ("operandSegmentSizes", sizes),
+            ("op_bundle_sizes", bundles),
+        ];
+        self.made("llvm.call_intrinsic", operands, to, &attributes)
     }
 
     /// A special register as a whole number of 32 bits.

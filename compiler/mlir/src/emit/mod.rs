@@ -3,6 +3,7 @@
 mod access;
 mod blocks;
 mod build;
+mod cores;
 mod functions;
 mod map;
 mod number;
@@ -10,7 +11,8 @@ mod scalar;
 
 use crate::barriers::barriers;
 use crate::placement::{Placement, place};
-use crate::{BackendError, Code, Entry, Target, llvm};
+use crate::target::Products;
+use crate::{BackendError, Code, Entry, Options, llvm};
 use build::{Builder, V};
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
@@ -32,16 +34,20 @@ const SHARED: &str = "shared";
 ///
 /// # Errors
 /// Where a statement has no code, or LLVM refuses: both are ours.
-pub fn compile(kernels: &[Kernel], target: Target) -> Result<Code, BackendError> {
+pub fn compile(
+    kernels: &[Kernel],
+    options: impl Into<Options>,
+) -> Result<Code, BackendError> {
+    let options = options.into();
     let context = llvm::context();
     let mut module = Module::new(Location::unknown(&context));
-    let entries = fill(&context, &module, kernels, target)?;
+    let entries = fill(&context, &module, kernels, options)?;
     if !module.as_operation().verify() {
         let why = "the module is not well formed".to_owned();
         return Err(BackendError::Lowering { step: "MLIR", why });
     }
     let mlir = module.as_operation().to_string();
-    let ptx = llvm::ptx(&context, &mut module, target)?;
+    let ptx = llvm::ptx(&context, &mut module, options.target)?;
     Ok(Code { mlir, ptx, entries })
 }
 
@@ -49,7 +55,7 @@ fn fill<'c>(
     context: &'c Context,
     module: &Module<'c>,
     kernels: &[Kernel],
-    target: Target,
+    options: Options,
 ) -> Result<Vec<Entry>, BackendError> {
     let inner = nested(
         context,
@@ -74,7 +80,7 @@ fn fill<'c>(
         .expect("a variable");
     b.block.append_operation(op);
     let numbered = kernels.iter().enumerate();
-    numbered.map(|(n, kernel)| function(context, inner, kernel, n, target)).collect()
+    numbered.map(|(n, kernel)| function(context, inner, kernel, n, options)).collect()
 }
 
 fn name<'c>(context: &'c Context, text: &str) -> Attribute<'c> {
@@ -120,10 +126,10 @@ fn function<'c: 'a, 'a>(
     block: BlockRef<'c, 'a>,
     kernel: &Kernel,
     n: usize,
-    target: Target,
+    options: Options,
 ) -> Result<Entry, BackendError> {
     check(kernel)?;
-    let placement = place(kernel, target.shared());
+    let placement = place(kernel, options.target.shared());
     let threads = threads(kernel);
     let b = Builder::new(context, block);
     let mut arguments = vec![b.pointer(1); kernel.buffers.len() + 1];
@@ -154,6 +160,7 @@ fn function<'c: 'a, 'a>(
         before: barriers(kernel, &placement),
         number: 0,
         threads,
+        products: options.products,
         thread: argument(0),
         buffers: (0..count).map(argument).collect(),
         scratch: argument(count),
@@ -237,6 +244,7 @@ struct Emit<'c, 'a, 'k> {
     before: Vec<bool>,
     number: usize,
     threads: u32,
+    products: Products,
     /// This thread's number in its block.
     thread: V<'c, 'a>,
     buffers: Vec<V<'c, 'a>>,

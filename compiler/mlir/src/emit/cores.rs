@@ -1,0 +1,310 @@
+//! Products on tensor cores: every warp has pieces of the result of its own, 16 rows and 8 columns each.
+//!
+//! Operands are read from where they lie, as float32, and rounded on the way into the registers that the
+//! instruction wants; what is outside of a matrix, or known to be zero, is zero.
+
+use super::Emit;
+use super::blocks::Product;
+use super::build::V;
+use super::number::Num;
+use crate::target::Products;
+use melior::dialect::llvm::r#type as types;
+use melior::ir::Attribute;
+use melior::ir::attribute::{DenseI32ArrayAttribute, DenseI64ArrayAttribute};
+use nestor_ir::tile::{Extent, Matrix, Shape};
+
+const ROWS: i64 = 16;
+const COLUMNS: i64 = 8;
+/// Products with fewer rows, columns or terms than this are left to the threads one by one (not measured).
+const LEAST: usize = 8;
+
+/// A piece: its first row and column, and this lane's place in it.
+#[derive(Clone, Copy)]
+struct Piece<'c, 'a> {
+    row: Num<'c, 'a>,
+    column: Num<'c, 'a>,
+    group: Num<'c, 'a>,
+    within: Num<'c, 'a>,
+}
+
+/// Whether a product is worth a warp's instruction.
+pub(super) fn fits(extent: [Extent; 3]) -> bool {
+    extent.iter().all(|d| d.fixed().is_none_or(|n| n >= LEAST))
+}
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    pub(super) fn product_on_cores(&mut self, p: Product<'_>, how: Products) {
+        let [m, n, k] = p.extent.map(|d| self.extent(d));
+        let depth = if how == Products::Brain { 16 } else { 8 };
+        let lane = self.rem(Num::Run(self.thread), Num::Known(32));
+        let warp = self.div(Num::Run(self.thread), Num::Known(32));
+        let group = self.div(lane, Num::Known(4));
+        let within = self.rem(lane, Num::Known(4));
+        let down = self.pieces(m, ROWS);
+        let across = self.pieces(n, COLUMNS);
+        let all = self.mul(down, across);
+        let warps = Num::Known(i64::from(self.threads) / 32);
+        let bounds = [warp, all, warps].map(|n| self.value(n));
+        let (opened, piece, _) = self.b.open_for(bounds, &[]);
+        let row = self.div(Num::Run(piece), across);
+        let column = self.rem(Num::Run(piece), across);
+        let row = self.mul(row, Num::Known(ROWS));
+        let column = self.mul(column, Num::Known(COLUMNS));
+        let piece = Piece { row, column, group, within };
+        let sums = self.sums(p, how, piece, [m, n, k], depth);
+        for (n_th, sum) in sums.into_iter().enumerate() {
+            self.finish(p, piece, [m, n], n_th as i64, sum);
+        }
+        self.b.close(opened, &[]);
+    }
+
+    fn pieces(&mut self, n: Num<'c, 'a>, of: i64) -> Num<'c, 'a> {
+        let up = self.add(n, Num::Known(of - 1));
+        self.div(up, Num::Known(of))
+    }
+
+    /// The four sums of a lane.
+    fn sums(
+        &mut self,
+        p: Product<'_>,
+        how: Products,
+        piece: Piece<'c, 'a>,
+        [m, n, k]: [Num<'c, 'a>; 3],
+        depth: i64,
+    ) -> Vec<V<'c, 'a>> {
+        let (from, to) = match p.shape {
+            Shape::Full => (Num::Known(0), k),
+            Shape::LeftLower => {
+                let end = self.add(piece.row, Num::Known(ROWS));
+                (Num::Known(0), self.min(end, k))
+            }
+            // Rows begin at multiples of the depth.
+            Shape::LeftUpper => (piece.row, k),
+            Shape::OutputLower => {
+                // A piece above the diagonal has no terms.
+                let end = self.add(piece.row, Num::Known(ROWS));
+                let wanted = self.less(piece.column, end);
+                let (some, none) = (self.value(k), self.value(Num::Known(0)));
+                (Num::Known(0), Num::Run(self.b.select(wanted, some, none)))
+            }
+        };
+        let zero = self.b.real(0.0);
+        let bounds = [from, to, Num::Known(depth)].map(|n| self.value(n));
+        let (opened, l, sums) = self.b.open_for(bounds, &[zero; 4]);
+        let l = Num::Run(l);
+        let left: Vec<Vec<V<'c, 'a>>> =
+            (0..4).map(|r| self.left(p, how, piece, [m, k], l, r)).collect();
+        let right: Vec<Vec<V<'c, 'a>>> =
+            (0..2).map(|r| self.right(p, how, piece, [k, n], l, r)).collect();
+        // Of operands in two parts, the products of a small part come first.
+        let pairs: &[(usize, usize)] = match how {
+            Products::Tf32x3 => &[(1, 0), (0, 1), (0, 0)],
+            Products::Float32 | Products::Tf32 | Products::Brain => &[(0, 0)],
+        };
+        let mut sums = sums;
+        for (a, b) in pairs {
+            let a: Vec<V<'c, 'a>> = left.iter().map(|parts| parts[*a]).collect();
+            let b: Vec<V<'c, 'a>> = right.iter().map(|parts| parts[*b]).collect();
+            sums = self.multiply(how, &a, &b, &sums);
+        }
+        self.b.close(opened, &sums)
+    }
+
+    /// Register number `r` of the left operand, in its parts.
+    fn left(
+        &mut self,
+        p: Product<'_>,
+        how: Products,
+        piece: Piece<'c, 'a>,
+        extent: [Num<'c, 'a>; 2],
+        l: Num<'c, 'a>,
+        r: i64,
+    ) -> Vec<V<'c, 'a>> {
+        let row = self.add(piece.row, piece.group);
+        let row = self.add(row, Num::Known(8 * (r % 2)));
+        let steps = self.depths(how, piece.within, r / 2);
+        let values: Vec<V<'c, 'a>> = steps
+            .into_iter()
+            .map(|step| {
+                let column = self.add(l, step);
+                let zero = match p.shape {
+                    Shape::Full | Shape::OutputLower => None,
+                    Shape::LeftLower => Some(self.less(row, column)),
+                    Shape::LeftUpper => Some(self.less(column, row)),
+                };
+                self.guarded(p.left, [row, column], extent, [ROWS, 16], zero)
+            })
+            .collect();
+        self.rounded(how, &values)
+    }
+
+    /// Register number `r` of the right operand, in its parts.
+    fn right(
+        &mut self,
+        p: Product<'_>,
+        how: Products,
+        piece: Piece<'c, 'a>,
+        extent: [Num<'c, 'a>; 2],
+        l: Num<'c, 'a>,
+        r: i64,
+    ) -> Vec<V<'c, 'a>> {
+        let column = self.add(piece.column, piece.group);
+        let steps = self.depths(how, piece.within, r);
+        let values: Vec<V<'c, 'a>> = steps
+            .into_iter()
+            .map(|step| {
+                let row = self.add(l, step);
+                self.guarded(p.right, [row, column], extent, [16, COLUMNS], None)
+            })
+            .collect();
+        self.rounded(how, &values)
+    }
+
+    /// Which terms of a step a register of this lane holds.
+    fn depths(
+        &mut self,
+        how: Products,
+        within: Num<'c, 'a>,
+        half: i64,
+    ) -> Vec<Num<'c, 'a>> {
+        if how != Products::Brain {
+            return vec![self.add(within, Num::Known(4 * half))];
+        }
+        let pair = self.mul(within, Num::Known(2));
+        (0..2).map(|one| self.add(pair, Num::Known(8 * half + one))).collect()
+    }
+
+    /// The entry of a matrix, or zero outside of it; extents that are multiples need no look.
+    fn guarded(
+        &mut self,
+        x: &Matrix,
+        at: [Num<'c, 'a>; 2],
+        extent: [Num<'c, 'a>; 2],
+        multiples: [i64; 2],
+        zero: Option<V<'c, 'a>>,
+    ) -> V<'c, 'a> {
+        let mut inside: Option<V<'c, 'a>> = None;
+        for ((at, extent), multiple) in at.into_iter().zip(extent).zip(multiples) {
+            if matches!(extent, Num::Known(n) if n % multiple == 0) {
+                continue;
+            }
+            let here = self.less(at, extent);
+            inside = Some(match inside {
+                None => here,
+                Some(before) => self.b.two("arith.andi", before, here),
+            });
+        }
+        if let Some(zero) = zero {
+            let one = self.b.constant(1, 1);
+            let here = self.b.two("arith.xori", zero, one);
+            inside = Some(match inside {
+                None => here,
+                Some(before) => self.b.two("arith.andi", before, here),
+            });
+        }
+        let Some(inside) = inside else {
+            let n = self.entry(x, at[0], at[1]);
+            return self.read(x.place, n);
+        };
+        let ty = self.b.float();
+        let opened = self.b.open_if(inside, &[ty]);
+        let n = self.entry(x, at[0], at[1]);
+        let there = self.read(x.place, n);
+        self.b.otherwise(&opened, &[there]);
+        let nothing = self.b.real(0.0);
+        self.b.close(opened, &[nothing])[0]
+    }
+
+    /// Values as a register of 32 bits, in the parts that their product takes.
+    fn rounded(&mut self, how: Products, values: &[V<'c, 'a>]) -> Vec<V<'c, 'a>> {
+        let (word, float) = (self.b.int(32), self.b.float());
+        let near = |e: &mut Self, x| e.b.intrinsic("llvm.nvvm.f2tf32.rna", &[x], word);
+        match how {
+            Products::Float32 | Products::Tf32 => vec![near(self, values[0])],
+            Products::Tf32x3 => {
+                let large = near(self, values[0]);
+                let back = self.b.cast("arith.bitcast", large, float);
+                let rest = self.b.two("arith.subf", values[0], back);
+                vec![large, near(self, rest)]
+            }
+            Products::Brain => {
+                let brain = melior::ir::Type::bfloat16(self.b.context);
+                let half = self.b.int(16);
+                let [low, high] = [values[0], values[1]].map(|x| {
+                    let x = self.b.cast("arith.truncf", x, brain);
+                    let x = self.b.cast("arith.bitcast", x, half);
+                    self.b.cast("arith.extui", x, word)
+                });
+                let by = self.b.constant(32, 16);
+                let high = self.b.two("arith.shli", high, by);
+                vec![self.b.two("arith.ori", low, high)]
+            }
+        }
+    }
+
+    /// One instruction: sums of products of what all lanes hold.
+    fn multiply(
+        &mut self,
+        how: Products,
+        left: &[V<'c, 'a>],
+        right: &[V<'c, 'a>],
+        sums: &[V<'c, 'a>],
+    ) -> Vec<V<'c, 'a>> {
+        let context = self.b.context;
+        let parsed = |text: &str| Attribute::parse(context, text).expect("an attribute");
+        let (of, depth) = match how {
+            Products::Brain => ("bf16", 16),
+            Products::Float32 | Products::Tf32 | Products::Tf32x3 => ("tf32", 8),
+        };
+        let of = parsed(&format!("#nvvm.mma_type<{of}>"));
+        let shape = parsed(&format!("#nvvm.shape<m = 16, n = 8, k = {depth}>"));
+        let segments = DenseI32ArrayAttribute::new(context, &[4, 2, 4]).into();
+        let attributes = [
+            ("layoutA", parsed("#nvvm.mma_layout<row>")),
+            ("layoutB", parsed("#nvvm.mma_layout<col>")),
+            ("multiplicandAPtxType", of),
+            ("multiplicandBPtxType", of),
+            ("shape", shape),
+            ("operandSegmentSizes", segments),
+        ];
+        let float = self.b.float();
+        let four = types::r#struct(context, &[float; 4], false);
+        let operands = [left, right, sums].concat();
+        let all = self.b.made("nvvm.mma.sync", &operands, four, &attributes);
+        let part = |e: &mut Self, n: i64| {
+            let at = DenseI64ArrayAttribute::new(context, &[n]).into();
+            e.b.made("llvm.extractvalue", &[all], float, &[("position", at)])
+        };
+        (0..4).map(|n| part(self, n)).collect()
+    }
+
+    /// Stores a lane's sum number `n`.
+    fn finish(
+        &mut self,
+        p: Product<'_>,
+        piece: Piece<'c, 'a>,
+        extent: [Num<'c, 'a>; 2],
+        n: i64,
+        sum: V<'c, 'a>,
+    ) {
+        let row = self.add(piece.row, piece.group);
+        let row = self.add(row, Num::Known(8 * (n / 2)));
+        let column = self.mul(piece.within, Num::Known(2));
+        let column = self.add(piece.column, column);
+        let column = self.add(column, Num::Known(n % 2));
+        let inside = self.less(row, extent[0]);
+        let below = self.less(column, extent[1]);
+        let inside = self.b.two("arith.andi", inside, below);
+        let opened = self.b.open_if(inside, &[]);
+        let sum = match p.shape {
+            Shape::OutputLower => {
+                let above = self.less(row, column);
+                let zero = self.b.real(0.0);
+                self.b.select(above, zero, sum)
+            }
+            Shape::Full | Shape::LeftLower | Shape::LeftUpper => sum,
+        };
+        self.put_entry(p, row, column, sum);
+        self.b.close(opened, &[]);
+    }
+}

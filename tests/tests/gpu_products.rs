@@ -1,0 +1,77 @@
+//! Products on tensor cores in the emulator, at sizes that divide nothing, in every layout and shape. Needs the
+//! feature `cuda`.
+
+#![cfg(feature = "cuda")]
+
+use nestor_ir::dim::Sizes;
+use nestor_ir::tile::size::elements;
+use nestor_ir::tile::text::parse;
+use nestor_mlir::{Options, Products, Target};
+use nestor_tests::emulated::Emulated;
+
+const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 0 };
+
+/// Left, right and their product, rows and columns told by strides.
+fn kernel(left: &str, right: &str, how: &str) -> String {
+    format!(
+        r#"kernel "product" {{
+  b0 "a": [B, 24, 24] read
+  b1 "b": [B, 24, 24] read
+  b2 "c": [B, 24, 20] update
+  t0 "left": [24, 24]
+  indices 1
+  grid i0 < B
+  map [24, 24] {{
+    l0 = b0[576*i0; 24, 1]
+    t0[0; 24, 1] = l0
+  }}
+  product [24, 20, 24] b2[480*i0; 20, 1] {how} * t0[0; {left}] @ b1[576*i0; {right}]
+}}
+"#
+    )
+}
+
+fn agree(text: &str, products: Products, tolerance: f64) {
+    let full = !text.contains("lower") && !text.contains("upper");
+    let kernel = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let options = Options { target: Target::Sm80, products };
+    let mut emulated = Emulated::new(std::slice::from_ref(&kernel), options)
+        .unwrap_or_else(|e| panic!("{e}\n{text}"));
+    emulated.tolerance = tolerance;
+    let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(&SIZES) as usize);
+    let number = |n: usize, i: usize| {
+        // What a shape says is zero is zero.
+        let (row, column) = (i / 24 % 24, i % 24);
+        let zero = n == 0
+            && (text.contains("left lower") && column > row
+                || text.contains("left upper") && column < row);
+        if zero { 0.0 } else { ((i * 37 + n * 11) % 101) as f64 / 50.0 - 1.0 }
+    };
+    let mut buffers: Vec<Vec<f64>> = sized
+        .enumerate()
+        .map(|(n, len)| (0..len).map(|i| number(n, i)).collect())
+        .collect();
+    let stats = emulated
+        .agree(0, &mut buffers, &SIZES)
+        .unwrap_or_else(|e| panic!("{products:?}: {e}\n{text}"));
+    assert!(!full || stats.products > 0, "no tensor core was used");
+}
+
+#[test]
+fn every_layout_and_shape() {
+    for (products, tolerance) in
+        [(Products::Tf32x3, 2e-6), (Products::Tf32, 2e-3), (Products::Brain, 1e-2)]
+    {
+        for (left, right) in [("24, 1", "24, 1"), ("24, 1", "1, 24")] {
+            agree(&kernel(left, right, "= 1"), products, tolerance);
+            agree(&kernel(left, right, "+= -0.5"), products, tolerance);
+        }
+        for shape in ["output lower", "left lower", "left upper"] {
+            let text = kernel("24, 1", "24, 1", "= 2");
+            let text = text
+                .replace("[576*i0; 24, 1]\n}", &format!("[576*i0; 24, 1], {shape}\n}}"));
+            assert!(text.contains(shape), "{text}");
+            agree(&text, products, tolerance);
+        }
+    }
+}
