@@ -74,7 +74,7 @@ fn a_language_model_of_every_layer_learns() {
             scope.spawn(|| {
                 while let Some(mixer) = mixers.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let what = match losses(&root, mixer, steps) {
-                        Ok(l) if l.len() == steps && l[steps - 1] < l[0] - 0.1 => {
+                        Ok(l) if l.len() == steps && falls(&l) => {
                             continue;
                         }
                         Ok(losses) => format!("{mixer}: {losses:.2?}"),
