@@ -1,5 +1,8 @@
 //! The command line: what may be asked, with the help that teaches it.
 
+use crate::eval::EvalArguments;
+use crate::graph::GraphArguments;
+use crate::state::StateArguments;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nestor_compiler::gpu::Products;
@@ -127,15 +130,22 @@ pub(crate) enum Command {
         #[arg(long)]
         data: Option<PathBuf>,
     },
-    /// Measure a trained model on held-out text, in bits a byte.
-    #[command(after_help = "Example:\n  nestor eval runs/gated_delta")]
-    Eval {
-        /// The folder of a run.
-        run: PathBuf,
-        /// Other data: its last tenth is measured.
-        #[arg(long)]
-        data: Option<PathBuf>,
-    },
+    /// Measure a trained model on held-out text, in bits a byte; with `--adapt`, its levels that are
+    /// `online` go on learning from what was measured.
+    #[command(
+        after_help = "Examples:\n  nestor eval runs/gated_delta\n  nestor eval runs/hope --adapt --state hope.state"
+    )]
+    Eval(EvalArguments),
+    /// Show the levels of a model: how often each acts, what it holds, what flows between them.
+    #[command(
+        after_help = "Examples:\n  nestor graph examples/hope.nest\n  nestor graph examples/hope.nest --svg hope.svg"
+    )]
+    Graph(GraphArguments),
+    /// Fork, merge by average, or in part begin again what memories hold between calls of `generate`.
+    #[command(
+        after_help = "Examples:\n  nestor state runs/titans a.state --out b.state                a fork\n  nestor state runs/titans a.state b.state --out both.state    the average\n  nestor state runs/titans a.state --reset Block[0].M --out c.state"
+    )]
+    State(StateArguments),
     /// Write on from a prompt with a trained model.
     #[command(
         after_help = "Examples:\n  nestor generate runs/gated_delta --prompt \"ROMEO:\"\n  nestor generate runs/gated_delta --prompt \"ROMEO:\" --state text.state\n  nestor generate runs/gated_delta --state text.state      goes on where that ended"

@@ -1,35 +1,41 @@
-//! `eval`: what a run left, measured.
+//! `eval`: what a run left, measured; levels that are `online` may go on learning meanwhile.
 
 use crate::fail::{Failure, Outcome};
 use crate::model::{Model, initial};
-use crate::run_folder::Left;
+use crate::run_folder::{Left, Run};
 use crate::session::compiled;
+use nestor_compiler::trained::online;
 use nestor_runtime::tasks::TaskData;
-use nestor_runtime::train::TrainProgram;
+use nestor_runtime::train::checkpoint::{self, Checkpoint};
 use nestor_runtime::train::data::{Corpus, DataOptions, Source, cache_beside};
 use nestor_runtime::train::run_loop;
-use std::path::Path;
+use nestor_runtime::train::{TrainProgram, fits};
+use std::path::{Path, PathBuf};
+
+/// `eval`.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct EvalArguments {
+    /// The folder of a run.
+    run: PathBuf,
+    /// Other data: its last tenth is measured.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Each batch is measured first, then the levels that are `online` learn from it.
+    #[arg(long)]
+    adapt: bool,
+    /// The file that keeps what was learned: read first where it is there, written at the end.
+    #[arg(long, value_name = "FILE", requires = "adapt")]
+    state: Option<PathBuf>,
+}
 
 /// Bits a byte on held-out text.
-pub(crate) fn eval(folder: &Path, data: Option<&Path>, json: bool) -> Outcome {
-    let Left { run, program, state, .. } = Left::open(folder)?;
-    let path = data.map_or(run.data.path.clone(), Path::to_owned);
-    let data: Box<dyn Source> = match &run.data.task {
-        Some(task) => {
-            let path = Some(path).filter(|p| !p.as_os_str().is_empty());
-            Box::new(TaskData::open(task, path).map_err(Failure::data)?)
-        }
-        None => {
-            let options = DataOptions {
-                path,
-                tokenizer: run.tokenizer.clone(),
-                validation: run.data.validation,
-                cache: cache_beside(folder),
-            };
-            Box::new(Corpus::open(&options).map_err(Failure::data)?)
-        }
-    };
-    data.check_length(run.settings.length).map_err(Failure::data)?;
+pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
+    let left = Left::open(&a.run)?;
+    let data = data(&left.run, &a.run, a.data.as_deref())?;
+    if a.adapt {
+        return adapt(a, left, data.as_ref(), json);
+    }
+    let Left { run, program, state, .. } = left;
     let compiled = compiled(&program, run.data.task.is_some())?;
     let start = initial(&program, run.settings.seed)?;
     let mut model = Model::new(&program, compiled, start, run.settings.steps)?;
@@ -47,18 +53,92 @@ pub(crate) fn eval(folder: &Path, data: Option<&Path>, json: bool) -> Outcome {
         }
         return Ok(());
     }
+    say(data.as_ref(), loss, json, &serde_json::json!({}));
+    Ok(())
+}
+
+fn data(
+    run: &Run,
+    folder: &Path,
+    other: Option<&Path>,
+) -> Result<Box<dyn Source>, Failure> {
+    let path = other.map_or(run.data.path.clone(), Path::to_owned);
+    let data: Box<dyn Source> = match &run.data.task {
+        Some(task) => {
+            let path = Some(path).filter(|p| !p.as_os_str().is_empty());
+            Box::new(TaskData::open(task, path).map_err(Failure::data)?)
+        }
+        None => {
+            let options = DataOptions {
+                path,
+                tokenizer: run.tokenizer.clone(),
+                validation: run.data.validation,
+                cache: cache_beside(folder),
+            };
+            Box::new(Corpus::open(&options).map_err(Failure::data)?)
+        }
+    };
+    data.check_length(run.settings.length).map_err(Failure::data)?;
+    Ok(data)
+}
+
+/// Every batch is measured, then learned from: windows, schedules and states go on where the run
+/// or the state file stands.
+fn adapt(a: &EvalArguments, left: Left, data: &dyn Source, json: bool) -> Outcome {
+    let Left { run, program, state, position, hash } = left;
+    let Some(learns) = online(&program) else {
+        return Err(Failure::usage(format!(
+            "no level of `{}` goes on learning: write `online` behind the clock of one",
+            program.name
+        )));
+    };
+    let kept = a.state.as_deref().filter(|path| path.exists());
+    let Checkpoint { mut position, mut tensors } = match kept {
+        Some(path) => checkpoint::load(path, &hash).map_err(Failure::data)?,
+        None => Checkpoint { position, tensors: state.clone() },
+    };
+    fits(&state, &tensors).map_err(Failure::data)?;
+    let compiled = compiled(&learns, run.data.task.is_some())?;
+    let start = initial(&learns, run.settings.seed)?;
+    let mut model = Model::new(&learns, compiled, start, run.settings.steps)?;
+    model.load(tensors.clone()).map_err(Failure::data)?;
+    let (rows, length) = (run.settings.rows, run.settings.length);
+    let (mut total, mut seen) = (0.0, 0);
+    let first = position.step;
+    for index in 0..data.validation_batches(rows, length) {
+        let batch = data.validation_batch(index, rows, length).map_err(Failure::data)?;
+        position.step += 1;
+        position.tokens += (batch.rows * batch.length) as u64;
+        let report = model.step(&batch, position.step).map_err(Failure::data)?;
+        total += report.loss * batch.rows as f64;
+        seen += batch.rows;
+    }
+    if let Some(path) = &a.state {
+        let moved = model.state();
+        for tensor in &mut tensors {
+            if let Some(now) = moved.iter().find(|t| t.name == tensor.name) {
+                tensor.clone_from(now);
+            }
+        }
+        checkpoint::save(path, &hash, &position, &tensors).map_err(Failure::data)?;
+    }
+    let more = serde_json::json!({ "steps": [first, position.step] });
+    say(data, total / seen.max(1) as f64, json, &more);
+    Ok(())
+}
+
+fn say(data: &dyn Source, loss: f64, json: bool, more: &serde_json::Value) {
     let bits = data.bits_per_byte(loss).unwrap_or(loss / std::f64::consts::LN_2);
+    let tokens = data.validation_tokens();
     if json {
-        let tokens = data.validation_tokens();
-        let report = serde_json::json!({
+        let mut report = serde_json::json!({
             "loss": loss, "bits_per_byte": bits, "tokens": tokens,
         });
+        if let (Some(report), Some(more)) = (report.as_object_mut(), more.as_object()) {
+            report.extend(more.clone());
+        }
         anstream::println!("{report}");
     } else {
-        anstream::println!(
-            "{bits:.4} bits a byte on {} held-out tokens",
-            data.validation_tokens()
-        );
+        anstream::println!("{bits:.4} bits a byte on {tokens} held-out tokens");
     }
-    Ok(())
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// Writes on from a prompt.
 pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
-    let Left { run, program, state, hash } = Left::open(&a.run)?;
+    let Left { run, program, state, hash, .. } = Left::open(&a.run)?;
     let Roles { tokens: stream, vocabulary, .. } = Roles::of(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
     let compiled = answers(&program).map_err(Failure::native)?;

@@ -14,6 +14,7 @@ mod explore;
 mod fail;
 mod generate;
 mod gpu;
+mod graph;
 mod interrupt;
 mod levels;
 mod model;
@@ -23,6 +24,7 @@ mod roles;
 mod run;
 mod run_folder;
 mod session;
+mod state;
 mod task;
 mod train;
 mod verify;
@@ -59,8 +61,10 @@ fn main() -> ExitCode {
         Command::Task { name, sample, seed, data } => {
             task::task(name.as_deref(), sample, seed, data, json)
         }
-        Command::Eval { run, data } => eval::eval(&run, data.as_deref(), json),
+        Command::Graph(arguments) => graph::graph(&arguments, json),
+        Command::Eval(arguments) => eval::eval(&arguments, json),
         Command::Generate(arguments) => generate::generate(&arguments, json),
+        Command::State(arguments) => state::state(&arguments, json),
         Command::Bench(arguments) => bench::bench(&arguments, json),
         Command::Doctor => doctor::doctor(json),
     };

@@ -4,7 +4,7 @@ use crate::fail::{Failure, settings, tell};
 use nestor_compiler::trained::spec_hash;
 use nestor_compiler::{Program, check, source};
 use nestor_runtime::tensor_file::HostTensor;
-use nestor_runtime::train::checkpoint::{self, Checkpoint};
+use nestor_runtime::train::checkpoint::{self, Checkpoint, Position};
 use nestor_runtime::train::data::DataIdentity;
 use nestor_runtime::train::durable;
 use nestor_runtime::train::run_loop::{LoopSettings, checkpoints};
@@ -112,6 +112,8 @@ pub(crate) struct Left {
     pub(crate) program: Program,
     /// Weights and optimiser states.
     pub(crate) state: Vec<HostTensor>,
+    /// Where the run stands.
+    pub(crate) position: Position,
     /// The hash of the model's text.
     pub(crate) hash: String,
 }
@@ -137,7 +139,8 @@ impl Left {
                 folder.display()
             ))
         })?;
-        Ok(Self { run, program, state: found.tensors, hash })
+        let Checkpoint { position, tensors } = found;
+        Ok(Self { run, program, state: tensors, position, hash })
     }
 }
 

@@ -77,3 +77,56 @@ fn an_interrupt_ends_the_text_and_keeps_the_state() {
     assert!(child.wait().expect("it ends").success());
     good(&folder.nestor(&["generate", "run", "--state", "text.state", "--tokens", "2"]));
 }
+
+#[test]
+fn states_are_forked_merged_and_begun_again() {
+    let folder = Folder::new("merge");
+    good(&folder.train("run", &[]).output().expect("the command runs"));
+    let write = |prompt: &str, state: &str, tokens: &str| {
+        let words = ["generate", "run", "--prompt", prompt, "--tokens", tokens];
+        let kept = ["--temperature", "0", "--state", state];
+        good(&folder.nestor(&[&words[..], &kept[..]].concat()))
+    };
+    let state = |words: &[&str]| folder.nestor(&[&["state", "run"], words].concat());
+    let held = |file: &str| {
+        let tensors = nestor_runtime::tensor_file::read(&folder.path(file));
+        let tensors = tensors.expect("a state").tensors;
+        let found = tensors.into_iter().find(|t| t.name.starts_with("state."));
+        found.expect("a memory")
+    };
+    write("12 4 9", "a.state", "0");
+    write("7 30 1", "b.state", "0");
+    good(&state(&["a.state", "--out", "fork.state"]));
+    assert_eq!(write("", "a.state", "9"), write("", "fork.state", "9"));
+    write("12 4 9", "c.state", "0");
+    good(&state(&["c.state", "b.state", "--out", "both.state"]));
+    let values = |file: &str| match held(file).data {
+        nestor_runtime::tensor_file::Data::F32(v) => v,
+        other => panic!("{other:?}"),
+    };
+    let (one, two, both) = (values("c.state"), values("b.state"), values("both.state"));
+    for ((a, b), mean) in one.iter().zip(&two).zip(&both) {
+        assert!(
+            (f64::from(*a) / 2.0 + f64::from(*b) / 2.0 - f64::from(*mean)).abs() < 1e-6
+        );
+    }
+    let text = write("", "both.state", "5");
+    assert_eq!(text.trim_end().chars().count().min(1), 1, "{text}");
+    // The memory of the test starts at zero, and was moved from there.
+    let initial = folder.weights("run");
+    let initial = initial
+        .iter()
+        .find(|t| t.name.ends_with("Block.M.W") && !t.name.starts_with("optimiser."));
+    let initial = initial.expect("it");
+    let memory = initial.name.strip_suffix(".W").expect("a memory's weight");
+    let nestor_runtime::tensor_file::Data::F32(initial) = &initial.data else {
+        panic!("numbers")
+    };
+    good(&state(&["c.state", "--reset", memory, "--out", "new.state"]));
+    assert_eq!(&values("new.state"), initial);
+    assert_ne!(&values("c.state"), initial);
+    let error = refused(&state(&["a.state", "b.state", "--out", "no.state"]), 1);
+    assert!(error.contains("where as many tokens were read"), "{error}");
+    let error = refused(&state(&["c.state", "--reset", "M", "--out", "no.state"]), 2);
+    assert!(error.contains(&format!("it has {memory}")), "{error}");
+}

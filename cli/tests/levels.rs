@@ -153,3 +153,41 @@ fn a_level_that_starts_again_starts_from_what_it_says() {
     let error = refused(&folder.train("no", &[]).output().expect("it runs"), 1);
     assert!(error.contains("neither clock divides the other"), "{error}");
 }
+
+#[test]
+fn levels_that_are_online_go_on_learning_from_what_is_measured() {
+    let folder = Folder::new("online");
+    let levels = |online: &str| {
+        model(&format!(
+            "level rest every 1 step {{ minimize loss over * using {EACH} }}
+    level deep every 4 steps {online} {{ minimize loss over slow using adamw(lr = 1e-2) }}"
+        ))
+    };
+    folder.write("tiny.nest", levels("online"));
+    good(&folder.train("run", &[]).output().expect("the command runs"));
+    let eval = |more: &[&str]| {
+        let all: Vec<&str> =
+            ["eval", "run", "--json"].iter().chain(more).copied().collect();
+        let said = good(&folder.nestor(&all));
+        serde_json::from_str::<serde_json::Value>(&said).expect("JSON")
+    };
+    let loss = |report: &serde_json::Value| report["loss"].as_f64().expect("a loss");
+    let still = loss(&eval(&[]));
+    let first = eval(&["--adapt", "--state", "deep.state"]);
+    assert!(loss(&first) < still, "{first} is no better than {still}");
+    // What was learned is kept, in one file, and nowhere else.
+    assert_eq!(loss(&eval(&[])), still);
+    assert_eq!(loss(&eval(&["--adapt"])), loss(&first));
+    let second = eval(&["--adapt", "--state", "deep.state"]);
+    assert!(loss(&second) < loss(&first), "{second} after {first}");
+    assert_eq!(second["steps"][0], first["steps"][1]);
+    let before = folder.weights("run");
+    let after = nestor_runtime::tensor_file::read(&folder.path("deep.state"));
+    let after = after.expect("the state").tensors;
+    assert_eq!(of(&before, "fast.Linear.W"), of(&after, "fast.Linear.W"));
+    assert_ne!(of(&before, "slow.Linear.W"), of(&after, "slow.Linear.W"));
+    folder.write("tiny.nest", levels(""));
+    good(&folder.train("run", &["--force"]).output().expect("the command runs"));
+    let error = refused(&folder.nestor(&["eval", "run", "--adapt"]), 2);
+    assert!(error.contains("write `online` behind the clock of one"), "{error}");
+}

@@ -252,11 +252,11 @@ fn weights(memory: &Memory) -> Vec<String> {
     memory.weights.iter().map(one).collect()
 }
 
-fn instances(memory: &Memory) -> usize {
+pub(crate) fn instances(memory: &Memory) -> usize {
     memory.map.iter().filter_map(|d| d.fixed()).product()
 }
 
-fn numbers(memory: &Memory) -> usize {
+pub(crate) fn numbers(memory: &Memory) -> usize {
     let size = |w: &nestor_compiler::level::FastWeight| {
         w.dims.iter().filter_map(|d| d.fixed()).product::<usize>()
     };

@@ -5,6 +5,7 @@ pub mod check;
 pub mod costs;
 pub mod diagnose;
 pub mod execute;
+pub mod first;
 pub mod gpu;
 pub mod graphs;
 pub mod machine;
@@ -17,7 +18,7 @@ pub mod trained;
 
 pub use nestor_front::{Setting, SettingValue};
 pub use nestor_grammar::{Diagnostic, Severity, format};
-pub use nestor_ir::artifact::Precision;
+pub use nestor_ir::artifact::{self, Precision};
 pub use nestor_ir::interpret;
 pub use nestor_ir::level::{self, Program};
 pub use nestor_ir::{plan, tensor, ty};

@@ -96,15 +96,11 @@ fn compiled(
 
 /// The levels that learn, each slower one with its update.
 fn acts(program: &Program) -> Result<Vec<Acts>, NativeError> {
-    let mut updates = rare(program)?.into_iter();
+    let updates = rare(program)?;
     let levels = outer(program)?;
     let one = |Outer { level, period }| {
-        let update = match period {
-            1 => None,
-            _ => {
-                updates.next().map(|u| artifact(&u.graph, Precision::F32)).transpose()?
-            }
-        };
+        let update = updates.iter().find(|u| u.level == level.name);
+        let update = update.map(|u| artifact(&u.graph, Precision::F32)).transpose()?;
         let reset = match level.reset {
             Some(Reset::Steps(n)) => Some(n),
             Some(Reset::Tokens(_) | Reset::Sequence | Reset::Never) | None => None,
@@ -122,7 +118,22 @@ fn acts(program: &Program) -> Result<Vec<Acts>, NativeError> {
         let weights = targets.map(|t| program.weights[t.0].path.clone()).collect();
         Ok(Acts { name: level.name.clone(), period, update, reset, weights, holds })
     };
-    levels.into_iter().map(one).collect()
+    levels.into_iter().filter(Outer::learns).map(one).collect()
+}
+
+/// The model in which only levels that are `online` learn; nothing where none is.
+pub fn online(program: &Program) -> Option<Program> {
+    let mut program = program.clone();
+    let mut any = false;
+    for level in program.levels.node_weights_mut() {
+        // The objectives stay, for the code's losses are numbered by them.
+        let mut objectives = level.objectives.iter_mut();
+        match level.online {
+            true => any |= objectives.any(|o| !o.targets.is_empty()),
+            false => objectives.for_each(|o| o.targets.clear()),
+        }
+    }
+    any.then_some(program)
 }
 
 /// The states of a statement's algorithms and retentions, each with the weight it is of and its

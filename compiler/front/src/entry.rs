@@ -3,14 +3,14 @@
 use crate::call::Given;
 use crate::definitions::Definitions;
 use crate::elaborate::{Elaborator, Env, Instance, rebound};
+use crate::flows::graph_of;
 use crate::value::{NamedDim, Number, Tensor, Value};
 use indexmap::IndexMap;
 use nestor_grammar::ast::{ItemKind, Kind, Params};
 use nestor_grammar::{Diagnostic, Severity, Span};
-use nestor_ir::level::{Clock, Flow, FlowKind, Input, Level, Program, loss_name};
+use nestor_ir::level::{Clock, Input, Program, loss_name};
 use nestor_ir::tensor::Value as Node;
 use nestor_ir::ty::{Elem, Type};
-use petgraph::graph::DiGraph;
 
 /// A compile-time parameter set from outside.
 #[derive(Clone, PartialEq, Debug)]
@@ -374,30 +374,4 @@ fn unread(this: &mut Elaborator<'_>) {
     for diagnostic in found {
         this.report(diagnostic);
     }
-}
-
-/// The level graph: memories inside, the model's levels outside.
-fn graph_of(this: &Elaborator<'_>, outer: Vec<Level>) -> DiGraph<Level, Flow> {
-    let mut graph = DiGraph::new();
-    let outside: Vec<_> = outer.into_iter().map(|l| graph.add_node(l)).collect();
-    for (id, memory) in this.memories.iter() {
-        let level = Level {
-            name: memory.path.clone(),
-            clock: Clock::Tokens(1),
-            reset: Some(memory.reset),
-            online: true,
-            memory: Some(id),
-            objectives: vec![],
-        };
-        let inside = graph.add_node(level);
-        for &o in &outside {
-            for (kind, what) in [
-                (FlowKind::InitialState, "initial values"),
-                (FlowKind::Gradient, "gradient"),
-            ] {
-                graph.add_edge(o, inside, Flow { kind, what: what.into() });
-            }
-        }
-    }
-    graph
 }

@@ -11,6 +11,7 @@ mod elaborate;
 mod emit;
 mod entry;
 mod eval;
+mod flows;
 mod from;
 mod interval;
 mod layer;

@@ -61,6 +61,13 @@ pub struct Outer<'p> {
     pub period: usize,
 }
 
+impl Outer<'_> {
+    /// Whether there is a weight that it learns.
+    pub fn learns(&self) -> bool {
+        self.level.objectives.iter().any(|o| !o.targets.is_empty())
+    }
+}
+
 /// The outer levels in the order of the level graph.
 ///
 /// # Errors
@@ -132,7 +139,7 @@ pub fn training(program: &Program, forward: &Graph) -> Result<Graph, PassError> 
             .collect::<Result<Vec<Act<'_>>, PassError>>()?;
         let (outputs, squares) = act(&mut g, &mut numbers, &statements)?;
         updated.extend(outputs);
-        if levels.len() > 1 {
+        if levels.len() > 1 && own.iter().any(|s| !s.targets.is_empty()) {
             said.push((squares, &level.name));
         }
     }

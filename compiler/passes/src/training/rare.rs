@@ -35,7 +35,11 @@ pub struct Rare {
 /// Where an algorithm asks for what is not supported.
 pub fn rare(program: &Program) -> Result<Vec<Rare>, PassError> {
     let levels = outer(program)?;
-    levels.iter().filter(|l| l.period > 1).map(|l| update_of(program, l)).collect()
+    levels
+        .iter()
+        .filter(|l| l.period > 1 && l.learns())
+        .map(|l| update_of(program, l))
+        .collect()
 }
 
 fn update_of(program: &Program, outer: &Outer<'_>) -> Result<Rare, PassError> {
