@@ -61,7 +61,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let one = self.b.constant(1, 1);
                 self.b.two("arith.xori", x[0], one)
             }
-            ScalarOp::Real => self.to_real(x[0], of),
+            ScalarOp::Real => self.number_of(x[0], of),
             ScalarOp::Add => self.b.two("arith.addf", x[0], x[1]),
             ScalarOp::Sub => self.b.two("arith.subf", x[0], x[1]),
             ScalarOp::Mul => self.b.two("arith.mulf", x[0], x[1]),
@@ -93,7 +93,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
     }
 
-    fn to_real(&mut self, x: V<'c, 'a>, of: ScalarKind) -> V<'c, 'a> {
+    fn number_of(&mut self, x: V<'c, 'a>, of: ScalarKind) -> V<'c, 'a> {
         let ty = self.b.float();
         match of {
             ScalarKind::Real => x,
