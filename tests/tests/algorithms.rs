@@ -11,9 +11,6 @@ use nestor_tests::native::Compiled;
 use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, root};
 
-/// Cases with an op that may have no kernel, with the start of the reason.
-const LIMITED: &[(&str, &str)] = &[("shampoo", "L-no-kernel")];
-
 /// How far a precision may be off; the cases say so.
 fn tolerance(precision: Precision) -> f64 {
     match precision {
@@ -120,11 +117,8 @@ fn check(precision: Precision) {
     let mut failures = Vec::new();
     for path in specs {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let limited = LIMITED.iter().find(|(n, _)| *n == name);
-        match (wrong(&name, precision), limited) {
-            (Ok(()), _) => {}
-            (Err(what), Some((_, start))) if what.contains(start) => {}
-            (Err(what), _) => failures.push(format!("{name}: {what}")),
+        if let Err(what) = wrong(&name, precision) {
+            failures.push(format!("{name}: {what}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -1,7 +1,8 @@
 //! What acts on memories within one token of a walk.
 
 use super::apart::Apart;
-use super::body::{Sample, Token};
+use super::body::Token;
+use super::samples::Sample;
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::level::{Program, Statement};

@@ -6,7 +6,8 @@
 //! U, s = algorithm(G, s);  A = keep(A) + U
 //! ```
 
-use super::inline::{at_position, exists, looking_back};
+use super::inline::{at_position, looking_back};
+use super::samples::{Sample, weighed, window};
 use super::states::{Carried, Needs, Role, Start};
 use crate::build::{
     accumulate, add, broadcast, scalar, select, select_or_zero, zero_or_select,
@@ -36,13 +37,7 @@ pub(super) struct Token<'p> {
     pub(super) kept: Vec<Value>,
     /// How many windows were looked back at so far.
     pub(super) looked: usize,
-    position: Value,
-}
-
-/// What one sample of an objective captured, and whether it is there.
-pub(super) struct Sample {
-    pub(super) captured: Vec<Value>,
-    pub(super) there: Option<Value>,
+    pub(super) position: Value,
 }
 
 /// What a retention leaves.
@@ -448,57 +443,4 @@ impl<'p> Token<'p> {
             }
         }
     }
-
-    /// The samples of a window, newest first, from captured values `[n, ..]`.
-    pub(super) fn window(&mut self, windows: &[Value], size: usize) -> Vec<Sample> {
-        let mut out = Vec::new();
-        for j in 0..size {
-            let g = &mut self.g;
-            let mut captured = Vec::new();
-            for &window in windows {
-                let dims: Dims = g.ty(window).dims[1..].iter().copied().collect();
-                let row = g.add(Op::Slice { axis: 0, start: j, size: 1 }, &[window]);
-                captured.push(g.add(Op::Reshape { dims }, &[row]));
-            }
-            let there = (j > 0).then(|| {
-                let age = scalar(g, j as f64);
-                g.add(Op::LessEqual, &[age, self.position])
-            });
-            out.push(Sample { captured, there });
-        }
-        out
-    }
-}
-
-/// The last values with the present one, newest first, and those that the next token will find.
-fn window(
-    g: &mut Graph,
-    op: &Op,
-    now: Value,
-    past: Value,
-    position: Value,
-) -> (Value, Value) {
-    let row: Dims =
-        std::iter::once(1.into()).chain(g.ty(now).dims.iter().copied()).collect();
-    let row = g.add(Op::Reshape { dims: row }, &[now]);
-    let window = g.add(Op::Concat { axis: 0 }, &[row, past]);
-    let size = g.ty(past).dims[0].fixed().unwrap_or(0);
-    let next = g.add(Op::Slice { axis: 0, start: 0, size }, &[window]);
-    let Op::Block { size } = op else { return (window, next) };
-    let there = exists(g, (*size).into(), true, position);
-    let dims = g.ty(window).dims.clone();
-    let there = broadcast(g, there, &dims, &[0]);
-    (select_or_zero(g, there, window), next)
-}
-
-/// A gradient times the weight of its age: the weights are one number, or one for each age.
-fn weighed(g: &mut Graph, gradient: Value, weights: Value, age: usize) -> Value {
-    let mut weight = weights;
-    if g.ty(weights).rank() > 0 {
-        let row = g.add(Op::Slice { axis: 0, start: age, size: 1 }, &[weights]);
-        weight = g.add(Op::Reshape { dims: Dims::new() }, &[row]);
-    }
-    let dims: Dims = g.ty(gradient).dims.clone();
-    let weight = broadcast(g, weight, &dims, &[]);
-    g.add(Op::Mul, &[gradient, weight])
 }

@@ -25,6 +25,7 @@ mod inline;
 mod instance;
 mod order;
 mod past;
+mod samples;
 mod states;
 mod walk;
 mod whole;
