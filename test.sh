@@ -29,5 +29,5 @@ elif [ -z "${MLIR_SYS_220_PREFIX:-}" ]; then
 fi
 
 cargo fmt --all --check
-cargo clippy --workspace --all-targets --quiet "${features[@]}"
+cargo clippy --workspace --all-targets --quiet "${features[@]}" -- -D warnings
 cargo test --workspace "${features[@]}"

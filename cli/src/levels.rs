@@ -184,10 +184,10 @@ fn act(
     let updated: Vec<String> = update.updated().into_iter().map(str::to_owned).collect();
     for name in shared.iter().filter(|n| !is_number(n)) {
         let mut tensor = update.get(name)?;
-        if !updated.contains(name) {
-            if let Data::F32(values) = &mut tensor.data {
-                values.fill(0.0);
-            }
+        if !updated.contains(name)
+            && let Data::F32(values) = &mut tensor.data
+        {
+            values.fill(0.0);
         }
         step.set(&tensor)?;
     }

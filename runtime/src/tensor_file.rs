@@ -4,8 +4,8 @@
 //! the `safetensors` crate for the header; writing is done here, to any writer, with tensors and
 //! metadata in a fixed order, so that equal tensors make equal files.
 
-use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+use safetensors::{Dtype as Stored, SafeTensors};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -349,17 +349,21 @@ fn encode<T: Copy, const N: usize>(
     Ok(())
 }
 
+/// How bytes of a kind are read.
+type Decode = (Stored, fn(&[u8]) -> Data);
+
+const KINDS: [Decode; 6] = [
+    (Stored::F32, |b| Data::F32(values(b, f32::from_le_bytes))),
+    (Stored::F64, |b| Data::F64(values(b, f64::from_le_bytes))),
+    (Stored::I32, |b| Data::I32(values(b, i32::from_le_bytes))),
+    (Stored::I64, |b| Data::I64(values(b, i64::from_le_bytes))),
+    (Stored::U8, |b| Data::U8(b.to_vec())),
+    (Stored::BOOL, |b| Data::Bool(b.iter().map(|x| *x != 0).collect())),
+];
+
 fn decode(view: &TensorView<'_>) -> Option<Data> {
-    let bytes = view.data();
-    let known: [(safetensors::Dtype, fn(&[u8]) -> Data); 6] = [
-        (safetensors::Dtype::F32, |b| Data::F32(values(b, f32::from_le_bytes))),
-        (safetensors::Dtype::F64, |b| Data::F64(values(b, f64::from_le_bytes))),
-        (safetensors::Dtype::I32, |b| Data::I32(values(b, i32::from_le_bytes))),
-        (safetensors::Dtype::I64, |b| Data::I64(values(b, i64::from_le_bytes))),
-        (safetensors::Dtype::U8, |b| Data::U8(b.to_vec())),
-        (safetensors::Dtype::BOOL, |b| Data::Bool(b.iter().map(|x| *x != 0).collect())),
-    ];
-    known.iter().find(|(dtype, _)| *dtype == view.dtype()).map(|(_, read)| read(bytes))
+    let known = KINDS.iter().find(|(dtype, _)| *dtype == view.dtype());
+    known.map(|(_, read)| read(view.data()))
 }
 
 fn values<T, const N: usize>(bytes: &[u8], make: fn([u8; N]) -> T) -> Vec<T> {

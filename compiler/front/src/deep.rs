@@ -155,8 +155,8 @@ impl<'a> Elaborator<'a> {
             return None;
         }
         let mut next = Vec::new();
-        for w in 0..anchors.len() {
-            let pair = [objective.node, anchors[w].node];
+        for (w, anchor) in anchors.iter().enumerate() {
+            let pair = [objective.node, anchor.node];
             let gradient = self.graph().add(Op::Gradient, &pair);
             let weight = deep[k].now[w].clone();
             let first = deep[k].first + w;

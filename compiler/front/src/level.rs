@@ -165,9 +165,9 @@ impl<'a> Elaborator<'a> {
         let mut ids = Vec::new();
         let free = |this: &Self, i: usize| !this.weights[WeightId::new(i)].fixed;
         let Some(targets) = &m.targets else {
-            for i in 0..claimed.len() {
-                if claimed[i].is_none() && free(self, i) {
-                    claimed[i] = Some(m.span);
+            for (i, claim) in claimed.iter_mut().enumerate() {
+                if claim.is_none() && free(self, i) {
+                    *claim = Some(m.span);
                     ids.push(WeightId::new(i));
                 }
             }

@@ -197,7 +197,7 @@ fn a_slower_level_acts_on_the_mean_of_its_window() {
     held.insert("optimiser.m.Linear.W".into(), zeros());
     // The same by hand: weights, momentum, and the gradients of the open window.
     let mut w = batches[0][2].reals().to_vec();
-    let mut m = vec![0.0; 6];
+    let mut m = [0.0; 6];
     let mut open: Vec<Vec<f64>> = vec![];
     let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} against {b}");
     for (n, batch) in batches.iter().enumerate() {
@@ -264,7 +264,7 @@ fn a_window_of_chosen_tokens_weighs_steps_by_their_tokens() {
     held.insert("step".into(), Array::real([], vec![1.0]));
     // The mean over the four tokens that both steps choose together.
     let chosen = [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0, 0.0, 1.0]];
-    let mut expected = vec![0.0; 6];
+    let mut expected = [0.0; 6];
     for choice in chosen {
         let mut batch = inputs(&forward, &s, &mut numbers);
         batch[2] = first[2].clone();
@@ -282,9 +282,10 @@ fn a_window_of_chosen_tokens_weighs_steps_by_their_tokens() {
         run_on(&step, &mut held, &s);
     }
     run_on(&updates[0].graph, &mut held, &s);
-    for i in 0..6 {
-        let by = first[2].reals()[i] - held["Linear.W"].reals()[i];
-        assert!((by - expected[i]).abs() < 1e-12, "{by} against {}", expected[i]);
+    let steps = first[2].reals().iter().zip(held["Linear.W"].reals());
+    for ((before, after), expected) in steps.zip(expected) {
+        let by = before - after;
+        assert!((by - expected).abs() < 1e-12, "{by} against {expected}");
     }
 }
 

@@ -143,7 +143,7 @@ mod tests {
             gradient_norm: None,
             tokens_per_second: None,
             levels: vec![],
-            validation_loss: (step % 5 == 0).then_some(1.0),
+            validation_loss: step.is_multiple_of(5).then_some(1.0),
             validation_bits_per_byte: None,
             score: None,
         };

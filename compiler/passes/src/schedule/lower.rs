@@ -13,6 +13,7 @@ use nestor_ir::ty::Type;
 
 /// What is known of a value without computing it.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "most values of a graph are stored")]
 pub(super) enum Known {
     /// It is stored.
     At(View),

@@ -69,10 +69,10 @@ impl Lower<'_> {
             if scalar_op(&node.op).is_some() && !stored {
                 weight += own_weight(&node.op);
                 open.extend(node.operands.iter().copied());
-            } else if node.op.info().group != Group::Leaf || stored {
-                if !loads.contains(&v) {
-                    loads.push(v);
-                }
+            } else if (node.op.info().group != Group::Leaf || stored)
+                && !loads.contains(&v)
+            {
+                loads.push(v);
             }
         }
         !self.nested && loads.len() <= 1 && weight <= AGAIN

@@ -158,11 +158,7 @@ impl Uses<'_> {
 
     /// Which operand of a product is `x` or `r x`, what r is, and the labels of its result, where
     /// the other operand is W and what they sum is what the sum is over.
-    fn product(
-        &self,
-        node: Node,
-        part: &Part<'_>,
-    ) -> Option<(usize, Option<(Value, Axes)>, Vec<usize>)> {
+    fn product(&self, node: Node, part: &Part<'_>) -> Option<Served> {
         let operands = &self.graph.nodes[node].operands;
         let (sides, rank) = self.labels(node)?;
         for side in 0..2 {
@@ -218,6 +214,9 @@ impl Uses<'_> {
         })
     }
 }
+
+/// Which operand of a product is x or r x, what r is, and the labels of the product's axes.
+type Served = (usize, Option<(Value, Axes)>, Vec<usize>);
 
 /// What a product must have to serve a sum.
 struct Part<'a> {

@@ -266,14 +266,13 @@ impl<'p> Token<'p> {
         before: &[Value],
         gradients: &[Value],
     ) -> Result<(), PassError> {
-        for slot in 0..self.current.len() {
-            let (new, old) = (self.current[slot], before[slot]);
-            if new == old {
+        for (new, &old) in self.current.iter_mut().zip(before) {
+            if *new == old {
                 continue;
             }
-            let dims = self.g.ty(new).dims.clone();
+            let dims = self.g.ty(*new).dims.clone();
             let due = broadcast(&mut self.g, due, &dims, &[]);
-            self.current[slot] = select(&mut self.g, due, new, old);
+            *new = select(&mut self.g, due, *new, old);
         }
         for (w, &gradient) in gradients.iter().enumerate() {
             let slot = self.place(Role::Pending(w))?;

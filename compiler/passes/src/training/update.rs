@@ -67,13 +67,15 @@ pub(super) fn squares(g: &mut Graph, values: &[Value]) -> Option<Value> {
     })
 }
 
-/// All statements of a level: the next weights and states by name, and the square of the length
-/// of all gradients.
+/// The next weights and states by name, and the square of the length of all gradients.
+pub(super) type Acted = (Vec<(String, Value)>, Option<Value>);
+
+/// All statements of a level.
 pub(super) fn act(
     g: &mut Graph,
     numbers: &mut Numbers,
     statements: &[Act<'_>],
-) -> Result<(Vec<(String, Value)>, Option<Value>), PassError> {
+) -> Result<Acted, PassError> {
     let mut updated = Vec::new();
     let mut total = None;
     for statement in statements {
