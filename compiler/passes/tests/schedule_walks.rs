@@ -446,3 +446,36 @@ fn products_in_chunks() {
         }"#,
     );
 }
+
+/// A state that no step reads is what the last token left, wherever in its chunk that was.
+#[test]
+fn a_state_that_nothing_reads_ends_with_the_last_token() {
+    for order in ["", ", reverse=yes"] {
+        let text = r#"graph {
+          %0 "x": [B, T, 3] = input
+          %1 "s": [B, 3] = input
+          %2: [B, 3] = scan{map=[B], time=T, chunk=4@0}
+              stream(m0 t .) %0
+              initial(m0 .) %1 {
+            %0 "x0": [4, 3] = input
+            %1 "x1": [3] = input
+            %2 "valid": bool[4] = input
+            %3 "position": [4] = input
+            %4: [3] = scan{map=[], time=4@0}
+                stream(t .) %0
+                initial(.) %1
+                mask(t) %2 {
+              %0 "x0": [3] = input
+              %1 "x1": [3] = input
+              %2 "valid": bool[] = input
+              %3 "position": [] = input
+              %4: [3] = mul %0, %0
+              output "past" %4
+            }
+            output "s" %4
+          }
+          output "past" %2
+        }"#;
+        agree(&text.replace("@0", order));
+    }
+}

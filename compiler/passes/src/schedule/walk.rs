@@ -132,18 +132,23 @@ impl Lower<'_> {
         for (k, to) in results[..states.len()].iter().enumerate() {
             if let (Some(to), None) = (to, &carried[k]) {
                 let to = at.iter().fold(to.clone(), |v, i| v.at(i));
+                // Under a mask any step may be the last one: each writes over the one before.
+                let masked = mask.is_some();
                 body.store_last(scan.body.outputs[k].value, &to, |step| {
+                    if masked {
+                        return step;
+                    }
                     let last = if scan.reverse {
                         Affine::number(0)
                     } else {
                         Affine::from(Monomial::dim(extent)).plus(&Affine::number(-1))
                     };
-                    Stmt::When {
+                    vec![Stmt::When {
                         value: steps.index.clone(),
                         high: last.clone().plus(&Affine::number(1)),
                         low: last,
                         body: step,
-                    }
+                    }]
                 })?;
             }
         }
@@ -293,12 +298,12 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// What a state that no step reads ends as: stored at the last step alone.
+    /// What a state that no step reads ends as: stored when a step may be the last one.
     fn store_last(
         &mut self,
         v: Value,
         to: &View,
-        at_last: impl FnOnce(Vec<Stmt>) -> Stmt,
+        at_last: impl FnOnce(Vec<Stmt>) -> Vec<Stmt>,
     ) -> Result<(), PassError> {
         let constant = match &self.graph.def(v).op {
             Op::Constant { value, .. } => Some(*value),
@@ -311,7 +316,7 @@ impl Lower<'_> {
             (None, number) => self.fill(to, number.unwrap_or(0.0)),
         }
         let inner = std::mem::replace(&mut self.frame.body, before);
-        self.frame.body.push(at_last(inner));
+        self.frame.body.extend(at_last(inner));
         Ok(())
     }
 
