@@ -9,7 +9,7 @@ use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
 use nestor_ir::level::{Algorithm, AlgorithmInput, State, StateInitial};
 use nestor_ir::tensor::{Fold, Graph, Op, Value as Node};
-use nestor_ir::ty::{Elem, Type};
+use nestor_ir::ty::Type;
 
 impl<'a> Elaborator<'a> {
     /// An algorithm for one weight. Without a group it is an outer level's: nothing is captured.
@@ -194,15 +194,7 @@ impl<'a> Elaborator<'a> {
         let ones = self.graph().add(Op::Constant { value: 1.0, ty }, &[]);
         let axes = std::iter::once(0).collect();
         let node = self.graph().add(Op::Reduce { fold: Fold::Sum, axes }, &[ones]);
-        Tensor {
-            frame,
-            node,
-            elem: Elem::Real,
-            lead: vec![],
-            dims: vec![],
-            strip: 0,
-            window: None,
-        }
+        Tensor::number(frame, node)
     }
 
     /// The frame's graph with its inputs as they were added.

@@ -54,6 +54,21 @@ pub(crate) struct Tensor {
     pub(crate) window: Option<Window>,
 }
 
+impl Tensor {
+    /// One real number of a token.
+    pub(crate) fn number(frame: usize, node: Node) -> Self {
+        Self {
+            frame,
+            node,
+            elem: Elem::Real,
+            lead: vec![],
+            dims: vec![],
+            strip: 0,
+            window: None,
+        }
+    }
+}
+
 /// A number known while compiling, with the name that stood for it.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Number {

@@ -2,9 +2,10 @@
 //! probabilities of its bytes. Every answer of a question is a held-out row; learned is running
 //! text, every next byte asked.
 
+use super::text::window;
 use super::{
     Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, ask,
-    below, data, padded,
+    data, padded,
 };
 use serde_json::Value;
 
@@ -101,12 +102,7 @@ fn open(o: &mut Options, file: &str, chance: f64) -> Result<Task, TaskError> {
     o.demand(text.len() > length, "the text has more than `length` bytes")?;
     let count = rows.len();
     let mut task = Task::new(256, length, move |part, index, stream| match part {
-        Part::Train => {
-            let at = below(stream, text.len() - length);
-            let window: Vec<i32> =
-                text[at..=at + length].iter().map(|b| i32::from(*b)).collect();
-            Sample { tokens: window[..length].to_vec(), targets: window[1..].to_vec() }
-        }
+        Part::Train => window(&text, length, stream),
         Part::Test => sample(&rows[index % rows.len()], length),
     });
     task.metric = Metric::Choice { rows: known };

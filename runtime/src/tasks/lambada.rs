@@ -2,9 +2,10 @@
 //! Learned from running text, every next byte asked; held out are the passages, the last word's
 //! bytes asked, each after the true ones before it. A passage longer than `length` keeps its end.
 
+use super::text::window;
 use super::{
     Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, ask,
-    below, data, padded,
+    data, padded,
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -31,12 +32,7 @@ fn open(o: &mut Options) -> Result<Task, TaskError> {
     o.demand(text.len() > length, "the text has more than `length` bytes")?;
     let count = passages.len();
     let mut task = Task::new(256, length, move |part, index, stream| match part {
-        Part::Train => {
-            let at = below(stream, text.len() - length);
-            let window: Vec<i32> =
-                text[at..=at + length].iter().map(|b| i32::from(*b)).collect();
-            Sample { tokens: window[..length].to_vec(), targets: window[1..].to_vec() }
-        }
+        Part::Train => window(&text, length, stream),
         Part::Test => {
             let passage = &passages[index % passages.len()];
             let kept = &passage[passage.len().saturating_sub(length)..];

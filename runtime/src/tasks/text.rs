@@ -23,11 +23,7 @@ fn open(o: &mut Options) -> Result<Task, TaskError> {
         ),
     )?;
     let mut task = Task::new(256, length, move |part, _, stream: &mut Stream| {
-        let text = &texts[usize::from(part == Part::Test)];
-        let at = super::below(stream, text.len() - length);
-        let window: Vec<i32> =
-            text[at..=at + length].iter().map(|b| i32::from(*b)).collect();
-        Sample { tokens: window[..length].to_vec(), targets: window[1..].to_vec() }
+        window(&texts[usize::from(part == Part::Test)], length, stream)
     });
     task.metric = Metric::Bits;
     task.chance = 8.0;
@@ -35,6 +31,13 @@ fn open(o: &mut Options) -> Result<Task, TaskError> {
     task.next = true;
     task.size = Size { rows: 16, steps: 500, test: 256 };
     Ok(task)
+}
+
+/// `length` bytes of a longer text from anywhere, with the byte after each.
+pub(super) fn window(text: &[u8], length: usize, stream: &mut Stream) -> Sample {
+    let at = super::below(stream, text.len() - length);
+    let bytes: Vec<i32> = text[at..=at + length].iter().map(|b| i32::from(*b)).collect();
+    Sample { tokens: bytes[..length].to_vec(), targets: bytes[1..].to_vec() }
 }
 
 #[cfg(test)]

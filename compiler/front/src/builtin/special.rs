@@ -83,15 +83,7 @@ pub(super) fn inverse_root<'a>(
 /// `position`: the token's index from 0.
 pub(super) fn position(this: &mut Elaborator<'_>) -> Tensor {
     let node = this.graph().add(Op::Position { dims: [].into_iter().collect() }, &[]);
-    Tensor {
-        frame: this.frame,
-        node,
-        elem: Elem::Real,
-        lead: vec![],
-        dims: vec![],
-        strip: 0,
-        window: None,
-    }
+    Tensor::number(this.frame, node)
 }
 
 /// Rotary position: pairs `(x_i, x_{i + n/2})` turned by `position / 10000^(2 i / n)`.
@@ -295,15 +287,7 @@ pub(super) fn cosine<'a>(
         let frame = this.frame;
         let at = this.frames[frame].slots.iter().position(|s| *s == wanted)?;
         let node = this.frames[frame].graph.inputs[at].value;
-        Some(Value::Tensor(Tensor {
-            frame,
-            node,
-            elem: Elem::Real,
-            lead: vec![],
-            dims: vec![],
-            strip: 0,
-            window: None,
-        }))
+        Some(Value::Tensor(Tensor::number(frame, node)))
     };
     let count = slot(this, crate::elaborate::Slot::Count);
     let total = slot(this, crate::elaborate::Slot::Total);

@@ -222,7 +222,8 @@ impl Lower<'_> {
         for &operand in &self.graph.def(v).operands {
             let waits =
                 self.known[operand.index()].is_none() && self.view_of(operand).is_none();
-            if waits && scalar_op(&self.graph.def(v).op).is_some() {
+            let new = !found.contains(&operand);
+            if waits && new && scalar_op(&self.graph.def(v).op).is_some() {
                 if self.pending[operand.index()] {
                     found.push(operand);
                 }
