@@ -414,9 +414,11 @@ pub(crate) struct RunChoices {
     /// Tokens of a chunk.
     #[arg(long, value_parser = positive::<usize>)]
     pub(crate) chunk: Option<usize>,
-    /// The position of the first token, where states `state.<name>` are handed over.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) start: usize,
+    /// Go on from the states `state.<name>` of the inputs, at this position of the sequence.
+    /// Without it they are taken, at position 0, from a file that holds no outputs; in a file with
+    /// outputs they are what another run ended with.
+    #[arg(long)]
+    pub(crate) start: Option<usize>,
     /// The device.
     #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
     pub(crate) device: String,

@@ -38,15 +38,24 @@ pub(crate) fn run(
         Err(found) => return tell(&loaded, &found),
     };
     let given = tensor_file::read(inputs).map_err(Failure::data)?;
-    let arrays: Arrays =
+    let mut arrays: Arrays =
         given.tensors.iter().map(|t| (t.name.clone(), array(t))).collect();
     execute::known(&program, &arrays).map_err(Failure::data)?;
-    let results = match how.form.as_str() {
+    without_ends(&program, &mut arrays, how);
+    let mut results = match how.form.as_str() {
         "definition" if !how.grad => {
             execute::by_definition(&program, &arrays).map_err(Failure::data)?
         }
         form => compiled(&program, &arrays, form, how)?,
     };
+    let count = |a: &Array| a.dims.iter().product::<usize>();
+    // A gradient is stored as what it belongs to was given: `[B, T*n, ..]` or `[B, T, n, ..]`.
+    for (name, array) in &mut results {
+        let of = name.strip_prefix("grad.").and_then(|of| arrays.get(of));
+        if let Some(of) = of.filter(|of| count(of) == count(array)) {
+            array.dims = of.dims.clone();
+        }
+    }
     let tensors: Vec<HostTensor> = results
         .iter()
         .map(|(name, array)| host(name, array, how.dtype.precision()))
@@ -65,6 +74,21 @@ pub(crate) fn run(
         anstream::println!("{} tensors written to {}", tensors.len(), outputs.display());
     }
     Ok(())
+}
+
+/// Leaves out the states that a file with outputs ended with, unless they are asked for.
+fn without_ends(program: &Program, given: &mut Arrays, how: &RunChoices) {
+    let outputs = given.keys().any(|n| program.code.find_output(n).is_some());
+    if how.start.is_some() || !outputs {
+        return;
+    }
+    let all = given.len();
+    given.retain(|name, _| !name.starts_with("state."));
+    if given.len() < all {
+        anstream::eprintln!(
+            "note: the inputs hold outputs as well, so that their states are taken for final ones; `--start N` begins with them"
+        );
+    }
 }
 
 /// Through the compiler; what has no machine code yet runs in the interpreter, and says so.
@@ -113,7 +137,7 @@ fn compiled(
     for choice in &choices {
         anstream::eprintln!("{choice}");
     }
-    execute_graph(program, &graph, given, how.start, how.dtype.precision())
+    execute_graph(program, &graph, given, how.start.unwrap_or(0), how.dtype.precision())
 }
 
 /// A graph on tensors by name, as machine code; in the interpreter where an op has no kernel.

@@ -28,7 +28,9 @@ pub fn periods(scan: &Scan) -> Vec<usize> {
     let mut out: Vec<usize> = inputs
         .iter()
         .zip(&scan.body.outputs)
-        .filter_map(|(&input, next)| boundary_of(&scan.body, input, next.value))
+        .filter_map(|(&input, next)| {
+            boundary_of(&scan.body, next.value).filter(|b| b.otherwise == input)
+        })
         .map(|boundary| boundary.period)
         .collect();
     out.sort_unstable();
@@ -36,20 +38,22 @@ pub fn periods(scan: &Scan) -> Vec<usize> {
     out
 }
 
-/// When a state that is held otherwise may change.
+/// Where a state's next value is another than everywhere else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Boundary {
     /// Every so many tokens.
     pub(super) period: usize,
     /// Where `position mod period` is this.
     pub(super) at: usize,
+    /// The next value everywhere else; the state itself, where it is held between boundaries.
+    pub(super) otherwise: Value,
 }
 
-/// The boundaries of a state that is chosen anew at some positions and kept otherwise.
-pub(super) fn boundary_of(body: &Graph, input: Value, next: Value) -> Option<Boundary> {
+/// The boundaries of a state whose next value is chosen by position.
+pub(super) fn boundary_of(body: &Graph, next: Value) -> Option<Boundary> {
     let node = body.def(next);
-    let &[when, _, kept] = &node.operands[..] else { return None };
-    if node.op != Op::Select || kept != input {
+    let &[when, _, otherwise] = &node.operands[..] else { return None };
+    if node.op != Op::Select {
         return None;
     }
     let mut when = when;
@@ -80,7 +84,7 @@ pub(super) fn boundary_of(body: &Graph, input: Value, next: Value) -> Option<Bou
     };
     let whole = [period, at, later].iter().all(|n| n.fract() == 0.0);
     let at = (at - later).rem_euclid(period);
-    whole.then_some(Boundary { period: period as usize, at: at as usize })
+    whole.then_some(Boundary { period: period as usize, at: at as usize, otherwise })
 }
 
 /// An operand and the number that the other one is.

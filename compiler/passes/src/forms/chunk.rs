@@ -6,7 +6,7 @@
 )]
 
 use super::anchors::{Boundary, boundary_of};
-use super::clocks::{Clocked, Rows};
+use super::clocks::{Clocked, Otherwise, Rows};
 use super::domain::{Abstract, Matrix, Read, Slot, Solved, Source, Term};
 use super::flat::reshape;
 use super::gates::{Family, take};
@@ -145,18 +145,18 @@ pub(super) fn built(
         if next == input {
             chunk.values[input.index()] = Some(Abstract::Known(Mapped::shared(start)));
             finals.push(End::Known(start));
-        } else if let Some(boundary) = boundary_of(body, input, next) {
-            finals.push(chunk.between(boundary, input, next, start, &arguments)?);
-        } else {
-            super::flat::size(&body.ty(input).dims)?;
-            let slot = chunk.slots.len();
-            let one = chunk.one();
-            let dims = body.ty(input).dims.clone();
-            let itself = as_it_stands(&dims, Source { slot, after: false }, one);
-            chunk.values[input.index()] = Some(Abstract::Matrix(itself));
-            chunk.slots.push(Slot { input, next: Some(next), start, solved: None });
-            finals.push(End::Slot(slot));
+            continue;
         }
+        finals.push(match boundary_of(body, next) {
+            Some(b) if b.otherwise == input => {
+                chunk.between(b, input, next, start, &arguments)?
+            }
+            Some(b) if b.at + 1 == b.period && b.period.is_multiple_of(cut.tokens) => {
+                let otherwise = chunk.slot(input, b.otherwise, start)?;
+                chunk.turns(next, Otherwise::Slot(otherwise))
+            }
+            _ => End::Slot(chunk.slot(input, next, start)?),
+        });
     }
     chunk.solve()?;
     let structure = Structure {
@@ -191,16 +191,33 @@ impl Chunk<'_> {
             return Ok(End::Known(held));
         }
         if whole && boundary.at + 1 == period {
-            let reason = Reason::new("what a boundary changes feeds back before it");
             self.values[input.index()] = Some(Abstract::Known(Mapped::shared(start)));
-            self.values[next.index()] = Some(Abstract::Top(reason));
-            self.clocked.push(Clocked { next, start });
-            return Ok(End::Clocked(next));
+            return Ok(self.turns(next, Otherwise::Held(start)));
         }
         Err(Reason::new(format!(
             "a boundary every {period} tokens falls within chunks of {}",
             self.rows
         )))
+    }
+
+    /// A state that changes to `next` at the chunk's last row at most.
+    fn turns(&mut self, next: Value, otherwise: Otherwise) -> End {
+        let reason = Reason::new("what a boundary changes feeds back before it");
+        self.values[next.index()] = Some(Abstract::Top(reason));
+        self.clocked.push(Clocked { next, otherwise });
+        End::Clocked(next)
+    }
+
+    /// A state that is to be solved.
+    fn slot(&mut self, input: Value, next: Value, start: Value) -> Result<usize, Reason> {
+        let dims = self.body.ty(input).dims.clone();
+        super::flat::size(&dims)?;
+        let slot = self.slots.len();
+        let one = self.one();
+        let itself = as_it_stands(&dims, Source { slot, after: false }, one);
+        self.values[input.index()] = Some(Abstract::Matrix(itself));
+        self.slots.push(Slot { input, next: Some(next), start, solved: None });
+        Ok(slot)
     }
 
     /// What a value of the token's program is, as far as it is known.
@@ -220,7 +237,8 @@ impl Chunk<'_> {
         Some(as_it_stands(&dims, Source { slot, after: true }, one))
     }
 
-    fn ended(&mut self, slot: usize) -> Result<Value, Reason> {
+    /// A state as the chunk leaves it.
+    pub(super) fn ended(&mut self, slot: usize) -> Result<Value, Reason> {
         let dims = self.g.ty(self.slots[slot].start).dims.clone();
         match self.slots[slot].solved {
             Some(Solved::Family(family, place)) => {
@@ -238,8 +256,16 @@ impl Chunk<'_> {
     /// Interprets what waits for a boundary as if it changed nothing.
     fn unchanged(&mut self) {
         for clocked in self.clocked.clone() {
-            let start = Abstract::Known(Mapped::shared(clocked.start));
-            self.values[clocked.next.index()] = Some(start);
+            let unchanged = match clocked.otherwise {
+                Otherwise::Held(start) => Abstract::Known(Mapped::shared(start)),
+                Otherwise::Slot(slot) => {
+                    let dims = self.g.ty(self.slots[slot].start).dims.clone();
+                    let one = self.one();
+                    let source = Source { slot, after: true };
+                    Abstract::Matrix(as_it_stands(&dims, source, one))
+                }
+            };
+            self.values[clocked.next.index()] = Some(unchanged);
         }
         if !self.clocked.is_empty() {
             self.interpret();

@@ -8,6 +8,14 @@
 //! Within the chunk such a state is a constant, and gradients at it are known at the start. What
 //! depends on its next value is computed twice: for all rows as if nothing changed, and for the
 //! last row as it is, where everything is one token's own program with states built once.
+//!
+//! A sum over a window ends the same way: it goes on in every row but the last, where it begins
+//! anew, so that it is an affine state without gates, and one product gives what the window wrote.
+//!
+//! ```text
+//! token    P' = if (position + 1) mod N = 0 then 0 else P + x
+//! chunk    F = P + all x;   P' = if row C - 1 is there and stands at the boundary then 0 else F
+//! ```
 
 use super::Reason;
 use super::chunk::Chunk;
@@ -25,8 +33,17 @@ use nestor_ir::tensor::{Op, Value};
 pub(super) struct Clocked {
     /// The token program's next value.
     pub(super) next: Value,
+    /// What it is in all other rows.
+    pub(super) otherwise: Otherwise,
+}
+
+/// What a state that may change at the chunk's last row is before.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Otherwise {
     /// The value at the chunk's start.
-    pub(super) start: Value,
+    Held(Value),
+    /// A state that goes on.
+    Slot(usize),
 }
 
 /// What the last row's values are, by the token program's values.
@@ -68,10 +85,14 @@ impl Chunk<'_> {
                 let clocked = self.clocked.iter().find(|c| c.next == value).cloned();
                 match clocked {
                     Some(clocked) => {
-                        let dims = self.g.ty(clocked.start).dims.clone();
+                        let otherwise = match clocked.otherwise {
+                            Otherwise::Held(start) => start,
+                            Otherwise::Slot(slot) => self.ended(slot)?,
+                        };
+                        let dims = self.g.ty(otherwise).dims.clone();
                         let there = self.last_row(self.valid);
                         let there = broadcast(&mut self.g, there, &dims, &[]);
-                        select(&mut self.g, there, results[k], clocked.start)
+                        select(&mut self.g, there, results[k], otherwise)
                     }
                     None => results[k],
                 }
