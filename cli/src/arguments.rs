@@ -1,6 +1,7 @@
 //! The command line: what may be asked, with the help that teaches it.
 
 use crate::eval::EvalArguments;
+use crate::from::FromArguments;
 use crate::graph::GraphArguments;
 use crate::state::StateArguments;
 use clap::builder::PossibleValuesParser;
@@ -235,6 +236,8 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) timings: bool,
     #[command(flatten)]
+    pub(crate) from: FromArguments,
+    #[command(flatten)]
     pub(crate) choices: Choices,
 }
 
@@ -361,6 +364,10 @@ pub(crate) struct GenerateArguments {
     /// The seed.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Levels that are `online` learn from the text, prompt and answer, a step for every so many tokens as
+    /// a sequence of the run has.
+    #[arg(long)]
+    pub(crate) adapt: bool,
     /// The file that keeps what the memories hold: read first where it is there, written at the
     /// end. Two calls with one state file are one call on the joined text.
     #[arg(long, value_name = "FILE")]

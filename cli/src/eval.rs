@@ -2,6 +2,7 @@
 
 use crate::fail::{Failure, Outcome};
 use crate::model::{Model, initial};
+use crate::roles::Roles;
 use crate::run_folder::{Left, Run};
 use crate::session::compiled;
 use nestor_compiler::trained::online;
@@ -20,6 +21,9 @@ pub(crate) struct EvalArguments {
     /// Other data: its last tenth is measured.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Another task: what was learned is measured on it, for instance the same one at another length.
+    #[arg(long)]
+    task: Option<String>,
     /// Each batch is measured first, then the levels that are `online` learn from it.
     #[arg(long)]
     adapt: bool,
@@ -30,7 +34,15 @@ pub(crate) struct EvalArguments {
 
 /// Bits a byte on held-out text.
 pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
-    let left = Left::open(&a.run)?;
+    let mut left = Left::open(&a.run)?;
+    if let Some(task) = &a.task {
+        if left.run.data.task.is_none() {
+            let text = "this run learned text: `--data` names another text";
+            return Err(Failure::usage(text.to_owned()));
+        }
+        left.run.settings.length = another(task, a, &left)?;
+        left.run.data.task = Some(task.clone());
+    }
     let data = data(&left.run, &a.run, a.data.as_deref())?;
     if a.adapt {
         return adapt(a, left, data.as_ref(), json);
@@ -55,6 +67,21 @@ pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
     }
     say(data.as_ref(), loss, json, &serde_json::json!({}));
     Ok(())
+}
+
+/// The length of another task that a run is measured on; the model has to know its tokens.
+fn another(task: &str, a: &EvalArguments, left: &Left) -> Result<usize, Failure> {
+    let path = a.data.clone().unwrap_or_else(|| left.run.data.path.clone());
+    let path = Some(path).filter(|p| !p.as_os_str().is_empty());
+    let opened = TaskData::open(task, path).map_err(Failure::data)?.task;
+    let known = Roles::of(&left.program)?.vocabulary;
+    if opened.vocabulary > known {
+        return Err(Failure::data(format!(
+            "`{task}` has {} kinds of tokens, `{}` knows {known}",
+            opened.vocabulary, left.program.name
+        )));
+    }
+    Ok(opened.length)
 }
 
 fn data(

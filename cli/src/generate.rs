@@ -1,5 +1,6 @@
 //! `generate`: a run's model writes on from a prompt, token by token.
 
+use crate::adapting::{Adapting, is_slow};
 use crate::arguments::GenerateArguments;
 use crate::fail::{Failure, Outcome};
 use crate::interrupt;
@@ -8,6 +9,7 @@ use crate::run_folder::Left;
 use nestor_compiler::trained::answers;
 use nestor_runtime::past_file;
 use nestor_runtime::reader::Reader;
+use nestor_runtime::tensor_file::HostTensor;
 use nestor_runtime::train::rng::Stream;
 use nestor_runtime::train::tokens::{Codec, Streamed};
 use std::io::{IsTerminal, Write};
@@ -16,16 +18,37 @@ use std::time::Instant;
 
 /// Writes on from a prompt.
 pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
-    let Left { run, program, state, hash, .. } = Left::open(&a.run)?;
+    let Left { run, program, state, position, hash } = Left::open(&a.run)?;
     let Roles { tokens: stream, vocabulary, .. } = Roles::of(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
     let compiled = answers(&program).map_err(Failure::native)?;
     let mut reader =
         Reader::new(compiled.begin, compiled.step, &stream, vocabulary, &state)
             .map_err(Failure::bug)?;
+    let mut learner = match a.adapt {
+        true => Some(Adapting::new(&run, &program, &position, &state)?),
+        false => None,
+    };
     let kept = a.state.as_deref().filter(|path| path.exists());
     if let Some(path) = kept {
-        reader.resume(past_file::load(path, &hash, &state).map_err(Failure::data)?);
+        let mut past = past_file::load(path, &hash, &state).map_err(Failure::data)?;
+        let (slow, fast) = past.states.into_iter().partition(is_slow);
+        let slow: Vec<HostTensor> = slow;
+        past.states = fast;
+        reader.resume(past);
+        match &mut learner {
+            Some(learner) => {
+                learner.resume(&slow)?;
+                reader.weights(&learner.weights()).map_err(Failure::bug)?;
+            }
+            None if !slow.is_empty() => {
+                return Err(Failure::usage(format!(
+                    "{} holds what levels learned in use: go on with `--adapt`",
+                    path.display()
+                )));
+            }
+            None => {}
+        }
     }
     let prompt = codec.encode(&a.prompt).map_err(Failure::data)?;
     if prompt.is_empty() && reader.past().position == 0 {
@@ -46,7 +69,7 @@ pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
     let mut text = Streamed::after(&codec, &prompt);
     let draws = Stream::new(a.seed, "generate");
     let mut tokens = Vec::new();
-    reader.read(&prompt).map_err(Failure::bug)?;
+    read(&mut reader, &mut learner, &prompt)?;
     let began = Instant::now();
     while tokens.len() < a.tokens && !stop.load(Ordering::Relaxed) && !shown.closed {
         // A draw depends on the seed and on the place alone, so that calls in a row are one.
@@ -54,12 +77,14 @@ pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
         let next = sample(&reader.past().logits, a.temperature, &mut draw);
         tokens.push(next);
         shown.text(&text.push(next))?;
-        reader.read(&[next]).map_err(Failure::bug)?;
+        read(&mut reader, &mut learner, &[next])?;
     }
     let seconds = began.elapsed().as_secs_f64();
     shown.text(&text.rest())?;
     if let Some(path) = &a.state {
-        past_file::save(path, &hash, &state, reader.past()).map_err(Failure::data)?;
+        let mut past = reader.past().clone();
+        past.states.extend(learner.iter().flat_map(Adapting::kept));
+        past_file::save(path, &hash, &state, &past).map_err(Failure::data)?;
     }
     let rate = tokens.len() as f64 / seconds.max(1e-9);
     if json {
@@ -74,6 +99,17 @@ pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
     shown.text("\n")?;
     if std::io::stderr().is_terminal() {
         anstream::eprintln!("{} tokens, {rate:.0} tokens/s", tokens.len());
+    }
+    Ok(())
+}
+
+/// Reads tokens, and learns from them where that was asked for.
+fn read(reader: &mut Reader, learner: &mut Option<Adapting>, tokens: &[i32]) -> Outcome {
+    reader.read(tokens).map_err(Failure::bug)?;
+    if let Some(learner) = learner
+        && learner.read(tokens)?
+    {
+        reader.weights(&learner.weights()).map_err(Failure::bug)?;
     }
     Ok(())
 }

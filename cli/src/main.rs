@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 good, 1 the user's spec or data is wrong, 2 usage, 3 our bug.
 
+mod adapting;
 mod arguments;
 mod artifact;
 mod bench;
@@ -12,6 +13,7 @@ mod eval;
 mod explain;
 mod explore;
 mod fail;
+mod from;
 mod generate;
 mod gpu;
 mod graph;

@@ -1,6 +1,7 @@
 //! A compiled model with its weights: what the training loop steps and evaluates.
 
 use crate::fail::Failure;
+use crate::from::Others;
 use crate::levels::Levels;
 use crate::not_finite;
 use crate::roles::Roles;
@@ -30,10 +31,26 @@ pub(crate) struct Model {
 
 /// Every weight and optimiser state at its start.
 pub(crate) fn initial(program: &Program, seed: u64) -> Result<Vec<HostTensor>, Failure> {
+    initial_from(program, seed, None)
+}
+
+/// As [`initial`]; weights that another run has start as they are there.
+pub(crate) fn initial_from(
+    program: &Program,
+    seed: u64,
+    mut others: Option<&mut Others>,
+) -> Result<Vec<HostTensor>, Failure> {
     let all = starts(program).map_err(Failure::bug)?;
     let mut out: Vec<Option<HostTensor>> = Vec::new();
     let mut waiting = Vec::new();
     for (n, (path, dims, start)) in all.into_iter().enumerate() {
+        let weight = program.weights.values().any(|w| w.path == path);
+        if let (Some(others), true) = (others.as_deref_mut(), weight)
+            && let Some(found) = others.weight(&path, &dims)?
+        {
+            out.push(Some(found));
+            continue;
+        }
         let data = match start {
             Start::Values(array) => match array.data {
                 Values::Real(v) => v.iter().map(|x| *x as f32).collect(),

@@ -3,8 +3,9 @@
 use crate::arguments::TrainArguments;
 use crate::doctor::threads;
 use crate::fail::{Failure, Outcome, tell};
+use crate::from::Others;
 use crate::interrupt;
-use crate::model::{Model, initial};
+use crate::model::{Model, initial_from};
 use crate::progress::Screen;
 use crate::run_folder::{Run, newest};
 use crate::session::{Request, Session, absolute};
@@ -169,7 +170,15 @@ pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failur
             folder.display()
         );
     }
-    let start = initial(program, a.seed)?;
+    let mut others = Others::open(&a.from)?;
+    let start = initial_from(program, a.seed, others.as_mut())?;
+    if let Some(others) = &others {
+        others.check()?;
+        if shown {
+            let (taken, all) = others.taken;
+            anstream::println!("{taken} of {all} weights start as another run left them");
+        }
+    }
     let mut model = Model::new(program, compiled, start, steps)?;
     model.measured().measure(a.timings);
     let stop = interrupt::flag();

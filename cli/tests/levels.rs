@@ -191,3 +191,29 @@ fn levels_that_are_online_go_on_learning_from_what_is_measured() {
     let error = refused(&folder.nestor(&["eval", "run", "--adapt"]), 2);
     assert!(error.contains("write `online` behind the clock of one"), "{error}");
 }
+
+#[test]
+fn levels_that_are_online_learn_from_what_is_written() {
+    let folder = Folder::new("writes");
+    let text = model(
+        "level pretrain every 1 step { minimize loss over * using adamw(lr = 1e-2) clip 1 }
+    level deep every 2 steps online { minimize loss over slow using sgd(0.5) }",
+    );
+    folder.write("tiny.nest", text);
+    good(&folder.train("run", &[]).output().expect("the command runs"));
+    let write = |more: &[&str]| {
+        let all = ["generate", "run", "--seed", "5", "--temperature", "1"];
+        good(&folder.nestor(&[&all[..], more].concat()))
+    };
+    let begin = ["--prompt", "12 4 9 16 25 36 49 64 81 3"];
+    let still = write(&[&begin[..], &["--tokens", "240"]].concat());
+    let whole = write(&[&begin[..], &["--tokens", "240", "--adapt"]].concat());
+    assert_ne!(still, whole, "nothing was learned");
+    // Cut inside a window of tokens and inside one of steps.
+    let kept = ["--adapt", "--state", "text.state", "--tokens"];
+    let one = write(&[&begin[..], &kept, &["117"]].concat());
+    let two = write(&[&kept[..], &["123"]].concat());
+    assert_eq!(format!("{}{two}", one.trim_end_matches('\n')), whole);
+    let error = refused(&folder.nestor(&["generate", "run", "--state", "text.state"]), 2);
+    assert!(error.contains("go on with `--adapt`"), "{error}");
+}

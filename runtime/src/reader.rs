@@ -7,6 +7,9 @@
 //!
 //! Memories that keep every pair have states that grow with the sequence: `[1, P, ..]` in, `P` the
 //! tokens read so far, and `[1, P+T, ..]` out.
+//!
+//! A model that learns while it reads asks for the token behind each token, which of the last one is not
+//! known yet. Its states are those before that token, which waits and is read again with the next one.
 
 use crate::executor::{Executor, RunError};
 use crate::tensor_file::{Data, HostTensor};
@@ -79,6 +82,20 @@ impl Reader {
         &self.past
     }
 
+    /// Goes on with other weights.
+    ///
+    /// # Errors
+    /// Where one is of another shape.
+    pub fn weights(&mut self, weights: &[HostTensor]) -> Result<(), RunError> {
+        for executor in [&mut self.begin, &mut self.step] {
+            let asked = names(executor);
+            for tensor in weights.iter().filter(|t| asked.contains(&t.name)) {
+                executor.set(tensor)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Goes on from where another reader of the same model stood.
     pub fn resume(&mut self, past: Past) {
         self.past = past;
@@ -92,18 +109,11 @@ impl Reader {
         if tokens.is_empty() {
             return Ok(&self.past.logits);
         }
-        let start = self.past.position;
-        let executor = if start == 0 { &mut self.begin } else { &mut self.step };
-        let stream = HostTensor {
-            name: self.stream.clone(),
-            dims: vec![1, tokens.len()],
-            data: Data::I32(tokens.to_vec()),
-        };
-        let asked = names(executor);
-        let states = self.past.states.iter().filter(|t| asked.contains(&t.name));
-        let inputs: Vec<&HostTensor> = std::iter::once(&stream).chain(states).collect();
-        let sizes = Sizes { batch: 1, time: tokens.len(), start };
-        let found = executor.run(&inputs, sizes)?;
+        let learns = names(&self.begin).contains(&self.ahead());
+        let mut text = if learns { self.waiting() } else { vec![] };
+        let start = self.past.position - text.len();
+        text.extend(tokens);
+        let found = self.run(start, &text, 0)?;
         let logits = found.iter().find_map(|t| match &t.data {
             Data::F32(v) if t.dims.last() == Some(&self.vocabulary) => Some(v),
             _ => None,
@@ -111,10 +121,70 @@ impl Reader {
         let logits = logits.ok_or(ReadError::NoLogits(self.vocabulary))?;
         self.past.logits = logits[logits.len() - self.vocabulary..].to_vec();
         self.past.position += tokens.len();
-        self.past.states = found;
-        self.past.states.retain(|t| t.name.starts_with("state."));
+        if !learns {
+            self.past.states = states(found);
+            return Ok(&self.past.logits);
+        }
+        if text.len() > 1 {
+            let (known, last) = (&text[..text.len() - 1], text[text.len() - 1]);
+            let found = self.run(start, known, last)?;
+            self.past.states = states(found);
+        }
+        let last = text[text.len() - 1..].to_vec();
+        self.past.states.retain(|t| t.name != WAITING);
+        let data = Data::I32(last);
+        self.past.states.push(HostTensor {
+            name: WAITING.into(),
+            dims: vec![1, 1],
+            data,
+        });
         Ok(&self.past.logits)
     }
+
+    /// The input of the token behind each token.
+    fn ahead(&self) -> String {
+        format!("next.{}", self.stream)
+    }
+
+    /// The token that was read and is read again.
+    fn waiting(&self) -> Vec<i32> {
+        let waits = self.past.states.iter().find(|t| t.name == WAITING);
+        match waits.map(|t| &t.data) {
+            Some(Data::I32(tokens)) => tokens.clone(),
+            _ => vec![],
+        }
+    }
+
+    /// Runs over a text that begins at a place of the sequence; `last` is behind it.
+    fn run(
+        &mut self,
+        start: usize,
+        text: &[i32],
+        last: i32,
+    ) -> Result<Vec<HostTensor>, RunError> {
+        let ahead = self.ahead();
+        let executor = if start == 0 { &mut self.begin } else { &mut self.step };
+        let stream = |name: &str, tokens: Vec<i32>| HostTensor {
+            name: name.to_owned(),
+            dims: vec![1, tokens.len()],
+            data: Data::I32(tokens),
+        };
+        let behind = text[1..].iter().copied().chain([last]).collect();
+        let streams = [stream(&self.stream, text.to_vec()), stream(&ahead, behind)];
+        let asked = names(executor);
+        let all = streams.iter().chain(&self.past.states);
+        let inputs: Vec<&HostTensor> = all.filter(|t| asked.contains(&t.name)).collect();
+        let sizes = Sizes { batch: 1, time: text.len(), start };
+        executor.run(&inputs, sizes)
+    }
+}
+
+/// The token that waits for the one behind it, among the states.
+const WAITING: &str = "state.waiting";
+
+fn states(mut found: Vec<HostTensor>) -> Vec<HostTensor> {
+    found.retain(|t| t.name.starts_with("state."));
+    found
 }
 
 fn names(executor: &Executor) -> Vec<String> {

@@ -13,6 +13,7 @@ macro_rules! library {
 
 library![
     "algorithm/adagrad.nest",
+    "algorithm/adam_memory.nest",
     "algorithm/adamw.nest",
     "algorithm/delta_momentum.nest",
     "algorithm/dgd.nest",

@@ -1,5 +1,5 @@
 //! Models that are another one where a setting makes them so: M3 without its slow momentum and second
-//! moment is Muon, a continuum whose slow blocks never learn is a plain block behind fixed ones, and a
+//! moment is Muon, Adam is a memory of least squares, a continuum whose slow blocks never learn is a plain block behind fixed ones, and a
 //! nested continuum that never starts again is a sequential one.
 
 use indexmap::IndexMap;
@@ -88,6 +88,13 @@ fn m3_without_its_slow_momentum_and_second_moment_is_muon() {
     let (muon, m3) = (trained("Muon"), trained("M3"));
     same(&muon, &m3, 1e-12);
     assert!(golden::distance(&muon["W1"], &start(&program("Muon"))["W1"]) > 1e-3);
+}
+
+#[test]
+fn adam_is_the_memory_of_least_squares_that_maps_gradients_to_their_size() {
+    let (adam, memory) = (trained("Adam"), trained("AdamMemory"));
+    same(&adam, &memory, 1e-12);
+    assert!(golden::distance(&adam["W1"], &start(&program("Adam"))["W1"]) > 1e-3);
 }
 
 #[test]

@@ -16,7 +16,8 @@ const VOCABULARY: usize = 256;
 /// Logits in float32, in another order of sums.
 const TOLERANCE: f64 = 1e-4;
 
-const EXAMPLES: &[&str] = &["gated_delta", "hope", "titans", "transformer"];
+const EXAMPLES: &[&str] =
+    &["gated_delta", "hope", "hope_tokens", "titans", "transformer"];
 
 fn program(name: &str) -> Program {
     let path = root().join("examples").join(format!("{name}.nest"));
@@ -69,17 +70,17 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 fn parallel(program: &Program, weights: &[HostTensor], tokens: &[i32]) -> Vec<f32> {
     let mut executor =
         Executor::new(answers(program).expect("it compiles").begin).expect("it is ready");
-    let stream = HostTensor {
-        name: "tokens".into(),
+    let stream = |name: &str, tokens: Vec<i32>| HostTensor {
+        name: name.into(),
         dims: vec![1, tokens.len()],
-        data: Data::I32(tokens.to_vec()),
+        data: Data::I32(tokens),
     };
+    let behind = tokens[1..].iter().copied().chain([0]).collect();
+    let streams = [stream("tokens", tokens.to_vec()), stream("next.tokens", behind)];
     let asked: Vec<String> =
         executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
-    let all: Vec<&HostTensor> = std::iter::once(&stream)
-        .chain(weights)
-        .filter(|t| asked.contains(&t.name))
-        .collect();
+    let all: Vec<&HostTensor> =
+        streams.iter().chain(weights).filter(|t| asked.contains(&t.name)).collect();
     let sizes = Sizes { batch: 1, time: tokens.len(), start: 0 };
     let found = executor.run(&all, sizes).expect("it runs");
     let logits = found.into_iter().find(|t| t.name == "logits").expect("logits");
@@ -128,8 +129,9 @@ fn a_reader_that_stopped_goes_on_elsewhere() {
         assert_eq!(other.read(&[6, 7]).expect("it reads"), expected, "{name}");
         // What is handed over matters: with states of zeros the answer is another.
         let mut lost = reader(&program, &weights);
-        let zeros = |t: &HostTensor| {
-            HostTensor::f32(t.name.clone(), &t.dims, vec![0.0; t.count()])
+        let zeros = |t: &HostTensor| match &t.data {
+            Data::F32(v) => HostTensor::f32(t.name.clone(), &t.dims, vec![0.0; v.len()]),
+            _ => t.clone(),
         };
         let states = past.states.iter().map(zeros).collect();
         lost.resume(Past { states, ..past });

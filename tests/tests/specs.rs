@@ -5,13 +5,8 @@ use nestor_compiler::{Severity, check, source};
 use nestor_tests::{files, root};
 
 /// Files that do not compile yet, with the codes that say so.
-const LIMITED: &[(&str, &[&str])] = &[
-    ("models/ad_hoc_levels", &["L006"]),
-    ("models/cms_variants", &["L006"]),
-    ("models/dna_classifier", &["L001"]),
-    ("models/forecaster", &["L001"]),
-    ("models/hope_tokens", &["L006"]),
-];
+const LIMITED: &[(&str, &[&str])] =
+    &[("models/dna_classifier", &["L001"]), ("models/forecaster", &["L001"])];
 
 #[test]
 fn every_spec_checks_or_is_a_listed_limitation() {

@@ -214,8 +214,11 @@ const NO_PASS: &[(&str, &str)] = &[
 ];
 
 /// Passes that are judged where what goes in and what comes out can be run, and there.
-const JUDGED: &[(&str, &str)] =
-    &[("to_tensors", "tests/tests/forms.rs"), ("schedule", "tests/tests/lowering.rs")];
+const JUDGED: &[(&str, &str)] = &[
+    ("to_tensors", "tests/tests/forms.rs"),
+    ("reading", "tests/tests/reading.rs"),
+    ("schedule", "tests/tests/lowering.rs"),
+];
 
 #[test]
 fn every_pass_has_tests_of_its_own() {

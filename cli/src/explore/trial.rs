@@ -3,6 +3,7 @@
 
 use crate::arguments::{Choices, TrainArguments, TrialArguments};
 use crate::fail::{Failure, Outcome};
+use crate::from::FromArguments;
 use crate::train::sitting;
 use nestor_runtime::train::durable;
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,7 @@ pub(crate) fn trial(a: &TrialArguments) -> Outcome {
         save_every: Some(a.steps),
         until: Some(a.until),
         timings: false,
+        from: FromArguments::default(),
         choices: Choices { set: a.choices.set.clone() },
     };
     let result = match sitting(&asked, false) {

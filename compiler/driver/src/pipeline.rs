@@ -1,7 +1,7 @@
 //! The compiler as a list: from a checked program to the graph that is run.
 //!
 //! ```text
-//! to_tensors -> derive -> forms -> (training | gradients) -> schedule -> native code
+//! to_tensors -> derive (-> reading -> derive) -> forms -> (training | gradients) -> schedule -> native code
 //! ```
 
 use crate::Program;
@@ -9,7 +9,7 @@ use nestor_ir::tensor::Graph;
 use nestor_passes::forms::{Choice, FormOptions, choose};
 use nestor_passes::simplify::simplify;
 use nestor_passes::to_tensors::{self, to_tensors};
-use nestor_passes::{PassError, derive, training};
+use nestor_passes::{PassError, derive, reading, training};
 
 /// What a graph is made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Lowered {
 /// # Errors
 /// As [`to_tensors`].
 pub fn tensors(program: &Program, resume: bool) -> Result<Graph, PassError> {
-    to_tensors(program, to_tensors::Options { resume })
+    to_tensors(program, to_tensors::Options { resume, open: false })
 }
 
 /// Inner gradients as the equations they stand for.
@@ -42,7 +42,11 @@ pub fn tensors(program: &Program, resume: bool) -> Result<Graph, PassError> {
 /// # Errors
 /// As the passes.
 pub fn derived(program: &Program, resume: bool) -> Result<Graph, PassError> {
-    derive::derive(&tensors(program, resume)?)
+    if !reading::asked(program) {
+        return derive::derive(&tensors(program, resume)?);
+    }
+    let open = to_tensors(program, to_tensors::Options { resume, open: true })?;
+    derive::derive(&reading::windows(program, &derive::derive(&open)?, resume)?)
 }
 
 /// The forward graph, each walk in its form.

@@ -6,8 +6,8 @@ use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::{Array, tensor};
 use nestor_ir::level::{
-    Clock, Initial, OuterMinimize, Program, Reset, State, StateInitial, optimiser_name,
-    retained_name,
+    Clock, Initial, Level, OuterMinimize, Program, Reset, State, StateInitial, WeightId,
+    optimiser_name, retained_name,
 };
 use nestor_ir::tensor::Graph;
 use nestor_passes::PassError;
@@ -209,7 +209,13 @@ pub fn starts(
     let mut out = Vec::new();
     let shape =
         |dims: &nestor_ir::ty::Dims| dims.iter().filter_map(|d| d.fixed()).collect();
-    for weight in program.weights.values() {
+    let reads: Vec<WeightId> = read_levels(program)
+        .flat_map(|l| l.objectives.iter().flat_map(|o| o.targets.iter().map(|t| t.0)))
+        .collect();
+    for (id, weight) in program.weights.iter() {
+        if reads.contains(&id) && matches!(weight.initial, Initial::From(_)) {
+            continue;
+        }
         let start = match &weight.initial {
             Initial::Values(graph) => Start::Values(constant(graph)?),
             Initial::From(id) => Start::Weight(program.weights[*id].path.clone()),
@@ -221,7 +227,10 @@ pub fn starts(
         let count = dims.iter().product();
         Start::Values(Array::real(dims.to_vec(), vec![0.0; count]))
     };
-    for level in program.levels.node_weights() {
+    // What a level at a clock of tokens holds lives and ends with its sequence.
+    let outer =
+        program.levels.node_weights().filter(|l| matches!(l.clock, Clock::Steps(_)));
+    for level in outer {
         for (k, objective) in level.objectives.iter().enumerate() {
             for (path, name, state) in states(program, objective) {
                 let start = match &state.initial {
@@ -249,6 +258,12 @@ pub fn starts(
         }
     }
     Ok(out)
+}
+
+/// The levels that learn weights while they read.
+fn read_levels(program: &Program) -> impl Iterator<Item = &Level> {
+    let reads = |l: &&Level| l.memory.is_none() && matches!(l.clock, Clock::Tokens(_));
+    program.levels.node_weights().filter(reads)
 }
 
 fn constant(graph: &Graph) -> Result<Array, tensor::RunError> {

@@ -130,8 +130,8 @@ fn go<'a>(
             return None;
         }
     };
-    let levels = this.settle(definition.kind == Kind::Model);
     this.started_from();
+    let levels = this.settle(definition.kind == Kind::Model);
     let objectives: Vec<Node> =
         levels.iter().flat_map(|l| &l.objectives).map(|o| o.objective).collect();
     this.causal(&outputs, &objectives);

@@ -12,10 +12,14 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 /// The levels with all flows.
 pub(crate) fn graph_of(this: &Elaborator<'_>, outer: Vec<Level>) -> DiGraph<Level, Flow> {
-    let mut owner: Vec<Option<usize>> = vec![None; this.weights.len()];
+    let none = || vec![None; this.weights.len()];
+    let (mut owner, mut reader): (Vec<Option<usize>>, Vec<Option<usize>>) =
+        (none(), none());
     for (n, level) in outer.iter().enumerate() {
+        let reads = matches!(level.clock, Clock::Tokens(_));
+        let claims = if reads { &mut reader } else { &mut owner };
         for (id, ..) in level.objectives.iter().flat_map(|o| &o.targets) {
-            owner[id.index()] = Some(n);
+            claims[id.index()] = Some(n);
         }
     }
     let mut graph: DiGraph<Level, Flow> = DiGraph::new();
@@ -68,6 +72,16 @@ pub(crate) fn graph_of(this: &Elaborator<'_>, outer: Vec<Level>) -> DiGraph<Leve
             add(to, from, FlowKind::Gradient, "gradient");
         }
     }
+    // A level that learns weights while reading starts from what a level outside has learned.
+    for (inside, outer) in reader.iter().zip(&owner) {
+        if let (Some(inside), Some(outer)) = (*inside, *outer) {
+            let (from, to) = (outside[outer], outside[inside]);
+            add(from, to, FlowKind::InitialState, "initial values");
+            add(to, from, FlowKind::Gradient, "gradient");
+        }
+    }
+    let owner: Vec<Option<usize>> =
+        reader.iter().zip(&owner).map(|(inside, outer)| inside.or(*outer)).collect();
     for (id, weight) in this.weights.iter() {
         let Initial::From(source) = weight.initial else { continue };
         if let (Some(from), Some(to)) = (owner[source.index()], owner[id.index()])

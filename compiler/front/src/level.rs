@@ -5,7 +5,7 @@ use crate::value::{NamedDim, Value};
 use nestor_grammar::ast::{self, Item, ItemKind, Minimize, Path, Segment};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::entity::Entity;
-use nestor_ir::level::{Clock, Level, OuterMinimize, Reset, WeightId};
+use nestor_ir::level::{Clock, Initial, Level, OuterMinimize, Reset, WeightId};
 
 /// A level as written, with the scope it stands in.
 #[derive(Clone, Debug)]
@@ -50,18 +50,29 @@ impl<'a> Elaborator<'a> {
     /// Settles all levels: claims first, then each statement's algorithms.
     pub(crate) fn settle(&mut self, whole_model: bool) -> Vec<Level> {
         let mut out = Vec::new();
-        let mut claimed: Vec<Option<Span>> = vec![None; self.known.len()];
-        let written = std::mem::take(&mut self.levels);
+        let mut written = std::mem::take(&mut self.levels);
+        // Losses are numbered by statements: those of training come first.
+        let outer = |w: &Written<'_>| matches!(w.level.clock, ast::Clock::Steps(..));
+        written.sort_by_key(|w| !outer(w));
+        let none = || vec![None; self.known.len()];
+        let (mut reading, mut claimed) = (none(), none());
         let mut statements: Vec<(usize, &'a Item, Vec<WeightId>)> = Vec::new();
-        for stars in [false, true] {
-            for (n, w) in written.iter().enumerate() {
+        // A level that learns while reading claims weights; what they start from is claimed outside.
+        for (inside, stars) in
+            [(true, false), (true, true), (false, false), (false, true)]
+        {
+            let taken = if inside { &mut reading } else { &mut claimed };
+            for (n, w) in written.iter().enumerate().filter(|(_, w)| outer(w) != inside) {
                 for item in &w.level.body {
                     let ItemKind::Minimize(m) = &item.kind else { continue };
                     if m.targets.is_none() == stars {
-                        let ids = self.claim(&w.env, m, &mut claimed);
+                        let ids = self.claim(&w.env, m, taken);
                         statements.push((n, item, ids));
                     }
                 }
+            }
+            if inside && stars {
+                self.never_its_own(&reading, &mut claimed);
             }
         }
         if whole_model {
@@ -75,7 +86,7 @@ impl<'a> Elaborator<'a> {
                 }
             }
         }
-        let mut steps = Vec::new();
+        let (mut steps, mut tokens) = (Vec::new(), Vec::new());
         for (n, w) in written.into_iter().enumerate() {
             let mut env = w.env.clone();
             let Some(clock) = self.clock(&mut env, &w.level.clock) else { continue };
@@ -85,12 +96,15 @@ impl<'a> Elaborator<'a> {
                 let span = clock_span(&w.level.clock);
                 steps.push(crate::window::Clocked { words, every, span, unit: "steps" });
             }
-            if let Clock::Tokens(_) = clock {
-                let text = "a level that learns a layer's weights while reading cannot be compiled yet";
-                self.report(
-                    Diagnostic::limitation("L006", w.level.name.span, text)
-                        .help("use a clock of steps"),
-                );
+            if let Clock::Tokens(every) = clock {
+                let words = format!("level {} every {every} tokens", w.level.name.text);
+                let span = clock_span(&w.level.clock);
+                tokens.push(crate::window::Clocked {
+                    words,
+                    every,
+                    span,
+                    unit: "tokens",
+                });
             }
             let mut objectives = Vec::new();
             for (_, item, ids) in statements.iter().filter(|(m, _, _)| *m == n) {
@@ -107,7 +121,18 @@ impl<'a> Elaborator<'a> {
             });
         }
         self.clocks_divide(&steps);
+        self.clocks_divide(&tokens);
         out
+    }
+
+    /// What a level learns while reading and what starts from another weight has no initial value that
+    /// could be learned: it counts as claimed.
+    fn never_its_own(&self, reading: &[Option<Span>], claimed: &mut [Option<Span>]) {
+        for (i, by) in reading.iter().enumerate() {
+            if matches!(self.weights[WeightId::new(i)].initial, Initial::From(_)) {
+                claimed[i] = *by;
+            }
+        }
     }
 
     /// When a level returns to its initial values.
@@ -122,21 +147,25 @@ impl<'a> Elaborator<'a> {
             ast::Reset::At(every) => every,
         };
         let span = clock_span(every);
-        match (self.clock(env, every)?, clock) {
-            (Clock::Tokens(n), Clock::Tokens(_)) => Some(Reset::Tokens(n)),
+        let at = self.clock(env, every)?;
+        let mut meet = |n, m, unit| {
+            let one = |what: &str, every, span| crate::window::Clocked {
+                words: format!("{what} every {every} {unit}"),
+                every,
+                span,
+                unit,
+            };
+            let level = one("level", m, clock_span(&level.clock));
+            self.clocks_divide(&[level, one("reset", n, span)]);
+        };
+        match (at, clock) {
+            (Clock::Tokens(n), Clock::Tokens(m)) => {
+                meet(n, m, "tokens");
+                Some(Reset::Tokens(n))
+            }
             (Clock::Sequence, Clock::Tokens(_)) => Some(Reset::Sequence),
             (Clock::Steps(n), Clock::Steps(m)) => {
-                let words = |what: &str, every| format!("{what} every {every} steps");
-                let one = |words, every, span| crate::window::Clocked {
-                    words,
-                    every,
-                    span,
-                    unit: "steps",
-                };
-                self.clocks_divide(&[
-                    one(words("level", m), m, clock_span(&level.clock)),
-                    one(words("reset", n), n, span),
-                ]);
+                meet(n, m, "steps");
                 Some(Reset::Steps(n))
             }
             (_, Clock::Steps(_)) => {

@@ -1,12 +1,13 @@
 //! Objectives of a memory's clauses: a bias of what the memory answers, as a small graph.
 
 use crate::elaborate::{Elaborator, Env};
+use crate::emit;
 use crate::memory::Made;
 use crate::value::{Tensor, Value, shape_text};
 use nestor_grammar::ast::{self, BiasChoice, ItemKind, Kind};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::{Graph, Value as Node};
+use nestor_ir::tensor::{Fold, Graph, Value as Node};
 
 impl<'a> Elaborator<'a> {
     #[expect(clippy::too_many_arguments, reason = "what an objective is made of")]
@@ -83,7 +84,15 @@ impl<'a> Elaborator<'a> {
             }
             Some(weighted) => {
                 let factor = self.eval(env, weighted);
+                // A window of one token has one age.
+                let one = matches!(&factor, Value::Tensor(t)
+                    if t.dims[t.strip..].iter().map(|d| d.size).eq([Dim::Fixed(1)]));
                 value = self.binary(ast::BinaryOp::Mul, factor, value, weighted.span);
+                if let (true, Some(t)) = (one, self.real(&value, span)) {
+                    let sum =
+                        emit::reduce(self.graph(), Fold::Sum, &t, &[t.dims.len() - 1]);
+                    value = Value::Tensor(sum);
+                }
             }
             None => {}
         }

@@ -9,6 +9,7 @@ mod causal;
 pub mod derivative;
 pub mod derive;
 pub mod forms;
+pub mod reading;
 pub mod schedule;
 pub mod simplify;
 pub mod to_tensors;

@@ -161,8 +161,8 @@ fn a_step_by_hand() {
 }
 
 #[test]
-fn clocks_of_tokens_say_that_they_are_not_done() {
-    let error = training(&program(Clock::Tokens(4), None), &forward());
+fn clocks_of_sequences_say_that_they_are_not_done() {
+    let error = training(&program(Clock::Sequence, None), &forward());
     assert!(matches!(error, Err(PassError::Limitation { code: "L-outer-clock", .. })));
 }
 

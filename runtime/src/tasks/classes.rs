@@ -107,15 +107,24 @@ fn banking(o: &mut Options) -> Result<Task, TaskError> {
         rows.iter().flatten().map(|r| r[1].clone()).collect();
     let names: Vec<String> = names.into_iter().collect();
     let class = |name: &str| names.iter().position(|n| n == name).unwrap_or(0) as i32;
+    let kinds = names.len();
+    // A stage of classes that come one after another: those of `first` up to, without it, `last`.
+    let (first, last) = (o.whole("first", 0)?, o.whole("last", kinds)?);
+    o.demand(
+        first < last && last <= kinds,
+        "classes go from `first` up to `last`, 77 at most",
+    )?;
+    let stage = first as i32..last as i32;
     let labelled = |rows: &Vec<Vec<String>>| {
         rows.iter()
             .map(|r| (r[0].bytes().map(i32::from).collect(), class(&r[1])))
+            .filter(|(_, class)| stage.contains(class))
             .collect()
     };
     let parts = [labelled(&rows[0]), labelled(&rows[1])];
-    let kinds = names.len();
     let mut task = classes(o, parts, 256, kinds, |b| b.to_string())?;
     task.words = Words::Bytes;
+    task.chance = 1.0 / (last - first) as f64;
     Ok(task)
 }
 
@@ -183,5 +192,9 @@ mod tests {
             &[("banking77/train.csv", bank), ("banking77/test.csv", bank)],
         );
         assert_eq!((task.size.test, task.length, task.chance), (2, 5, 0.5));
+        let files = [("banking77/train.csv", bank), ("banking77/test.csv", bank)];
+        each_in("banking77:first=1,last=2", &files, |_, s| {
+            assert_eq!(s.targets.last(), Some(&1), "the second class alone");
+        });
     }
 }

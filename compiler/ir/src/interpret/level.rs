@@ -5,6 +5,8 @@
 use super::array::Array;
 use super::memory::{Instance, place};
 use super::past::Past;
+use super::reading::Reader;
+use super::slope::as_it_was;
 use super::tensor::{RunError, evaluate_with};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
@@ -33,13 +35,16 @@ pub fn run(
     let mut rows: Vec<Vec<Vec<Array>>> = Vec::new();
     let mut states: Vec<Results> = Vec::new();
     for b in 0..sizes.batch {
-        let mut sequence = Sequence::new(program, &weights);
+        let mut reader = Reader::new(program, &weights);
         let mut tokens = Vec::new();
         for t in 0..sizes.time {
-            tokens.push(sequence.token(program, given, &weights, (b, t), sizes)?);
+            let values =
+                reader.token(&Text { program, given, sizes, b }, t, None, true)?;
+            let outputs = program.code.outputs.iter();
+            tokens.push(outputs.map(|o| values[place(o.value)].clone()).collect());
         }
         rows.push(tokens);
-        states.push(sequence.states(program));
+        states.push(reader.sequence.states(program));
     }
     let mut out = Results::new();
     for (k, output) in program.code.outputs.iter().enumerate() {
@@ -83,8 +88,19 @@ fn part(array: &Array, lead: &[usize]) -> Array {
     array.rearranged(dims, |i| Some(lead.iter().chain(i).copied().collect()))
 }
 
+/// What one batch row reads.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) program: &'a Program,
+    pub(super) given: &'a IndexMap<String, Array>,
+    pub(super) sizes: &'a Sizes,
+    /// The row.
+    pub(super) b: usize,
+}
+
 /// One batch row.
-struct Sequence {
+#[derive(Clone)]
+pub(super) struct Sequence {
     /// Instances of every memory, row-major over its leading dimensions.
     memories: Vec<Vec<Instance>>,
     /// What each instance's `update` has seen.
@@ -94,7 +110,7 @@ struct Sequence {
 }
 
 impl Sequence {
-    fn new(program: &Program, weights: &[Array]) -> Self {
+    pub(super) fn new(program: &Program, weights: &[Array]) -> Self {
         let memories: Vec<Vec<Instance>> = program
             .memories
             .values()
@@ -121,15 +137,15 @@ impl Sequence {
         Self { memories, updates, past: Past::default() }
     }
 
-    /// One token: the values of the code's outputs.
-    fn token(
+    /// One token: all values of the code. Choices are taken as they were in `held`, where that is given.
+    pub(super) fn token(
         &mut self,
-        program: &Program,
-        given: &IndexMap<String, Array>,
+        text: &Text<'_>,
+        t: usize,
         weights: &[Array],
-        (b, t): (usize, usize),
-        sizes: &Sizes,
+        held: Option<&[Array]>,
     ) -> Result<Vec<Array>, RunError> {
+        let Text { program, given, sizes, b } = *text;
         let position = sizes.start + t;
         self.boundaries(program, position, sizes)?;
         let mut inputs = Vec::new();
@@ -143,6 +159,11 @@ impl Sequence {
         let mut hook = |node: &NodeData, x: &[&Array]| {
             if let Some(seen) = past.look(node, x, position, sizes)? {
                 return Ok(Some(seen));
+            }
+            if let Some(base) = held
+                && let Some(was) = as_it_was(&program.code, node, x, base)
+            {
+                return Ok(Some(vec![was]));
             }
             match &node.op {
                 Op::Position { .. } => {
@@ -171,7 +192,7 @@ impl Sequence {
         let code = &program.code;
         let values = evaluate_with(code, &inputs, sizes, Precision::F64, &mut hook)?;
         self.past = past;
-        Ok(code.outputs.iter().map(|o| values[place(o.value)].clone()).collect())
+        Ok(values)
     }
 
     /// Snapshots for every period that an anchor or a read of a memory asks for.
@@ -294,7 +315,7 @@ impl Sequence {
     }
 
     /// Final states of all memories, under their names in `run` files.
-    fn states(&self, program: &Program) -> Results {
+    pub(super) fn states(&self, program: &Program) -> Results {
         let mut out = Results::new();
         for (id, memory) in program.memories.iter() {
             let map: Vec<usize> = memory.map.iter().filter_map(|d| d.fixed()).collect();

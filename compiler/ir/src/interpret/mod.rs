@@ -9,6 +9,7 @@ pub mod math;
 mod memory;
 mod past;
 pub mod plan;
+mod reading;
 mod scan;
 mod slope;
 pub mod tensor;

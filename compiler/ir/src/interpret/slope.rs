@@ -12,7 +12,7 @@ use super::tensor::{RunError, evaluate, evaluate_with};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
 use crate::entity::Entity;
-use crate::tensor::{Graph, Op};
+use crate::tensor::{Graph, NodeData, Op};
 use crate::ty::Elem;
 
 /// How far an element is moved, the longest first.
@@ -34,7 +34,7 @@ pub(super) fn gradient(
 ) -> Result<Array, RunError> {
     let base = evaluate(graph, inputs, sizes, Precision::F64)?;
     let mut moved = inputs.to_vec();
-    let mut at = |element: usize, by: f64| -> Result<f64, RunError> {
+    let at = |element: usize, by: f64| -> Result<f64, RunError> {
         let Data::Real(values) = &mut moved[wrt].data else { return Ok(0.0) };
         let old = values[element];
         values[element] = old + by;
@@ -44,8 +44,17 @@ pub(super) fn gradient(
         }
         objective
     };
-    let mut out = Vec::with_capacity(inputs[wrt].len());
-    for element in 0..inputs[wrt].len() {
+    let found = slopes(inputs[wrt].len(), at)?;
+    Ok(Array::real(inputs[wrt].dims.clone(), found))
+}
+
+/// The slope along every one of `count` elements, given the objective with one of them moved.
+pub(super) fn slopes(
+    count: usize,
+    mut at: impl FnMut(usize, f64) -> Result<f64, RunError>,
+) -> Result<Vec<f64>, RunError> {
+    let mut out = Vec::with_capacity(count);
+    for element in 0..count {
         let mut best = (f64::INFINITY, f64::NAN);
         for step in STEPS {
             let (mut eighth, mut sixth, mut size) = (0.0, 0.0, 0.0_f64);
@@ -66,7 +75,33 @@ pub(super) fn gradient(
         }
         out.push(best.1);
     }
-    Ok(Array::real(inputs[wrt].dims.clone(), out))
+    Ok(out)
+}
+
+/// What a node gives where every choice is as at the base point; nothing where it chooses nothing.
+pub(super) fn as_it_was(
+    graph: &Graph,
+    node: &NodeData,
+    x: &[&Array],
+    base: &[Array],
+) -> Option<Array> {
+    let result = *node.results.first()?;
+    let was = &base[result.index()];
+    if graph.ty(result).elem != Elem::Real {
+        return Some(was.clone());
+    }
+    let operand = |n: usize| base[node.operands[n].index()].reals();
+    let choose = |f: &dyn Fn(usize) -> f64| {
+        let data = (0..was.len()).map(f).collect();
+        Some(Array::real(was.dims.clone(), data))
+    };
+    match node.op {
+        Op::Sign | Op::Floor | Op::Stop => Some(was.clone()),
+        Op::Abs => choose(&|i| x[0].reals()[i] * operand(0)[i].signum()),
+        Op::Max => choose(&|i| x[usize::from(operand(0)[i] < operand(1)[i])].reals()[i]),
+        Op::Min => choose(&|i| x[usize::from(operand(0)[i] > operand(1)[i])].reals()[i]),
+        _ => None,
+    }
 }
 
 /// The objective with every choice as at the base point.
@@ -76,28 +111,8 @@ fn held(
     base: &[Array],
     sizes: &Sizes,
 ) -> Result<f64, RunError> {
-    let mut hook = |node: &crate::tensor::NodeData, x: &[&Array]| {
-        let Some(&result) = node.results.first() else { return Ok(None) };
-        let was = &base[result.index()];
-        if graph.ty(result).elem != Elem::Real {
-            return Ok(Some(vec![was.clone()]));
-        }
-        let operand = |n: usize| base[node.operands[n].index()].reals();
-        let choose = |f: &dyn Fn(usize) -> f64| {
-            let data = (0..was.len()).map(f).collect();
-            Ok(Some(vec![Array::real(was.dims.clone(), data)]))
-        };
-        match node.op {
-            Op::Sign | Op::Floor | Op::Stop => Ok(Some(vec![was.clone()])),
-            Op::Abs => choose(&|i| x[0].reals()[i] * operand(0)[i].signum()),
-            Op::Max => {
-                choose(&|i| x[usize::from(operand(0)[i] < operand(1)[i])].reals()[i])
-            }
-            Op::Min => {
-                choose(&|i| x[usize::from(operand(0)[i] > operand(1)[i])].reals()[i])
-            }
-            _ => Ok(None),
-        }
+    let mut hook = |node: &NodeData, x: &[&Array]| {
+        Ok(as_it_was(graph, node, x, base).map(|a| vec![a]))
     };
     let values = evaluate_with(graph, inputs, sizes, Precision::F64, &mut hook)?;
     let objective = graph.outputs.first().map(|o| values[o.value.index()].reals()[0]);

@@ -35,7 +35,13 @@ impl Lower<'_> {
         for (&v, (feed, _)) in node.operands.iter().zip(&scan.feeds) {
             operands.push(match feed {
                 Feed::Mask => None,
-                _ => Some(self.settled(v)?),
+                _ => {
+                    let view = self.settled(v)?;
+                    // The rows of an open chunk end before a walk within it does.
+                    let open = self.nested && view.limit.is_some();
+                    let name = self.name(v);
+                    Some(if open { self.copied(&view, &name)? } else { view })
+                }
             });
         }
         let mask = self.mask(node, scan)?;

@@ -44,6 +44,9 @@ use nestor_ir::ty::{Dims, Type};
 pub struct Options {
     /// States start as inputs `state.<name>` `[B, ..]`, not as the initial weights.
     pub resume: bool,
+    /// States of walks and of windows of fixed length are inputs in any case; what they start as is an
+    /// output `start.state.<name>`.
+    pub open: bool,
 }
 
 /// The dimensions that the code is repeated over.
@@ -100,7 +103,7 @@ pub fn to_tensors(program: &Program, options: Options) -> Result<Graph, PassErro
         }
     }
     walked.finish(&mut g)?;
-    past::handed_over(&g, options.resume)
+    past::handed_over(&g, options)
 }
 
 /// Streams and weights, as the code's inputs in order.

@@ -11,7 +11,7 @@
 //! `[B, P+T, ..]` for the next one.
 
 use super::whole::before;
-use super::{LEAD, TIME};
+use super::{LEAD, Options, TIME};
 use crate::build::{broadcast, zeros};
 use crate::error::PassError;
 use crate::simplify::prune;
@@ -29,12 +29,14 @@ use smallvec::smallvec;
 ///
 /// # Errors
 /// Where a window is over what is no stream.
-pub(super) fn handed_over(graph: &Graph, resume: bool) -> Result<Graph, PassError> {
+pub(super) fn handed_over(graph: &Graph, options: Options) -> Result<Graph, PassError> {
+    let resume = options.resume;
     let graph = prune(graph);
     let mut out = Graph::new();
     let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
     let mut seen: Vec<(Value, Dim, Value)> = Vec::new();
     let mut finals: Vec<Value> = Vec::new();
+    let mut opened: Vec<(String, Value, Dim)> = Vec::new();
     for node in graph.nodes.values() {
         let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
         let window = match &node.op {
@@ -53,7 +55,11 @@ pub(super) fn handed_over(graph: &Graph, resume: bool) -> Result<Graph, PassErro
                     Some((_, _, value)) => *value,
                     None => {
                         let name = format!("state.past.{}", finals.len());
-                        let past = resume.then_some(name);
+                        let open = options.open && size.fixed().is_some();
+                        if open {
+                            opened.push((name.clone(), operands[0], size));
+                        }
+                        let past = (resume || open).then_some(name);
                         let (value, last) = window_of(&mut out, operands[0], size, past)?;
                         finals.push(last);
                         seen.push((operands[0], size, value));
@@ -75,6 +81,14 @@ pub(super) fn handed_over(graph: &Graph, resume: bool) -> Result<Graph, PassErro
     out.outputs = graph.outputs.iter().map(one).collect();
     for (k, last) in finals.into_iter().enumerate() {
         out.output(format!("state.past.{k}"), last);
+    }
+    for (name, stream, size) in opened {
+        let ty = out.ty(stream).clone();
+        let kept = Dim::Fixed(size.fixed().unwrap_or(1) - 1);
+        let own = ty.dims[LEAD.len()..].iter().copied();
+        let dims: Dims = std::iter::once(kept).chain(own).collect();
+        let none = zeros(&mut out, &Type { elem: ty.elem, dims });
+        out.output(format!("start.{name}"), none);
     }
     Ok(out)
 }

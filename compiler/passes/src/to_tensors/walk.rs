@@ -26,6 +26,8 @@ pub(super) struct Walked<'p> {
     groups: Vec<Group>,
     answers: Vec<(Value, Mapped)>,
     finals: Vec<(String, Value)>,
+    /// What states that are inputs start as, where nothing is handed over.
+    starts: Vec<(String, Value)>,
     handed: Handed,
 }
 
@@ -44,6 +46,7 @@ impl<'p> Walked<'p> {
             groups,
             answers: vec![],
             finals: vec![],
+            starts: vec![],
             handed: Handed::new(options.resume),
         }
     }
@@ -82,6 +85,9 @@ impl<'p> Walked<'p> {
         let handed = self.handed.finals();
         for (name, value) in self.finals.into_iter().chain(handed) {
             g.output(name, value);
+        }
+        for (name, value) in self.starts {
+            g.output(format!("start.{name}"), value);
         }
         Ok(())
     }
@@ -369,16 +375,30 @@ impl<'p> Walked<'p> {
 
     /// The value a state starts with.
     fn start(
+        &mut self,
+        g: &mut Graph,
+        needs: &Needs<'_>,
+        state: &Carried,
+    ) -> Result<Value, PassError> {
+        if self.options.open {
+            let start = self.fresh(g, needs, state)?;
+            self.starts.push((state.name.clone(), start));
+        }
+        if self.options.resume || self.options.open {
+            let dims: Dims =
+                needs.walks().into_iter().chain(state.dims.clone()).collect();
+            return Ok(g.input(state.name.clone(), Type { elem: ELEMENT, dims }));
+        }
+        self.fresh(g, needs, state)
+    }
+
+    /// The value a state has where a sequence begins.
+    fn fresh(
         &self,
         g: &mut Graph,
         needs: &Needs<'_>,
         state: &Carried,
     ) -> Result<Value, PassError> {
-        if self.options.resume {
-            let dims: Dims =
-                needs.walks().into_iter().chain(state.dims.clone()).collect();
-            return Ok(g.input(state.name.clone(), Type { elem: ELEMENT, dims }));
-        }
         let weight = |w: usize| self.weights[needs.memory.weights[w].initial.index()];
         Ok(match &state.start {
             Start::Weight(w) => weight(*w),

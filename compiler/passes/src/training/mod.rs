@@ -18,6 +18,7 @@ mod samples;
 mod update;
 
 pub use gradients::gradients;
+pub(crate) use rare::acting;
 pub use rare::{Rare, rare};
 
 use crate::autodiff::{keep_boundaries, pullback};
@@ -68,12 +69,14 @@ impl Outer<'_> {
     }
 }
 
-/// The outer levels in the order of the level graph.
+/// The outer levels in the order of the level graph. Levels that learn while reading are not among
+/// them: their work is part of the forward graph, and their statements come last.
 ///
 /// # Errors
-/// Where one has a clock that is not of steps.
+/// Where one has a clock that is neither of steps nor of tokens.
 pub fn outer(program: &Program) -> Result<Vec<Outer<'_>>, PassError> {
-    let learns = |l: &&Level| !l.objectives.is_empty();
+    let reads = |l: &Level| matches!(l.clock, Clock::Tokens(_));
+    let learns = |l: &&Level| !l.objectives.is_empty() && !reads(l);
     let levels = program.levels.node_weights().filter(learns);
     levels
         .map(|level| match level.clock {
@@ -81,7 +84,10 @@ pub fn outer(program: &Program) -> Result<Vec<Outer<'_>>, PassError> {
             Clock::Tokens(_) | Clock::Sequence | Clock::Once => {
                 Err(PassError::limitation(
                     "L-outer-clock",
-                    format!("the level `{}` of weights at a clock of tokens", level.name),
+                    format!(
+                        "the level `{}` of weights at a clock of sequences",
+                        level.name
+                    ),
                     "let it act at a clock of steps",
                 ))
             }

@@ -13,7 +13,7 @@ use super::{Outer, counted, counts_name, outer, window_name};
 use crate::build::{broadcast_to, div, mul, scalar};
 use crate::error::PassError;
 use crate::simplify::simplify;
-use nestor_ir::level::Program;
+use nestor_ir::level::{Level, Program};
 use nestor_ir::tensor::{Graph, Op, Value};
 use nestor_ir::ty::Type;
 
@@ -43,13 +43,26 @@ pub fn rare(program: &Program) -> Result<Vec<Rare>, PassError> {
 }
 
 fn update_of(program: &Program, outer: &Outer<'_>) -> Result<Rare, PassError> {
-    let level = outer.level;
+    let graph = acting(program, outer.level, Some(outer.period))?;
+    Ok(Rare { level: outer.level.name.clone(), period: outer.period, graph })
+}
+
+/// What a level does with the sums of its windows: as they are, or divided by a number of steps.
+///
+/// # Errors
+/// As [`rare`].
+pub(crate) fn acting(
+    program: &Program,
+    level: &Level,
+    steps: Option<usize>,
+) -> Result<Graph, PassError> {
     let mut g = Graph::new();
     let mut statements = Vec::new();
     for (k, statement) in level.objectives.iter().enumerate() {
-        let share = match counted(program, statement) {
-            false => Share::Each(1.0 / outer.period as f64),
-            true => {
+        let share = match (counted(program, statement), steps) {
+            (_, None) => Share::Each(1.0),
+            (false, Some(steps)) => Share::Each(1.0 / steps as f64),
+            (true, Some(_)) => {
                 let name = counts_name(&level.name, k);
                 let tokens = g.input(name, Type::real([]));
                 let one = scalar(&mut g, 1.0);
@@ -80,7 +93,7 @@ fn update_of(program: &Program, outer: &Outer<'_>) -> Result<Rare, PassError> {
     for (name, value) in updated {
         g.output(name, value);
     }
-    Ok(Rare { level: level.name.clone(), period: outer.period, graph: simplify(&g) })
+    Ok(simplify(&g))
 }
 
 /// How the sum of a window becomes its mean.
