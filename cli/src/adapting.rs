@@ -59,7 +59,7 @@ impl Adapting {
                     self.step = step.unwrap_or(self.step);
                 }
                 (name, _) => {
-                    let name = name.trim_start_matches(SLOW).to_owned();
+                    let name = name.strip_prefix(SLOW).unwrap_or(name).to_owned();
                     weights.push(HostTensor { name, ..tensor.clone() });
                 }
             }

@@ -10,8 +10,9 @@ use nestor_runtime::tensor_file::{Data, HostTensor};
 const MODELS: &str = "\
 model Base(vocab = 256, d = 16) {
     in tokens: int(vocab)
+    E = Embedding(vocab, d)
     last = RMSNorm(d)
-    x = tokens |> Embedding(vocab, d)
+    x = tokens |> E
     repeat 2 { x = x + (x |> RMSNorm(d) |> MLP(d, hidden = 24)) }
     logits = x |> last |> Linear(d, vocab)
     loss   = cross_entropy(logits, next(tokens))
@@ -24,10 +25,11 @@ layer Block(d) {
 }
 model Stacked(vocab = 256, d = 16) {
     in tokens: int(vocab)
+    E = Embedding(vocab, d)
     last = RMSNorm(d)
     fast = Block(d)
     slow = Block(d)
-    logits = tokens |> Embedding(vocab, d) |> fast |> slow |> last |> Linear(d, vocab)
+    logits = tokens |> E |> fast |> slow |> last |> Linear(d, vocab)
     loss   = cross_entropy(logits, next(tokens))
     out logits
     level pretrain every 1 step { minimize loss over * using sgd(0) }
@@ -89,7 +91,7 @@ fn a_continuum_starts_as_the_blocks_of_another_run() {
     let of = of.expect("a weight of the second block");
     let here = stacked.iter().any(|t| t.name.starts_with("slow.") && t.data == of.data);
     assert!(here, "{} is nowhere in slow", of.name);
-    assert!(!values(&stacked, "Embedding.W").is_empty());
+    assert!(!values(&stacked, "E.W").is_empty());
     let nothing =
         train("Stacked", "none", &["--from", "base", "--map", "fast.MLP=Nobody"]);
     let said = refused(&nothing, 1);
