@@ -18,12 +18,15 @@ const PREFIX: &str = "state.reading.";
 /// How many rows of an open window were handed on.
 pub(super) const ROWS: &str = "rows";
 
+/// A period, and the levels that have it with what they hold.
+type Clock<'p> = (usize, Vec<(Reader<'p>, Vec<Held>)>);
+
 /// What is the same at every depth.
 pub(super) struct Nest<'p> {
     pub(super) program: &'p Program,
     pub(super) code: &'p Code,
     /// The levels of every clock, the slowest first.
-    pub(super) clocks: Vec<(usize, Vec<(Reader<'p>, Vec<Held>)>)>,
+    pub(super) clocks: Vec<Clock<'p>>,
     pub(super) resume: bool,
 }
 
@@ -48,7 +51,7 @@ pub(super) fn built(
     readers: &[Reader<'_>],
     resume: bool,
 ) -> Result<Graph, PassError> {
-    let mut clocks: Vec<(usize, Vec<(Reader<'_>, Vec<Held>)>)> = Vec::new();
+    let mut clocks: Vec<Clock<'_>> = Vec::new();
     for &reader in readers {
         let own = (reader, held(program, &reader));
         match clocks.last_mut().filter(|(period, _)| *period == reader.period) {
