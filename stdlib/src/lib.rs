@@ -191,5 +191,6 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("stdlib/checks/memories.nest", include_str!("../checks/memories.nest")),
     ("stdlib/checks/axes.nest", include_str!("../checks/axes.nest")),
     ("stdlib/checks/layers.nest", include_str!("../checks/layers.nest")),
+    ("stdlib/checks/clocks.nest", include_str!("../checks/clocks.nest")),
     ("stdlib/checks/mixers.nest", include_str!("../checks/mixers.nest")),
 ];

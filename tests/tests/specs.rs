@@ -8,8 +8,6 @@ use nestor_tests::{files, root};
 const LIMITED: &[(&str, &[&str])] = &[
     ("models/ad_hoc_levels", &["L006"]),
     ("models/cms_variants", &["L006"]),
-    ("models/dna_classifier", &["L001"]),
-    ("models/forecaster", &["L001"]),
     ("models/hope_tokens", &["L006"]),
 ];
 

@@ -1,14 +1,19 @@
 //! Runs a level program token by token, one sequence and one memory instance at a time: the
 //! definition of what a spec means. It shares no code with the passes; inner gradients are taken
 //! by differences, so not even a derivative.
+//!
+//! What happens every N tokens happens at the last of them, in its place in the text; what happens
+//! once a sequence, after its last token. Where something is known of the whole sequence from its
+//! start, the tokens are walked again with that in hand.
 
 use super::array::Array;
+use super::course::{Course, History};
 use super::memory::{Instance, place};
 use super::past::Past;
-use super::tensor::{RunError, evaluate_with};
+use super::tensor::{RunError, evaluate_with, results_of};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
-use crate::level::{Anchor, Clock, Program, Reset, Statement};
+use crate::level::{Anchor, Clock, MemoryId, Program, Reset, Statement};
 use crate::tensor::{NodeData, Op};
 use crate::ty::Elem;
 use indexmap::IndexMap;
@@ -30,22 +35,28 @@ pub fn run(
         .values()
         .map(|w| find(given, &[&w.path, &w.short]))
         .collect::<Result<_, _>>()?;
-    let mut rows: Vec<Vec<Vec<Array>>> = Vec::new();
+    let course = Course::new(program)?;
+    let mut rows: Vec<Vec<Vec<Array>>> = vec![vec![]; program.code.outputs.len()];
     let mut states: Vec<Results> = Vec::new();
     for b in 0..sizes.batch {
-        let mut sequence = Sequence::new(program, &weights);
-        let mut tokens = Vec::new();
-        for t in 0..sizes.time {
-            tokens.push(sequence.token(program, given, &weights, (b, t), sizes)?);
+        let mut sequence = Sequence::new(program, &weights, sizes);
+        sequence.walk(program, &course, given, &weights, b)?;
+        for (row, output) in rows.iter_mut().zip(&program.code.outputs) {
+            row.push(sequence.history.all(&course, output.value));
         }
-        rows.push(tokens);
         states.push(sequence.states(program));
     }
     let mut out = Results::new();
-    for (k, output) in program.code.outputs.iter().enumerate() {
-        let parts: Vec<Array> = rows.iter().flatten().map(|o| o[k].clone()).collect();
-        let lead = vec![sizes.batch, sizes.time];
-        out.insert(output.name.clone(), stack(lead, &parts));
+    for (row, output) in rows.iter().zip(&program.code.outputs) {
+        let parts: Vec<Array> = row.iter().flatten().cloned().collect();
+        let lead = course.clocks[place(output.value)].lead(sizes);
+        let one = program.code.ty(output.value);
+        let dims: Vec<usize> = one.dims.iter().map(|d| d.size(sizes)).collect();
+        let mut stacked = stack(lead.clone(), &parts);
+        if parts.is_empty() {
+            stacked = Array::zeros(one.elem, [lead, dims].concat());
+        }
+        out.insert(output.name.clone(), stacked);
     }
     if let Some(first) = states.first() {
         for name in first.keys() {
@@ -91,10 +102,20 @@ struct Sequence {
     updates: Vec<Vec<Past>>,
     /// What the code has seen.
     past: Past,
+    /// All values so far.
+    history: History,
+    sizes: Sizes,
+}
+
+/// Where a node is evaluated: its row, and the last token so far.
+#[derive(Clone, Copy)]
+struct At {
+    row: usize,
+    token: usize,
 }
 
 impl Sequence {
-    fn new(program: &Program, weights: &[Array]) -> Self {
+    fn new(program: &Program, weights: &[Array], sizes: &Sizes) -> Self {
         let memories: Vec<Vec<Instance>> = program
             .memories
             .values()
@@ -118,101 +139,155 @@ impl Sequence {
             })
             .collect();
         let updates = memories.iter().map(|m| vec![Past::default(); m.len()]).collect();
-        Self { memories, updates, past: Past::default() }
+        let history = History::new(&program.code, *sizes);
+        Self { memories, updates, past: Past::default(), history, sizes: *sizes }
     }
 
-    /// One token: the values of the code's outputs.
-    fn token(
+    /// All tokens, as often as something is known ahead.
+    fn walk(
         &mut self,
         program: &Program,
+        course: &Course,
         given: &IndexMap<String, Array>,
         weights: &[Array],
-        (b, t): (usize, usize),
-        sizes: &Sizes,
-    ) -> Result<Vec<Array>, RunError> {
-        let position = sizes.start + t;
-        self.boundaries(program, position, sizes)?;
-        let mut inputs = Vec::new();
-        for input in &program.inputs {
-            let stream = find(given, &[&input.name])?;
-            let lead = if input.clock == Clock::Sequence { vec![b] } else { vec![b, t] };
-            inputs.push(part(&stream, &lead));
+        row: usize,
+    ) -> Result<(), RunError> {
+        let nodes = program.code.nodes.values().enumerate();
+        let nodes: Vec<(usize, &NodeData)> = nodes.collect();
+        let last = At { row, token: self.sizes.time.saturating_sub(1) };
+        for phase in 0..course.phases {
+            for (n, node) in &nodes {
+                if course.first(*n, phase) {
+                    self.node(program, course, (given, weights), node, last)?;
+                }
+            }
+            for token in 0..self.sizes.time {
+                for (id, memory) in program.memories.iter() {
+                    let due = self.history.completes(memory.every, token);
+                    if due && course.memories[place(id)] == phase {
+                        self.boundary(program, id, token)?;
+                    }
+                }
+                for (n, node) in &nodes {
+                    let Clock::Tokens(every) = course.nodes[*n].clock else { continue };
+                    let due = self.history.completes(every, token);
+                    if course.nodes[*n].phase == phase && due {
+                        let at = At { row, token };
+                        self.node(program, course, (given, weights), node, at)?;
+                    }
+                }
+            }
+            for (n, node) in &nodes {
+                if course.last(*n, phase) {
+                    self.node(program, course, (given, weights), node, last)?;
+                }
+            }
         }
-        inputs.extend(weights.iter().cloned());
-        let mut past = std::mem::take(&mut self.past);
-        let mut hook = |node: &NodeData, x: &[&Array]| {
-            if let Some(seen) = past.look(node, x, position, sizes)? {
-                return Ok(Some(seen));
-            }
-            match &node.op {
-                Op::Position { .. } => {
-                    Ok(Some(vec![Array::real([], vec![position as f64])]))
-                }
-                Op::When => Ok(Some(vec![x[0].clone()])),
-                Op::Next { by } => next(program, given, node, *by, (b, t)).map(Some),
-                Op::Read { memory, every, .. } => {
-                    let m = place(*memory);
-                    let answer = self.read(program, (m, *every), x, position, sizes)?;
-                    Ok(Some(vec![answer]))
-                }
-                Op::Write { statement } => {
-                    self.write(
-                        program,
-                        &program.statements[*statement],
-                        x,
-                        position,
-                        sizes,
-                    )?;
-                    Ok(Some(vec![]))
-                }
-                _ => Ok(None),
-            }
-        };
-        let code = &program.code;
-        let values = evaluate_with(code, &inputs, sizes, Precision::F64, &mut hook)?;
-        self.past = past;
-        Ok(code.outputs.iter().map(|o| values[place(o.value)].clone()).collect())
+        Ok(())
     }
 
-    /// Snapshots for every period that an anchor or a read of a memory asks for.
-    fn boundaries(
+    /// One node once.
+    fn node(
         &mut self,
         program: &Program,
-        position: usize,
-        sizes: &Sizes,
+        course: &Course,
+        (given, weights): (&IndexMap<String, Array>, &[Array]),
+        node: &NodeData,
+        at: At,
     ) -> Result<(), RunError> {
-        for (id, memory) in program.memories.iter() {
-            let mut periods: Vec<usize> = memory.read_at.into_iter().collect();
-            for statement in program.statements.values() {
-                if let Statement::Minimize(m) = statement
-                    && let (Anchor::Every(n), true) = (m.anchor, m.memory == id)
-                {
-                    periods.push(n);
+        let clock = course.clock_of(program, node);
+        let (tick, sizes) = match clock {
+            Clock::Tokens(n) => (self.history.tick(n, at.token), self.sizes.every(n)),
+            _ => (None, self.sizes),
+        };
+        let tick = tick.unwrap_or(0);
+        let position = sizes.start + tick;
+        if let Some(made) = self.history.meet(course, node, at.token) {
+            self.history.put(node, vec![made]);
+            return Ok(());
+        }
+        let x: Vec<Array> = node
+            .operands
+            .iter()
+            .map(|v| self.history.now(course, *v, at.token))
+            .collect();
+        let x: Vec<&Array> = x.iter().collect();
+        // The code says its sizes in tokens; a memory's graphs say them in its own ticks.
+        let whole = self.sizes;
+        let seen = self.past.look(node, &x, position, &whole)?;
+        let results = match (&node.op, seen) {
+            (_, Some(seen)) => seen,
+            (Op::Input { index, .. }, _) => match program.inputs.get(*index) {
+                Some(input) => {
+                    let stream = find(given, &[&input.name])?;
+                    let index = [at.row, tick];
+                    let lead = if input.clock == Clock::Sequence { 1 } else { 2 };
+                    vec![part(&stream, &index[..lead])]
                 }
+                None => vec![weights[*index - program.inputs.len()].clone()],
+            },
+            (Op::Position { .. } | Op::Tick { .. }, _) => {
+                vec![Array::real([], vec![position as f64])]
             }
-            for node in program.code.nodes.values() {
-                if let Op::Read { memory, every: Some(n), .. } = node.op
-                    && memory == id
-                {
-                    periods.push(n);
-                }
+            (Op::When, _) => vec![x[0].clone()],
+            (Op::Next { by }, _) => next(program, given, node, *by, (at.row, tick))?,
+            (Op::Read { memory, every, .. }, _) => {
+                let m = place(*memory);
+                vec![self.read(program, (m, *every), &x, position, &sizes)?]
             }
-            let minimized = program.statements.values().find_map(|s| match s {
-                Statement::Minimize(m) if m.memory == id => Some(m),
-                Statement::Minimize(_) | Statement::Update(_) => None,
-            });
-            for instance in &mut self.memories[place(id)] {
-                if let Reset::Tokens(n) = memory.reset
-                    && position > 0
-                    && position.is_multiple_of(n)
-                {
-                    instance.restart(memory);
-                }
-                if let Some(m) = minimized {
-                    instance.begin(&m.targets, sizes)?;
-                }
-                instance.at_boundary(position, &periods);
+            (Op::Write { statement }, _) => {
+                let statement = &program.statements[*statement];
+                self.write(program, statement, &x, position, &sizes)?;
+                vec![]
             }
+            _ => results_of(node, &x, &whole, Precision::F64)?,
+        };
+        self.history.put(node, results);
+        Ok(())
+    }
+
+    /// Snapshots for every period that an anchor or a read of a memory asks for, where its tick
+    /// that this token completes begins.
+    fn boundary(
+        &mut self,
+        program: &Program,
+        id: MemoryId,
+        token: usize,
+    ) -> Result<(), RunError> {
+        let memory = &program.memories[id];
+        let sizes = self.sizes.every(memory.every);
+        let tick = self.history.tick(memory.every, token).unwrap_or(0);
+        let position = sizes.start + tick;
+        let mut periods: Vec<usize> = memory.read_at.into_iter().collect();
+        for statement in program.statements.values() {
+            if let Statement::Minimize(m) = statement
+                && let (Anchor::Every(n), true) = (m.anchor, m.memory == id)
+            {
+                periods.push(n);
+            }
+        }
+        for node in program.code.nodes.values() {
+            if let Op::Read { memory, every: Some(n), .. } = node.op
+                && memory == id
+            {
+                periods.push(n);
+            }
+        }
+        let minimized = program.statements.values().find_map(|s| match s {
+            Statement::Minimize(m) if m.memory == id => Some(m),
+            Statement::Minimize(_) | Statement::Update(_) => None,
+        });
+        for instance in &mut self.memories[place(id)] {
+            if let Reset::Tokens(n) = memory.reset
+                && position > 0
+                && position.is_multiple_of(n)
+            {
+                instance.restart(memory);
+            }
+            if let Some(m) = minimized {
+                instance.begin(&m.targets, &sizes)?;
+            }
+            instance.at_boundary(position, &periods);
         }
         Ok(())
     }

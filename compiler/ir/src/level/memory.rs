@@ -67,6 +67,8 @@ pub struct Memory {
     pub read_at: Option<usize>,
     /// When it starts again.
     pub reset: Reset,
+    /// How many tokens a tick of it has: what its statements and graphs call a token.
+    pub every: usize,
 }
 
 /// What writes a memory.

@@ -72,7 +72,7 @@ fn vectors(
     let (left, right) = (own(da.len(), |p| p.0), own(db.len(), |p| p.1));
     let flat =
         |dims: &[Dim], own: &[usize]| own.iter().all(|&i| dims[i] == Dim::Fixed(1));
-    let walked = batch.iter().any(|p| da[p.0] == Dim::Time);
+    let walked = batch.iter().any(|p| da[p.0].ticks_of().is_some());
     let batched = nested || !batch.is_empty() || (left.is_empty() && right.is_empty());
     let one_sided = flat(&da, &left) || flat(&db, &right);
     if !(batched && one_sided || walked && !nested) {

@@ -77,13 +77,17 @@ impl<'p> Walked<'p> {
             .collect()
     }
 
-    /// Final states become outputs.
-    pub(super) fn finish(self, g: &mut Graph) -> Result<(), PassError> {
+    /// What is handed over of streams that all of the past is asked of.
+    pub(super) fn handed(&mut self) -> &mut Handed {
+        &mut self.handed
+    }
+
+    /// Final states become outputs, these others among them.
+    pub(super) fn finish(self, g: &mut Graph, others: Vec<(String, Value)>) {
         let handed = self.handed.finals();
-        for (name, value) in self.finals.into_iter().chain(handed) {
+        for (name, value) in self.finals.into_iter().chain(handed).chain(others) {
             g.output(name, value);
         }
-        Ok(())
     }
 
     fn look_back(
@@ -156,7 +160,9 @@ impl<'p> Walked<'p> {
         let carried: Vec<Vec<Carried>> = needs.iter().map(Needs::carried).collect();
         let place = |id| group.memories.iter().position(|m| *m == id).unwrap_or(0);
         let inside = |v: &Value| group.nodes.contains(&code.values[*v].node);
-        let mut feeds = Feeds::new(&walks);
+        let every = self.program.memories[group.memories[0]].every;
+        one_clock(program, group, &acts)?;
+        let mut feeds = Feeds::new(&walks, Dim::time(every));
         // What the statements take, and what the code between them does to one instance.
         let mut taken: Vec<Taken> = Vec::new();
         for node in &acts {
@@ -452,6 +458,26 @@ fn read_whole(
         .collect();
     let found = vectorise_into(g, read, &arguments, lead, None, &mut no_hook)?;
     Ok(lift(g, found[0], lead))
+}
+
+/// Refuses memories of different clocks that feed one another.
+fn one_clock(
+    program: &Program,
+    group: &Group,
+    acts: &[NodeData],
+) -> Result<(), PassError> {
+    let mut clocks = group.memories.iter().map(|m| program.memories[*m].every);
+    let first = clocks.next();
+    let same = clocks.all(|every| Some(every) == first);
+    let meets = |n: &NodeData| matches!(n.op, Op::Gathered { .. } | Op::Held { .. });
+    if same && !acts.iter().any(meets) {
+        return Ok(());
+    }
+    Err(PassError::limitation(
+        "L-two-clocks",
+        "memories of different clocks that feed one another",
+        "let what comes back to a memory come from its own clock",
+    ))
 }
 
 fn given(node: &NodeData, known: &[Option<Mapped>]) -> Result<Vec<Mapped>, PassError> {

@@ -81,6 +81,9 @@ fn memory(data: &Memory) -> String {
     if let Some(n) = data.read_at {
         put(&mut out, format_args!(" reads at {n}"));
     }
+    if data.every > 1 {
+        put(&mut out, format_args!(" ticks every {} tokens", data.every));
+    }
     out.push_str(" {\n");
     for w in &data.weights {
         let (name, short, dims) = (&w.name, &w.short, dims(&w.dims));
