@@ -181,6 +181,8 @@ pub(crate) struct Elaborator<'a> {
     pub(crate) clocks: Clocks,
     /// Layers under way that are mapped over a window in time.
     pub(crate) over_windows: Vec<Span>,
+    /// The weight of a memory whose algorithm is being built.
+    pub(crate) learns: Option<crate::deep::Learns>,
     /// While an objective over memories is built: the frame's weights of each instance.
     pub(crate) anchored: Vec<(usize, Vec<Tensor>)>,
     /// Levels written so far.
@@ -214,6 +216,7 @@ impl<'a> Elaborator<'a> {
             block: None,
             clocks: Clocks::default(),
             over_windows: Vec::new(),
+            learns: None,
             anchored: Vec::new(),
             levels: Vec::new(),
             trail: crate::trail::Trail::default(),

@@ -13,7 +13,9 @@ use super::past::Past;
 use super::tensor::{RunError, evaluate_with, results_of};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
-use crate::level::{Anchor, Clock, MemoryId, Program, Reset, Statement};
+use crate::level::{
+    Anchor, Clock, MemoryId, Program, Reset, StateInitial, Statement, WeightId,
+};
 use crate::tensor::{NodeData, Op};
 use crate::ty::Elem;
 use indexmap::IndexMap;
@@ -118,22 +120,25 @@ impl Sequence {
     fn new(program: &Program, weights: &[Array], sizes: &Sizes) -> Self {
         let memories: Vec<Vec<Instance>> = program
             .memories
-            .values()
-            .map(|memory| {
+            .iter()
+            .map(|(id, memory)| {
                 let map: Vec<usize> =
                     memory.map.iter().filter_map(|d| d.fixed()).collect();
                 super::array::indices(&map)
                     .map(|at| {
-                        let initial = memory
-                            .weights
-                            .iter()
-                            .map(|w| {
-                                let all = &weights[place(w.initial)];
-                                let shared = all.dims.len() == w.dims.len();
-                                if shared { all.clone() } else { part(all, &at) }
-                            })
-                            .collect();
-                        Instance::new(memory, initial)
+                        let own = |id: WeightId, rank: usize| {
+                            let all = &weights[place(id)];
+                            if all.dims.len() == rank {
+                                all.clone()
+                            } else {
+                                part(all, &at)
+                            }
+                        };
+                        let starts = memory.weights.iter();
+                        let initial = starts.map(|w| own(w.initial, w.dims.len()));
+                        let learned = learned(program, id);
+                        let learned = learned.map(|(id, rank)| (id, own(id, rank)));
+                        Instance::new(memory, initial.collect(), learned.collect())
                     })
                     .collect()
             })
@@ -402,6 +407,21 @@ impl Sequence {
         }
         out
     }
+}
+
+/// The weights that states of a memory's algorithms start as, with the states' ranks.
+fn learned(
+    program: &Program,
+    memory: MemoryId,
+) -> impl Iterator<Item = (WeightId, usize)> {
+    let targets = program.statements.values().filter_map(move |s| match s {
+        Statement::Minimize(m) if m.memory == memory => Some(&m.targets),
+        Statement::Minimize(_) | Statement::Update(_) => None,
+    });
+    targets.flatten().flat_map(|t| &t.algorithm.states).filter_map(|s| match s.initial {
+        StateInitial::Learned(id) => Some((id, s.dims.len())),
+        StateInitial::Values(_) | StateInitial::Weights | StateInitial::Drawn(_) => None,
+    })
 }
 
 /// Operands of one instance: those that have the memory's leading dimensions are taken apart.

@@ -6,7 +6,7 @@ use super::apart::Apart;
 use super::body::Token;
 use super::feeds::{Feeds, unmapped_layout};
 use super::order::Group;
-use super::states::{Carried, ELEMENT, Needs, Start};
+use super::states::{Carried, ELEMENT, Needs, Start, pends};
 use super::whole::Handed;
 use super::{Options, history, instance, memory_of};
 use crate::build::{broadcast, broadcast_to, constant, uniform, zeros};
@@ -368,6 +368,7 @@ impl<'p> Walked<'p> {
     fn window(&self, node: &NodeData) -> Option<usize> {
         let Op::Write { statement } = node.op else { return None };
         match &self.program.statements[statement] {
+            Statement::Minimize(m) if m.every > 1 && !pends(m) => Some(m.every),
             Statement::Minimize(m) => (m.window > 1).then_some(m.window),
             Statement::Update(_) => None,
         }
@@ -389,6 +390,7 @@ impl<'p> Walked<'p> {
         Ok(match &state.start {
             Start::Weight(w) => weight(*w),
             Start::Values(graph) => g.inline(graph, &[])[0],
+            Start::Learned(id) => self.weights[id.index()],
             Start::Zero => zeros(g, &Type::real(state.dims.iter().copied())),
             Start::Read(w) => {
                 let map = needs.memory.map.clone();

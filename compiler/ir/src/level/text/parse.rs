@@ -336,6 +336,8 @@ fn states(r: &mut Reader) -> Read<Vec<State>> {
         r.need("=")?;
         let initial = if r.eat("weights") {
             StateInitial::Weights
+        } else if r.eat("as") {
+            StateInitial::Learned(weight_id(r)?)
         } else if r.eat("drawn") {
             StateInitial::Drawn(initial(r)?)
         } else {

@@ -174,6 +174,7 @@ fn states(out: &mut String, all: &[State]) {
         let initial = match &state.initial {
             StateInitial::Values(values) => graph(values),
             StateInitial::Weights => "weights".to_owned(),
+            StateInitial::Learned(weight) => format!("as {weight}"),
             StateInitial::Drawn(drawn) => format!("drawn {}", initial(drawn)),
         };
         let dims = dims(&state.dims);
