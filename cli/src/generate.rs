@@ -5,6 +5,8 @@ use crate::fail::{Failure, Outcome};
 use crate::interrupt;
 use crate::roles::Roles;
 use crate::run_folder::Left;
+use nestor_compiler::Program;
+use nestor_compiler::level::Clock;
 use nestor_compiler::trained::answers;
 use nestor_runtime::past_file;
 use nestor_runtime::reader::Reader;
@@ -18,6 +20,7 @@ use std::time::Instant;
 pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
     let Left { run, program, state, hash, .. } = Left::open(&a.run)?;
     let Roles { tokens: stream, vocabulary, .. } = Roles::of(&program)?;
+    every_token(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
     let compiled = answers(&program).map_err(Failure::native)?;
     let mut reader =
@@ -76,6 +79,23 @@ pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
         anstream::eprintln!("{} tokens, {rate:.0} tokens/s", tokens.len());
     }
     Ok(())
+}
+
+/// Refuses a model that has something to say more rarely than at every token.
+fn every_token(program: &Program) -> Outcome {
+    let outputs = program.code.outputs.iter().zip(&program.output_clocks);
+    let mut slow = outputs.filter(|(_, clock)| **clock != Clock::Tokens(1));
+    let Some((output, clock)) = slow.find(|(o, _)| o.name == "logits") else {
+        return Ok(());
+    };
+    let when = match clock {
+        Clock::Tokens(n) => format!("every {n} tokens"),
+        _ => "once a sequence".to_owned(),
+    };
+    Err(Failure::usage(format!(
+        "`{}` gives `{}` {when}: a text is written token by token",
+        program.name, output.name
+    )))
 }
 
 /// What was written: at once for people, together for programs.

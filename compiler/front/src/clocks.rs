@@ -48,7 +48,7 @@ impl<'a> Elaborator<'a> {
             }
         };
         let before = std::mem::replace(&mut self.clock, inner);
-        let block = std::mem::replace(&mut self.block, Some(span));
+        let block = self.block.replace(span);
         self.body(env, body);
         self.clock = before;
         self.block = block;
