@@ -224,23 +224,16 @@ fn tallies(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
             // A loss of the whole batch.
             let mean = f64::from(losses.first().copied().unwrap_or(f32::NAN));
             let asked = *length as f64;
-            return RowTally { nats: mean * asked, asked, right: 0.0 };
+            return RowTally { nats: mean * asked, asked, ..RowTally::default() };
         }
-        let mut tally = RowTally::default();
-        for at in row * length..(row + 1) * length {
+        RowTally::of((row * length..(row + 1) * length).map(|at| {
             let count = f64::from(counts.map_or(1.0, |c| c[at]));
-            if count == 0.0 {
-                continue;
-            }
-            tally.asked += count;
-            tally.nats += count * f64::from(losses[at]);
-            if let Some((n, logits)) = logits
-                && largest(&logits[at * n..(at + 1) * n]) as i32 == targets[at]
-            {
-                tally.right += count;
-            }
-        }
-        tally
+            let right = |(n, logits): (usize, &Vec<f32>)| {
+                largest(&logits[at * n..(at + 1) * n]) as i32 == targets[at]
+            };
+            let right = count > 0.0 && logits.is_some_and(right);
+            (count, f64::from(losses[at]), right)
+        }))
     };
     (0..*rows).map(tally).collect()
 }

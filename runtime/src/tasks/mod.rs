@@ -62,6 +62,8 @@ pub enum Metric {
     Accuracy,
     /// The share of sequences whose targets are all right.
     Sequences,
+    /// The share of answers that are right as a whole, the mean over sequences.
+    Answers,
     /// Bits a target, lower is better.
     Bits,
     /// The share of questions whose likeliest answer is the right one; every answer is a row.
@@ -287,6 +289,9 @@ impl Task {
                 let whole = rows.iter().filter(|r| r.right == r.asked).count();
                 whole as f64 / rows.len().max(1) as f64
             }
+            Metric::Answers => {
+                sum(|r| r.whole / r.answers.max(1.0)) / rows.len().max(1) as f64
+            }
             Metric::Bits => {
                 sum(|r| r.nats) / sum(|r| r.asked).max(1.0) / std::f64::consts::LN_2
             }
@@ -314,6 +319,7 @@ impl Metric {
         match self {
             Self::Accuracy => "accuracy",
             Self::Sequences => "whole sequences right",
+            Self::Answers => "answers right",
             Self::Bits => "bits a target",
             Self::Choice { .. } => "accuracy of choices",
         }

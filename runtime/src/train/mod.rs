@@ -81,6 +81,32 @@ pub struct RowTally {
     pub asked: f64,
     /// How many of them have the largest logit; zero where no logits are known.
     pub right: f64,
+    /// How many answers are asked: runs of targets that nothing unasked stands between.
+    pub answers: f64,
+    /// How many of these are right as a whole.
+    pub whole: f64,
+}
+
+impl RowTally {
+    /// The tally of targets in order: for each whether it is asked, its loss, whether it is right.
+    pub fn of(targets: impl IntoIterator<Item = (f64, f64, bool)>) -> Self {
+        let mut tally = Self::default();
+        // Whether an answer is open, and right so far.
+        let mut open = None;
+        for (count, nats, right) in targets {
+            if count == 0.0 {
+                tally.whole += f64::from(open.take().unwrap_or(false));
+                continue;
+            }
+            tally.answers += f64::from(open.is_none());
+            open = Some(open.unwrap_or(true) && right);
+            tally.asked += count;
+            tally.nats += count * nats;
+            tally.right += if right { count } else { 0.0 };
+        }
+        tally.whole += f64::from(open.unwrap_or(false));
+        tally
+    }
 }
 
 /// What a step says about itself.
