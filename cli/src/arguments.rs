@@ -294,8 +294,21 @@ pub(crate) struct ExploreArguments {
     /// anywhere that sees the folder. Nothing is printed where all rounds are done.
     #[arg(long, conflicts_with = "list")]
     pub(crate) pending: bool,
+    /// Who places the trials: this command, or a Ray cluster, which needs python3 with ray (NESTOR_PYTHON
+    /// names another) and, where it has several machines, `--out` in a folder that all of them see.
+    #[arg(long, value_enum, default_value_t = On::Here, conflicts_with_all = ["pending", "list"])]
+    pub(crate) on: On,
     #[command(flatten)]
     pub(crate) choices: Choices,
+}
+
+/// Who places trials.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// This command, on this machine's cores.
+    Here,
+    /// A Ray cluster.
+    Ray,
 }
 
 /// What all combinations have the same of.

@@ -45,9 +45,11 @@ pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
     let loss = measured.loss;
     if let Some((metric, score)) = measured.score {
         if json {
-            let report =
-                serde_json::json!({ "loss": loss, "metric": metric, "score": score });
+            let beside = measured.beside.map(|b| b.1);
+            let report = serde_json::json!({ "loss": loss, "metric": metric, "score": score, "beside": beside });
             anstream::println!("{report}");
+        } else if let Some((name, error)) = measured.beside {
+            anstream::println!("{metric} {score}, {name} {error}");
         } else {
             anstream::println!("{metric} {score}, loss {loss:.4} nats a target");
         }

@@ -19,12 +19,13 @@ use std::time::Instant;
 /// Writes on from a prompt.
 pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
     let Left { run, program, state, hash, .. } = Left::open(&a.run)?;
-    let Roles { tokens: stream, vocabulary, .. } = Roles::of(&program)?;
+    let roles = Roles::of(&program)?;
+    let (stream, vocabulary) = roles.tokens()?;
     every_token(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
     let compiled = answers(&program).map_err(Failure::native)?;
     let mut reader =
-        Reader::new(compiled.begin, compiled.step, &stream, vocabulary, &state)
+        Reader::new(compiled.begin, compiled.step, stream, vocabulary, &state)
             .map_err(Failure::bug)?;
     let kept = a.state.as_deref().filter(|path| path.exists());
     if let Some(path) = kept {
