@@ -241,7 +241,7 @@ fn the_longest_answer_is_right_as_often_as_is_known() {
     for (name, questions, known) in [
         ("hellaswag", 1000, 0.225),
         ("piqa", 1838, 0.485),
-        ("arc-easy", 2376, 0.211),
+        ("arc-easy", 2376, 0.266),
         ("arc-challenge", 1172, 0.272),
         ("siqa", 1954, 0.356),
         ("copa", 100, 0.46),
