@@ -19,7 +19,8 @@ def agree(options):
     """Both sides on the same inputs, at small sizes."""
     yield gated_delta.agree(options)
     yield gated_delta.agree(options, batch=1, time=192, heads=2, width=128)
-    yield memory.agree(options)
+    for chunk, anchor in ((16, 16), (16, None), (1, 16)):
+        yield memory.agree(options, chunk, anchor)
     yield from language_model.agree(options)
 
 
@@ -68,6 +69,7 @@ def arguments():
     )
     op.add_argument("--peer-chunk", type=int, default=64, help="tokens of the peer's chunks")
     mlp.add_argument("--chunk", type=int, nargs="+", default=[64, 16])
+    mlp.add_argument("--tokens", action="store_true", help="measure our write at every token, too")
     mlp.add_argument("--compile-peer", action="store_true", help="try torch.compile on the peer")
     command("agree", agree, "both sides compute the same")
     command("limit", limit.run, "matrix products of both sides")

@@ -1,9 +1,10 @@
 """An exploration on a Ray cluster: trials are processes that need nothing but the folder.
 
+    nestor explore examples/miras_grid.nest --task mqar --out /shared/grid --on ray
     python3 python/explore_on_ray.py NESTOR explore examples/miras_grid.nest --task mqar --out /shared/grid
 
-NESTOR is the command (a path that every machine has); what follows are its words, with `--out` in a
-folder that every machine sees. Rounds are `nestor explore --pending`, which prints the commands of
+Both are the same. NESTOR is the command (a path that every machine has); what follows are its words,
+with `--out` in a folder that every machine sees, and RAY_ADDRESS says where the cluster is. Rounds are `nestor explore --pending`, which prints the commands of
 the trials that come next; a trial whose machine dies is run again by Ray. The last call of the same
 words, without `--pending`, finds every result there and writes the report.
 """
@@ -13,7 +14,10 @@ import shlex
 import subprocess
 import sys
 
-import ray
+try:
+    import ray
+except ImportError:
+    sys.exit("error: this Python has no ray: pip install ray")
 
 
 @ray.remote(num_cpus=1, max_retries=3)
@@ -48,7 +52,7 @@ def explore(words):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4 or sys.argv[2] != "explore":
+    if len(sys.argv) < 4 or "explore" not in sys.argv[2:4]:
         sys.exit(__doc__)
     ray.init(address=os.environ.get("RAY_ADDRESS"))
     print(f"{explore(sys.argv[1:])} trials")

@@ -1,11 +1,9 @@
 """A two-layer memory with momentum and decay, against NeuralMemory of titans-pytorch.
 
-Both take gradients at an anchor. Ours has gates, a momentum step and a write for every token,
-and takes the anchor anew at every boundary. The peer writes once a chunk: momentum and decay act
-on the sum of a chunk's gradients, a read sees finished chunks only, and all gradients of a call
-are taken at the memory's initial value, unless `batch_size` asks for a new anchor, which makes a
-loop of it. With chunks of one token and `batch_size` at the anchor it computes what ours does:
-`agree` compares that.
+Both sides compute the same function: a write once a chunk, with gates of the chunk's mean, that moves
+momentum and memory by the sum of its gradients; a read sees finished chunks. The peer takes all gradients
+of a call at the memory's initial value, unless `batch_size` asks for a new anchor at every boundary,
+which makes a loop of it; ours takes them at every `anchor` tokens.
 """
 
 import warnings
@@ -15,6 +13,9 @@ from torch import nn
 
 from . import rounds
 from .ours import Ours
+
+#: Anchors this far apart lie at the start of every sequence alone.
+START = 1 << 20
 
 #: What is put out and all gradients agree to this much of their largest value.
 BOUND = 1e-4
@@ -85,25 +86,25 @@ def named(layer, width, heads):
     return found
 
 
-def flops(batch, time, heads, width, chunk, layer, ours):
+def flops(batch, time, heads, width, chunk, anchor, layer):
     """Of the forward pass; elementwise work (the peer's scans over all weights) is not counted.
 
-    Both: keys through the network and the gradient of what it puts out, 5 P a token, P the weights.
-    The peer reads through chunk weights, 2 P. Ours reads through the anchor's, 2 P, corrects by the
-    gradients since (products in the chunk, half of them), and moves memory and momentum, 4 P; the
-    peer's gradients are those products. Projections of the layer are 8 dim^2.
+    Keys through the network 2 P a token, P the weights, the gradient of what it puts out P, gradients of
+    the weights 2 P, queries 2 P. Where every token is written (`chunk` 1, ours alone), memory and momentum
+    move on by 4 P instead of 2 P, and reads are corrected by products with what the tokens since the
+    anchor wrote, half of them. Projections of the layer are 8 dim^2.
     """
     weights = 8 * width**2
     token = 7 * weights
-    if ours:
-        token += 2 * weights + 10 * chunk * width
+    if chunk == 1:
+        token += 2 * weights + 10 * anchor * width
     whole = batch * time * heads * token
     return whole + (batch * time * 8 * (heads * width) ** 2 if layer else 0)
 
 
-def agree(options, batch=2, time=64, heads=4, width=64, anchor=16):
-    """Output and gradients of both layers, where the peer writes every token."""
-    layer = neural_memory(width, heads, 1, anchor)
+def agree(options, chunk, anchor, batch=2, time=64, heads=4, width=64):
+    """Output and gradients of both layers; without an anchor they are those at the initial memory."""
+    layer = neural_memory(width, heads, chunk, anchor)
     with torch.no_grad():
         # Steps of the size that the package draws make a memory that amplifies every rounding.
         linear(layer.to_adaptive_step).bias.fill_(-4)
@@ -112,7 +113,7 @@ def agree(options, batch=2, time=64, heads=4, width=64, anchor=16):
     seed = torch.randn(batch, time, heads * width)
     ours = Ours(
         options, "both", "neural_memory.nest", "NeuralMemory", batch, time,
-        d=heads * width, heads=heads, anchor=anchor,
+        d=heads * width, heads=heads, chunk=chunk, anchor=anchor or START,
     )
     weights = {n: v.detach().clone() for n, v in views.items()}
     ours.give(weights | {"x": x.detach(), "grad.out": seed})
@@ -129,68 +130,79 @@ def agree(options, batch=2, time=64, heads=4, width=64, anchor=16):
     pairs = {"out": (found["out"], out), "grad.x": (found["grad.x"], gradients[0])}
     for name, view in named(layer, width, heads).items():
         pairs[f"grad.{name}"] = (found[f"grad.{name}"], view)
-    return rounds.agreement(f"memory, T={time}, anchor {anchor}", pairs, BOUND)
+    what = f"memory, T={time}, chunk {chunk}, {anchored(anchor)}"
+    return rounds.agreement(what, pairs, BOUND)
 
 
-def program(options, what, shape, chunk, layer):
+def program(options, what, shape, chunk, anchor, layer):
     """Our side: the layer, or the memory alone on given keys, values, queries and gates."""
     batch, time, heads, width = shape
+    spec, entry = (
+        ("neural_memory.nest", "NeuralMemory") if layer else ("mlp_memory_op.nest", "MlpMemoryOp")
+    )
+    ours = Ours(
+        options, what, spec, entry, batch, time,
+        d=heads * width if layer else width, heads=heads, chunk=chunk, anchor=anchor or START,
+    )
     if layer:
-        ours = Ours(
-            options, what, "neural_memory.nest", "NeuralMemory", batch, time,
-            d=heads * width, heads=heads, anchor=chunk,
-        )
         start = neural_memory(width, heads, chunk)
         weights = {n: v.detach().clone() for n, v in named(start, width, heads).items()}
         ours.give(weights | {"x": torch.randn(batch, time, heads * width)})
-        return ours
-    ours = Ours(
-        options, what, "mlp_memory_op.nest", "MlpMemoryOp", batch, time,
-        d=width, heads=heads, anchor=chunk,
-    )
-    gates = {n: torch.randn(batch, time, heads).sigmoid() for n in ("alpha", "eta", "theta")}
-    gates["theta"] = gates["theta"] * 2 / width
-    streams = {n: torch.randn(batch, time, heads, width) for n in "qkv"}
-    ours.give(gates | streams)
+    else:
+        gates = {n: torch.randn(batch, time, heads) for n in ("alpha", "eta", "theta")}
+        gates["theta"] = gates["theta"].sigmoid() * 2 / width
+        streams = {n: torch.randn(batch, time, heads, width) for n in "qkv"}
+        ours.give(gates | streams)
     return ours
 
 
-def peers(options, shape, chunk, layer):
-    """The peer's ways: anchors at the initial memory or at every chunk; compiled where that works."""
+def peers(options, shape, chunk, anchor, layer):
+    """The peer's ways with these anchors; compiled where that works."""
     _, _, heads, width = shape
-    for anchor in (None, chunk):
-        tail = "initial anchor" if anchor is None else "anchor a chunk"
-        peer = neural_memory(width, heads, chunk, anchor, bare=not layer)
-        yield f"titans-pytorch, {tail}", peer, lambda x, peer=peer: peer(x)[0]
-        if options.compile_peer and anchor is None:
-            torch._dynamo.reset()
-            compiled = torch.compile(lambda x, peer=peer: peer(x)[0], dynamic=False)
-            yield f"titans-pytorch, {tail}, compile", peer, compiled
+    peer = neural_memory(width, heads, chunk, anchor, bare=not layer)
+    yield "titans-pytorch", peer, lambda x: peer(x)[0]
+    if options.compile_peer and anchor is None:
+        torch._dynamo.reset()
+        yield "titans-pytorch, compile", peer, torch.compile(lambda x: peer(x)[0], dynamic=False)
+
+
+def anchored(anchor):
+    """Where gradients are taken, in words."""
+    return "initial anchor" if anchor is None else f"anchor every {anchor}"
 
 
 def run(options):
     """The comparisons of `memory`."""
     shape = (options.batch, options.time, options.heads, options.width)
-    batch, time, heads, width = shape
-    yield agree(options, heads=heads, width=width)
+    for chunk, anchor in ((16, 16), (16, None), (1, 16)):
+        yield agree(options, chunk, anchor, heads=options.heads, width=options.width)
     for layer in (False, True):
         for chunk in options.chunk:
             for what in ("forward", "both"):
-                yield pair(options, shape, chunk, layer, what)
+                for anchor in (chunk, None):
+                    yield pair(options, shape, chunk, anchor, layer, what)
 
 
-def pair(options, shape, chunk, layer, what):
-    """One comparison: memory or layer, one chunk, forward or both ways."""
+def pair(options, shape, chunk, anchor, layer, what):
+    """One comparison: memory or layer, one chunk, forward or both ways, anchors."""
     batch, time, heads, width = shape
     times = 1 if what == "forward" else 3
-    ours = program(options, what, shape, chunk, layer)
-    count = flops(*shape, chunk, layer, ours=True) * times
+    ours = program(options, what, shape, chunk, anchor, layer)
+    count = flops(*shape, chunk, anchor, layer) * times
     mine = lambda: ours.measure(options.calls)
-    sides = [rounds.Side(f"nestor, anchor {chunk}", mine, count, ours.compile_ms, True)]
-    count = flops(*shape, chunk, layer, ours=False) * times
+    sides = [rounds.Side("nestor", mine, count, ours.compile_ms, True)]
+    others = []
+    if options.tokens and anchor is not None:
+        # Written and read token by token: more than the peer can.
+        exact = program(options, what, shape, 1, anchor, layer)
+        others.append(exact)
+        count = flops(*shape, 1, anchor, layer) * times
+        mine = lambda: exact.measure(options.calls)
+        sides.append(rounds.Side("nestor, a write a token", mine, count, exact.compile_ms))
+    count = flops(*shape, chunk, anchor, layer) * times
     x = torch.randn(batch, time, heads * width, requires_grad=True)
     seed = torch.randn(batch, time, heads * width)
-    for name, peer, function in peers(options, shape, chunk, layer):
+    for name, peer, function in peers(options, shape, chunk, anchor, layer):
         inputs = [x, *used(peer)]
 
         def call(function=function, inputs=inputs):
@@ -211,7 +223,9 @@ def pair(options, shape, chunk, layer, what):
         measure = lambda call=call: rounds.timed(call, options.calls)
         sides.append(rounds.Side(name, measure, count, first))
     part = "whole layer" if layer else "memory alone"
-    title = f"{part}, {what}, B={batch} T={time} H={heads} D={width}, chunk {chunk}"
+    sizes = f"B={batch} T={time} H={heads} D={width}"
+    title = f"{part}, {what}, {sizes}, chunk {chunk}, {anchored(anchor)}"
     result = rounds.compare(title, sides, options.rounds)
-    ours.close()
+    for one in (ours, *others):
+        one.close()
     return result

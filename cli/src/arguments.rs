@@ -2,6 +2,7 @@
 
 use crate::eval::EvalArguments;
 use crate::from::FromArguments;
+use crate::generate::GenerateArguments;
 use crate::graph::GraphArguments;
 use crate::state::StateArguments;
 use clap::builder::PossibleValuesParser;
@@ -297,8 +298,21 @@ pub(crate) struct ExploreArguments {
     /// anywhere that sees the folder. Nothing is printed where all rounds are done.
     #[arg(long, conflicts_with = "list")]
     pub(crate) pending: bool,
+    /// Who places the trials: this command, or a Ray cluster, which needs python3 with ray (NESTOR_PYTHON
+    /// names another) and, where it has several machines, `--out` in a folder that all of them see.
+    #[arg(long, value_enum, default_value_t = On::Here, conflicts_with_all = ["pending", "list"])]
+    pub(crate) on: On,
     #[command(flatten)]
     pub(crate) choices: Choices,
+}
+
+/// Who places trials.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// This command, on this machine's cores.
+    Here,
+    /// A Ray cluster.
+    Ray,
 }
 
 /// What all combinations have the same of.
@@ -345,33 +359,6 @@ pub(crate) struct TrialArguments {
     pub(crate) result: PathBuf,
     #[command(flatten)]
     pub(crate) choices: Choices,
-}
-
-/// `generate`.
-#[derive(Args, Debug, Clone)]
-pub(crate) struct GenerateArguments {
-    /// The folder of a run.
-    pub(crate) run: PathBuf,
-    /// The text to go on from; may be empty where `--state` holds the beginning.
-    #[arg(long, default_value = "")]
-    pub(crate) prompt: String,
-    /// How many tokens to write.
-    #[arg(long, default_value_t = 300)]
-    pub(crate) tokens: usize,
-    /// How bold: 0 takes the likeliest token.
-    #[arg(long, default_value_t = 0.8)]
-    pub(crate) temperature: f64,
-    /// The seed.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Levels that are `online` learn from the text, prompt and answer, a step for every so many tokens as
-    /// a sequence of the run has.
-    #[arg(long)]
-    pub(crate) adapt: bool,
-    /// The file that keeps what the memories hold: read first where it is there, written at the
-    /// end. Two calls with one state file are one call on the joined text.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) state: Option<PathBuf>,
 }
 
 /// `bench`.

@@ -87,14 +87,15 @@ fn given(
     a: &BenchArguments,
     executor: &Executor,
 ) -> Result<Vec<HostTensor>, Failure> {
-    let Roles { tokens, vocabulary: below, .. } = Roles::of(program)?;
+    let roles = Roles::of(program)?;
+    let (tokens, below) = roles.tokens()?;
     let mut draw = Stream::new(0, "bench");
     let mut stream = |name: String| {
         let count = a.batch * a.length;
         let tokens = (0..count).map(|_| draw.below(below as u64) as i32).collect();
         HostTensor { name, dims: vec![a.batch, a.length], data: Data::I32(tokens) }
     };
-    let mut all = vec![stream(tokens.clone()), stream(format!("next.{tokens}"))];
+    let mut all = vec![stream(tokens.to_owned()), stream(format!("next.{tokens}"))];
     all.push(HostTensor::f32("step", &[], vec![1.0]));
     all.push(HostTensor::f32("steps", &[], vec![1000.0]));
     all.extend(initial(program, 0)?);

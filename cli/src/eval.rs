@@ -57,9 +57,11 @@ pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
     let loss = measured.loss;
     if let Some((metric, score)) = measured.score {
         if json {
-            let report =
-                serde_json::json!({ "loss": loss, "metric": metric, "score": score });
+            let beside = measured.beside.map(|b| b.1);
+            let report = serde_json::json!({ "loss": loss, "metric": metric, "score": score, "beside": beside });
             anstream::println!("{report}");
+        } else if let Some((name, error)) = measured.beside {
+            anstream::println!("{metric} {score}, {name} {error}");
         } else {
             anstream::println!("{metric} {score}, loss {loss:.4} nats a target");
         }
@@ -74,7 +76,8 @@ fn another(task: &str, a: &EvalArguments, left: &Left) -> Result<usize, Failure>
     let path = a.data.clone().unwrap_or_else(|| left.run.data.path.clone());
     let path = Some(path).filter(|p| !p.as_os_str().is_empty());
     let opened = TaskData::open(task, path).map_err(Failure::data)?.task;
-    let known = Roles::of(&left.program)?.vocabulary;
+    let roles = Roles::of(&left.program)?;
+    let (_, known) = roles.tokens()?;
     if opened.vocabulary > known {
         return Err(Failure::data(format!(
             "`{task}` has {} kinds of tokens, `{}` knows {known}",

@@ -1,11 +1,12 @@
 //! `generate`: a run's model writes on from a prompt, token by token.
 
 use crate::adapting::{Adapting, is_slow};
-use crate::arguments::GenerateArguments;
 use crate::fail::{Failure, Outcome};
 use crate::interrupt;
 use crate::roles::Roles;
 use crate::run_folder::Left;
+use nestor_compiler::Program;
+use nestor_compiler::level::Clock;
 use nestor_compiler::trained::answers;
 use nestor_runtime::past_file;
 use nestor_runtime::reader::Reader;
@@ -13,17 +14,47 @@ use nestor_runtime::tensor_file::HostTensor;
 use nestor_runtime::train::rng::Stream;
 use nestor_runtime::train::tokens::{Codec, Streamed};
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+/// `generate`.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct GenerateArguments {
+    /// The folder of a run.
+    pub(crate) run: PathBuf,
+    /// The text to go on from; may be empty where `--state` holds the beginning.
+    #[arg(long, default_value = "")]
+    pub(crate) prompt: String,
+    /// How many tokens to write.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) tokens: usize,
+    /// How bold: 0 takes the likeliest token.
+    #[arg(long, default_value_t = 0.8)]
+    pub(crate) temperature: f64,
+    /// The seed.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Levels that are `online` learn from the text, prompt and answer, a step for every so many tokens as
+    /// a sequence of the run has.
+    #[arg(long)]
+    pub(crate) adapt: bool,
+    /// The file that keeps what the memories hold: read first where it is there, written at the
+    /// end. Two calls with one state file are one call on the joined text.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+}
 
 /// Writes on from a prompt.
 pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
     let Left { run, program, state, position, hash } = Left::open(&a.run)?;
-    let Roles { tokens: stream, vocabulary, .. } = Roles::of(&program)?;
+    let roles = Roles::of(&program)?;
+    let (stream, vocabulary) = roles.tokens()?;
+    every_token(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
     let compiled = answers(&program).map_err(Failure::native)?;
     let mut reader =
-        Reader::new(compiled.begin, compiled.step, &stream, vocabulary, &state)
+        Reader::new(compiled.begin, compiled.step, stream, vocabulary, &state)
             .map_err(Failure::bug)?;
     let mut learner = match a.adapt {
         true => Some(Adapting::new(&run, &program, &position, &state)?),
@@ -112,6 +143,23 @@ fn read(reader: &mut Reader, learner: &mut Option<Adapting>, tokens: &[i32]) -> 
         reader.weights(&learner.weights()).map_err(Failure::bug)?;
     }
     Ok(())
+}
+
+/// Refuses a model that has something to say more rarely than at every token.
+fn every_token(program: &Program) -> Outcome {
+    let outputs = program.code.outputs.iter().zip(&program.output_clocks);
+    let mut slow = outputs.filter(|(_, clock)| **clock != Clock::Tokens(1));
+    let Some((output, clock)) = slow.find(|(o, _)| o.name == "logits") else {
+        return Ok(());
+    };
+    let when = match clock {
+        Clock::Tokens(n) => format!("every {n} tokens"),
+        _ => "once a sequence".to_owned(),
+    };
+    Err(Failure::usage(format!(
+        "`{}` gives `{}` {when}: a text is written token by token",
+        program.name, output.name
+    )))
 }
 
 /// What was written: at once for people, together for programs.

@@ -229,6 +229,9 @@ impl TrainProgram for Model {
 /// What each sequence adds to an evaluation, from the loss of its tokens, from which of them are
 /// asked, and, where there are logits, from which is largest.
 fn tallies(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
+    if batch.numbers.iter().any(|n| n.target) {
+        return foretold(batch, found);
+    }
     let Batch { rows, length, targets, .. } = batch;
     let losses = reals(found, "loss").unwrap_or(&[]);
     let counts = reals(found, "loss.counts");
@@ -241,25 +244,47 @@ fn tallies(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
             // A loss of the whole batch.
             let mean = f64::from(losses.first().copied().unwrap_or(f32::NAN));
             let asked = *length as f64;
-            return RowTally { nats: mean * asked, asked, right: 0.0 };
+            return RowTally { nats: mean * asked, asked, ..RowTally::default() };
         }
+        RowTally::of((row * length..(row + 1) * length).map(|at| {
+            let count = f64::from(counts.map_or(1.0, |c| c[at]));
+            let right = |(n, logits): (usize, &Vec<f32>)| {
+                largest(&logits[at * n..(at + 1) * n]) as i32 == targets[at]
+            };
+            let right = count > 0.0 && logits.is_some_and(right);
+            (count, f64::from(losses[at]), right)
+        }))
+    };
+    (0..*rows).map(tally).collect()
+}
+
+/// What each sequence adds where numbers are foretold: the errors where they are asked.
+fn foretold(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
+    let Batch { rows, length, .. } = batch;
+    let Some(target) = batch.numbers.iter().find(|n| n.target) else { return vec![] };
+    let wide = [&[*rows, *length], &target.dims[..]].concat();
+    let forecast = found.iter().find(|t| t.dims == wide && t.name != "loss");
+    let forecast = forecast.and_then(|t| reals(found, &t.name)).unwrap_or(&[]);
+    let losses = reals(found, "loss").unwrap_or(&[]);
+    let width: usize = target.dims.iter().product();
+    let row = |row: usize| {
         let mut tally = RowTally::default();
         for at in row * length..(row + 1) * length {
-            let count = f64::from(counts.map_or(1.0, |c| c[at]));
-            if count == 0.0 {
+            if batch.targets[at] < 0 {
                 continue;
             }
-            tally.asked += count;
-            tally.nats += count * f64::from(losses[at]);
-            if let Some((n, logits)) = logits
-                && largest(&logits[at * n..(at + 1) * n]) as i32 == targets[at]
-            {
-                tally.right += count;
-            }
+            let place = at * width..(at + 1) * width;
+            let guess = forecast.get(place.clone()).unwrap_or(&[]);
+            let one = RowTally::foretold(&target.values[place], guess);
+            tally.asked += one.asked;
+            tally.values += one.values;
+            tally.squared += one.squared;
+            tally.absolute += one.absolute;
+            tally.nats += f64::from(losses.get(at).copied().unwrap_or(f32::NAN));
         }
         tally
     };
-    (0..*rows).map(tally).collect()
+    (0..*rows).map(row).collect()
 }
 
 /// The first of the largest.

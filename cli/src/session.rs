@@ -1,7 +1,7 @@
 //! What a run needs before it begins: the checked model, its data, and whether the two fit.
 
 use crate::fail::{Failure, settings, tell};
-use crate::roles::Roles;
+use crate::roles::{Needs, Roles, sizes};
 use crate::train::default_data;
 use nestor_compiler::source::Loaded;
 use nestor_compiler::trained::{Trained, spec_hash, trained, trained_with_outputs};
@@ -61,11 +61,8 @@ impl Session {
                 let there = request.data.is_some() || path.exists();
                 let task = TaskData::open(text, there.then_some(path.clone()));
                 let task = task.map_err(Failure::data)?;
-                let set_already = set.iter().any(|s| s.trim_start().starts_with("vocab"));
                 let known = check::parameters(&loaded, request.name);
-                if !set_already && known.iter().any(|p| p == "vocab") {
-                    set.push(format!("vocab={}", task.task.vocabulary));
-                }
+                sizes(&task, &known, &mut set);
                 Some(task)
             }
             None => None,
@@ -81,21 +78,8 @@ impl Session {
         };
         let hash = spec_hash(&loaded, &program.name, &set);
         let roles = Roles::of(&program)?;
-        let fits = |kinds: usize| {
-            let known = roles.vocabulary;
-            if kinds <= known {
-                return Ok(());
-            }
-            Err(Failure::data(format!(
-                "the data has {kinds} kinds of tokens, `{}` knows {known}: `--set vocab={kinds}`",
-                program.name
-            )))
-        };
         if let Some(task) = task {
-            fits(task.task.vocabulary)?;
-            if task.masked() {
-                roles.masked(&program.name, task.task.vocabulary)?;
-            }
+            roles.fit(&Needs::of(&task))?;
             let size = Some((task.task.size, task.task.length));
             let identity = task.identity();
             let data = Box::new(task);
@@ -108,7 +92,10 @@ impl Session {
             cache: cache_beside(request.folder),
         })
         .map_err(Failure::data)?;
-        fits(corpus.codec.vocabulary())?;
+        let (kinds, (_, known)) = (corpus.codec.vocabulary(), roles.tokens()?);
+        if kinds > known {
+            return Err(roles.too_many(kinds, known));
+        }
         let identity = corpus.identity.clone();
         let data = Box::new(corpus);
         Ok(Self { loaded, program, set, hash, data, identity, task: None })

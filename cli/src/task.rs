@@ -24,11 +24,22 @@ pub(crate) fn task(
         let mut stream = Stream::new(seed, "shown").fork(n as u64);
         task.sample(Part::Test, n, &mut stream)
     };
+    let numbers = |n: usize| {
+        let mut stream = Stream::new(seed, "shown").fork(n as u64);
+        let drawn = task.draw_numbers(Part::Test, n, &mut stream);
+        let names = task.numbers.iter().flat_map(|n| &n.streams);
+        names.zip(drawn).collect::<Vec<_>>()
+    };
     if as_json {
-        let all: Vec<_> = (0..samples)
-            .map(draw)
-            .map(|s| json!({ "tokens": s.tokens, "targets": s.targets }))
-            .collect();
+        let one = |n: usize| {
+            let s = draw(n);
+            let mut shown = json!({ "tokens": s.tokens, "targets": s.targets });
+            for (stream, values) in numbers(n) {
+                shown[stream.name] = json!(values);
+            }
+            shown
+        };
+        let all: Vec<_> = (0..samples).map(one).collect();
         anstream::println!(
             "{}",
             json!({ "task": name, "vocabulary": task.vocabulary, "length": task.length,
@@ -57,6 +68,16 @@ pub(crate) fn task(
     for n in 0..samples {
         let sample = draw(n);
         anstream::println!("\nsample {}", n + 1);
+        if task.numbers.is_some() {
+            for (stream, values) in numbers(n) {
+                // The last token has seen all, and is asked.
+                let width: usize = stream.dims.iter().product();
+                let last = &values[values.len() - width..];
+                let shown: Vec<String> = last.iter().map(|x| format!("{x:.3}")).collect();
+                anstream::println!("  {:<8} {}", stream.name, shown.join(" "));
+            }
+            continue;
+        }
         anstream::println!("  tokens   {}", line(&task, &sample.tokens));
         anstream::println!("  targets  {}", line(&task, &sample.targets));
     }

@@ -36,6 +36,7 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
             "seconds": position.seconds, "validation_bits_per_byte": bits,
             "stopped": ended.stopped, "score": ended.score.map(|s| s.1),
             "metric": ended.score.map(|s| s.0),
+            "beside": ended.beside.map(|s| s.1),
         });
         anstream::println!("{report}");
         return Ok(());
@@ -52,7 +53,11 @@ pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
     let run = folder.display();
     let held_out = match (ended.score, bits) {
         // All digits: a run that is repeated gives the same ones.
-        (Some((metric, score)), _) => format!(", {metric} {score} held out"),
+        (Some((metric, score)), _) => {
+            let beside =
+                ended.beside.map_or(String::new(), |(n, x)| format!(", {n} {x}"));
+            format!(", {metric} {score}{beside} held out")
+        }
         (None, Some(bits)) => format!(", {bits:.3} bits a byte held out"),
         (None, None) => String::new(),
     };

@@ -14,34 +14,25 @@ fn mixers(root: &Path) -> Vec<String> {
     calls.filter_map(|c| c.split('(').next().map(str::to_owned)).collect()
 }
 
-/// Losses of a short training; or what was said.
-fn losses(root: &Path, mixer: &str, steps: usize) -> Result<Vec<f64>, String> {
-    let out = std::env::temp_dir().join(format!("nestor-{mixer}-{}", std::process::id()));
-    let command = Command::new(env!("CARGO_BIN_EXE_nestor"))
-        .current_dir(root)
-        .args(["train", "examples/language_model.nest", "--force"])
-        .args([
-            "--set",
-            &format!("mixers=[{mixer}]"),
-            "--set",
-            "d=16",
-            "--set",
-            "depth=1",
-        ])
-        .args([
-            "--set",
-            "rate=1e-2",
-            "--set",
-            "warmup=1",
-            "--batch",
-            "2",
-            "--length",
-            "32",
-        ])
-        .args(["--steps", &steps.to_string(), "--out"])
-        .arg(&out)
-        .output();
-    let said = command.map_err(|e| e.to_string())?;
+/// Losses of a short training of a model with these parameters; or what was said.
+fn losses(
+    root: &Path,
+    file: &str,
+    parameters: &[&str],
+    steps: usize,
+) -> Result<Vec<f64>, String> {
+    let name: String =
+        parameters.concat().chars().filter(|c| c.is_alphanumeric()).collect();
+    let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
+    let out =
+        std::env::temp_dir().join(format!("nestor-{stem}-{name}-{}", std::process::id()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nestor"));
+    command.current_dir(root).args(["train", file, "--force"]);
+    for parameter in parameters {
+        command.args(["--set", parameter]);
+    }
+    command.args(["--batch", "2", "--length", "32", "--steps", &steps.to_string()]);
+    let said = command.arg("--out").arg(&out).output().map_err(|e| e.to_string())?;
     let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap_or_default();
     let _ = std::fs::remove_dir_all(&out);
     if !said.status.success() {
@@ -73,7 +64,11 @@ fn a_language_model_of_every_layer_learns() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(mixer) = mixers.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let what = match losses(&root, mixer, steps) {
+                    let mixers = format!("mixers=[{mixer}]");
+                    let set =
+                        [mixers.as_str(), "d=16", "depth=1", "rate=1e-2", "warmup=1"];
+                    let file = "examples/language_model.nest";
+                    let what = match losses(&root, file, &set, steps) {
                         Ok(l) if l.len() == steps && falls(&l) => {
                             continue;
                         }
@@ -87,4 +82,22 @@ fn a_language_model_of_every_layer_learns() {
     });
     let wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Models of which no layer is a mixer, with what makes them small.
+const OTHERS: &[(&str, &[&str])] = &[
+    ("examples/patches.nest", &["d=16", "depth=1", "window=4"]),
+    ("examples/rmt.nest", &["d=16", "depth=1", "segment=8", "p=2", "heads=2"]),
+    ("examples/rwkv7.nest", &["d=16", "depth=2"]),
+];
+
+#[test]
+fn models_that_no_mixer_makes_learn() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (file, small) in OTHERS {
+        let set = [*small, &["rate=1e-2", "warmup=1"]].concat();
+        let found =
+            losses(&root, file, &set, 10).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(found.len() == 10 && falls(&found), "{file}: {found:.2?}");
+    }
 }

@@ -5,6 +5,7 @@
 //! a plan updates in place) and are read back by [`Executor::get`]. What is computed depends on
 //! inputs and sizes alone, never on the number of workers.
 
+mod crew;
 mod launch;
 
 use crate::device::cpu::Block;

@@ -209,7 +209,14 @@ fn moves_and_indices() {
           %9: [B, T, 4, 6] = window{axis=1, size=4} %0
           %10: [B, T, 2] = gather %2, %1
           %11: [3, 6] = scatter_add{rows=3} %0, %1
+          %12: [B, T:3, 6] = fit{axis=1, size=T:3} %0
+          %13: [B, T/4, 6] = fit{axis=1, size=T/4} %12
+          %14: [T:3] = position
+          %15: [B, T:3, 6] = broadcast{axes=(1)} %14
+          %16: [B, T:3, 6] = mul %12, %15
           output "reshape" %3
+          output "fit" %13
+          output "ticks" %16
           output "transpose" %4
           output "pad" %6
           output "concat" %7

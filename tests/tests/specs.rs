@@ -5,8 +5,7 @@ use nestor_compiler::{Severity, check, source};
 use nestor_tests::{files, root};
 
 /// Files that do not compile yet, with the codes that say so.
-const LIMITED: &[(&str, &[&str])] =
-    &[("models/dna_classifier", &["L001"]), ("models/forecaster", &["L001"])];
+const LIMITED: &[(&str, &[&str])] = &[];
 
 #[test]
 fn every_spec_checks_or_is_a_listed_limitation() {

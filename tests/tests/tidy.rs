@@ -137,6 +137,9 @@ const NO_DERIVATIVE: &[(&str, &str)] = &[
     ("Block", "`to_tensors` says it in other ops"),
     ("Next", "`to_tensors` says it in other ops"),
     ("Exists", "`to_tensors` says it in other ops"),
+    ("Tick", "`to_tensors` says it in other ops"),
+    ("Gathered", "`to_tensors` says it in other ops"),
+    ("Held", "`to_tensors` says it in other ops"),
     ("When", "`to_tensors` says it in other ops"),
 ];
 
@@ -150,6 +153,9 @@ const NO_KERNEL: &[(&str, &str)] = &[
     ("Block", "`to_tensors` says it in other ops"),
     ("Next", "`to_tensors` says it in other ops"),
     ("Exists", "`to_tensors` says it in other ops"),
+    ("Tick", "`to_tensors` says it in other ops"),
+    ("Gathered", "`to_tensors` says it in other ops"),
+    ("Held", "`to_tensors` says it in other ops"),
     ("When", "`to_tensors` says it in other ops"),
 ];
 

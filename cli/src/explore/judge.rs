@@ -4,6 +4,7 @@
 use super::Question;
 use crate::explain::update_lines;
 use crate::fail::{Failure, settings};
+use crate::graph::picture;
 use crate::roles::Roles;
 use nestor_compiler::predict::{Prediction, parameters, predict};
 use nestor_compiler::sweep::{Combination, Expanded, loaded};
@@ -51,6 +52,9 @@ pub(crate) struct Legal {
     pub(crate) equation: Vec<String>,
     /// Its settings.
     pub(crate) set: Vec<String>,
+    /// The picture of its levels.
+    #[serde(skip)]
+    pub(crate) levels: String,
 }
 
 /// Judges all combinations, on all cores.
@@ -129,9 +133,7 @@ fn legal(
     let program = program(combination, question, set)?;
     let unfit = |f: Failure| (f.message.trim_start_matches("error: ").to_owned(), None);
     let roles = Roles::of(&program).map_err(unfit)?;
-    if question.masked {
-        roles.masked(&program.name, question.vocabulary).map_err(unfit)?;
-    }
+    roles.fit(&question.needs).map_err(unfit)?;
     let prediction = predict(&program, question.length).map_err(|e| match e {
         PassError::Limitation { code, what, help } => {
             (format!("not supported ({code}): {what}"), Some(help))
@@ -140,8 +142,8 @@ fn legal(
     })?;
     let Prediction { forms, parameters, state_bytes, flops, normal } = prediction;
     let equation = update_lines(&program).map_err(unfit)?;
-    let set = set.to_vec();
-    Ok(Legal { forms, parameters, state_bytes, flops, normal, equation, set })
+    let (set, levels) = (set.to_vec(), picture(&program));
+    Ok(Legal { forms, parameters, state_bytes, flops, normal, equation, set, levels })
 }
 
 fn first(found: &[Diagnostic]) -> Why {

@@ -11,6 +11,7 @@ mod launch;
 mod live;
 mod page;
 mod plot;
+mod ray;
 mod report;
 mod rounds;
 mod statistics;
@@ -20,9 +21,10 @@ mod verdicts;
 
 pub(crate) use trial::trial;
 
-use crate::arguments::{Equal, ExploreArguments};
+use crate::arguments::{Equal, ExploreArguments, On};
 use crate::fail::{Failure, Outcome, tell};
 use crate::interrupt;
+use crate::roles::{Needs, sizes};
 use crate::session::absolute;
 use crate::train::{default_data, quoted};
 use judge::{Legal, Verdict, judge};
@@ -31,7 +33,6 @@ use live::{Live, Row, View};
 use nestor_compiler::sweep::{Expanded, expand};
 use nestor_compiler::{check, source};
 use nestor_runtime::tasks::TaskData;
-use nestor_runtime::train::data::Source;
 use rounds::{Standing, budgets, ranked, survivors};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -58,12 +59,10 @@ pub(crate) struct Question {
     pub(crate) more_is_better: bool,
     /// The score of a guess.
     pub(crate) chance: f64,
-    /// Tokens and targets are below this.
-    pub(crate) vocabulary: usize,
+    /// What it asks of a model's streams.
+    pub(crate) needs: Needs,
     /// Tokens of a sequence.
     pub(crate) length: usize,
-    /// Whether targets are not the next tokens.
-    pub(crate) masked: bool,
     /// Settings of every combination.
     pub(crate) set: Vec<String>,
     /// Steps of the last round.
@@ -93,6 +92,9 @@ pub(crate) struct Round {
 
 /// Explores a sweep.
 pub(crate) fn explore(a: &ExploreArguments, json: bool) -> Outcome {
+    if a.on == On::Ray {
+        return ray::explore();
+    }
     let began = Instant::now();
     let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
     tell(&loaded, &loaded.found)?;
@@ -140,13 +142,9 @@ fn question(
     let data_of_task = TaskData::open(&task_text, data.clone()).map_err(Failure::data)?;
     let task = &data_of_task.task;
     let mut set = a.choices.set.clone();
-    let has = |name: &str, set: &[String]| {
-        set.iter().any(|s| s.split('=').next().map(str::trim) == Some(name))
-    };
-    let swept = expanded.axes.iter().any(|(axis, _)| axis == "vocab");
-    if known.iter().any(|p| p == "vocab") && !has("vocab", &set) && !swept {
-        set.push(format!("vocab={}", task.vocabulary));
-    }
+    let swept = |name: &String| expanded.axes.iter().any(|(axis, _)| axis == name);
+    let free: Vec<String> = known.iter().filter(|p| !swept(p)).cloned().collect();
+    sizes(&data_of_task, &free, &mut set);
     let width = match a.equal {
         Equal::Parameters => {
             let default = check::default_of(loaded, a.model.as_deref(), &a.width);
@@ -175,9 +173,8 @@ fn question(
         metric: task.metric.name().to_owned(),
         more_is_better: task.metric.more_is_better(),
         chance: task.chance,
-        vocabulary: task.vocabulary,
+        needs: Needs::of(&data_of_task),
         length: task.length,
-        masked: data_of_task.masked(),
         set,
         steps: a.steps.unwrap_or(task.size.steps),
         batch: a.batch.unwrap_or(task.size.rows),

@@ -46,6 +46,7 @@ pre,code{font:13px/1.45 ui-monospace,monospace}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);padding:.5rem .75rem;margin:.5rem 0}
 details{border-bottom:1px solid var(--line);padding:.35rem 0}
 summary{cursor:pointer;overflow-wrap:anywhere}
+.levels svg{width:auto;max-width:100%;font-size:14px}.levels svg text{fill:var(--ink)}
 ";
 
 /// The page.
@@ -94,7 +95,9 @@ pub(super) fn page(r: &Report) -> String {
     body.push_str(&curves(&of(|k| &k.curve), "steps", &escape(&r.metric.0)));
     body.push_str("<h3>loss of training, nats a target</h3>");
     body.push_str(&curves(&of(|k| &k.losses), "steps", "loss"));
-    body.push_str(&each(r));
+    let pictures = pictures(r);
+    body.push_str(&each(r, &pictures));
+    body.push_str(&levels(r, &pictures));
     body.push_str(&rest(r));
     body.push_str(&format!("<h2>How this was measured</h2><p>{}</p>", escape(&r.method)));
     format!(
@@ -265,12 +268,46 @@ fn table(pair: &Pair) -> String {
     out + "</table></div>"
 }
 
-fn each(r: &Report) -> String {
+/// The different pictures of levels, in the order of the ranking.
+fn pictures(r: &Report) -> Vec<&str> {
+    let mut out: Vec<&str> = Vec::new();
+    for k in &r.ranked {
+        if !out.contains(&k.levels.as_str()) {
+            out.push(&k.levels);
+        }
+    }
+    out
+}
+
+/// Every level graph once, with the ranks that have it.
+fn levels(r: &Report, pictures: &[&str]) -> String {
+    let mut out = "<h2>Level graphs</h2><p class='dim'>How often each level acts, what it holds, what flows; each \
+                   drawn once.</p>"
+        .to_owned();
+    for (n, picture) in pictures.iter().enumerate() {
+        let ranks = r.ranked.iter().enumerate().filter(|(_, k)| k.levels == **picture);
+        let ranks: Vec<String> = ranks.map(|(rank, _)| (rank + 1).to_string()).collect();
+        let open = if n == 0 { " open" } else { "" };
+        // Inside a page a picture needs no name space.
+        let inline = picture.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
+        out.push_str(&format!(
+            "<details id='levels-{n}'{open}><summary>level graph {} <span class='dim'>of {} combinations: {}</span></summary>\
+             <div class='wide levels'>{inline}</div></details>",
+            n + 1,
+            ranks.len(),
+            ranks.join(", ")
+        ));
+    }
+    out
+}
+
+fn each(r: &Report, pictures: &[&str]) -> String {
     let mut out = "<h2>Each combination</h2><p class='dim'>Its update as it was derived: x1, x2, ... are what a memory is written with and asked, in order.</p>".to_owned();
     for (n, k) in r.ranked.iter().enumerate() {
         let scores: Vec<String> = k.scores.iter().map(|s| format!("{s}")).collect();
+        let graph = pictures.iter().position(|p| *p == k.levels).unwrap_or(0);
         out.push_str(&format!(
-            "<details><summary>{}. {} <span class='dim'>{} · {:.4}</span></summary><pre>{}</pre><p class='dim'>scores by seed: {} · {:.1} s of training</p><pre>{}</pre></details>",
+            "<details><summary>{}. {} <span class='dim'>{} · {:.4}</span></summary><pre>{}</pre><p class='dim'>scores by seed: {} · {:.1} s of training · <a href='#levels-{graph}'>level graph {}</a></p><pre>{}</pre></details>",
             n + 1,
             escape(&k.name),
             k.label,
@@ -278,6 +315,7 @@ fn each(r: &Report) -> String {
             escape(&k.equation.join("\n")),
             scores.join(", "),
             k.seconds,
+            graph + 1,
             escape(&k.command)
         ));
     }

@@ -40,6 +40,8 @@ pub(crate) struct Ranked {
     pub(crate) seconds: f64,
     /// Its derived update.
     pub(crate) equation: Vec<String>,
+    /// The picture of its levels.
+    pub(crate) levels: String,
     /// Training losses of the first seed, by step.
     pub(crate) losses: Vec<(u64, f64)>,
     /// Scores on the way, by step.
@@ -365,6 +367,7 @@ fn one(
         flops: facts.flops,
         seconds: last.map_or(0.0, |l| l.seconds),
         equation: facts.equation.clone(),
+        levels: facts.levels.clone(),
         losses: lines.iter().filter_map(|l| Some((l.step, l.loss?))).collect(),
         curve: lines.iter().filter_map(|l| Some((l.step, l.score?))).collect(),
         command,

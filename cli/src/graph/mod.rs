@@ -89,6 +89,11 @@ pub(crate) fn graph(a: &GraphArguments, as_json: bool) -> Outcome {
     Ok(())
 }
 
+/// The picture of a program's levels.
+pub(crate) fn picture(program: &Program) -> String {
+    svg::draw(&drawing(program))
+}
+
 /// A path without the places in lists.
 fn plain(path: &str) -> String {
     let mut out = String::new();

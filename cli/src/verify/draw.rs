@@ -17,6 +17,7 @@ use nestor_compiler::level::{AlgorithmInput, RetentionInput, Statement};
 use nestor_compiler::pipeline::{derived, reference};
 use nestor_compiler::tensor::{Graph, Op, Value};
 use nestor_compiler::{Precision, Program, graphs};
+use nestor_runtime::Sizes;
 use nestor_runtime::train::rng::Stream;
 
 /// Sequences and tokens: neither is a multiple of anything.
@@ -155,7 +156,10 @@ fn streams(program: &Program, walk: &Graph, weights: Arrays, rates: Range) -> Ar
     let mut out = weights;
     for input in &program.inputs {
         for name in [input.name.clone(), format!("next.{}", input.name)] {
-            let dims: Vec<usize> = [BATCH, TIME]
+            let sizes = Sizes { batch: BATCH, time: TIME, start: 0 };
+            let dims: Vec<usize> = input
+                .clock
+                .lead(&sizes)
                 .into_iter()
                 .chain(input.ty.dims.iter().filter_map(|d| d.fixed()))
                 .collect();
@@ -228,9 +232,10 @@ pub(super) fn prefix(
     out.retain(|n, _| !n.starts_with("grad."));
     for (name, array) in &mut out {
         let stream =
-            program.inputs.iter().any(|i| name.trim_start_matches("next.") == i.name);
-        if stream {
-            let dims = [&[batch, time], &array.dims[2..]].concat();
+            program.inputs.iter().find(|i| name.trim_start_matches("next.") == i.name);
+        if let Some(stream) = stream {
+            let lead = stream.clock.lead(&Sizes { batch, time, start: 0 });
+            let dims = [&lead, &array.dims[lead.len()..]].concat();
             *array = array.rearranged(dims, |i| Some(i.to_vec()));
         }
     }

@@ -34,7 +34,7 @@ fn chunks_of_a_sequence_agree() {
             dims: [Dim::Fixed(c), Dim::Fixed(6)].into_iter().collect(),
         });
         let row = Affine::index(chunk, Monomial::number(c as i64))
-            .plus(&Affine::from(Monomial::phase(c)).scaled(-1));
+            .plus(&Affine::from(Monomial::phase(1, c)).scaled(-1));
         let bound = Bound {
             offset: row.clone(),
             strides: smallvec![1, 0],

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::{Array, Data, level};
-use nestor_ir::level::{Input, Program};
+use nestor_ir::level::{Clock, Input, Program};
 use nestor_ir::ty::{Elem, Type};
 use thiserror::Error;
 
@@ -67,11 +67,12 @@ pub fn by_definition(
     let sizes = sizes(program, given)?;
     let mut inputs = IndexMap::new();
     for input in &program.inputs {
-        let flat = given.get(&input.name).and_then(|a| unflattened(a, &input.ty, &sizes));
+        let flat = given.get(&input.name).and_then(|a| unflattened(a, input, &sizes));
         let array = match &flat {
             Some(array) => array,
             None => {
-                fitting(given, &[&input.name], &input.ty, &[sizes.batch, sizes.time])?
+                let lead = input.clock.lead(&sizes);
+                fitting(given, &[&input.name], &input.ty, &lead)?
             }
         };
         inputs.insert(input.name.clone(), held(input, &input.name, array)?);
@@ -120,9 +121,8 @@ pub fn bound(
         let short = program.weights.values().find(|w| w.path == input.name);
         let short = short.map_or(input.name.as_str(), |w| w.short.as_str());
         let stream = program.inputs.iter().find(|i| i.name == input.name);
-        let flat = stream.and_then(|i| {
-            given.get(&input.name).and_then(|a| unflattened(a, &i.ty, sizes))
-        });
+        let flat = stream
+            .and_then(|i| given.get(&input.name).and_then(|a| unflattened(a, i, sizes)));
         let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(sizes)).collect();
         let array = match &flat {
             Some(array) => array,
@@ -149,14 +149,11 @@ pub fn sizes(
     // A stream `[n, ..]` may be stored as `[B, T n, ..]`: one stored in full tells the length.
     let stored = |i: &Input| given.get(&i.name).map(|a| (a, i.clone()));
     let full = |(a, i): &(&Array, Input)| a.dims.len() == i.ty.rank() + 2;
-    let stream = program
-        .inputs
-        .iter()
-        .filter_map(stored)
-        .find(full)
-        .or_else(|| program.inputs.iter().find_map(stored));
+    let streams = || program.inputs.iter().filter(|i| i.clock == Clock::Tokens(1));
+    let stream =
+        streams().filter_map(stored).find(full).or_else(|| streams().find_map(stored));
     let Some((array, input)) = stream else {
-        return Err(match program.inputs.first() {
+        return Err(match streams().next() {
             Some(input) => RunError::Missing {
                 name: input.name.clone(),
                 expected: expected(&input.ty, &["B", "T"]),
@@ -175,13 +172,15 @@ pub fn sizes(
 }
 
 /// A stream `[B, T n, ..]` as `[B, T, n, ..]`.
-fn unflattened(array: &Array, ty: &Type, sizes: &Sizes) -> Option<Array> {
-    let own: Vec<usize> = ty.dims.iter().filter_map(|d| d.fixed()).collect();
+fn unflattened(array: &Array, input: &Input, sizes: &Sizes) -> Option<Array> {
+    let own: Vec<usize> = input.ty.dims.iter().filter_map(|d| d.fixed()).collect();
     let (n, rest) = own.split_first()?;
     let flat: Vec<usize> =
         [sizes.batch, sizes.time * n].into_iter().chain(rest.iter().copied()).collect();
     let dims = [vec![sizes.batch, sizes.time], own.clone()].concat();
-    (array.dims == flat && flat != dims).then(|| Array { dims, data: array.data.clone() })
+    let stream = input.clock == Clock::Tokens(1);
+    (stream && array.dims == flat && flat != dims)
+        .then(|| Array { dims, data: array.data.clone() })
 }
 
 fn expected(ty: &Type, lead: &[&str]) -> String {

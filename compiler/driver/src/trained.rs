@@ -239,6 +239,10 @@ pub fn starts(
                         Start::Values(constant(graph)?)
                     }
                     StateInitial::Drawn(drawn) => Start::Drawn(drawn.clone()),
+                    // Only a memory's state does.
+                    StateInitial::Learned(id) => {
+                        Start::Weight(program.weights[*id].path.clone())
+                    }
                     StateInitial::Values(graph) => Start::Values(constant(graph)?),
                 };
                 out.push((name, shape(&state.dims), start));

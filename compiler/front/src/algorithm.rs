@@ -134,18 +134,20 @@ impl<'a> Elaborator<'a> {
                 }
                 ItemKind::Binding(binding) => {
                     self.body(&mut scope, std::slice::from_ref(item));
-                    self.holds(&outside, &scope, binding, &mut states, &mut deep)?;
+                    let within = (inner, call.span);
+                    self.holds(
+                        &outside,
+                        &scope,
+                        binding,
+                        within,
+                        &mut states,
+                        &mut deep,
+                    )?;
                 }
                 _ => self.body(&mut scope, std::slice::from_ref(item)),
             }
         }
         self.anchored.truncate(anchored);
-        if let (false, true) = (deep.is_empty(), inner) {
-            let text = "an algorithm that is itself a memory cannot be compiled yet inside another memory";
-            let help = "use it at a clock of steps";
-            self.report(Diagnostic::limitation("L004", call.span, text).help(help));
-            return None;
-        }
         let step = step?;
         let t = self.real(&step, call.span)?;
         let mut t = self.like(&t, dims, call.span)?;

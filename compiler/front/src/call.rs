@@ -267,7 +267,8 @@ impl<'a> Elaborator<'a> {
             }
             Value::List(all) => all.iter().try_for_each(|v| self.dim_of(v, span, out)),
             Value::All => {
-                out.push(NamedDim::plain(Dim::Time));
+                let every = if self.frame == 0 { self.ticks() } else { 1 };
+                out.push(NamedDim::plain(Dim::time(every)));
                 Some(())
             }
             Value::Poison => None,

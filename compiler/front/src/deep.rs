@@ -2,7 +2,7 @@
 //! `minimize ... over M`. The memory's weights are states of the algorithm; its gradient is a mark
 //! of the algorithm's graph; the step that it takes is another algorithm, written out in place.
 
-use crate::elaborate::{Elaborator, Env, Slot};
+use crate::elaborate::{Elaborator, Env, Part, Slot};
 use crate::memory::Made;
 use crate::statement::matrix_of;
 use crate::value::{NamedDim, Tensor, Value};
@@ -14,6 +14,15 @@ use nestor_ir::level::{
     StateInitial,
 };
 use nestor_ir::tensor::{Op, Value as Node};
+
+/// The weight of a memory whose algorithm is being built.
+#[derive(Clone, Debug)]
+pub(crate) struct Learns {
+    /// The memory.
+    pub(crate) memory: MemoryId,
+    /// The path of the weight.
+    pub(crate) path: Vec<Part>,
+}
 
 /// A state of an algorithm under construction.
 pub(crate) struct Held {
@@ -52,7 +61,8 @@ impl<'a> Elaborator<'a> {
         &mut self,
         outside: &Outside,
         scope: &Env,
-        binding: &ast::Binding,
+        binding: &'a ast::Binding,
+        (inner, span): (bool, Span),
         states: &mut Vec<Held>,
         deep: &mut Vec<Deep>,
     ) -> Option<()> {
@@ -81,7 +91,11 @@ impl<'a> Elaborator<'a> {
                 Some(shape) => self.dims(&mut env, shape)?,
                 None => vec![],
             };
-            let initial = self.initial(&mut env, decl, &dims, &[])?;
+            let initial = if inner {
+                self.learned(&mut env, decl, &dims, &name, instance, span)?
+            } else {
+                StateInitial::Drawn(self.initial(&mut env, decl, &dims, &[])?)
+            };
             let taken = states.iter().any(|h| h.state.name == weight);
             let called = if taken { format!("{name}-{weight}") } else { weight.clone() };
             let slot = Slot::State(states.len());
@@ -89,7 +103,7 @@ impl<'a> Elaborator<'a> {
             let state = State {
                 name: called,
                 dims: dims.iter().map(|d| d.size).collect(),
-                initial: StateInitial::Drawn(initial),
+                initial,
             };
             states.push(Held { state, dims: dims.clone(), next: None });
             weights.push((weight, dims));
@@ -115,6 +129,33 @@ impl<'a> Elaborator<'a> {
         let none = vec![Vec::new(); now.len()];
         deep.push(Deep { instance, first, now, own: none });
         Some(())
+    }
+
+    /// How a weight of a memory in an algorithm of a memory starts: as a weight of the program, one
+    /// for each instance.
+    fn learned(
+        &mut self,
+        env: &mut Env,
+        decl: &'a ast::Decl,
+        dims: &[NamedDim],
+        name: &str,
+        instance: usize,
+        span: Span,
+    ) -> Option<StateInitial> {
+        let Some(Learns { memory, mut path }) = self.learns.clone() else {
+            return self.not_deep("an algorithm that is itself a memory", span);
+        };
+        let definition = self.definition_of(instance).name.text.clone();
+        let part = |name: &str, definition| Part {
+            name: name.to_owned(),
+            rounds: vec![],
+            definition,
+        };
+        path.push(part(name, Some(definition)));
+        path.push(part(&decl.path.dotted()?, None));
+        let map = self.memories[memory].map.to_vec();
+        let id = self.weight(env, decl, path, dims, &map, Some(memory))?;
+        Some(StateInitial::Learned(id))
     }
 
     /// `minimize objective over M using algorithm retaining retention` in an algorithm's body.
@@ -205,7 +246,10 @@ impl<'a> Elaborator<'a> {
         self.groups.push(Vec::new());
         let group = self.groups.len() - 1;
         let dims = by.weight.dims.clone();
-        let made = self.algorithm(scope, &m.using, &dims, Some(group), &[])?;
+        let learns = self.learns.take();
+        let made = self.algorithm(scope, &m.using, &dims, Some(group), &[]);
+        self.learns = learns;
+        let made = made?;
         let mut own = known.to_vec();
         for state in &made.states[known.len()..] {
             let name = format!("{}-{}", state.name, states[by.name].state.name);

@@ -5,7 +5,7 @@ use crate::value::Tensor;
 use indexmap::{IndexMap, IndexSet};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::entity::Entity;
-use nestor_ir::level::{MemoryId, Statement, WeightId};
+use nestor_ir::level::{Clock, MemoryId, Statement, WeightId};
 use nestor_ir::tensor::{Graph, NodeData, Op, Value as Node};
 use nestor_ir::ty::Elem;
 
@@ -201,6 +201,7 @@ impl<'a> Elaborator<'a> {
         let writes = self.writes();
         let mut found = Vec::new();
         for (name, t, span) in outputs {
+            let clock = self.clock_of(t.node);
             if also.contains(&t.node) {
                 continue;
             }
@@ -213,16 +214,24 @@ impl<'a> Elaborator<'a> {
                 }
                 let node = graph.def(v);
                 if let Op::Next { by } = node.op {
-                    found.push((name.clone(), *span, by, self.origin(0, v)));
+                    let what = if by == 1 { "the next token" } else { "tokens to come" };
+                    let help = "`next` may appear only in what objectives need: keep it out of what is given out";
+                    found.push((name.clone(), *span, (what, help), self.origin(0, v)));
+                    break;
+                }
+                if let Op::Gathered { ahead: true, .. } = node.op
+                    && matches!(clock, Clock::Tokens(_))
+                {
+                    let what = "the whole sequence";
+                    let help = "give it out once a sequence, in a block `every sequence`";
+                    found.push((name.clone(), *span, (what, help), self.origin(0, v)));
                     break;
                 }
                 open.extend(node.operands.iter().chain(&beyond(node, &writes)));
             }
         }
-        for (name, span, by, at) in found {
-            let tokens = if by == 1 { "the next token" } else { "tokens to come" };
+        for (name, span, (tokens, help), at) in found {
             let text = format!("the output `{name}` depends on {tokens}");
-            let help = "`next` may appear only in what objectives need: keep it out of what is given out";
             let diagnostic = Diagnostic::error("N303", span, text)
                 .says("given out before that is known")
                 .help(help);

@@ -11,8 +11,9 @@ use nestor_grammar::ast::{Definition, Item, ItemKind};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Arena;
+use nestor_ir::level::clocks::Clocks;
 use nestor_ir::level::{
-    Input, Memory, MemoryId, Statement, StatementId, Weight, WeightId,
+    Clock, Input, Memory, MemoryId, Statement, StatementId, Weight, WeightId,
 };
 use nestor_ir::tensor::{Graph, Value as Node};
 use nestor_ir::ty::Type;
@@ -172,6 +173,16 @@ pub(crate) struct Elaborator<'a> {
     pub(crate) lead: Vec<Dim>,
     /// Definitions being expanded, for cycles.
     pub(crate) open: Vec<usize>,
+    /// How often what is at hand happens.
+    pub(crate) clock: Clock,
+    /// The block that it stands in.
+    pub(crate) block: Option<Span>,
+    /// The clocks of the code's values.
+    pub(crate) clocks: Clocks,
+    /// Layers under way that are mapped over a window in time.
+    pub(crate) over_windows: Vec<Span>,
+    /// The weight of a memory whose algorithm is being built.
+    pub(crate) learns: Option<crate::deep::Learns>,
     /// While an objective over memories is built: the frame's weights of each instance.
     pub(crate) anchored: Vec<(usize, Vec<Tensor>)>,
     /// Levels written so far.
@@ -201,6 +212,11 @@ impl<'a> Elaborator<'a> {
             path: Vec::new(),
             lead: Vec::new(),
             open: Vec::new(),
+            clock: Clock::Tokens(1),
+            block: None,
+            clocks: Clocks::default(),
+            over_windows: Vec::new(),
+            learns: None,
             anchored: Vec::new(),
             levels: Vec::new(),
             trail: crate::trail::Trail::default(),
@@ -324,7 +340,7 @@ impl<'a> Elaborator<'a> {
                 Value::Number(n) => {
                     Value::Number(Number { name: Some(name.to_owned()), ..n.clone() })
                 }
-                other => other.clone(),
+                other => self.seen(other.clone()),
             };
         }
         match self.table.find(env.file, name) {

@@ -1,6 +1,7 @@
 //! Elaborates one entry: a model, a layer, or a memory with streams made for it.
 
 use crate::call::Given;
+use crate::clocks::Met;
 use crate::definitions::Definitions;
 use crate::elaborate::{Elaborator, Env, Instance, rebound};
 use crate::flows::graph_of;
@@ -8,6 +9,7 @@ use crate::value::{NamedDim, Number, Tensor, Value};
 use indexmap::IndexMap;
 use nestor_grammar::ast::{ItemKind, Kind, Params};
 use nestor_grammar::{Diagnostic, Severity, Span};
+use nestor_ir::entity::Entity;
 use nestor_ir::level::{Clock, Input, Program, loss_name};
 use nestor_ir::tensor::Value as Node;
 use nestor_ir::ty::{Elem, Type};
@@ -157,9 +159,21 @@ fn go<'a>(
         };
         outputs.push((name, t));
     }
-    let mut code = this.frames[0].graph.clone();
+    let Met { mut code, map, clocks } = this.meet();
+    if this.failed() {
+        return None;
+    }
     for (name, t) in &outputs {
-        code.output(name.clone(), t.node);
+        code.output(name.clone(), map[t.node.index()]);
+    }
+    let clock = |(_, t): &(String, Tensor)| match clocks[t.node.index()] {
+        Clock::Once => Clock::Tokens(1),
+        clock => clock,
+    };
+    let output_clocks = outputs.iter().map(clock).collect();
+    let mut levels = graph_of(this, levels);
+    for objective in levels.node_weights_mut().flat_map(|l| &mut l.objectives) {
+        objective.objective = map[objective.objective.index()];
     }
     Some(Program {
         name: definition.name.text.clone(),
@@ -167,9 +181,9 @@ fn go<'a>(
         weights: this.weights.clone(),
         memories: this.memories.clone(),
         statements: this.statements.clone(),
-        output_clocks: vec![Clock::Tokens(1); code.outputs.len()],
+        output_clocks,
         code,
-        levels: graph_of(this, levels),
+        levels,
     })
 }
 

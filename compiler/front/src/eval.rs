@@ -134,9 +134,9 @@ impl<'a> Elaborator<'a> {
 
     fn field(&mut self, env: &mut Env, x: &'a Expr, word: &str, span: Span) -> Value {
         if let Some(dotted) = dotted(x).map(|x| format!("{x}.{word}"))
-            && let Some(value) = env.names.get(&dotted)
+            && let Some(value) = env.names.get(&dotted).cloned()
         {
-            return value.clone();
+            return self.seen(value);
         }
         match self.eval(env, x) {
             Value::Poison => Value::Poison,

@@ -99,7 +99,7 @@ fn period(this: &Elaborator<'_>, memory: MemoryId) -> usize {
         Statement::Minimize(m) => (m.memory == memory).then_some(m.every),
         Statement::Update(u) => (u.memory == memory).then_some(1),
     });
-    written.min().unwrap_or(1)
+    written.min().unwrap_or(1) * this.memories[memory].every
 }
 
 fn reads(node: &NodeData) -> Option<MemoryId> {

@@ -69,11 +69,8 @@ impl<'a> Elaborator<'a> {
             }
             // Inputs are bound where the body is entered.
             ItemKind::Input(..) => {}
-            ItemKind::ClockBlock(_, body) => {
-                poison(env, body);
-                let text = "a block at a clock of its own cannot be compiled yet";
-                let help = "write the model at the clock of its tokens";
-                self.report(Diagnostic::limitation("L001", item.span, text).help(help));
+            ItemKind::ClockBlock(clock, body) => {
+                self.clock_block(env, clock, body, item.span);
             }
             ItemKind::States(_)
             | ItemKind::Keep(_)
@@ -216,7 +213,7 @@ impl<'a> Elaborator<'a> {
             return self.report(Diagnostic::error("N102", span, text));
         }
         let mut extra: Vec<NamedDim> = Vec::new();
-        let mut bound = Vec::new();
+        let (mut bound, mut windowed) = (Vec::new(), false);
         for ((input, shape), value) in inputs.iter().zip(&values) {
             let what = crate::trail::Declared::Input;
             self.declares(&mut env, &input.text, what, input.span);
@@ -242,6 +239,7 @@ impl<'a> Elaborator<'a> {
             if t.strip > extra.len() {
                 extra = t.dims[..t.strip].to_vec();
             }
+            windowed |= t.window.as_ref().is_some_and(|w| w.axis < t.strip);
             bound.push((input.text.clone(), t, dims));
         }
         let outer_lead = self.lead.clone();
@@ -257,12 +255,15 @@ impl<'a> Elaborator<'a> {
             let t = Tensor { lead, dims, strip: 0, window: None, ..t };
             env.names.insert(input, Value::Tensor(t));
         }
+        let windows = self.over_windows.len();
+        self.over_windows.extend(windowed.then_some(span));
         self.inside(instance, |this| {
             this.open.push(index);
             this.within(span, |this| this.body(&mut env, &definition.body));
             this.open.pop();
         });
         self.lead = outer_lead;
+        self.over_windows.truncate(windows);
         let Some((_, value, _)) = env.outputs.pop() else {
             let text = format!("`{name}` has no `out`");
             return self.report(Diagnostic::error("N102", span, text));
@@ -318,13 +319,8 @@ impl<'a> Elaborator<'a> {
             let ItemKind::Input(names, shape, clock) = &item.kind else { continue };
             let clock = match clock {
                 None => Clock::Tokens(1),
-                Some(clock) => {
-                    let span = item.span;
-                    let text = "an input at a clock of its own cannot be compiled yet";
-                    self.report(Diagnostic::limitation("L001", span, text));
-                    let _ = clock;
-                    Clock::Sequence
-                }
+                Some(nestor_grammar::ast::Clock::Sequence(_)) => Clock::Sequence,
+                Some(clock) => Clock::Tokens(self.tokens_of(env, clock).unwrap_or(1)),
             };
             for name in names {
                 let what = crate::trail::Declared::Input;
@@ -371,17 +367,6 @@ impl<'a> Elaborator<'a> {
         let all = settings.iter().map(|(n, v)| (Some(n.clone()), v.clone())).collect();
         self.bind(&mut env, &definition.params, 0, Given { all, semicolon: None, span });
         self.complete(&env, &definition.params, 0, true, span).then_some(env)
-    }
-}
-
-/// Binds the names of a body that was not walked, so that their uses say nothing more.
-fn poison(env: &mut Env, body: &[Item]) {
-    for item in body {
-        if let ItemKind::Binding(b) = &item.kind
-            && let Some(name) = b.path.dotted()
-        {
-            env.names.insert(name, Value::Poison);
-        }
     }
 }
 

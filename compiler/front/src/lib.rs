@@ -4,6 +4,7 @@
 mod algorithm;
 mod builtin;
 mod call;
+mod clocks;
 mod deep;
 mod definitions;
 mod dependence;

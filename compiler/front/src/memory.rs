@@ -52,6 +52,19 @@ impl<'a> Elaborator<'a> {
     ) -> Option<Made<'a>> {
         let map: Vec<Dim> =
             self.lead.iter().copied().chain(lead.iter().map(|d| d.size)).collect();
+        if let Some(place) = self.over_windows.last().copied() {
+            let text = "this layer holds a memory and is applied to a window: its rows are many tokens of one memory, never many memories";
+            let help =
+                "apply it at the clock of what it reads, or reduce the window first";
+            self.report(Diagnostic::error("N302", place, text).help(help));
+            return None;
+        }
+        let known = self.instances[instance].memory.as_ref().map(|m| m.id);
+        let every = known.map_or(self.ticks(), |id| self.memories[id].every);
+        let path = path_text(&self.instances[instance].path);
+        if !self.at_its_clock(every, &path, span) {
+            return None;
+        }
         if let Some(made) = &self.instances[instance].memory {
             let made = made.clone();
             let known = &self.memories[made.id].map;
@@ -81,6 +94,7 @@ impl<'a> Elaborator<'a> {
             read: Graph::new(),
             read_at: None,
             reset: level::Reset::Sequence,
+            every: self.ticks(),
         });
         let structure = self.clauses(instance).iter().find_map(|i| match &i.kind {
             ItemKind::Structure(call) => Some(call),

@@ -1,6 +1,7 @@
 //! Minimisations: objectives, algorithms and retentions as small graphs over one instance.
 
-use crate::elaborate::{Elaborator, Env, Slot};
+use crate::deep::Learns;
+use crate::elaborate::{Elaborator, Env, Part, Slot};
 use crate::memory::Made;
 use crate::value::{NamedDim, Tensor, Value};
 use nestor_grammar::ast::{self, AxisChoice, BiasChoice, Call, Item, ItemKind, Minimize};
@@ -151,10 +152,10 @@ impl<'a> Elaborator<'a> {
                 self.report(Diagnostic::error("N106", span, text));
                 return;
             };
-            let Some(algorithm) = self.algorithm(&mut slow, call, dims, Some(group), &[])
-            else {
-                return;
-            };
+            self.learns = Some(self.learning(instance, made, name));
+            let algorithm = self.algorithm(&mut slow, call, dims, Some(group), &[]);
+            self.learns = None;
+            let Some(algorithm) = algorithm else { return };
             let retention = match pick(self, choices.retentions) {
                 Some(call) if call.path.dotted().as_deref() != Some("none") => {
                     match self.retention(&mut slow, call, dims, group, &[]) {
@@ -284,12 +285,12 @@ impl<'a> Elaborator<'a> {
             std::iter::once(&m.using).chain(&m.retaining).collect();
         let mut slow = self.seen_every(env, every, &calls);
         let mut built = Vec::new();
-        for (_, dims) in made.weights.clone() {
-            let Some(algorithm) =
-                self.algorithm(&mut slow, &m.using, &dims, Some(group), &drop)
-            else {
-                return;
-            };
+        for (name, dims) in made.weights.clone() {
+            self.learns = Some(self.learning(instance, &made, &name));
+            let algorithm =
+                self.algorithm(&mut slow, &m.using, &dims, Some(group), &drop);
+            self.learns = None;
+            let Some(algorithm) = algorithm else { return };
             let retention = match &m.retaining {
                 Some(call) => {
                     match self.retention(&mut slow, call, &dims, group, &drop) {
@@ -307,6 +308,13 @@ impl<'a> Elaborator<'a> {
         }
         let acts = Acts { every, window: 1, ages: vec![None] };
         self.finish(&made, group, vec![(frame, t.node)], built, anchor, acts, clip);
+    }
+
+    /// The weight whose algorithm is built next.
+    fn learning(&self, instance: usize, made: &Made<'a>, name: &str) -> Learns {
+        let mut path = self.instances[instance].path.clone();
+        path.push(Part { name: name.to_owned(), rounds: vec![], definition: None });
+        Learns { memory: made.id, path }
     }
 
     /// The bound of `clip`.

@@ -199,7 +199,12 @@ impl<'a> Elaborator<'a> {
 
 /// The conditions of a window all of whose tokens are there.
 pub(crate) fn all_there(graph: &mut Graph, n: usize, axis: usize) -> Window {
-    let ty = Type::bool([Dim::Fixed(n)]);
+    all_of(graph, Dim::Fixed(n), axis)
+}
+
+/// The same of a number that may not be known.
+pub(crate) fn all_of(graph: &mut Graph, n: Dim, axis: usize) -> Window {
+    let ty = Type::bool([n]);
     let exists = graph.add(Op::Constant { value: 1.0, ty }, &[]);
     Window { axis, exists, zeroed: true, clock: true }
 }

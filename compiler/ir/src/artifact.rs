@@ -58,7 +58,7 @@ pub struct Native {
     pub owner: Arc<dyn Any + Send + Sync>,
 }
 
-/// A dense product on the CPU: `out = alpha * left @ right (+ out)`, any strides, split over the current thread pool.
+/// A dense product on the CPU: `out = alpha * left @ right (+ out)`, any strides, on this thread.
 pub type DenseEntry = unsafe fn(
     precision: Precision,
     shape: [usize; 3],

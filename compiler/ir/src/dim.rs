@@ -5,6 +5,9 @@
 //! Chunks are aligned to absolute positions: a call that starts at position `t0` has
 //! `t0 mod C` rows of its first chunk before its first token, so that a call in two parts meets
 //! the same boundaries as one call on the joined sequence.
+//!
+//! What happens every N tokens has sizes of its own: a call sees the ticks whose last token it has,
+//! `(t0 mod N + T) / N` of them, after `t0 / N` before it.
 
 use std::fmt;
 
@@ -25,9 +28,62 @@ pub enum Dim {
     Samples,
     /// `T/c`: chunks of `c` tokens that this call touches, `ceil((t0 mod c + T) / c)`.
     Chunks(usize),
+    /// `T:n`, ticks of every n tokens that this call completes.
+    Ticks(usize),
+    /// `P:n`, ticks of the calls before.
+    TicksPast(usize),
+    /// `P+T:n`, all ticks up to the end of this call.
+    TicksWhole(usize),
+    /// `T/c:n`: chunks of `c` ticks of every n tokens that this call touches.
+    TickChunks {
+        /// The clock.
+        every: usize,
+        /// Ticks of a chunk.
+        chunk: usize,
+    },
 }
 
 impl Dim {
+    /// Ticks of every so many tokens: `T` for every token.
+    pub fn time(every: usize) -> Self {
+        if every == 1 { Dim::Time } else { Dim::Ticks(every) }
+    }
+    /// Ticks of the calls before.
+    pub fn past(every: usize) -> Self {
+        if every == 1 { Dim::Past } else { Dim::TicksPast(every) }
+    }
+    /// All ticks up to the end of this call.
+    pub fn whole(every: usize) -> Self {
+        if every == 1 { Dim::Whole } else { Dim::TicksWhole(every) }
+    }
+    /// The dimension that this is to the tokens, and how many tokens a tick of its clock has.
+    pub fn of_tokens(self) -> (Self, usize) {
+        match self {
+            Dim::Ticks(n) => (Dim::Time, n),
+            Dim::TicksPast(n) => (Dim::Past, n),
+            Dim::TicksWhole(n) => (Dim::Whole, n),
+            Dim::TickChunks { every, chunk } => (Dim::Chunks(chunk), every),
+            Dim::Fixed(_)
+            | Dim::Batch
+            | Dim::Time
+            | Dim::Past
+            | Dim::Whole
+            | Dim::Samples
+            | Dim::Chunks(_) => (self, 1),
+        }
+    }
+    /// How many tokens a tick has, where this is the ticks of this call.
+    pub fn ticks_of(self) -> Option<usize> {
+        let (dim, every) = self.of_tokens();
+        (dim == Dim::Time).then_some(every)
+    }
+    /// Chunks of `c` of the ticks of this call.
+    pub fn chunks(self, chunk: usize) -> Option<Self> {
+        Some(match self.ticks_of()? {
+            1 => Dim::Chunks(chunk),
+            every => Dim::TickChunks { every, chunk },
+        })
+    }
     /// The number, where it is known at compile time.
     pub fn fixed(self) -> Option<usize> {
         match self {
@@ -37,7 +93,11 @@ impl Dim {
             | Dim::Past
             | Dim::Whole
             | Dim::Samples
-            | Dim::Chunks(_) => None,
+            | Dim::Chunks(_)
+            | Dim::Ticks(_)
+            | Dim::TicksPast(_)
+            | Dim::TicksWhole(_)
+            | Dim::TickChunks { .. } => None,
         }
     }
     /// The number at run time.
@@ -50,6 +110,12 @@ impl Dim {
             Dim::Whole => sizes.start + sizes.time,
             Dim::Samples => sizes.batch * sizes.time,
             Dim::Chunks(c) => (sizes.start % c + sizes.time).div_ceil(c),
+            Dim::Ticks(n) => sizes.every(n).time,
+            Dim::TicksPast(n) => sizes.every(n).start,
+            Dim::TicksWhole(n) => Dim::Whole.size(&sizes.every(n)),
+            Dim::TickChunks { every, chunk } => {
+                Dim::Chunks(chunk).size(&sizes.every(every))
+            }
         }
     }
 }
@@ -70,6 +136,10 @@ impl fmt::Display for Dim {
             Dim::Whole => f.write_str("P+T"),
             Dim::Samples => f.write_str("B*T"),
             Dim::Chunks(c) => write!(f, "T/{c}"),
+            Dim::Ticks(n) => write!(f, "T:{n}"),
+            Dim::TicksPast(n) => write!(f, "P:{n}"),
+            Dim::TicksWhole(n) => write!(f, "P+T:{n}"),
+            Dim::TickChunks { every, chunk } => write!(f, "T/{chunk}:{every}"),
         }
     }
 }
@@ -86,6 +156,12 @@ pub struct Sizes {
 }
 
 impl Sizes {
+    /// The call as what happens every so many tokens sees it.
+    #[must_use]
+    pub fn every(&self, tokens: usize) -> Self {
+        let time = (self.start % tokens + self.time) / tokens;
+        Self { batch: self.batch, time, start: self.start / tokens }
+    }
     /// Rows of the first chunk of `c` tokens that lie before this call.
     pub fn phase(&self, c: usize) -> usize {
         self.start % c

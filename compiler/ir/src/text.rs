@@ -229,8 +229,22 @@ impl Reader {
         self.need("[")?;
         self.list("]", Self::dim)
     }
-    /// `B`, `T`, `B*T`, `T/16`, `P`, `P+T` or a number.
+    /// `B`, `T`, `B*T`, `T/16`, `P`, `P+T`, these of ticks, `T:4`, or a number.
     pub(crate) fn dim(&mut self) -> Read<Dim> {
+        let dim = self.dim_of_tokens()?;
+        let walked = !matches!(dim, Dim::Fixed(_) | Dim::Batch | Dim::Samples);
+        if !walked || !self.eat(":") {
+            return Ok(dim);
+        }
+        let every = self.count()?;
+        Ok(match dim {
+            Dim::Chunks(chunk) => Dim::TickChunks { every, chunk },
+            Dim::Past => Dim::past(every),
+            Dim::Whole => Dim::whole(every),
+            other => other.ticks_of().map_or(other, |_| Dim::time(every)),
+        })
+    }
+    fn dim_of_tokens(&mut self) -> Read<Dim> {
         if self.eat("B") {
             return Ok(if self.eat("*") {
                 self.need("T")?;

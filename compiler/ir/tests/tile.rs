@@ -21,7 +21,8 @@ const ALL: &str = r#"kernel "all" {
   t3 "d": [2, 1, 2]
   t4 "e": [1, 2]
   t5 "f": [2, 1, 2]
-  indices 7
+  t6 "g": [4]
+  indices 9
   grid i0 < 1, i1 < 1
   map [2, 2] t0[0; 2, 1] = at(p0) + 0.5 * at(p1 + 2*i1)
   map [2, 2] t1[0; 2, 1] = 1
@@ -49,6 +50,14 @@ const ALL: &str = r#"kernel "all" {
           t4[0; 1] += max over p1 of e23
         }
       }
+    }
+    loop i4 < T:3 {
+      when 0 <= 2*i4 - ticks(3)*phase(2) < ticks(3)*T {
+        map [4] t6[0; 1] = at(p0 + i4 + ticks(3)*start)
+      }
+    }
+    loop i5 < T/2:3 {
+      map [4] t6[0; 1] = at(p0 + i5 - ticks(3)*(P+T))
     }
     scatter_add [T, 2] b2(4) at b1[T*i2; 1] += b3[2*T*i2; 2, 1]
   }

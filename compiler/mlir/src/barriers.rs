@@ -18,21 +18,7 @@ pub fn barriers(kernel: &Kernel, placement: &Placement) -> Vec<bool> {
 }
 
 fn count(body: &[Stmt]) -> usize {
-    body.iter().map(|s| 1 + inner(s).map_or(0, count)).sum()
-}
-
-fn inner(stmt: &Stmt) -> Option<&[Stmt]> {
-    match stmt {
-        Stmt::Loop { body, .. } | Stmt::When { body, .. } => Some(body),
-        Stmt::Map { .. }
-        | Stmt::Product { .. }
-        | Stmt::SolveUnitLower { .. }
-        | Stmt::Eliminate { .. }
-        | Stmt::InverseRoot { .. }
-        | Stmt::LinearScan { .. }
-        | Stmt::Gather { .. }
-        | Stmt::ScatterAdd { .. } => None,
-    }
+    body.iter().map(|s| 1 + count(s.inner())).sum()
 }
 
 /// Places touched since the last barrier.

@@ -85,6 +85,7 @@ pub fn derivative(
         | Op::Broadcast { .. }
         | Op::Slice { .. }
         | Op::Pad { .. }
+        | Op::Fit { .. }
         | Op::Concat { .. }
         | Op::Shift { .. }
         | Op::Window { .. } => moves::moved(g, node, d),
@@ -103,6 +104,9 @@ pub fn derivative(
         | Op::Block { .. }
         | Op::Next { .. }
         | Op::Exists { .. }
+        | Op::Tick { .. }
+        | Op::Gathered { .. }
+        | Op::Held { .. }
         | Op::When => Err(left(&node.op)),
     }
 }

@@ -210,6 +210,8 @@ fn moves() {
         ),
         (Op::Shift { axis: 1, by: 2 }, vec![vec![f(2), t, f(2)]]),
         (Op::Shift { axis: 0, by: -1 }, vec![vec![t, f(2)]]),
+        (Op::Fit { axis: 1, size: Dim::Ticks(2) }, vec![vec![f(2), t, f(2)]]),
+        (Op::Fit { axis: 0, size: t }, vec![vec![Dim::Ticks(2), f(2)]]),
         (Op::Window { axis: 1, size: f(3) }, vec![vec![f(2), t, f(2)]]),
     ];
     for (op, shapes) in cases {

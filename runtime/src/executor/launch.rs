@@ -1,13 +1,13 @@
 //! The launches of a plan, in order: grid points over workers, products through the library.
 
+use super::crew::Crew;
 use super::{Executor, Guard, Home, SMALL};
 use crate::device::cpu::{self, FlushDenormals, Multiply, Strided};
 use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
-use nestor_ir::plan::{Dense, DenseOperand, Launch, Role, Tensor};
+use nestor_ir::plan::{Dense, DenseOperand, KernelId, Launch, Role, Tensor};
 use nestor_ir::tile::{Monomial, Use};
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use std::sync::PoisonError;
 use std::time::Instant;
 
@@ -64,19 +64,39 @@ impl Executor {
             });
         }
         let run = &*self;
-        let times = self.pool.install(|| {
+        let crew = Crew::default();
+        let launches = &run.artifact.plan.launches;
+        // Jobs count from 1.
+        let launch = |job: u64| &launches[job as usize - 1];
+        let times = self.pool.broadcast(|worker| {
             let _flush = FlushDenormals::begin();
+            let worker = worker.index();
+            if worker > 0 {
+                let parts =
+                    |job| if job == 0 { 0 } else { run.parts(launch(job), sizes) };
+                let part =
+                    |job, part| run.part(launch(job), part, &addresses, sizes, worker);
+                crew.help(parts, part);
+                return Vec::new();
+            }
+            let leader = crew.lead();
             let mut times = Vec::new();
-            for (step, launch) in run.artifact.plan.launches.iter().enumerate() {
+            for (step, job) in (0..launches.len()).zip(1..) {
                 if run.guard.as_ref().is_some_and(|g| g.before == step && !run.good(g)) {
                     break;
                 }
                 let start = run.timings.as_ref().map(|_| Instant::now());
-                run.launch(launch, &addresses, sizes);
+                let part = |part| run.part(launch(job), part, &addresses, sizes, worker);
+                match run.parts(launch(job), sizes) {
+                    0 => {}
+                    1 => part(0),
+                    parts => leader.job(job, parts, part),
+                }
                 times.extend(start.map(|s| s.elapsed()));
             }
             times
         });
+        let times = times.into_iter().flatten();
         for (timing, time) in self.timings.iter_mut().flatten().zip(times) {
             timing.calls += 1;
             timing.total += time;
@@ -94,37 +114,57 @@ impl Executor {
         })
     }
 
-    fn launch(&self, launch: &Launch, addresses: &[usize], sizes: Sizes) {
+    /// How many parts a launch falls into; any number of workers may do them in any order.
+    fn parts(&self, launch: &Launch, sizes: Sizes) -> u64 {
+        let workers = self.scratch.len();
+        let parts = match launch {
+            Launch::Kernel { kernel, buffers } => {
+                let points = self.points(*kernel, sizes);
+                let elements: usize =
+                    buffers.iter().map(|b| self.bytes(*b, &sizes) / 4).sum();
+                // A few parts a worker, so that a late one can be helped.
+                let many = workers > 1 && elements >= SMALL;
+                if many { points.min(workers * 4) } else { points.min(1) }
+            }
+            Launch::Dense(dense) => {
+                let [m, n, k] = shape(dense, sizes);
+                let pieces = if workers > 1 { pieces([m, n, k], workers).1 } else { 1 };
+                extent(&dense.batch, sizes) * pieces
+            }
+            Launch::Zero(_) | Launch::Copy { .. } => 1,
+        };
+        parts as u64
+    }
+
+    fn points(&self, kernel: KernelId, sizes: Sizes) -> usize {
+        let grid = &self.artifact.kernels[kernel.index()].grid;
+        grid.iter().map(|(_, d)| d.size(&sizes)).product()
+    }
+
+    /// One part of a launch.
+    fn part(
+        &self,
+        launch: &Launch,
+        part: u64,
+        addresses: &[usize],
+        sizes: Sizes,
+        worker: usize,
+    ) {
+        let part = part as usize;
         match launch {
             Launch::Kernel { kernel, buffers } => {
                 let native = &self.artifact.native[kernel.index()];
-                let grid = &self.artifact.kernels[kernel.index()].grid;
-                let points: usize = grid.iter().map(|(_, d)| d.size(&sizes)).product();
-                let elements: usize =
-                    buffers.iter().map(|b| self.bytes(*b, &sizes) / 4).sum();
+                let points = self.points(*kernel, sizes);
+                let parts = self.parts(launch, sizes) as usize;
                 let buffers: Vec<usize> =
                     buffers.iter().map(|b| addresses[b.index()]).collect();
                 let words = [sizes.batch as u64, sizes.time as u64, sizes.start as u64];
-                let part = |first: usize, last: usize| {
-                    let worker = rayon::current_thread_index().unwrap_or(0);
-                    let mut scratch = self.scratch[worker]
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner);
-                    let _flush = FlushDenormals::begin();
-                    cpu::call(native, &buffers, words, first, last, &mut scratch);
-                };
-                let workers = self.scratch.len();
-                if points < 2 || workers < 2 || elements < SMALL {
-                    part(0, points);
-                    return;
-                }
-                // A few parts a worker, so that a late one can be helped.
-                let parts = points.min(workers * 4);
-                (0..parts).into_par_iter().with_max_len(1).for_each(|p| {
-                    part(p * points / parts, (p + 1) * points / parts);
-                });
+                let mut scratch =
+                    self.scratch[worker].lock().unwrap_or_else(PoisonError::into_inner);
+                let (first, last) = (part * points / parts, (part + 1) * points / parts);
+                cpu::call(native, &buffers, words, first, last, &mut scratch);
             }
-            Launch::Dense(dense) => self.dense(dense, addresses, sizes),
+            Launch::Dense(dense) => self.dense(dense, part, addresses, sizes),
             Launch::Zero(tensor) => {
                 cpu::zero(addresses[tensor.index()], self.bytes(*tensor, &sizes));
             }
@@ -135,30 +175,40 @@ impl Executor {
         }
     }
 
-    fn dense(&self, dense: &Dense, addresses: &[usize], sizes: Sizes) {
+    /// One piece of a product: some rows or columns of the result.
+    fn dense(&self, dense: &Dense, part: usize, addresses: &[usize], sizes: Sizes) {
         let entry = self.artifact.dense.expect("a plan with products has a library");
         let precision = self.artifact.precision;
-        let size =
-            |m: &nestor_ir::tile::Monomial| usize::try_from(m.eval(&sizes)).unwrap_or(0);
-        let at = |o: &DenseOperand, repeat: usize| {
-            let first = o.origin.eval(&sizes, &[]) + o.batch.eval(&sizes) * repeat as i64;
+        let [m, n, k] = shape(dense, sizes);
+        let workers = self.scratch.len();
+        let (size, count) =
+            if workers > 1 { pieces([m, n, k], workers) } else { (m.max(n), 1) };
+        let (repeat, from) = (part / count, part % count * size);
+        let at = |o: &DenseOperand, row: usize, column: usize| {
+            let strides = [o.row.eval(&sizes), o.column.eval(&sizes)];
+            let first = o.origin.eval(&sizes, &[])
+                + o.batch.eval(&sizes) * repeat as i64
+                + strides[0] * row as i64
+                + strides[1] * column as i64;
             let bytes =
                 usize::try_from(first).expect("inside the tensor") * precision.bytes();
             Strided {
                 address: addresses[o.tensor.index()] + bytes,
-                row: o.row.eval(&sizes) as isize,
-                column: o.column.eval(&sizes) as isize,
+                row: strides[0] as isize,
+                column: strides[1] as isize,
             }
         };
-        for repeat in 0..size(&dense.batch) {
-            let what = Multiply {
-                shape: [size(&dense.m), size(&dense.n), size(&dense.k)],
-                alpha: dense.alpha,
-                operands: [&dense.left, &dense.right, &dense.out].map(|o| at(o, repeat)),
-                accumulate: dense.accumulate,
-            };
-            cpu::multiply(entry, precision, &what);
-        }
+        let (left, right, out) = (&dense.left, &dense.right, &dense.out);
+        let (shape, operands) = if m >= n {
+            let rows = size.min(m - from);
+            ([rows, n, k], [at(left, from, 0), at(right, 0, 0), at(out, from, 0)])
+        } else {
+            let columns = size.min(n - from);
+            ([m, columns, k], [at(left, 0, 0), at(right, 0, from), at(out, 0, from)])
+        };
+        let accumulate = dense.accumulate;
+        let what = Multiply { shape, alpha: dense.alpha, operands, accumulate };
+        cpu::multiply(entry, precision, &what);
     }
 
     pub(super) fn launch_name(&self, launch: &Launch) -> String {
@@ -172,6 +222,29 @@ impl Executor {
             Launch::Copy { to, .. } => format!("copy {}", name(*to)),
         }
     }
+}
+
+/// Below this many multiplications one worker is faster than several.
+const FEW: usize = 64 * 64 * 64;
+/// Rows or columns of a piece are a multiple of this, so that none ends inside a vector of its neighbour.
+const GRAIN: usize = 16;
+
+fn extent(m: &Monomial, sizes: Sizes) -> usize {
+    usize::try_from(m.eval(&sizes)).unwrap_or(0)
+}
+
+fn shape(dense: &Dense, sizes: Sizes) -> [usize; 3] {
+    [&dense.m, &dense.n, &dense.k].map(|m| extent(m, sizes))
+}
+
+/// The longer side of a product's result in pieces: their size, and how many there are.
+fn pieces([m, n, k]: [usize; 3], workers: usize) -> (usize, usize) {
+    let long = m.max(n);
+    if m * n * k <= FEW {
+        return (long, long.min(1));
+    }
+    let size = long.div_ceil(workers).next_multiple_of(GRAIN);
+    (size, long.div_ceil(size))
 }
 
 /// A product with its extents and the operands that lie the other way: by shape, since that decides

@@ -170,7 +170,7 @@ mod tests {
             .collect();
         assert_eq!(asked, " yes");
         let rows =
-            |nats: [f64; 5]| nats.map(|nats| RowTally { nats, asked: 1.0, right: 0.0 });
+            |nats: [f64; 5]| nats.map(|nats| RowTally { nats, ..RowTally::default() });
         assert_eq!(task.score(&rows([3.0, 1.0, 2.0, 5.0, 6.0])), 1.0);
         assert_eq!(task.score(&rows([3.0, 4.0, 2.0, 5.0, 6.0])), 0.5);
         let task = opened_in("winogrande:length=30", &files);

@@ -6,6 +6,9 @@
 //! babi/en-10k/qaN_*_{train,test}.txt        bAbI 1.2, Weston et al. 2015
 //! lambada/lambada_test.jsonl                {"text": ...} a line, Paperno et al. 2016
 //! commonsense/*.jsonl                       {"query", "choices", "gold"} a line
+//! ett/ETT{h,m}{1,2}.csv                     date, numbers; ETDataset, Zhou et al. 2021
+//! weather/weather.csv, exchange_rate/exchange_rate.csv, illness/national_illness.csv
+//!                                           the same; the collection of Autoformer, Wu et al. 2021
 //! dna_gue/<set>/{train,test}.csv            sequence,label; GUE, Zhou et al. 2023
 //! dna_uci_splice/splice.csv                 class, name, sequence
 //! banking77/{train,test}.csv                text,category; Casanueva et al. 2020

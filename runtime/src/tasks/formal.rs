@@ -203,7 +203,55 @@ fn next_shuffled(prefix: &[usize]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::IGNORE;
-    use super::super::tests::each;
+    use super::super::tests::{each, solved};
+
+    const LANGUAGES: [(&str, i32); 6] = [
+        ("parity", 2),
+        ("aa", 1),
+        ("abab", 2),
+        ("anbn", 2),
+        ("anbncn", 3),
+        ("shuffle-2", 4),
+    ];
+
+    /// Whether a beginning has an end that makes it a string of the language.
+    fn begins(name: &str, s: &[i32]) -> bool {
+        let count = |t: i32| s.iter().filter(|x| **x == t).count();
+        let sorted = s.windows(2).all(|w| w[0] <= w[1]);
+        match name {
+            "parity" | "aa" => true,
+            "abab" => s.iter().enumerate().all(|(i, t)| *t == i as i32 % 2),
+            "anbn" => sorted && count(1) <= count(0),
+            // A block may be shorter than the first only where it is the last one.
+            "anbncn" => {
+                let whole = count(2) == 0 || count(1) == count(0);
+                sorted && whole && count(1) <= count(0) && count(2) <= count(0)
+            }
+            _ => (1..=s.len()).all(|n| {
+                let count = |t: i32| s[..n].iter().filter(|x| **x == t).count();
+                count(0) >= count(1) && count(2) >= count(3)
+            }),
+        }
+    }
+
+    #[test]
+    fn what_may_follow_is_what_the_definition_allows() {
+        for (name, kinds) in LANGUAGES {
+            for bin in [0, 1] {
+                solved(&format!("{name}:bin={bin}"), |s| {
+                    let allowed = |n: usize| {
+                        let string = &s.tokens[..n];
+                        let follows = |x: &i32| begins(name, &[string, &[*x]].concat());
+                        let set: i32 = (0..kinds).filter(follows).map(|x| 1 << x).sum();
+                        set + (i32::from(member(name, string)) << kinds)
+                    };
+                    (1..=s.tokens.len())
+                        .map(|n| if s.targets[n - 1] == IGNORE { 0 } else { allowed(n) })
+                        .collect()
+                });
+            }
+        }
+    }
 
     /// Whether a string is of the language, by its definition.
     fn member(name: &str, s: &[i32]) -> bool {
@@ -232,14 +280,7 @@ mod tests {
 
     #[test]
     fn strings_are_of_the_language_and_their_ends_are_where_it_says() {
-        for (name, kinds) in [
-            ("parity", 2),
-            ("aa", 1),
-            ("abab", 2),
-            ("anbn", 2),
-            ("anbncn", 3),
-            ("shuffle-2", 4),
-        ] {
+        for (name, kinds) in LANGUAGES {
             for bin in [0, 1] {
                 each(&format!("{name}:bin={bin}"), |_, s| {
                     let n = s.targets.iter().filter(|t| **t != IGNORE).count();

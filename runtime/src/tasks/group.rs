@@ -167,6 +167,18 @@ mod tests {
                 })
                 .collect()
         });
+        // Pairs of a permutation and a number, each walked by itself.
+        let all = elements(4, true);
+        solved("state-a4xz5", |s| {
+            let (mut now, mut sum) = ((0..4).collect::<Vec<usize>>(), 0);
+            let step = |t: &i32| {
+                let (p, z) = (&all[*t as usize / 5], *t as usize % 5);
+                now = now.iter().map(|i| p[*i]).collect();
+                sum = (sum + z) % 5;
+                (all.iter().position(|q| *q == now).unwrap() * 5 + sum) as i32
+            };
+            s.tokens.iter().map(step).collect()
+        });
         each("state-a5:length=20", |_, s| assert_eq!(asked(s), 20));
     }
 }

@@ -275,5 +275,6 @@ mod tests {
             assert_eq!(s.targets[..31], s.tokens[..31]);
             assert_eq!(s.targets[31], IGNORE);
         });
+        solved("mad-compression", |s| s.tokens.clone());
     }
 }

@@ -11,6 +11,7 @@ mod choices;
 mod classes;
 mod copying;
 mod data;
+mod forecast;
 mod formal;
 mod group;
 mod haystack;
@@ -62,6 +63,10 @@ pub enum Metric {
     Accuracy,
     /// The share of sequences whose targets are all right.
     Sequences,
+    /// The share of answers that are right as a whole, the mean over sequences.
+    Answers,
+    /// The mean squared error of what is foretold; the mean absolute one beside it.
+    SquaredError,
     /// Bits a target, lower is better.
     Bits,
     /// The share of questions whose likeliest answer is the right one; every answer is a row.
@@ -93,6 +98,25 @@ pub enum Words {
     Names(Vec<String>),
 }
 
+/// Numbers that a task gives for every token, beside or instead of tokens.
+pub struct Numbers {
+    /// Their streams.
+    pub streams: Vec<NumberStream>,
+    /// The stream that is to be foretold.
+    pub target: usize,
+    draw: Box<DrawNumbers>,
+}
+
+/// One stream of numbers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NumberStream {
+    /// Its name, which a model's stream has.
+    pub name: &'static str,
+    /// The dimensions of a token's.
+    pub dims: Vec<usize>,
+}
+
+type DrawNumbers = dyn Fn(Part, usize, &mut Stream) -> Vec<Vec<f32>> + Send + Sync;
 type Draw = dyn Fn(Part, usize, &mut Stream) -> Sample + Send + Sync;
 
 /// A task, ready to be drawn from.
@@ -115,6 +139,10 @@ pub struct Task {
     pub next: bool,
     /// How many different samples there are to learn from; no bound where none.
     pub examples: Option<u64>,
+    /// Numbers that come with tokens.
+    pub numbers: Option<Numbers>,
+    /// Sizes that a model's parameters of these names must have, beside `vocab`.
+    pub sizes: Vec<(&'static str, usize)>,
     draw: Box<Draw>,
 }
 
@@ -198,6 +226,13 @@ pub const TASKS: &[Entry] = &[
     babilong::QA4,
     babilong::QA5,
     lambada::ENTRY,
+    forecast::ETTH1,
+    forecast::ETTH2,
+    forecast::ETTM1,
+    forecast::ETTM2,
+    forecast::WEATHER,
+    forecast::EXCHANGE,
+    forecast::ILLNESS,
     choices::PIQA,
     choices::HELLASWAG,
     choices::ARC_EASY,
@@ -252,6 +287,8 @@ impl Task {
             words: Words::Numbers,
             next: false,
             examples: None,
+            numbers: None,
+            sizes: vec![],
             draw: Box::new(draw),
         }
     }
@@ -259,6 +296,16 @@ impl Task {
     /// A sample; `index` counts samples of a part where they are a given list.
     pub fn sample(&self, part: Part, index: usize, stream: &mut Stream) -> Sample {
         (self.draw)(part, index, stream)
+    }
+
+    /// The numbers of the sample that the same stream draws; none where there are none.
+    pub fn draw_numbers(
+        &self,
+        part: Part,
+        index: usize,
+        stream: &mut Stream,
+    ) -> Vec<Vec<f32>> {
+        self.numbers.as_ref().map_or_else(Vec::new, |n| (n.draw)(part, index, stream))
     }
 
     /// A token as people read it.
@@ -287,11 +334,22 @@ impl Task {
                 let whole = rows.iter().filter(|r| r.right == r.asked).count();
                 whole as f64 / rows.len().max(1) as f64
             }
+            Metric::Answers => {
+                sum(|r| r.whole / r.answers.max(1.0)) / rows.len().max(1) as f64
+            }
             Metric::Bits => {
                 sum(|r| r.nats) / sum(|r| r.asked).max(1.0) / std::f64::consts::LN_2
             }
+            Metric::SquaredError => sum(|r| r.squared) / sum(|r| r.values).max(1.0),
             Metric::Choice { rows: known } => choice(known, rows),
         }
+    }
+
+    /// What is said beside the score.
+    pub fn beside(&self, rows: &[RowTally]) -> Option<(&'static str, f64)> {
+        let sum = |of: fn(&RowTally) -> f64| rows.iter().map(of).sum::<f64>();
+        let error = || sum(|r| r.absolute) / sum(|r| r.values).max(1.0);
+        (self.metric == Metric::SquaredError).then(|| ("mean absolute error", error()))
     }
 }
 
@@ -314,6 +372,8 @@ impl Metric {
         match self {
             Self::Accuracy => "accuracy",
             Self::Sequences => "whole sequences right",
+            Self::Answers => "answers right",
+            Self::SquaredError => "mean squared error",
             Self::Bits => "bits a target",
             Self::Choice { .. } => "accuracy of choices",
         }
@@ -321,7 +381,7 @@ impl Metric {
 
     /// Whether more is better.
     pub fn more_is_better(&self) -> bool {
-        !matches!(self, Self::Bits)
+        !matches!(self, Self::Bits | Self::SquaredError)
     }
 }
 

@@ -2,8 +2,8 @@
 //! values hidden in text, asked for at its end. S-NIAH-1, -2 and -3 are `niah-1`, `-2`, `-3`.
 //!
 //! A token is a byte. The haystack is as long as `length` allows; the value's bytes are asked,
-//! each after the true ones before it. Where several values are asked for, every one counts
-//! within a sequence that is right as a whole.
+//! each after the true ones before it. The score is RULER's: the share of the values asked for
+//! that are found, each as a whole.
 
 use super::haystack::{Kind, NOISE, among_lines, among_sentences};
 use super::{
@@ -101,7 +101,7 @@ fn open(o: &mut Options, kinds: Kinds) -> Result<Task, TaskError> {
         padded(draw(kinds, &words, room, stream), room, 0)
     });
     task.test_length = test_length;
-    task.metric = Metric::Sequences;
+    task.metric = Metric::Answers;
     task.words = Words::Bytes;
     task.size = Size { rows: 8, steps: 2000, test: 100 };
     Ok(task)
@@ -131,19 +131,24 @@ impl Fixed {
         let values: Vec<Vec<String>> =
             (0..k.keys).map(|_| k.value.several(stream, k.values)).collect();
         let plural = k.value.plural();
-        let mut needles: Vec<String> = keys
+        let mut placed: Vec<(usize, &String)> = values
             .iter()
-            .zip(&values)
-            .flat_map(|(key, all)| all.iter().map(move |v| needle(plural, key, v)))
+            .enumerate()
+            .flat_map(|(n, v)| v.iter().map(move |v| (n, v)))
             .collect();
-        shuffle(&mut needles);
+        shuffle(&mut placed);
+        let needles =
+            placed.iter().map(|(n, value)| needle(plural, &keys[*n], value)).collect();
         let asked = &keys[..k.asked];
         let query = match asked {
             [one] => one.clone(),
             [most @ .., last] => format!("{}, and {last}", most.join(", ")),
             [] => String::new(),
         };
-        let answers: Vec<String> = values[..k.asked].concat();
+        // Keys in the order of the question, values of a key in the order of the text.
+        let of = |key: usize| placed.iter().filter(move |(n, _)| *n == key);
+        let answers: Vec<String> =
+            (0..k.asked).flat_map(|key| of(key).map(|(_, v)| (*v).clone())).collect();
         let several = k.asked * k.values > 1;
         let before = single(
             &format!(
@@ -193,7 +198,7 @@ fn single(text: &str, plural: &str, several: bool) -> String {
 }
 
 /// The fixed seed of RULER's order of needles.
-fn shuffle(needles: &mut [String]) {
+fn shuffle<T>(needles: &mut [T]) {
     let mut stream = Stream::new(42, "needles");
     for i in (1..needles.len()).rev() {
         needles.swap(i, below(&mut stream, i + 1));
@@ -245,8 +250,97 @@ fn draw(k: Kinds, words: &[String], length: usize, stream: &mut Stream) -> Sampl
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{asked, each, each_over, text_of};
+    use super::super::tests::{asked, each, each_over, laid, solved, text_of};
     use super::*;
+
+    /// Every task of this file.
+    const ALL: [&str; 8] = [
+        "niah-1",
+        "niah-2",
+        "niah-3",
+        "niah-multikey-1",
+        "niah-multikey-2",
+        "niah-multikey-3",
+        "niah-multivalue",
+        "niah-multiquery",
+    ];
+
+    /// The keys of the question, and what the text before it says of each.
+    fn looked_up(text: &str) -> Vec<&str> {
+        let (body, end) = text.split_once("\nWhat ").unwrap();
+        let query = end.split_once(" for ").unwrap().1;
+        let query = query.split_once(" mentioned").unwrap().0;
+        let keys = query.split(", ").map(|k| k.trim_start_matches("and "));
+        keys.flat_map(|key| {
+            let sentence = format!(" for {key} is: ");
+            let places: Vec<usize> =
+                body.match_indices(&sentence).map(|(at, s)| at + s.len()).collect();
+            places.into_iter().map(|at| body[at..].split('.').next().unwrap())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn looking_the_keys_up_solves_every_one() {
+        for name in ALL {
+            solved(name, |s| {
+                let text = text_of(s);
+                let several = text.contains("\nWhat are all");
+                let end =
+                    if several { "provided text are " } else { "provided text is " };
+                let start = text.rfind(end).unwrap() + end.len();
+                laid(s, start, &looked_up(&text[..start]).join(", "))
+            });
+        }
+        // At other lengths, too, and with more text held out than learned from.
+        for name in ["niah-1:length=400,test_length=1500", "niah-3:test_length=2000"] {
+            solved(name, |s| {
+                let text = text_of(s);
+                let start = text.rfind("provided text is ").unwrap() + 17;
+                laid(s, start, &looked_up(&text[..start]).join(", "))
+            });
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_values_is_a_part_of_the_score() {
+        // One of four values is known: a quarter.
+        let task = super::super::open("niah-1", None).unwrap();
+        assert_eq!(task.metric, Metric::Answers);
+        let row = |whole: [bool; 4]| {
+            let digit = |n: usize| (1.0, 0.5, whole[n / 9] || n % 9 != 3);
+            let gap = (0.0, 0.0, false);
+            crate::train::RowTally::of(
+                (0..36).map(|n| if n % 9 > 6 { gap } else { digit(n) }),
+            )
+        };
+        let rows = [row([true, false, false, false]), row([true, true, true, false])];
+        assert_eq!((rows[0].answers, rows[0].whole, rows[0].asked), (4.0, 1.0, 28.0));
+        assert_eq!((rows[0].right, rows[0].nats), (25.0, 14.0));
+        assert_eq!(task.score(&rows), 0.5);
+    }
+
+    #[test]
+    fn values_are_of_their_kind_and_lie_at_every_depth() {
+        let mut depths = [0; 4];
+        each("niah-3:test_length=3000", |_, s| {
+            let text = text_of(s);
+            let body = text.split("\nWhat ").next().unwrap();
+            let value = looked_up(&text)[0];
+            let parts: Vec<usize> = value.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12]);
+            assert!(value.chars().all(|c| c == '-' || c.is_ascii_hexdigit()));
+            assert!(
+                value.as_bytes()[14] == b'4' && b"89ab".contains(&value.as_bytes()[19])
+            );
+            depths[(4 * body.find(value).unwrap() / body.len()).min(3)] += 1;
+        });
+        assert!(depths.iter().all(|n| *n > 2), "{depths:?}");
+        each("niah-2", |_, s| {
+            let value = looked_up(&text_of(s))[0].parse::<u32>().unwrap();
+            assert!((1_000_000..10_000_000).contains(&value));
+        });
+    }
 
     #[test]
     fn one_needle_in_noise_is_asked_for_by_its_key() {

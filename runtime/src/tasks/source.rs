@@ -3,7 +3,7 @@
 use super::{Part, Task, TaskError};
 use crate::train::data::{DataError, DataIdentity, Source};
 use crate::train::rng::Stream;
-use crate::train::{Batch, RowTally};
+use crate::train::{Batch, Numbers, RowTally};
 use std::path::PathBuf;
 
 /// The seed of held-out samples, whatever the seed of a run.
@@ -30,11 +30,13 @@ impl TaskData {
     /// What must be the same when a run is resumed: the task, and its data by a hash of samples.
     pub fn identity(&self) -> DataIdentity {
         let test = self.batch(Part::Test, &mut |row| self.test_stream(row), 4, 0);
+        let numbers = test.numbers.iter().flat_map(|n| &n.values);
         let tokens: Vec<u8> = test
             .inputs
             .iter()
             .chain(&test.targets)
             .flat_map(|t| t.to_le_bytes())
+            .chain(numbers.flat_map(|x| x.to_le_bytes()))
             .collect();
         use sha2::{Digest, Sha256};
         DataIdentity {
@@ -60,9 +62,20 @@ impl TaskData {
     ) -> Batch {
         let length =
             if part == Part::Test { self.task.test_length } else { self.task.length };
-        let mut batch = Batch { rows, length, inputs: vec![], targets: vec![] };
+        let named = self.task.numbers.iter().flat_map(|n| {
+            n.streams.iter().enumerate().map(|(k, s)| Numbers {
+                name: s.name.to_owned(),
+                dims: s.dims.clone(),
+                values: vec![],
+                target: k == n.target,
+            })
+        });
+        let numbers = named.collect();
+        let mut batch = Batch { rows, length, inputs: vec![], targets: vec![], numbers };
         for row in first..first + rows as u64 {
             let sample = self.task.sample(part, row as usize, &mut stream(row));
+            let drawn = self.task.draw_numbers(part, row as usize, &mut stream(row));
+            batch.numbers.iter_mut().zip(drawn).for_each(|(n, d)| n.values.extend(d));
             batch.inputs.extend(sample.tokens);
             batch.targets.extend(sample.targets);
         }
@@ -126,6 +139,10 @@ impl Source for TaskData {
 
     fn score(&self, rows: &[RowTally]) -> Option<(&'static str, f64)> {
         Some((self.task.metric.name(), self.task.score(rows)))
+    }
+
+    fn beside(&self, rows: &[RowTally]) -> Option<(&'static str, f64)> {
+        self.task.beside(rows)
     }
 
     fn masked(&self) -> bool {

@@ -1,7 +1,8 @@
 //! RULER's variable tracking (Hsieh et al. 2024): one chain of assignments hidden in noise; every
 //! variable of it is asked for, in order.
 //!
-//! A token is a byte. A chain has `hops` steps, so that `hops + 1` names are asked.
+//! A token is a byte. A chain has `hops` steps, so that `hops + 1` names are asked; the score is
+//! RULER's, the share of them that are found.
 
 use super::haystack::{NOISE, among_lines};
 use super::{
@@ -31,7 +32,7 @@ fn open(o: &mut Options) -> Result<Task, TaskError> {
         padded(draw(hops, room, stream), room, 0)
     });
     task.test_length = test_length;
-    task.metric = Metric::Sequences;
+    task.metric = Metric::Answers;
     task.words = Words::Bytes;
     task.size = Size { rows: 8, steps: 2000, test: 100 };
     Ok(task)
@@ -87,7 +88,33 @@ fn draw(hops: usize, length: usize, stream: &mut Stream) -> Sample {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{asked, each, text_of};
+    use super::super::tests::{asked, each, laid, solved, text_of};
+
+    #[test]
+    fn following_the_chain_solves_it() {
+        for text in ["variable-tracking", "variable-tracking:hops=7,length=1400"] {
+            solved(text, |s| {
+                let text = text_of(s);
+                let body = text.split("\nQuestion").next().unwrap();
+                let value =
+                    text.split("assigned the value ").nth(1).unwrap().split(' ').next();
+                // Lines name what they give a value to, then from what.
+                let lines: Vec<(&str, &str)> = body
+                    .lines()
+                    .filter_map(|l| l.strip_prefix("VAR ")?.split_once(" = "))
+                    .map(|(name, from)| (name, from.trim_start_matches("VAR ").trim()))
+                    .collect();
+                let mut known = vec![value.unwrap()];
+                while let Some(next) =
+                    lines.iter().find(|l| l.1 == *known.last().unwrap())
+                {
+                    known.push(next.0);
+                }
+                let start = text.find("they are: ").unwrap() + 10;
+                laid(s, start, &known[1..].join(", "))
+            });
+        }
+    }
 
     #[test]
     fn the_chain_stands_in_order_and_its_names_are_asked() {

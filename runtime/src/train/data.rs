@@ -107,6 +107,11 @@ pub trait Source {
         None
     }
 
+    /// What is said beside the score.
+    fn beside(&self, _rows: &[RowTally]) -> Option<(&'static str, f64)> {
+        None
+    }
+
     /// Whether what is asked differs from the next token, or is not asked everywhere.
     fn masked(&self) -> bool {
         false

@@ -37,7 +37,7 @@ impl TrainProgram for Toy {
     }
     fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError> {
         let nats = f64::from(self.weights[1].abs());
-        Ok(vec![RowTally { nats, asked: 1.0, right: 0.0 }; batch.rows])
+        Ok(vec![RowTally { nats, asked: 1.0, ..RowTally::default() }; batch.rows])
     }
     fn state(&self) -> Vec<HostTensor> {
         let of = |name: &str, v: &[f32]| HostTensor::f32(name, &[v.len()], v.to_vec());

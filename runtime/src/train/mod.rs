@@ -49,7 +49,7 @@ pub trait TrainProgram {
 }
 
 /// Sequences to learn from, row-major `[rows, length]`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Batch {
     /// How many sequences; the last batch of an evaluation may hold fewer than the others.
     pub rows: usize,
@@ -59,6 +59,21 @@ pub struct Batch {
     pub inputs: Vec<i32>,
     /// For every token the target that is asked there; below zero where none is.
     pub targets: Vec<i32>,
+    /// Numbers that come with the tokens.
+    pub numbers: Vec<Numbers>,
+}
+
+/// Numbers for every token of a batch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Numbers {
+    /// The stream's name.
+    pub name: String,
+    /// The dimensions of a token's.
+    pub dims: Vec<usize>,
+    /// The numbers, `[rows, length, dims]`.
+    pub values: Vec<f32>,
+    /// Whether they are to be foretold, where a target is asked.
+    pub target: bool,
 }
 
 impl Batch {
@@ -68,7 +83,7 @@ impl Batch {
             let rows = tokens.chunks_exact(length + 1);
             rows.flat_map(|r| r[from..from + length].iter().copied()).collect()
         };
-        Self { rows, length, inputs: part(0), targets: part(1) }
+        Self { rows, length, inputs: part(0), targets: part(1), numbers: vec![] }
     }
 }
 
@@ -81,6 +96,50 @@ pub struct RowTally {
     pub asked: f64,
     /// How many of them have the largest logit; zero where no logits are known.
     pub right: f64,
+    /// How many answers are asked: runs of targets that nothing unasked stands between.
+    pub answers: f64,
+    /// How many of these are right as a whole.
+    pub whole: f64,
+    /// How many numbers are foretold.
+    pub values: f64,
+    /// The sum of their squared errors.
+    pub squared: f64,
+    /// The sum of their absolute errors.
+    pub absolute: f64,
+}
+
+impl RowTally {
+    /// The tally of numbers and of what was foretold of them.
+    pub fn foretold(truth: &[f32], found: &[f32]) -> Self {
+        let mut tally =
+            Self { asked: 1.0, values: truth.len() as f64, ..Self::default() };
+        for (y, x) in truth.iter().zip(found) {
+            let error = f64::from(*x) - f64::from(*y);
+            tally.squared += error * error;
+            tally.absolute += error.abs();
+        }
+        tally
+    }
+
+    /// The tally of targets in order: for each whether it is asked, its loss, whether it is right.
+    pub fn of(targets: impl IntoIterator<Item = (f64, f64, bool)>) -> Self {
+        let mut tally = Self::default();
+        // Whether an answer is open, and right so far.
+        let mut open = None;
+        for (count, nats, right) in targets {
+            if count == 0.0 {
+                tally.whole += f64::from(open.take().unwrap_or(false));
+                continue;
+            }
+            tally.answers += f64::from(open.is_none());
+            open = Some(open.unwrap_or(true) && right);
+            tally.asked += count;
+            tally.nats += count * nats;
+            tally.right += if right { count } else { 0.0 };
+        }
+        tally.whole += f64::from(open.unwrap_or(false));
+        tally
+    }
 }
 
 /// What a step says about itself.

@@ -47,6 +47,8 @@ pub struct Ended {
     pub validation: Option<f64>,
     /// The last score, where the data has one beside the loss.
     pub score: Option<(&'static str, f64)>,
+    /// What is said beside the last score.
+    pub beside: Option<(&'static str, f64)>,
     /// Whether it was asked to stop before its last step.
     pub stopped: bool,
 }
@@ -157,7 +159,7 @@ pub fn train(
     });
     let per_step = (settings.rows * settings.length) as u64;
     let mut meter = Meter::new(position.step, per_step);
-    let (mut validation, mut score) = (None, None);
+    let (mut validation, mut score, mut beside) = (None, None, None);
     let mut stopped = false;
     let pause = settings.until.map_or(settings.steps, |u| u.min(settings.steps));
     while position.step < pause && !stopped {
@@ -209,6 +211,7 @@ pub fn train(
             let measured = evaluate(program, data, settings, most)?;
             let loss = measured.loss;
             score = measured.score;
+            beside = measured.beside;
             let best = position.best.filter(|b| b.1 <= loss).unwrap_or((step, loss));
             position.best = Some(best);
             validation = Some(loss);
@@ -239,7 +242,7 @@ pub fn train(
             last = Some(path);
         }
     }
-    Ok(Ended { position, validation, score, stopped })
+    Ok(Ended { position, validation, score, beside, stopped })
 }
 
 /// A checkpoint of the state before a step that could not be taken, where that state is good.
@@ -265,6 +268,8 @@ pub struct Measured {
     pub loss: f64,
     /// The name and the value of the score, where the data has one beside the loss.
     pub score: Option<(&'static str, f64)>,
+    /// What is said beside the score.
+    pub beside: Option<(&'static str, f64)>,
 }
 
 /// Measures a program on held-out batches.
@@ -288,5 +293,5 @@ pub fn evaluate(
     }
     let sum = |of: fn(&RowTally) -> f64| rows.iter().map(of).sum::<f64>();
     let loss = sum(|r| r.nats) / sum(|r| r.asked).max(1.0);
-    Ok(Measured { loss, score: data.score(&rows) })
+    Ok(Measured { loss, score: data.score(&rows), beside: data.beside(&rows) })
 }

@@ -75,15 +75,24 @@ fn product(factors: Vec<String>) -> String {
 /// A quantity in C.
 fn expression(m: &Monomial) -> String {
     let mut factors = vec![format!("UINT64_C({})", m.factor)];
-    let powers = [("B", m.batch), ("T", m.time), ("t0", m.start), ("(t0 + T)", m.whole)];
+    let (time, start) = match m.every {
+        1 => ("T".to_owned(), "t0".to_owned()),
+        n => (format!("((t0 % {n} + T) / {n})"), format!("(t0 / {n})")),
+    };
+    let powers = [
+        ("B".to_owned(), m.batch),
+        (time.clone(), m.time),
+        (start.clone(), m.start),
+        (format!("({start} + {time})"), m.whole),
+    ];
     for (name, power) in powers {
-        factors.extend(std::iter::repeat_n(name.to_owned(), usize::from(power)));
+        factors.extend(std::iter::repeat_n(name, usize::from(power)));
     }
     let (c, power) = m.chunks;
-    let chunks = format!("((t0 % {c} + T + {c} - 1) / {c})");
+    let chunks = format!("(({start} % {c} + {time} + {c} - 1) / {c})");
     factors.extend(std::iter::repeat_n(chunks, usize::from(power)));
     if m.phase > 0 {
-        factors.push(format!("(t0 % {})", m.phase));
+        factors.push(format!("({start} % {})", m.phase));
     }
     format!("({})", product(factors))
 }

@@ -6,7 +6,7 @@ use crate::emit;
 use crate::value::{NamedDim, Tensor, Value, Window, shape_text};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::Op;
+use nestor_ir::tensor::{Fold, Op};
 use nestor_ir::ty::{Elem, Type};
 
 /// `outer(a, b)`.
@@ -136,6 +136,26 @@ pub(super) fn last<'a>(this: &mut Elaborator<'a>, mut given: Arguments) -> Optio
     let x = given.take(0);
     let t = this.real(&x, given.span)?;
     let n = t.dims.first().and_then(|d| d.size.fixed());
+    if let (None, Some(window)) = (n, t.window.as_ref().filter(|w| w.axis == 0)) {
+        // The number of rows less one says which is the last.
+        let rows = t.dims[0].clone();
+        let there = Tensor {
+            node: window.exists,
+            dims: vec![rows],
+            lead: vec![],
+            elem: Elem::Bool,
+            strip: 0,
+            window: None,
+            ..t.clone()
+        };
+        let graph = this.graph();
+        let there = emit::unary(graph, Op::Real, &there);
+        let count = emit::reduce(graph, Fold::Sum, &there, &[0]);
+        let one = emit::constant(graph, t.frame, 1.0, Elem::Real);
+        let index = emit::binary(graph, Op::Sub, &count, &one);
+        let t = Tensor { window: None, ..t };
+        return Some(super::pick(this, &t, &index));
+    }
     let Some(n) = n.filter(|n| *n > 0) else {
         let text =
             format!("`last` takes rows of a known number, not {}", shape_text(&t.dims));

@@ -7,8 +7,9 @@ use crate::value::{Distribution, NamedDim, Number, Tensor, Value, Window, shape_
 use nestor_grammar::Diagnostic;
 use nestor_grammar::ast::BinaryOp;
 use nestor_ir::dim::Dim;
+use nestor_ir::level::Clock;
 use nestor_ir::tensor::{Fold, Op};
-use nestor_ir::ty::Elem;
+use nestor_ir::ty::{Dims, Elem};
 
 /// `max(x, 0)`.
 pub(super) fn relu<'a>(this: &mut Elaborator<'a>, mut given: Arguments) -> Option<Value> {
@@ -82,7 +83,11 @@ pub(super) fn inverse_root<'a>(
 
 /// `position`: the token's index from 0.
 pub(super) fn position(this: &mut Elaborator<'_>) -> Tensor {
-    let node = this.graph().add(Op::Position { dims: [].into_iter().collect() }, &[]);
+    let op = match this.ticks() {
+        every if every > 1 && this.frame == 0 => Op::Tick { every },
+        _ => Op::Position { dims: [].into_iter().collect() },
+    };
+    let node = this.graph().add(op, &[]);
     Tensor::number(this.frame, node)
 }
 
@@ -139,8 +144,22 @@ pub(super) fn rope<'a>(this: &mut Elaborator<'a>, mut given: Arguments) -> Optio
 }
 
 fn exists(this: &mut Elaborator<'_>, size: Dim, block: bool) -> Window {
-    let exists = this.graph().add(Op::Exists { size, block }, &[]);
-    Window { axis: 0, exists, zeroed: true, clock: false }
+    let window = |exists| Window { axis: 0, exists, zeroed: true, clock: false };
+    if this.ticks() == 1 || this.frame != 0 {
+        return window(this.graph().add(Op::Exists { size, block }, &[]));
+    }
+    // In a block, entry j is there from tick j on.
+    let mut since = position(this).node;
+    let graph = this.graph();
+    if let (true, Some(n)) = (block, size.fixed()) {
+        let length = emit::constant(graph, 0, n as f64, Elem::Real).node;
+        since = graph.add(Op::Rem, &[since, length]);
+    }
+    let dims: Dims = [size].into_iter().collect();
+    let axes = std::iter::empty().collect();
+    let since = graph.add(Op::Broadcast { dims: dims.clone(), axes }, &[since]);
+    let age = graph.add(Op::Iota { axis: 0, dims }, &[]);
+    window(graph.add(Op::LessEqual, &[age, since]))
 }
 
 /// `recent(x, size)`: the last values, newest first.
@@ -149,6 +168,9 @@ pub(super) fn recent<'a>(
     mut given: Arguments,
 ) -> Option<Value> {
     let (x, size) = (given.take(0), given.take(1));
+    if this.within_sequence("a window of the past", given.span) {
+        return None;
+    }
     let t = this.real(&x, given.span)?;
     let mut dims = Vec::new();
     this.dim_of(&size, given.span, &mut dims)?;
@@ -165,6 +187,9 @@ pub(super) fn block<'a>(
     mut given: Arguments,
 ) -> Option<Value> {
     let (x, size) = (given.take(0), given.take(1));
+    if this.within_sequence("a window of the past", given.span) {
+        return None;
+    }
     let t = this.real(&x, given.span)?;
     let n = this.whole(&size, given.span)?;
     let node = this.graph().add(Op::Block { size: n }, &[t.node]);
@@ -179,9 +204,20 @@ pub(super) fn whole<'a>(
     this: &mut Elaborator<'a>,
     mut given: Arguments,
 ) -> Option<Value> {
-    let _ = given.take(0);
-    let text = "a view of the whole sequence cannot be compiled yet";
-    Some(this.report(Diagnostic::limitation("L001", given.span, text)))
+    let x = given.take(0);
+    let t = this.real(&x, given.span)?;
+    if t.frame != 0 || this.frame != 0 {
+        let text =
+            "a view of the whole sequence stands in a layer or model, not in a memory";
+        return Some(this.report(Diagnostic::error("N303", given.span, text)));
+    }
+    let from = this.clock_of(t.node);
+    if let Clock::Tokens(_) = from {
+        let t = this.gathered(&t, from, Clock::Sequence, true);
+        return Some(Value::Tensor(t));
+    }
+    let text = "`whole` looks at what changes from token to token; this does not";
+    Some(this.report(Diagnostic::error("N303", given.span, text)))
 }
 
 /// `next(x, n)`: the value ahead.
@@ -192,6 +228,19 @@ pub(super) fn next<'a>(this: &mut Elaborator<'a>, mut given: Arguments) -> Optio
         Some(n) => this.whole(&n, given.span)?,
         None => 1,
     };
+    if this.within_sequence("the next value", given.span) {
+        return None;
+    }
+    // What a block sees of the next tick is the window of what comes so many tokens later.
+    if let (0, Op::Gathered { size: Dim::Fixed(n), .. }) =
+        (t.frame, this.frames[t.frame].graph.def(t.node).op.clone())
+    {
+        let graph = this.graph();
+        let window = graph.def(t.node).clone();
+        let later = graph.add(Op::Next { by: by * n }, &window.operands);
+        let node = graph.add(window.op, &[later]);
+        return Some(Value::Tensor(Tensor { node, ..t }));
+    }
     let node = this.graph().add(Op::Next { by }, &[t.node]);
     Some(Value::Tensor(Tensor { node, ..t }))
 }

@@ -1,16 +1,22 @@
 //! Runs a level program token by token, one sequence and one memory instance at a time: the
 //! definition of what a spec means. It shares no code with the passes; inner gradients are taken
 //! by differences, so not even a derivative.
+//!
+//! What happens every N tokens happens at the last of them, in its place in the text; what happens
+//! once a sequence, after its last token. Where something is known of the whole sequence from its
+//! start, the tokens are walked again with that in hand.
 
 use super::array::Array;
+use super::course::{Course, History};
 use super::memory::{Instance, place};
 use super::past::Past;
-use super::reading::Reader;
-use super::slope::as_it_was;
-use super::tensor::{RunError, evaluate_with};
+use super::reading::{self, Reader, Text};
+use super::tensor::{RunError, evaluate_with, results_of};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
-use crate::level::{Anchor, Clock, Program, Reset, Statement};
+use crate::level::{
+    Anchor, Clock, MemoryId, Program, Reset, StateInitial, Statement, WeightId,
+};
 use crate::tensor::{NodeData, Op};
 use crate::ty::Elem;
 use indexmap::IndexMap;
@@ -32,25 +38,42 @@ pub fn run(
         .values()
         .map(|w| find(given, &[&w.path, &w.short]))
         .collect::<Result<_, _>>()?;
-    let mut rows: Vec<Vec<Vec<Array>>> = Vec::new();
+    let course = Course::new(program)?;
+    let mut rows: Vec<Vec<Vec<Array>>> = vec![vec![]; program.code.outputs.len()];
     let mut states: Vec<Results> = Vec::new();
     for b in 0..sizes.batch {
-        let mut reader = Reader::new(program, &weights);
-        let mut tokens = Vec::new();
-        for t in 0..sizes.time {
-            let values =
-                reader.token(&Text { program, given, sizes, b }, t, None, true)?;
-            let outputs = program.code.outputs.iter();
-            tokens.push(outputs.map(|o| values[place(o.value)].clone()).collect());
+        if reading::asked(program) {
+            let text = Text { program, given, sizes, b };
+            let mut reader = Reader::new(program, &weights, sizes);
+            let mut tokens = Vec::new();
+            for t in 0..sizes.time {
+                tokens.push(reader.token(&text, t, None, true)?);
+            }
+            for (row, output) in rows.iter_mut().zip(&program.code.outputs) {
+                let at = place(output.value);
+                row.push(tokens.iter().map(|values| values[at].clone()).collect());
+            }
+            states.push(reader.sequence.states(program));
+            continue;
         }
-        rows.push(tokens);
-        states.push(reader.sequence.states(program));
+        let mut sequence = Sequence::new(program, &weights, sizes);
+        sequence.walk(program, &course, given, &weights, b)?;
+        for (row, output) in rows.iter_mut().zip(&program.code.outputs) {
+            row.push(sequence.history.all(&course, output.value));
+        }
+        states.push(sequence.states(program));
     }
     let mut out = Results::new();
-    for (k, output) in program.code.outputs.iter().enumerate() {
-        let parts: Vec<Array> = rows.iter().flatten().map(|o| o[k].clone()).collect();
-        let lead = vec![sizes.batch, sizes.time];
-        out.insert(output.name.clone(), stack(lead, &parts));
+    for (row, output) in rows.iter().zip(&program.code.outputs) {
+        let parts: Vec<Array> = row.iter().flatten().cloned().collect();
+        let lead = course.clocks[place(output.value)].lead(sizes);
+        let one = program.code.ty(output.value);
+        let dims: Vec<usize> = one.dims.iter().map(|d| d.size(sizes)).collect();
+        let mut stacked = stack(lead.clone(), &parts);
+        if parts.is_empty() {
+            stacked = Array::zeros(one.elem, [lead, dims].concat());
+        }
+        out.insert(output.name.clone(), stacked);
     }
     if let Some(first) = states.first() {
         for name in first.keys() {
@@ -61,7 +84,10 @@ pub fn run(
     Ok(out)
 }
 
-fn find(given: &IndexMap<String, Array>, names: &[&str]) -> Result<Array, RunError> {
+pub(super) fn find(
+    given: &IndexMap<String, Array>,
+    names: &[&str],
+) -> Result<Array, RunError> {
     let found = names.iter().find_map(|n| given.get(*n));
     found.cloned().ok_or_else(|| RunError::Input {
         name: names[0].to_owned(),
@@ -83,19 +109,9 @@ fn stack(lead: Vec<usize>, parts: &[Array]) -> Array {
 }
 
 /// The part of an array at an index of its leading dimensions.
-fn part(array: &Array, lead: &[usize]) -> Array {
+pub(super) fn part(array: &Array, lead: &[usize]) -> Array {
     let dims = array.dims[lead.len()..].to_vec();
     array.rearranged(dims, |i| Some(lead.iter().chain(i).copied().collect()))
-}
-
-/// What one batch row reads.
-#[derive(Clone, Copy)]
-pub(super) struct Text<'a> {
-    pub(super) program: &'a Program,
-    pub(super) given: &'a IndexMap<String, Array>,
-    pub(super) sizes: &'a Sizes,
-    /// The row.
-    pub(super) b: usize,
 }
 
 /// One batch row.
@@ -106,139 +122,201 @@ pub(super) struct Sequence {
     /// What each instance's `update` has seen.
     updates: Vec<Vec<Past>>,
     /// What the code has seen.
-    past: Past,
+    pub(super) past: Past,
+    /// All values so far.
+    history: History,
+    sizes: Sizes,
+}
+
+/// Where a node is evaluated: its row, and the last token so far.
+#[derive(Clone, Copy)]
+struct At {
+    row: usize,
+    token: usize,
 }
 
 impl Sequence {
-    pub(super) fn new(program: &Program, weights: &[Array]) -> Self {
+    pub(super) fn new(program: &Program, weights: &[Array], sizes: &Sizes) -> Self {
         let memories: Vec<Vec<Instance>> = program
             .memories
-            .values()
-            .map(|memory| {
+            .iter()
+            .map(|(id, memory)| {
                 let map: Vec<usize> =
                     memory.map.iter().filter_map(|d| d.fixed()).collect();
                 super::array::indices(&map)
                     .map(|at| {
-                        let initial = memory
-                            .weights
-                            .iter()
-                            .map(|w| {
-                                let all = &weights[place(w.initial)];
-                                let shared = all.dims.len() == w.dims.len();
-                                if shared { all.clone() } else { part(all, &at) }
-                            })
-                            .collect();
-                        Instance::new(memory, initial)
+                        let own = |id: WeightId, rank: usize| {
+                            let all = &weights[place(id)];
+                            if all.dims.len() == rank {
+                                all.clone()
+                            } else {
+                                part(all, &at)
+                            }
+                        };
+                        let starts = memory.weights.iter();
+                        let initial = starts.map(|w| own(w.initial, w.dims.len()));
+                        let learned = learned(program, id);
+                        let learned = learned.map(|(id, rank)| (id, own(id, rank)));
+                        Instance::new(memory, initial.collect(), learned.collect())
                     })
                     .collect()
             })
             .collect();
         let updates = memories.iter().map(|m| vec![Past::default(); m.len()]).collect();
-        Self { memories, updates, past: Past::default() }
+        let history = History::new(&program.code, *sizes);
+        Self { memories, updates, past: Past::default(), history, sizes: *sizes }
     }
 
-    /// One token: all values of the code. Choices are taken as they were in `held`, where that is given.
-    pub(super) fn token(
-        &mut self,
-        text: &Text<'_>,
-        t: usize,
-        weights: &[Array],
-        held: Option<&[Array]>,
-    ) -> Result<Vec<Array>, RunError> {
-        let Text { program, given, sizes, b } = *text;
-        let position = sizes.start + t;
-        self.boundaries(program, position, sizes)?;
-        let mut inputs = Vec::new();
-        for input in &program.inputs {
-            let stream = find(given, &[&input.name])?;
-            let lead = if input.clock == Clock::Sequence { vec![b] } else { vec![b, t] };
-            inputs.push(part(&stream, &lead));
-        }
-        inputs.extend(weights.iter().cloned());
-        let mut past = std::mem::take(&mut self.past);
-        let mut hook = |node: &NodeData, x: &[&Array]| {
-            if let Some(seen) = past.look(node, x, position, sizes)? {
-                return Ok(Some(seen));
-            }
-            if let Some(base) = held
-                && let Some(was) = as_it_was(&program.code, node, x, base)
-            {
-                return Ok(Some(vec![was]));
-            }
-            match &node.op {
-                Op::Position { .. } => {
-                    Ok(Some(vec![Array::real([], vec![position as f64])]))
-                }
-                Op::When => Ok(Some(vec![x[0].clone()])),
-                Op::Next { by } => next(program, given, node, *by, (b, t)).map(Some),
-                Op::Read { memory, every, .. } => {
-                    let m = place(*memory);
-                    let answer = self.read(program, (m, *every), x, position, sizes)?;
-                    Ok(Some(vec![answer]))
-                }
-                Op::Write { statement } => {
-                    self.write(
-                        program,
-                        &program.statements[*statement],
-                        x,
-                        position,
-                        sizes,
-                    )?;
-                    Ok(Some(vec![]))
-                }
-                _ => Ok(None),
-            }
-        };
-        let code = &program.code;
-        let values = evaluate_with(code, &inputs, sizes, Precision::F64, &mut hook)?;
-        self.past = past;
-        Ok(values)
-    }
-
-    /// Snapshots for every period that an anchor or a read of a memory asks for.
-    fn boundaries(
+    /// All tokens, as often as something is known ahead.
+    fn walk(
         &mut self,
         program: &Program,
-        position: usize,
-        sizes: &Sizes,
+        course: &Course,
+        given: &IndexMap<String, Array>,
+        weights: &[Array],
+        row: usize,
     ) -> Result<(), RunError> {
-        for (id, memory) in program.memories.iter() {
-            let mut periods: Vec<usize> = memory.read_at.into_iter().collect();
-            for statement in program.statements.values() {
-                if let Statement::Minimize(m) = statement
-                    && let (Anchor::Every(n), true) = (m.anchor, m.memory == id)
-                {
-                    periods.push(n);
+        let nodes = program.code.nodes.values().enumerate();
+        let nodes: Vec<(usize, &NodeData)> = nodes.collect();
+        let last = At { row, token: self.sizes.time.saturating_sub(1) };
+        for phase in 0..course.phases {
+            for (n, node) in &nodes {
+                if course.first(*n, phase) {
+                    self.node(program, course, (given, weights), node, last)?;
                 }
             }
-            for node in program.code.nodes.values() {
-                if let Op::Read { memory, every: Some(n), .. } = node.op
-                    && memory == id
-                {
-                    periods.push(n);
+            for token in 0..self.sizes.time {
+                for (id, memory) in program.memories.iter() {
+                    let due = self.history.completes(memory.every, token);
+                    if due && course.memories[place(id)] == phase {
+                        self.boundary(program, id, token)?;
+                    }
+                }
+                for (n, node) in &nodes {
+                    let Clock::Tokens(every) = course.nodes[*n].clock else { continue };
+                    let due = self.history.completes(every, token);
+                    if course.nodes[*n].phase == phase && due {
+                        let at = At { row, token };
+                        self.node(program, course, (given, weights), node, at)?;
+                    }
                 }
             }
-            let minimized = program.statements.values().find_map(|s| match s {
-                Statement::Minimize(m) if m.memory == id => Some(m),
-                Statement::Minimize(_) | Statement::Update(_) => None,
-            });
-            for instance in &mut self.memories[place(id)] {
-                if let Reset::Tokens(n) = memory.reset
-                    && position > 0
-                    && position.is_multiple_of(n)
-                {
-                    instance.restart(memory);
+            for (n, node) in &nodes {
+                if course.last(*n, phase) {
+                    self.node(program, course, (given, weights), node, last)?;
                 }
-                if let Some(m) = minimized {
-                    instance.begin(&m.targets, sizes)?;
-                }
-                instance.at_boundary(position, &periods);
             }
         }
         Ok(())
     }
 
-    fn read(
+    /// One node once.
+    fn node(
+        &mut self,
+        program: &Program,
+        course: &Course,
+        (given, weights): (&IndexMap<String, Array>, &[Array]),
+        node: &NodeData,
+        at: At,
+    ) -> Result<(), RunError> {
+        let clock = course.clock_of(program, node);
+        let (tick, sizes) = match clock {
+            Clock::Tokens(n) => (self.history.tick(n, at.token), self.sizes.every(n)),
+            _ => (None, self.sizes),
+        };
+        let tick = tick.unwrap_or(0);
+        let position = sizes.start + tick;
+        if let Some(made) = self.history.meet(course, node, at.token) {
+            self.history.put(node, vec![made]);
+            return Ok(());
+        }
+        let x: Vec<Array> = node
+            .operands
+            .iter()
+            .map(|v| self.history.now(course, *v, at.token))
+            .collect();
+        let x: Vec<&Array> = x.iter().collect();
+        // The code says its sizes in tokens; a memory's graphs say them in its own ticks.
+        let whole = self.sizes;
+        let seen = self.past.look(node, &x, position, &whole)?;
+        let results = match (&node.op, seen) {
+            (_, Some(seen)) => seen,
+            (Op::Input { index, .. }, _) => match program.inputs.get(*index) {
+                Some(input) => {
+                    let stream = find(given, &[&input.name])?;
+                    let index = [at.row, tick];
+                    let lead = if input.clock == Clock::Sequence { 1 } else { 2 };
+                    vec![part(&stream, &index[..lead])]
+                }
+                None => vec![weights[*index - program.inputs.len()].clone()],
+            },
+            (Op::Position { .. } | Op::Tick { .. }, _) => {
+                vec![Array::real([], vec![position as f64])]
+            }
+            (Op::When, _) => vec![x[0].clone()],
+            (Op::Next { by }, _) => next(program, given, node, *by, (at.row, tick))?,
+            (Op::Read { memory, every, .. }, _) => {
+                let m = place(*memory);
+                vec![self.read(program, (m, *every), &x, position, &sizes)?]
+            }
+            (Op::Write { statement }, _) => {
+                let statement = &program.statements[*statement];
+                self.write(program, statement, &x, position, &sizes)?;
+                vec![]
+            }
+            _ => results_of(node, &x, &whole, Precision::F64)?,
+        };
+        self.history.put(node, results);
+        Ok(())
+    }
+
+    /// Snapshots for every period that an anchor or a read of a memory asks for, where its tick
+    /// that this token completes begins.
+    pub(super) fn boundary(
+        &mut self,
+        program: &Program,
+        id: MemoryId,
+        token: usize,
+    ) -> Result<(), RunError> {
+        let memory = &program.memories[id];
+        let sizes = self.sizes.every(memory.every);
+        let tick = self.history.tick(memory.every, token).unwrap_or(0);
+        let position = sizes.start + tick;
+        let mut periods: Vec<usize> = memory.read_at.into_iter().collect();
+        for statement in program.statements.values() {
+            if let Statement::Minimize(m) = statement
+                && let (Anchor::Every(n), true) = (m.anchor, m.memory == id)
+            {
+                periods.push(n);
+            }
+        }
+        for node in program.code.nodes.values() {
+            if let Op::Read { memory, every: Some(n), .. } = node.op
+                && memory == id
+            {
+                periods.push(n);
+            }
+        }
+        let minimized = program.statements.values().find_map(|s| match s {
+            Statement::Minimize(m) if m.memory == id => Some(m),
+            Statement::Minimize(_) | Statement::Update(_) => None,
+        });
+        for instance in &mut self.memories[place(id)] {
+            if let Reset::Tokens(n) = memory.reset
+                && position > 0
+                && position.is_multiple_of(n)
+            {
+                instance.restart(memory);
+            }
+            if let Some(m) = minimized {
+                instance.begin(&m.targets, &sizes)?;
+            }
+            instance.at_boundary(position, &periods);
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(
         &mut self,
         program: &Program,
         (m, every): (usize, Option<usize>),
@@ -264,7 +342,7 @@ impl Sequence {
         Ok(stack(map, &answers))
     }
 
-    fn write(
+    pub(super) fn write(
         &mut self,
         program: &Program,
         statement: &Statement,
@@ -350,6 +428,21 @@ impl Sequence {
     }
 }
 
+/// The weights that states of a memory's algorithms start as, with the states' ranks.
+fn learned(
+    program: &Program,
+    memory: MemoryId,
+) -> impl Iterator<Item = (WeightId, usize)> {
+    let targets = program.statements.values().filter_map(move |s| match s {
+        Statement::Minimize(m) if m.memory == memory => Some(&m.targets),
+        Statement::Minimize(_) | Statement::Update(_) => None,
+    });
+    targets.flatten().flat_map(|t| &t.algorithm.states).filter_map(|s| match s.initial {
+        StateInitial::Learned(id) => Some((id, s.dims.len())),
+        StateInitial::Values(_) | StateInitial::Weights | StateInitial::Drawn(_) => None,
+    })
+}
+
 /// Operands of one instance: those that have the memory's leading dimensions are taken apart.
 fn unmapped(x: &[&Array], ranks: &[usize], at: &[usize]) -> Vec<Array> {
     x.iter()
@@ -359,7 +452,7 @@ fn unmapped(x: &[&Array], ranks: &[usize], at: &[usize]) -> Vec<Array> {
 }
 
 /// The value of an input some tokens ahead: from `next.<name>` where it is given.
-fn next(
+pub(super) fn next(
     program: &Program,
     given: &IndexMap<String, Array>,
     node: &NodeData,

@@ -2,14 +2,14 @@
 
 use super::array::Array;
 use super::past::Past;
-use super::slope::gradient;
+use super::slope::{gradient, with_gradients};
 use super::tensor::{RunError, evaluate_with, run};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
 use crate::entity::Entity;
 use crate::level::{
     AlgorithmInput, Anchor, Memory, Minimize, Retention, RetentionForm, RetentionInput,
-    State, StateInitial, Target, Update,
+    State, StateInitial, Target, Update, WeightId,
 };
 use crate::tensor::{Graph, NodeData};
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ pub(super) struct Instance {
     pub(super) weights: Vec<Array>,
     /// The initial weights.
     initial: Vec<Array>,
+    /// How states start that are learned outside.
+    learned: Vec<(WeightId, Array)>,
     /// The stored state of a weight whose retention has a `read`.
     pub(super) stored: Vec<Option<Array>>,
     /// States of algorithms, by weight.
@@ -43,12 +45,17 @@ const F64: Precision = Precision::F64;
 
 impl Instance {
     /// A memory at its initial values.
-    pub(super) fn new(memory: &Memory, initial: Vec<Array>) -> Self {
+    pub(super) fn new(
+        memory: &Memory,
+        initial: Vec<Array>,
+        learned: Vec<(WeightId, Array)>,
+    ) -> Self {
         let none = vec![Vec::new(); memory.weights.len()];
         Self {
             weights: initial.clone(),
             stored: vec![None; initial.len()],
             initial,
+            learned,
             algorithm: none.clone(),
             retention: none,
             kept: Vec::new(),
@@ -144,6 +151,10 @@ impl Instance {
             .map(|state| match &state.initial {
                 StateInitial::Weights => Ok(self.initial[w].clone()),
                 StateInitial::Values(graph) => one(graph, &[], sizes),
+                StateInitial::Learned(id) => {
+                    let found = self.learned.iter().find(|(known, _)| known == id);
+                    found.map(|(_, start)| start.clone()).ok_or(RunError::Op("state"))
+                }
                 StateInitial::Drawn(_) => Err(RunError::Input {
                     name: state.name.clone(),
                     found: "a drawn state".into(),
@@ -156,7 +167,9 @@ impl Instance {
     /// Everything as it was before the first token; what windows of objectives look back at stays.
     pub(super) fn restart(&mut self, memory: &Memory) {
         let past = std::mem::take(&mut self.past);
-        *self = Self { past, ..Self::new(memory, std::mem::take(&mut self.initial)) };
+        let initial = std::mem::take(&mut self.initial);
+        let learned = std::mem::take(&mut self.learned);
+        *self = Self { past, ..Self::new(memory, initial, learned) };
     }
 
     /// Remembers the weights where a boundary of one of these periods begins.
@@ -248,6 +261,7 @@ impl Instance {
             }
         }
         let mut next = self.clone();
+        let mut gradients = Vec::new();
         for (w, target) in what.targets.iter().enumerate() {
             let mut total = zeros[w].clone();
             for (age, sample) in samples.iter().enumerate() {
@@ -257,7 +271,18 @@ impl Instance {
                 let weight = weights.map_or(1.0, |all| all[age.min(all.len() - 1)]);
                 total = sum(&total, &scaled(&g, weight));
             }
-            let step = next.advance(w, target, &total, &anchors[w], &captured, sizes)?;
+            gradients.push(total);
+        }
+        if let Some(bound) = what.clip {
+            let squares = gradients.iter().flat_map(|g| g.reals()).map(|x| x * x);
+            let norm = squares.sum::<f64>().sqrt();
+            if norm > bound {
+                gradients = gradients.iter().map(|g| scaled(g, bound / norm)).collect();
+            }
+        }
+        for (w, target) in what.targets.iter().enumerate() {
+            let total = &gradients[w];
+            let step = next.advance(w, target, total, &anchors[w], &captured, sizes)?;
             next.weights[w] = next.retain(w, target, &step, &captured, sizes)?;
         }
         *self = next;
@@ -293,7 +318,7 @@ impl Instance {
                 AlgorithmInput::Captured(c) => captured[c].clone(),
             })
             .collect();
-        let mut results = run(&target.algorithm.graph, &inputs, sizes, F64)?;
+        let mut results = with_gradients(&target.algorithm.graph, &inputs, sizes)?;
         self.algorithm[w] = results.split_off(1);
         Ok(results.remove(0))
     }

@@ -2,6 +2,7 @@
 //! and every backend, so they are written to be obviously right and never to be fast.
 
 pub mod array;
+mod course;
 pub mod elementwise;
 pub mod level;
 pub mod linear;

@@ -5,15 +5,18 @@
 //! harder to get wrong.
 
 use super::array::{Array, Data};
-use super::level::{Sequence, Text};
+use super::level::{Sequence, find, next, part};
 use super::memory::place;
-use super::slope::slopes;
-use super::tensor::{RunError, run};
+use super::slope::{as_it_was, slopes};
+use super::tensor::{RunError, evaluate_with, run};
 use crate::artifact::Precision;
+use crate::dim::Sizes;
 use crate::level::{
     Algorithm, AlgorithmInput, Clock, Initial, Level, OuterMinimize, Program, Reset,
     Retention, RetentionForm, RetentionInput, State, StateInitial, WeightId,
 };
+use crate::tensor::{NodeData, Op};
+use indexmap::IndexMap;
 
 const F64: Precision = Precision::F64;
 /// Added to a norm before a bound is divided by it, as the language's `clip` does.
@@ -47,10 +50,15 @@ fn readers(program: &Program) -> Vec<(&Level, usize)> {
     program.levels.node_weights().filter_map(one).collect()
 }
 
+/// Whether a level of the program learns weights while it reads.
+pub(super) fn asked(program: &Program) -> bool {
+    readers(program).iter().any(|(level, _)| !level.objectives.is_empty())
+}
+
 impl Reader {
-    pub(super) fn new(program: &Program, weights: &[Array]) -> Self {
+    pub(super) fn new(program: &Program, weights: &[Array], sizes: &Sizes) -> Self {
         let mut out = Self {
-            sequence: Sequence::new(program, weights),
+            sequence: Sequence::new(program, weights, sizes),
             weights: weights.to_vec(),
             initial: weights.to_vec(),
             levels: vec![Held::default(); readers(program).len()],
@@ -112,7 +120,9 @@ impl Reader {
             StateInitial::Values(graph) | StateInitial::Drawn(Initial::Values(graph)) => {
                 run(graph, &[], &sizes, F64).ok().and_then(|v| v.into_iter().next())
             }
-            StateInitial::Weights | StateInitial::Drawn(_) => None,
+            StateInitial::Weights | StateInitial::Drawn(_) | StateInitial::Learned(_) => {
+                None
+            }
         };
         values.unwrap_or_else(|| self.weights[place(id)].clone())
     }
@@ -199,7 +209,7 @@ impl Reader {
         };
         let code = &text.program.code;
         let node = code.def(statement.objective);
-        let counts = (node.op == crate::tensor::Op::When).then(|| node.operands[1]);
+        let counts = (node.op == Op::When).then(|| node.operands[1]);
         let mut base = Vec::new();
         let mut reader = (**begun).clone();
         for t in *first..=last {
@@ -319,4 +329,76 @@ fn retain(
 fn sum(a: &Array, b: &Array) -> Array {
     let data = a.reals().iter().zip(b.reals()).map(|(x, y)| x + y).collect();
     Array::real(a.dims.clone(), data)
+}
+
+/// What one batch row reads.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) program: &'a Program,
+    pub(super) given: &'a IndexMap<String, Array>,
+    pub(super) sizes: &'a Sizes,
+    /// The row.
+    pub(super) b: usize,
+}
+
+impl Sequence {
+    /// One token: all values of the code. Choices are taken as they were in `held`, where that is given.
+    pub(super) fn token(
+        &mut self,
+        text: &Text<'_>,
+        t: usize,
+        weights: &[Array],
+        held: Option<&[Array]>,
+    ) -> Result<Vec<Array>, RunError> {
+        let Text { program, given, sizes, b } = *text;
+        let position = sizes.start + t;
+        for (id, _) in program.memories.iter() {
+            self.boundary(program, id, t)?;
+        }
+        let mut inputs = Vec::new();
+        for input in &program.inputs {
+            let stream = find(given, &[&input.name])?;
+            let lead = if input.clock == Clock::Sequence { vec![b] } else { vec![b, t] };
+            inputs.push(part(&stream, &lead));
+        }
+        inputs.extend(weights.iter().cloned());
+        let mut past = std::mem::take(&mut self.past);
+        let mut hook = |node: &NodeData, x: &[&Array]| {
+            if let Some(seen) = past.look(node, x, position, sizes)? {
+                return Ok(Some(seen));
+            }
+            if let Some(base) = held
+                && let Some(was) = as_it_was(&program.code, node, x, base)
+            {
+                return Ok(Some(vec![was]));
+            }
+            match &node.op {
+                Op::Position { .. } | Op::Tick { .. } => {
+                    Ok(Some(vec![Array::real([], vec![position as f64])]))
+                }
+                Op::When => Ok(Some(vec![x[0].clone()])),
+                Op::Next { by } => next(program, given, node, *by, (b, t)).map(Some),
+                Op::Read { memory, every, .. } => {
+                    let m = place(*memory);
+                    let answer = self.read(program, (m, *every), x, position, sizes)?;
+                    Ok(Some(vec![answer]))
+                }
+                Op::Write { statement } => {
+                    self.write(
+                        program,
+                        &program.statements[*statement],
+                        x,
+                        position,
+                        sizes,
+                    )?;
+                    Ok(Some(vec![]))
+                }
+                _ => Ok(None),
+            }
+        };
+        let code = &program.code;
+        let values = evaluate_with(code, &inputs, sizes, Precision::F64, &mut hook)?;
+        self.past = past;
+        Ok(values)
+    }
 }

@@ -3,7 +3,7 @@
 use super::array::{Array, indices};
 use super::tensor::{self, RunError};
 use crate::artifact::Precision;
-use crate::dim::{Dim, Sizes};
+use crate::dim::Sizes;
 use crate::tensor::{Axis, Feed, Scan, Stride, Yield};
 
 /// Final states, then yields.
@@ -170,13 +170,13 @@ struct Walk {
 impl Walk {
     fn new(scan: &Scan, sizes: &Sizes) -> Self {
         let time = scan.time.size(sizes);
-        let outer = scan.time == Dim::Time;
+        let outer = scan.time.ticks_of().map(|every| sizes.every(every));
         let chunk = match scan.stride {
             Stride::Token => 1,
             Stride::Chunk(c) => c,
         };
-        let phase = if outer { sizes.phase(chunk) } else { 0 };
-        let start = if outer { sizes.start } else { 0 };
+        let phase = outer.map_or(0, |sizes| sizes.phase(chunk));
+        let start = outer.map_or(0, |sizes| sizes.start);
         Self { time, chunk, steps: (phase + time).div_ceil(chunk), phase, start }
     }
     fn order(&self, reverse: bool) -> Vec<usize> {

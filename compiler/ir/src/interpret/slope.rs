@@ -8,11 +8,11 @@
 //! order, which share their points, agree best.
 
 use super::array::{Array, Data};
-use super::tensor::{RunError, evaluate, evaluate_with};
+use super::tensor::{RunError, evaluate, evaluate_with, results_of};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
 use crate::entity::Entity;
-use crate::tensor::{Graph, NodeData, Op};
+use crate::tensor::{Graph, NodeData, Op, Value};
 use crate::ty::Elem;
 
 /// How far an element is moved, the longest first.
@@ -102,6 +102,79 @@ pub(super) fn as_it_was(
         Op::Min => choose(&|i| x[usize::from(operand(0)[i] > operand(1)[i])].reals()[i]),
         _ => None,
     }
+}
+
+/// Runs a graph that holds marks of gradients of its own: each is taken by differences.
+pub(super) fn with_gradients(
+    graph: &Graph,
+    inputs: &[Array],
+    sizes: &Sizes,
+) -> Result<Vec<Array>, RunError> {
+    let mut values: Vec<Option<Array>> = vec![None; graph.values.len()];
+    let of = |values: &[Option<Array>], v: Value| {
+        values[v.index()].clone().ok_or(RunError::Op("gradient"))
+    };
+    for node in graph.nodes.values() {
+        let x: Vec<Array> = node
+            .operands
+            .iter()
+            .map(|v| of(&values, *v))
+            .collect::<Result<_, RunError>>()?;
+        let results = match &node.op {
+            Op::Input { index, .. } => vec![inputs[*index].clone()],
+            Op::Gradient => {
+                let known = |v: Value| of(&values, v);
+                vec![mark(graph, (node.operands[0], node.operands[1]), &known, sizes)?]
+            }
+            _ => results_of(node, &x.iter().collect::<Vec<_>>(), sizes, Precision::F64)?,
+        };
+        for (v, result) in node.results.iter().zip(results) {
+            values[v.index()] = Some(result);
+        }
+    }
+    graph.outputs.iter().map(|o| of(&values, o.value)).collect()
+}
+
+/// The gradient of a value of a graph at another one of it; all that does not depend on that is given.
+fn mark(
+    graph: &Graph,
+    (objective, anchor): (Value, Value),
+    known: &dyn Fn(Value) -> Result<Array, RunError>,
+    sizes: &Sizes,
+) -> Result<Array, RunError> {
+    let mut part = Graph::new();
+    let mut given = vec![known(anchor)?];
+    let mut map: Vec<Option<Value>> = vec![None; graph.values.len()];
+    map[anchor.index()] = Some(part.input("anchor", graph.ty(anchor).clone()));
+    for node in graph.nodes.values() {
+        if !node.operands.iter().any(|v| map[v.index()].is_some()) {
+            continue;
+        }
+        if node.op == Op::Gradient {
+            continue;
+        }
+        let mut operands = Vec::new();
+        for &v in &node.operands {
+            if map[v.index()].is_none() {
+                let name = format!("x{}", given.len());
+                given.push(known(v)?);
+                map[v.index()] = Some(part.input(name, graph.ty(v).clone()));
+            }
+            operands.extend(map[v.index()]);
+        }
+        let results = part.add_many(node.op.clone(), &operands);
+        for (&from, &to) in node.results.iter().zip(&results) {
+            map[from.index()] = Some(to);
+        }
+        if node.results.contains(&objective) {
+            break;
+        }
+    }
+    let Some(value) = map[objective.index()] else {
+        return Ok(Array::zeros(Elem::Real, given[0].dims.clone()));
+    };
+    part.output("objective", value);
+    gradient(&part, &given, 0, sizes)
 }
 
 /// The objective with every choice as at the base point.

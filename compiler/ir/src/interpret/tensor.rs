@@ -100,8 +100,7 @@ pub(super) fn evaluate_with(
         let results = match (&node.op, hook(node, &operands)?) {
             (_, Some(said)) => said,
             (Op::Input { index, .. }, None) => vec![inputs[*index].clone()],
-            (Op::Scan { scan }, None) => scan::run(scan, &operands, sizes, precision)?,
-            (op, None) => vec![single(op, &operands, sizes)?],
+            (_, None) => results_of(node, &operands, sizes, precision)?,
         };
         for (&value, mut result) in node.results.iter().zip(results) {
             let expected: Vec<usize> =
@@ -112,6 +111,19 @@ pub(super) fn evaluate_with(
         }
     }
     Ok(values)
+}
+
+/// What a node that is no input gives.
+pub(super) fn results_of(
+    node: &NodeData,
+    operands: &[&Array],
+    sizes: &Sizes,
+    precision: Precision,
+) -> Result<Vec<Array>, RunError> {
+    match &node.op {
+        Op::Scan { scan } => scan::run(scan, operands, sizes, precision),
+        op => Ok(vec![single(op, operands, sizes)?]),
+    }
 }
 
 fn round(array: &mut Array, precision: Precision) {
@@ -166,9 +178,11 @@ fn leaf(
             Array::real(dims, data)
         }
         Op::Position { dims } => {
+            let every = dims.first().and_then(|d| d.ticks_of());
+            let start = every.map_or(sizes.start, |every| sizes.every(every).start);
             let dims = shape(dims);
             let n: usize = dims.iter().product();
-            Array::real(dims, (0..n).map(|t| (sizes.start + t) as f64).collect())
+            Array::real(dims, (0..n).map(|t| (start + t) as f64).collect())
         }
         other => return Err(RunError::Op(other.info().name)),
     })
@@ -208,6 +222,12 @@ fn moved(
         Op::Slice { axis, start, size } => {
             a.rearranged(with(*axis, *size), |i| at(i, *axis, i[*axis] + start))
         }
+        Op::Fit { axis, size } => {
+            let n = a.dims[*axis];
+            a.rearranged(with(*axis, shape(&[*size])[0]), |i| {
+                (i[*axis] < n).then(|| i.to_vec())
+            })
+        }
         Op::Pad { axis, before, after } => {
             let n = a.dims[*axis];
             a.rearranged(with(*axis, n + before + after), |i| {
@@ -234,10 +254,11 @@ fn moved(
             let mut dims = a.dims.clone();
             let ages = shape(&[*size])[0];
             // Tokens of the calls before have no window.
-            let rows = if *size == Dim::Whole && dims[*axis] == ages {
-                shape(&[Dim::Time])[0]
-            } else {
-                dims[*axis]
+            let rows = match size.of_tokens() {
+                (Dim::Whole, every) if dims[*axis] == ages => {
+                    shape(&[Dim::time(every)])[0]
+                }
+                _ => dims[*axis],
             };
             let before = dims[*axis] - rows;
             dims[*axis] = rows;

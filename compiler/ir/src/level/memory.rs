@@ -67,6 +67,8 @@ pub struct Memory {
     pub read_at: Option<usize>,
     /// When it starts again.
     pub reset: Reset,
+    /// How many tokens a tick of it has: what its statements and graphs call a token.
+    pub every: usize,
 }
 
 /// What writes a memory.
@@ -164,6 +166,9 @@ pub enum StateInitial {
     Weights,
     /// As a weight would: the states of a level at a clock of steps alone.
     Drawn(Initial),
+    /// As a weight of the program: the states of a memory alone. Its shape is the memory's leading dimensions (or
+    /// none of them) and the state's.
+    Learned(WeightId),
 }
 
 /// How the gradient becomes a step.

@@ -7,6 +7,7 @@
 //! small graphs over *one* instance (the memory's leading dimensions removed): passes decide how
 //! instances, batch and time are laid out.
 
+pub mod clocks;
 pub mod memory;
 pub mod text;
 
@@ -16,6 +17,7 @@ pub use memory::{
     Update,
 };
 
+use crate::dim::Sizes;
 use crate::entity;
 use crate::entity::Arena;
 use crate::tensor::{Graph, Value};
@@ -49,6 +51,18 @@ pub enum Clock {
     Steps(usize),
     /// Never again: learned outside, or fixed.
     Once,
+}
+
+impl Clock {
+    /// The leading dimensions, in a call of these sizes, of what has this clock: a row of the batch
+    /// and a tick; what no clock moves is given at every token.
+    pub fn lead(self, sizes: &Sizes) -> Vec<usize> {
+        match self {
+            Clock::Tokens(n) => vec![sizes.batch, sizes.every(n).time],
+            Clock::Sequence => vec![sizes.batch],
+            Clock::Steps(_) | Clock::Once => vec![sizes.batch, sizes.time],
+        }
+    }
 }
 
 /// A stream or a per-sequence value that comes from outside.

@@ -215,6 +215,10 @@ fn moved(op: &Op, t: &[&Type]) -> Result<Type, String> {
             of(Elem::Real, a)?;
             ty.dims[*axis] = Dim::Fixed(fixed_axis(a, *axis)? + before + after);
         }
+        Op::Fit { axis, size } => {
+            axis_of(a, *axis)?;
+            ty.dims[*axis] = *size;
+        }
         Op::Concat { axis } => {
             for other in t {
                 let mut like = a.clone();
@@ -229,8 +233,10 @@ fn moved(op: &Op, t: &[&Type]) -> Result<Type, String> {
             axis_of(a, *axis)?;
         }
         Op::Window { axis, size } => {
-            if (axis_of(a, *axis)?, *size) == (Dim::Whole, Dim::Whole) {
-                ty.dims[*axis] = Dim::Time;
+            if let (true, (Dim::Whole, every)) =
+                (axis_of(a, *axis)? == *size, size.of_tokens())
+            {
+                ty.dims[*axis] = Dim::time(every);
             }
             ty.dims.insert(axis + 1, *size);
         }
@@ -242,8 +248,11 @@ fn moved(op: &Op, t: &[&Type]) -> Result<Type, String> {
 /// How many entries there are one after another.
 fn joined(parts: &[&Type], axis: usize) -> Result<Dim, String> {
     let dims: Dims = parts.iter().map(|ty| ty.dims[axis]).collect();
-    if dims[..] == [Dim::Past, Dim::Time] {
-        return Ok(Dim::Whole);
+    if let [before, now] = dims[..]
+        && let Some(every) = now.ticks_of()
+        && before == Dim::past(every)
+    {
+        return Ok(Dim::whole(every));
     }
     let all: Result<Vec<usize>, String> =
         parts.iter().map(|ty| fixed_axis(ty, axis)).collect();
@@ -338,9 +347,10 @@ pub fn seen_by_body(scan: &Scan, feed: Feed, layout: &[Axis], ty: &Type) -> Type
 pub fn steps_of(scan: &Scan) -> Result<Dim, String> {
     match (scan.time, scan.stride) {
         (time, Stride::Token) => Ok(time),
-        (Dim::Time, Stride::Chunk(c)) => Ok(Dim::Chunks(c)),
         (Dim::Fixed(n), Stride::Chunk(c)) if n % c == 0 => Ok(Dim::Fixed(n / c)),
-        (time, Stride::Chunk(c)) => Err(format!("{time} is not walked by chunks of {c}")),
+        (time, Stride::Chunk(c)) => {
+            time.chunks(c).ok_or_else(|| format!("{time} is not walked by chunks of {c}"))
+        }
     }
 }
 
@@ -454,7 +464,13 @@ fn token(op: &Op, t: &[&Type]) -> Result<SmallVec<[Type; 1]>, String> {
             ty.dims.insert(0, Dim::Fixed(*size));
             smallvec![ty]
         }
-        Op::Next { .. } => smallvec![t[0].clone()],
+        Op::Next { .. } | Op::Held { .. } => smallvec![t[0].clone()],
+        Op::Gathered { size, .. } => {
+            let mut ty = t[0].clone();
+            ty.dims.insert(0, *size);
+            smallvec![ty]
+        }
+        Op::Tick { .. } => smallvec![Type::real([])],
         Op::Exists { size, .. } => smallvec![Type::bool([*size])],
         Op::When => {
             need(t[1].elem == Elem::Bool && t[1].rank() == 0, || {

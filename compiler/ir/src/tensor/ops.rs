@@ -6,7 +6,7 @@
 //! Element-wise ops demand equal shapes; a smaller operand is broadcast explicitly.
 
 use crate::dim::Dim;
-use crate::level::{MemoryId, StatementId};
+use crate::level::{Clock, MemoryId, StatementId};
 use crate::tensor::scan::Scan;
 use crate::ty::{Dims, Type};
 use smallvec::SmallVec;
@@ -139,9 +139,9 @@ ops! {
             /// The shape.
             dims: Dims,
         } = "iota" / 0;
-        /// The absolute position `t0 + t` of each token, real `[T]`; in a level program a scalar.
+        /// The absolute position `t0 + t` of each token, or tick, real `[T]`; in a level program a scalar.
         Position {
-            /// `[T]`, or nothing.
+            /// `[T]`, ticks of a clock, or nothing.
             dims: Dims,
         } = "position" / 0;
     }
@@ -254,6 +254,13 @@ ops! {
             /// Number of entries.
             size: usize,
         } = "slice" / 1;
+        /// The first `size` entries of `axis`, zeros behind them where there are fewer.
+        Fit {
+            /// The axis.
+            axis: usize,
+            /// How many entries.
+            size: Dim,
+        } = "fit" / 1;
         /// Zeros before and after along `axis`.
         Pad {
             /// The axis.
@@ -368,6 +375,25 @@ ops! {
             /// True for a block, false for the recent past.
             block: bool,
         } = "exists" / 0;
+        /// How many ticks of the clock were before this one, real.
+        Tick {
+            /// Tokens of a tick.
+            every: usize,
+        } = "tick" / 0;
+        /// `[size, ..]` at a slower clock: the values since its last tick, the oldest first.
+        Gathered {
+            /// The slower clock.
+            every: Clock,
+            /// How many.
+            size: Dim,
+            /// All of a sequence, known from its start.
+            ahead: bool,
+        } = "gathered" / 1;
+        /// The last value of a slower clock, at this one; zero before the first.
+        Held {
+            /// The faster clock.
+            every: Clock,
+        } = "held" / 1;
         /// The objective `a` where the condition `b` holds; sums and averages run over those tokens.
         When = "when" / 2;
     }

@@ -77,7 +77,7 @@ pub enum Stride {
 pub struct Scan {
     /// Dimensions whose every index is an independent walk.
     pub map: SmallVec<[Dim; 2]>,
-    /// What is walked: `T`, or a fixed number of rows for a walk inside a chunk.
+    /// What is walked: the ticks of a clock, `T` of them, or a fixed number of rows for a walk inside a chunk.
     pub time: Dim,
     /// How far one step goes.
     pub stride: Stride,

@@ -99,18 +99,9 @@ fn body(
     for stmt in stmts {
         *number += 1;
         match stmt {
-            Stmt::Loop { body: inner, .. } => {
-                repeated(kernel, inner, number, seen, always);
-            }
-            Stmt::When { body: inner, .. } => body(kernel, inner, number, seen, false),
-            Stmt::Map { .. }
-            | Stmt::Product { .. }
-            | Stmt::SolveUnitLower { .. }
-            | Stmt::Eliminate { .. }
-            | Stmt::InverseRoot { .. }
-            | Stmt::LinearScan { .. }
-            | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. } => {
+            Stmt::Loop { .. } => repeated(kernel, stmt.inner(), number, seen, always),
+            _ => {
+                body(kernel, stmt.inner(), number, seen, false);
                 touched(kernel, stmt, |tile, written| {
                     let now = Seen {
                         life: (*number, *number),

@@ -302,6 +302,23 @@ pub enum Stmt {
     },
 }
 
+impl Stmt {
+    /// The statements that this one holds: what a loop repeats, or what a condition guards.
+    pub fn inner(&self) -> &[Stmt] {
+        match self {
+            Stmt::Loop { body, .. } | Stmt::When { body, .. } => body,
+            Stmt::Map { .. }
+            | Stmt::Product { .. }
+            | Stmt::SolveUnitLower { .. }
+            | Stmt::Eliminate { .. }
+            | Stmt::InverseRoot { .. }
+            | Stmt::LinearScan { .. }
+            | Stmt::Gather { .. }
+            | Stmt::ScatterAdd { .. } => &[],
+        }
+    }
+}
+
 /// A kernel.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Kernel {

@@ -7,6 +7,7 @@ use crate::ty::Dims;
 use smallvec::SmallVec;
 
 /// `factor * B^batch * T^time * P^start * (P+T)^whole * (T/c)^chunks`: the size of a shape, or a row-major stride of it.
+/// All but the factor and `B` are those of one clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Monomial {
     /// The number.
@@ -23,24 +24,36 @@ pub struct Monomial {
     pub start: u8,
     /// Power of `t0 + T`, all tokens.
     pub whole: u8,
+    /// How many tokens a tick of the clock has that all of these count; 1 where there are none.
+    pub every: usize,
 }
 
 impl Monomial {
     /// A plain number.
     pub const fn number(factor: i64) -> Self {
-        Self { factor, batch: 0, time: 0, chunks: (0, 0), phase: 0, start: 0, whole: 0 }
+        Self {
+            factor,
+            batch: 0,
+            time: 0,
+            chunks: (0, 0),
+            phase: 0,
+            start: 0,
+            whole: 0,
+            every: 1,
+        }
     }
-    /// `t0 mod c`.
-    pub const fn phase(c: usize) -> Self {
-        Self { phase: c, ..Self::number(1) }
+    /// `t0 mod c`, of ticks of a clock.
+    pub const fn phase(every: usize, c: usize) -> Self {
+        Self { phase: c, every, ..Self::number(1) }
     }
-    /// `t0`.
-    pub const fn start() -> Self {
-        Self { start: 1, ..Self::number(1) }
+    /// `t0`, in ticks of a clock.
+    pub const fn start(every: usize) -> Self {
+        Self { start: 1, every, ..Self::number(1) }
     }
     /// A dimension.
     pub fn dim(dim: Dim) -> Self {
-        let one = Self::number(1);
+        let (dim, every) = dim.of_tokens();
+        let one = Self { every, ..Self::number(1) };
         match dim {
             Dim::Fixed(n) => Self::number(i64::try_from(n).expect("a size fits 63 bits")),
             Dim::Batch => Self { batch: 1, ..one },
@@ -49,15 +62,27 @@ impl Monomial {
             Dim::Whole => Self { whole: 1, ..one },
             Dim::Samples => Self { batch: 1, time: 1, ..one },
             Dim::Chunks(c) => Self { chunks: (c, 1), ..one },
+            Dim::Ticks(_)
+            | Dim::TicksPast(_)
+            | Dim::TicksWhole(_)
+            | Dim::TickChunks { .. } => unreachable!("it was told as one of the tokens"),
         }
     }
-    /// The product; at most one kind of chunk and one phase in it.
+    /// Whether it counts tokens or ticks.
+    fn counts(&self) -> bool {
+        Self { factor: 1, batch: 0, every: 1, ..*self } != Self::number(1)
+    }
+    /// The product; at most one kind of chunk, one phase and one clock in it.
     #[must_use]
     pub fn times(self, other: Self) -> Self {
         debug_assert!(
             self.chunks.0 == 0 || other.chunks.0 == 0 || self.chunks.0 == other.chunks.0
         );
         debug_assert!(self.phase == 0 || other.phase == 0);
+        assert!(
+            self.every == other.every || !self.counts() || !other.counts(),
+            "ticks of two clocks make no quantity"
+        );
         Self {
             factor: self.factor * other.factor,
             batch: self.batch + other.batch,
@@ -66,10 +91,12 @@ impl Monomial {
             phase: self.phase.max(other.phase),
             start: self.start + other.start,
             whole: self.whole + other.whole,
+            every: self.every.max(other.every),
         }
     }
     /// The number at run time.
     pub fn eval(&self, sizes: &Sizes) -> i64 {
+        let sizes = &if self.every == 1 { *sizes } else { sizes.every(self.every) };
         let power = |n: usize, p: u8| (n as i64).pow(u32::from(p));
         let mut n = self.factor
             * power(sizes.batch, self.batch)

@@ -92,6 +92,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     pub(super) fn monomial(&mut self, m: &Monomial) -> Num<'c, 'a> {
         let [batch, time, start] = self.sizes;
+        let (time, start) = match m.every {
+            1 => (time, start),
+            every => {
+                let every = Num::Known(every as i64);
+                let rest = self.rem(start, every);
+                let rows = self.add(rest, time);
+                (self.div(rows, every), self.div(start, every))
+            }
+        };
         let mut out = Num::Known(m.factor);
         for (n, power) in [(batch, m.batch), (time, m.time), (start, m.start)] {
             for _ in 0..power {

@@ -18,20 +18,18 @@ use nestor_ir::ty::{Dims, Elem};
 /// hundred in the time in which an element is written and read back.
 const ENOUGH: usize = 200;
 
+/// The same for what is copied within a core's own memory.
+const ENOUGH_TO_CARRY: usize = 16;
+
 /// Values of a body that its reverse should find instead of computing them again.
 pub(super) fn worth_keeping(body: &Graph) -> Vec<Value> {
     let near: Vec<Vec<Node>> = near(body);
     let of = |v: Value| &near[v.index()];
+    let enough = |v: Value| enough(body, &near, v, ENOUGH);
     let mut users: Vec<Vec<Node>> = vec![vec![]; body.values.len()];
     for (id, node) in body.nodes.iter() {
         node.operands.iter().for_each(|v| users[v.index()].push(id));
     }
-    let enough = |v: Value| {
-        let ty = body.ty(v);
-        let size = count(&ty.dims).filter(|n| *n > 0 && ty.elem == Elem::Real);
-        let work: Option<usize> = of(v).iter().map(|n| operations(body, *n)).sum();
-        matches!((size, work), (Some(size), Some(work)) if work / size >= ENOUGH)
-    };
     let last = |v: Value| {
         users[v.index()].iter().all(|&user| {
             let node = &body.nodes[user];
@@ -50,6 +48,27 @@ pub(super) fn worth_keeping(body: &Graph) -> Vec<Value> {
     values
         .filter(|&v| enough(v) && last(v) && first(v) && !output(v) && !half(v))
         .collect()
+}
+
+/// States, of the first `states` outputs, that the chunk reads as it leaves them, and that cost more
+/// to compute again than to carry from the step that the way back came from.
+pub(super) fn ends_worth_carrying(body: &Graph, states: usize) -> Vec<usize> {
+    let near = near(body);
+    let read = |v: Value| body.nodes.values().any(|n| n.operands.contains(&v));
+    let made = |v: Value| !matches!(body.def(v).op, Op::Input { .. });
+    let worth = |k: &usize| {
+        let v = body.outputs[*k].value;
+        made(v) && read(v) && enough(body, &near, v, ENOUGH_TO_CARRY)
+    };
+    (0..states).filter(worth).collect()
+}
+
+/// Whether a value costs so many operations an element.
+fn enough(body: &Graph, near: &[Vec<Node>], v: Value, least: usize) -> bool {
+    let ty = body.ty(v);
+    let size = count(&ty.dims).filter(|n| *n > 0 && ty.elem == Elem::Real);
+    let work: Option<usize> = near[v.index()].iter().map(|n| operations(body, *n)).sum();
+    matches!((size, work), (Some(size), Some(work)) if work / size >= least)
 }
 
 /// For every value the products that it is an element-wise function of.

@@ -7,13 +7,15 @@
 //!            yields  dx_t
 //! ```
 //!
-//! What a chunk computed and kept is fed, too, and taken instead of what is computed again.
+//! What a chunk computed and kept is fed, too, and taken instead of what is computed again. A
+//! state as a chunk left it is what the step walked before, the next one in time, found: it is carried.
 //!
 //! An operand that lacks a mapped dimension is shared by all walks along it: each walk gives its
 //! part, and a sum over that dimension follows. Rows of a partial chunk that are no tokens are fed
 //! zero cotangents, because what the forward walk computed there went nowhere.
 
 use super::boundaries::{body_inputs, boundary, kept, state_inputs};
+use super::keep::ends_worth_carrying;
 use super::pullback::pullback;
 use crate::build::{add, is_real, sum, transpose, zeros};
 use crate::error::PassError;
@@ -112,6 +114,17 @@ pub(super) fn reverse_scan(
         let layout = (0..ty.rank()).map(|_| Axis::Body).collect();
         totals.extend(r.feed(g, format!("total{k}"), Feed::Initial, layout, none));
     }
+    // States as the step left them.
+    let ends = match scan.stride {
+        Stride::Chunk(_) => ends_worth_carrying(&scan.body, states.len()),
+        Stride::Token => vec![],
+    };
+    let mut left = Vec::new();
+    for &k in &ends {
+        let layout = all_maps(scan, scan.body.ty(state_inputs(scan)[k]).rank(), &[]);
+        let end = r.feed(g, format!("end{k}"), Feed::Initial, layout, node.results[k]);
+        left.extend(end.map(|end| (k, end)));
+    }
     let rows = match scan.stride {
         Stride::Token => None,
         Stride::Chunk(c) => Some(nestor_ir::dim::Dim::Fixed(c)),
@@ -150,6 +163,9 @@ pub(super) fn reverse_scan(
         let next = found.map_or(total, |d| add(body, total, d));
         body.output(format!("total{k}"), next);
     }
+    for &(k, _) in &left {
+        body.output(format!("end{k}"), at(state_inputs(scan)[k]));
+    }
     let mut arrived = Vec::new();
     for (&k, found) in flowing.iter().zip(of_flowing) {
         let Some(d) = *found else { continue };
@@ -162,6 +178,9 @@ pub(super) fn reverse_scan(
         arrived.push(k);
     }
     // Only the way through a kept value's own op still needs what it was computed from.
+    for (k, end) in left.iter().copied() {
+        found_again.push((scan.body.outputs[k].value, end));
+    }
     for (output, input) in found_again {
         replace(&mut r.scan.body, at(output), input);
     }
@@ -171,7 +190,9 @@ pub(super) fn reverse_scan(
     for (k, &result) in carried_operands.chain(shared.iter().copied()).zip(&results) {
         out[k] = Some(to_layout(g, scan, result, &scan.feeds[k].1));
     }
-    for (&k, &result) in arrived.iter().zip(&results[carried.len() + shared.len()..]) {
+    for (&k, &result) in
+        arrived.iter().zip(&results[carried.len() + shared.len() + left.len()..])
+    {
         let n = missing(scan, &scan.feeds[k].1).count();
         out[k] = Some(sum(g, result, &(0..n).collect::<Axes>()));
     }

@@ -44,11 +44,14 @@ pub(super) fn moved(
             let op = Op::Pad { axis: *axis, before: *start, after: n - start - size };
             g.add(op, &[d])
         }
+        Op::Fit { axis, .. } => {
+            g.add(Op::Fit { axis: *axis, size: from.dims[*axis] }, &[d])
+        }
         Op::Pad { axis, before, .. } => {
             let size = length(&from, *axis)?;
             g.add(Op::Slice { axis: *axis, start: *before, size }, &[d])
         }
-        Op::Concat { axis } if g.ty(node.operands[0]).dims[*axis] == Dim::Past => {
+        Op::Concat { axis } if is_past(g.ty(node.operands[0]).dims[*axis]) => {
             return Err(PassError::limitation(
                 "L-past-gradient",
                 "gradients through all of a past that was handed over",
@@ -73,6 +76,10 @@ pub(super) fn moved(
         other => return Err(left(other)),
     };
     Ok(Derivative::one(da))
+}
+
+fn is_past(dim: Dim) -> bool {
+    dim.of_tokens().0 == Dim::Past
 }
 
 fn length(ty: &Type, axis: usize) -> Result<usize, PassError> {

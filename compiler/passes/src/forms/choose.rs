@@ -7,7 +7,6 @@
 use super::work::{Work, work};
 use super::{Cut, Structure, chunked, periods, sequential};
 use crate::error::PassError;
-use nestor_ir::dim::Dim;
 use nestor_ir::tensor::graph::Named;
 use nestor_ir::tensor::{Graph, Group, Op, Scan, Stride, Value};
 use nestor_ir::ty::Type;
@@ -117,7 +116,7 @@ pub fn choose(
         let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
         let op = match &node.op {
             Op::Scan { scan }
-                if scan.stride == Stride::Token && scan.time == Dim::Time =>
+                if scan.stride == Stride::Token && scan.time.ticks_of().is_some() =>
             {
                 let types: Vec<Type> =
                     operands.iter().map(|&v| out.ty(v).clone()).collect();

@@ -73,7 +73,9 @@ pub(super) fn held(program: &Program, reader: &Reader<'_>) -> Vec<Held> {
                     | StateInitial::Drawn(Initial::Values(graph)) => {
                         Starts::Values(graph.clone())
                     }
-                    StateInitial::Weights | StateInitial::Drawn(_) => Starts::Weight(*id),
+                    StateInitial::Weights
+                    | StateInitial::Drawn(_)
+                    | StateInitial::Learned(_) => Starts::Weight(*id),
                 };
                 let ty = Type::real(state.dims.iter().copied());
                 out.push(Held { name: name(&state.name, &weight.path), ty, starts });

@@ -46,6 +46,7 @@ pub(super) fn scalar_op(op: &Op) -> Option<ScalarOp> {
         | Op::Broadcast { .. }
         | Op::Slice { .. }
         | Op::Pad { .. }
+        | Op::Fit { .. }
         | Op::Concat { .. }
         | Op::Shift { .. }
         | Op::Window { .. }
@@ -65,6 +66,9 @@ pub(super) fn scalar_op(op: &Op) -> Option<ScalarOp> {
         | Op::Block { .. }
         | Op::Next { .. }
         | Op::Exists { .. }
+        | Op::Tick { .. }
+        | Op::Gathered { .. }
+        | Op::Held { .. }
         | Op::When => return None,
     })
 }

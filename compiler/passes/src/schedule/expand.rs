@@ -72,7 +72,7 @@ fn vectors(
     let (left, right) = (own(da.len(), |p| p.0), own(db.len(), |p| p.1));
     let flat =
         |dims: &[Dim], own: &[usize]| own.iter().all(|&i| dims[i] == Dim::Fixed(1));
-    let walked = batch.iter().any(|p| da[p.0] == Dim::Time);
+    let walked = batch.iter().any(|p| da[p.0].ticks_of().is_some());
     let batched = nested || !batch.is_empty() || (left.is_empty() && right.is_empty());
     let one_sided = flat(&da, &left) || flat(&db, &right);
     if !(batched && one_sided || walked && !nested) {
@@ -86,6 +86,11 @@ fn vectors(
         ((a, &da, &left), (b, &right))
     };
     let pair = |p: &(usize, usize)| if swap { (p.1, p.0) } else { *p };
+    // A row times a matrix that lies row by row: a product goes along its rows, a sum would jump.
+    let jumps = own_first.iter().max() > pairs.iter().map(|p| pair(p).0).max().as_ref();
+    if nested && batch.is_empty() && jumps {
+        return None;
+    }
     let batch: Vec<(usize, usize)> = batch.iter().map(pair).collect();
     let pairs: Vec<(usize, usize)> = pairs.iter().map(pair).collect();
     let ds = if swap { &da } else { &db };

@@ -172,7 +172,8 @@ impl Lower<'_> {
             }
             Op::Iota { axis, .. } => p.number(&coords[*axis]),
             Op::Position { dims } => {
-                let start = Affine::from(Monomial::start());
+                let every = dims.first().and_then(|d| d.ticks_of()).unwrap_or(1);
+                let start = Affine::from(Monomial::start(every));
                 let at = match (dims.is_empty(), coords.first()) {
                     (false, Some(at)) => {
                         Coord { offset: at.offset.clone().plus(&start), ..at.clone() }
@@ -203,6 +204,7 @@ impl Lower<'_> {
                     .ok_or_else(|| bug("a reshape was not prepared"))?;
                 self.scalar(p, of(0), &inner)?
             }
+            Op::Fit { axis, .. } => self.guarded(p, of(0), coords, *axis)?,
             Op::Pad { axis, before, .. } => {
                 let mut inner = coords.to_vec();
                 inner[*axis] = inner[*axis].moved(-(*before as i64));
@@ -217,8 +219,8 @@ impl Lower<'_> {
                 let mut inner = coords.to_vec();
                 let age = inner.remove(axis + 1);
                 inner[*axis] = inner[*axis].minus(&age);
-                if operand_dims(self, 0)[*axis] == Dim::Whole {
-                    let before = Affine::from(Monomial::dim(Dim::Past));
+                if let (Dim::Whole, every) = operand_dims(self, 0)[*axis].of_tokens() {
+                    let before = Affine::from(Monomial::dim(Dim::past(every)));
                     inner[*axis].offset = inner[*axis].offset.clone().plus(&before);
                 }
                 self.guarded(p, of(0), &inner, *axis)?

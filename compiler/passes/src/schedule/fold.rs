@@ -84,22 +84,14 @@ pub(super) fn spread(dims: &Dims) -> usize {
     };
     match (dims.first(), dims.get(1)) {
         (None, _) | (Some(_), None) => 0,
-        (Some(Dim::Batch), Some(Dim::Time | Dim::Whole))
-            if dims.len() > 2 && inner(2) >= 512 =>
+        (Some(Dim::Batch), Some(second))
+            if matches!(second.of_tokens().0, Dim::Time | Dim::Whole)
+                && dims.len() > 2
+                && inner(2) >= 512 =>
         {
             2
         }
-        (
-            Some(
-                Dim::Batch
-                | Dim::Time
-                | Dim::Past
-                | Dim::Whole
-                | Dim::Samples
-                | Dim::Chunks(_),
-            ),
-            _,
-        ) => 1,
         (Some(Dim::Fixed(n)), _) => usize::from(inner(1) >= 256 || n * inner(1) >= 16384),
+        (Some(_), _) => 1,
     }
 }

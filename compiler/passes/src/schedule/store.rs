@@ -44,7 +44,11 @@ impl Lower<'_> {
             Op::Pad { .. } | Op::Shift { .. } if self.moves_along(node.operands[0]) => {
                 self.prepare(node.operands[0], false)?;
             }
-            Op::Pad { .. } | Op::Shift { .. } | Op::Window { .. } | Op::Concat { .. } => {
+            Op::Pad { .. }
+            | Op::Fit { .. }
+            | Op::Shift { .. }
+            | Op::Window { .. }
+            | Op::Concat { .. } => {
                 for &operand in &node.operands {
                     self.settled(operand)?;
                 }

@@ -357,17 +357,18 @@ impl Lower<'_> {
 fn steps(scan: &Scan, frame: &mut Frame) -> (Index, Steps) {
     let index = frame.index();
     let by = |n: usize| Affine::index(index, Monomial::number(n as i64));
-    let outer = scan.time == Dim::Time;
+    let ticks = scan.time.ticks_of();
+    let (outer, every) = (ticks.is_some(), ticks.unwrap_or(1));
     let chunk = match scan.stride {
         Stride::Token => None,
         Stride::Chunk(c) => Some(c),
     };
     let mut token = by(chunk.unwrap_or(1));
     if let (true, Some(c)) = (outer && chunk != Some(1), chunk) {
-        token = token.plus(&Affine::from(Monomial::phase(c)).scaled(-1));
+        token = token.plus(&Affine::from(Monomial::phase(every, c)).scaled(-1));
     }
     let position = if outer {
-        token.clone().plus(&Affine::from(Monomial::start()))
+        token.clone().plus(&Affine::from(Monomial::start(every)))
     } else {
         token.clone()
     };

@@ -140,9 +140,11 @@ impl Lower<'_> {
         let behind: usize = node.operands.iter().map(|&o| self.weight(o)).sum();
         let own = match &node.op {
             op if op.info().group == Group::Leaf => return 0,
-            Op::Pad { .. } | Op::Shift { .. } | Op::Window { .. } | Op::Concat { .. } => {
-                1
-            }
+            Op::Pad { .. }
+            | Op::Fit { .. }
+            | Op::Shift { .. }
+            | Op::Window { .. }
+            | Op::Concat { .. } => 1,
             Op::Reduce { .. } => {
                 let terms = self.unrolled(node).map_or(FEW, |s| s.iter().product());
                 return terms * (behind + 1);
@@ -179,6 +181,7 @@ impl Lower<'_> {
                 let stored = matches!(
                     op,
                     Op::Pad { .. }
+                        | Op::Fit { .. }
                         | Op::Shift { .. }
                         | Op::Window { .. }
                         | Op::Concat { .. }

@@ -85,7 +85,10 @@ fn moved(rw: &mut Rewriter, op: &Op, x: &[Value]) -> Option<Value> {
     };
     // A constant stays one where no zero is moved in.
     if let Some(value) = rw.constant_of(a) {
-        let fills = matches!(op, Op::Pad { .. } | Op::Shift { .. } | Op::Window { .. });
+        let fills = matches!(
+            op,
+            Op::Pad { .. } | Op::Fit { .. } | Op::Shift { .. } | Op::Window { .. }
+        );
         let all_same = x.iter().all(|&v| rw.constant_of(v) == Some(value));
         if all_same && (!fills || value == 0.0) {
             return Some(rw.emit(Op::Constant { value, ty: result }, &[]));
@@ -120,6 +123,7 @@ fn moved(rw: &mut Rewriter, op: &Op, x: &[Value]) -> Option<Value> {
         }
         Op::Slice { axis, start, size } => sliced(rw, a, &inner, (*axis, *start, *size)),
         Op::Pad { before, after, .. } => (before + after == 0).then_some(a),
+        Op::Fit { axis, size } => (from.dims[*axis] == *size).then_some(a),
         Op::Concat { .. } => (x.len() == 1).then_some(a),
         Op::Shift { by, .. } => (*by == 0).then_some(a),
         _ => None,

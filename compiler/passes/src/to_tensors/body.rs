@@ -7,8 +7,8 @@
 //! ```
 
 use super::inline::{at_position, looking_back};
-use super::samples::{Sample, weighed, window};
-use super::states::{Carried, Needs, Role, Start};
+use super::samples::{Sample, bounded, weighed, window};
+use super::states::{Carried, Needs, Role, Start, pends};
 use crate::build::{
     accumulate, add, broadcast, scalar, select, select_or_zero, zero_or_select,
     zeros_like,
@@ -95,6 +95,16 @@ impl<'p> Token<'p> {
                 Start::Weight(w) | Start::Read(w) => self.initial[*w]
                     .ok_or_else(|| PassError::bug("to_tensors", "no initial weights"))?,
                 Start::Values(graph) => self.g.inline(graph, &[])[0],
+                Start::Learned(_) => {
+                    let path = &self.needs.memory.path;
+                    return Err(PassError::limitation(
+                        "L-deep-reset",
+                        format!(
+                            "`{path}` begins again, and with it a memory of its algorithm"
+                        ),
+                        "let it begin again with its sequence alone",
+                    ));
+                }
                 Start::Zero => zeros_like(&mut self.g, then),
             };
             let dims = self.g.ty(then).dims.clone();
@@ -229,11 +239,15 @@ impl<'p> Token<'p> {
         let mut gradients = self.gradients(m, samples, &anchors)?;
         let before = self.current.clone();
         let due = (m.every > 1).then(|| self.every(m.every, m.every - 1));
-        if due.is_some() {
+        if pends(m) {
             for (w, gradient) in gradients.iter_mut().enumerate() {
                 let pending = self.state(Role::Pending(w))?;
                 *gradient = add(&mut self.g, pending, *gradient);
             }
+        }
+        let waiting = if pends(m) { gradients.clone() } else { vec![] };
+        if let Some(bound) = m.clip {
+            gradients = bounded(&mut self.g, bound, &gradients);
         }
         if let Ok(slot) = self.place(Role::Count) {
             let one = scalar(&mut self.g, 1.0);
@@ -251,7 +265,7 @@ impl<'p> Token<'p> {
             }
         }
         if let Some(due) = due {
-            self.only_when(due, &before, &gradients)?;
+            self.only_when(due, &before, &waiting)?;
         }
         for w in 0..m.targets.len() {
             self.weights[w] = self.read_stored(w)?;

@@ -16,12 +16,12 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    /// A walk for every index of `walks`, fed with nothing yet.
-    pub(super) fn new(walks: &[Dim]) -> Self {
+    /// A walk over `time` for every index of `walks`, fed with nothing yet.
+    pub(super) fn new(walks: &[Dim], time: Dim) -> Self {
         Self {
             scan: Scan {
                 map: walks.iter().copied().collect(),
-                time: Dim::Time,
+                time,
                 stride: Stride::Token,
                 reverse: false,
                 feeds: vec![],
@@ -76,7 +76,7 @@ impl Feeds {
         rank: usize,
         size: usize,
     ) -> Value {
-        let value = lift(g, m, &LEAD);
+        let value = lift(g, m, &[Dim::Batch, self.scan.time]);
         let window = g.add(Op::Window { axis: TIME, size: Dim::Fixed(size) }, &[value]);
         let maps = g.ty(value).rank() - LEAD.len() - rank;
         let mut layout = self.layout_of(maps, rank);

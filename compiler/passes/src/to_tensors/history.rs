@@ -35,7 +35,7 @@ pub(super) fn kept(
     handed: &Handed,
 ) -> Result<Past, PassError> {
     let lead = lead(memory);
-    let function = &*handed.sized(&update.function);
+    let function = &*handed.sized(&update.function, memory.every);
     let ranks = function.inputs.iter().map(|i| function.ty(i.value).rank());
     let arguments: Vec<Mapped> = operands
         .iter()
@@ -52,7 +52,9 @@ pub(super) fn kept(
         past.kept.push(of(output.value)?);
         let node = function.def(output.value);
         past.streams.push(match node.op {
-            Op::Recent { size } if size == handed.size() => Some(of(node.operands[0])?),
+            Op::Recent { size } if size == handed.size(memory.every) => {
+                Some(of(node.operands[0])?)
+            }
             _ => None,
         });
     }
@@ -81,7 +83,7 @@ impl Past {
             order.insert(lead.len() - 1, TIME);
             let entries = transpose(g, value, &order);
             let mut dims = g.ty(entries).dims.clone();
-            dims.insert(TIME, Dim::Time);
+            dims.insert(TIME, lead[TIME]);
             let axes: Axes = (0..dims.len()).filter(|&a| a != TIME).collect();
             out.push(Mapped::all(broadcast(g, entries, &dims, &axes)));
         }
@@ -91,11 +93,11 @@ impl Past {
 
 /// Entry `s` is there for the token at position t where `s <= t`, over `[B, T, map.., S]`.
 fn before(g: &mut Graph, lead: &[Dim], size: Dim) -> Mapped {
-    let pairs: Dims = smallvec![Dim::Time, size];
-    let token = if size == Dim::Time {
+    let pairs: Dims = smallvec![lead[TIME], size];
+    let token = if size == lead[TIME] {
         g.add(Op::Iota { axis: 0, dims: pairs.clone() }, &[])
     } else {
-        let position = g.add(Op::Position { dims: smallvec![Dim::Time] }, &[]);
+        let position = g.add(Op::Position { dims: smallvec![lead[TIME]] }, &[]);
         broadcast(g, position, &pairs, &[0])
     };
     let entry = g.add(Op::Iota { axis: 1, dims: pairs }, &[]);
@@ -125,12 +127,12 @@ pub(super) fn answer(
     let (read, arguments): (&Graph, Vec<Mapped>) = match &by_place {
         Some(read) => {
             let kept = past.by_place(g, &lead, handed);
-            let there = before(g, &lead, handed.size());
+            let there = before(g, &lead, handed.size(memory.every));
             (read, kept.into_iter().chain(given).chain([there]).collect())
         }
         None => (&memory.read, past.kept.iter().copied().chain(given).collect()),
     };
-    let read = &*handed.sized(read);
+    let read = &*handed.sized(read, memory.every);
     let found = vectorise_into(g, read, &arguments, &lead, Some(TIME), &mut no_hook)?;
     let one = found.first().ok_or_else(|| {
         PassError::bug("to_tensors", format!("`{}` answers nothing", memory.path))
@@ -139,7 +141,8 @@ pub(super) fn answer(
 }
 
 fn lead(memory: &Memory) -> Dims {
-    LEAD.iter().chain(&memory.map).copied().collect()
+    let time = Dim::time(memory.every);
+    [Dim::Batch, time].into_iter().chain(memory.map.iter().copied()).collect()
 }
 
 /// An operand, which may lack the memory's dimensions, batch and time, with all or none of them.

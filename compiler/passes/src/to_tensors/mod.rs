@@ -19,6 +19,7 @@ mod acts;
 mod apart;
 mod attention;
 mod body;
+mod clocks;
 mod feeds;
 mod history;
 mod inline;
@@ -27,16 +28,18 @@ mod order;
 mod past;
 mod samples;
 mod states;
+mod stored;
 mod walk;
 mod whole;
 
-use crate::build::{broadcast, unary};
+use crate::build::unary;
 use crate::error::PassError;
-use crate::vectorise::{Mapped, lift, vectorise_values};
+use crate::vectorise::{Lead, Mapped, lift, vectorise_each};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
+use nestor_ir::level::clocks::of_values;
 use nestor_ir::level::{Clock, MemoryId, Program};
-use nestor_ir::tensor::{Axes, Graph, NodeData, Op, Value};
+use nestor_ir::tensor::{Graph, NodeData, Op, Value};
 use nestor_ir::ty::{Dims, Type};
 
 /// What the graph is for.
@@ -54,6 +57,15 @@ const LEAD: [Dim; 2] = [Dim::Batch, Dim::Time];
 /// Which of them is time.
 const TIME: usize = 1;
 
+/// What a value of this clock is repeated over; one that no clock moves, where it is asked for.
+fn lead(clock: Clock) -> Dims {
+    match clock {
+        Clock::Tokens(every) => [Dim::Batch, Dim::time(every)].into_iter().collect(),
+        Clock::Sequence => [Dim::Batch].into_iter().collect(),
+        Clock::Steps(_) | Clock::Once => LEAD.into_iter().collect(),
+    }
+}
+
 /// The whole program as one tensor graph, inner gradients as marks.
 ///
 /// # Errors
@@ -67,6 +79,22 @@ pub fn to_tensors(program: &Program, options: Options) -> Result<Graph, PassErro
         arguments[program.inputs.len()..].iter().map(|m| m.value).collect();
     let mut walked = walk::Walked::new(program, &weights, options, groups);
     let mut ahead = Ahead::default();
+    let mut meetings = clocks::Meetings::new(options.resume);
+    let clocks = of_values(program, &ordered);
+    let at = |v: Value| (clocks[v.index()], lead(clocks[v.index()]));
+    let leads: Vec<Lead> = clocks
+        .iter()
+        .map(|clock| {
+            let dims = lead(*clock);
+            let time = (dims.len() > TIME).then_some(TIME);
+            Lead { dims, time }
+        })
+        .collect();
+    let none = Lead { dims: Dims::new(), time: None };
+    let lead_of = |node: &NodeData| match node.results.first() {
+        Some(v) => &leads[v.index()],
+        None => &none,
+    };
     let mut hook = |g: &mut Graph, node: &NodeData, known: &[Option<Mapped>]| {
         let of = |v: Value| {
             known[v.index()]
@@ -78,19 +106,27 @@ pub fn to_tensors(program: &Program, options: Options) -> Result<Graph, PassErro
             }
             Op::Next { by } => Ok(vec![ahead.value(program, g, &ordered, node, *by)?]),
             Op::When => Ok(vec![of(node.operands[0])?]),
+            Op::Gathered { every, ahead, .. } => {
+                let from = (of(node.operands[0])?, at(node.operands[0]).0);
+                let to = (*every, *ahead);
+                Ok(vec![meetings.gathered(g, from, to, walked.handed())?])
+            }
+            Op::Held { every } => {
+                let from = (of(node.operands[0])?, at(node.operands[0]).0);
+                Ok(vec![meetings.held(g, from, *every)?])
+            }
             other => {
                 let name = other.info().name;
                 Err(PassError::bug("to_tensors", format!("`{name}` was handed over")))
             }
         }
     };
-    let known =
-        vectorise_values(&mut g, &ordered, &arguments, &LEAD, Some(TIME), &mut hook)?;
+    let known = vectorise_each(&mut g, &ordered, &arguments, &lead_of, &mut hook)?;
     let whole = |g: &mut Graph, v: Value| {
         let found = known[v.index()].ok_or_else(|| {
             PassError::bug("to_tensors", "an output that no node gives")
         })?;
-        Ok::<Value, PassError>(lift(g, found, &LEAD))
+        Ok::<Value, PassError>(lift(g, found, &at(v).1))
     };
     for output in &ordered.outputs {
         let value = whole(&mut g, output.value)?;
@@ -102,7 +138,7 @@ pub fn to_tensors(program: &Program, options: Options) -> Result<Graph, PassErro
             g.output(format!("{}.counts", output.name), counts);
         }
     }
-    walked.finish(&mut g)?;
+    walked.finish(&mut g, meetings.finals());
     past::handed_over(&g, options)
 }
 
@@ -110,17 +146,9 @@ pub fn to_tensors(program: &Program, options: Options) -> Result<Graph, PassErro
 fn inputs(program: &Program, g: &mut Graph) -> Vec<Mapped> {
     let mut arguments = Vec::new();
     for input in &program.inputs {
-        let lead: &[Dim] =
-            if input.clock == Clock::Sequence { &LEAD[..1] } else { &LEAD };
-        let dims: Dims = lead.iter().chain(&input.ty.dims).copied().collect();
-        let value = g.input(input.name.clone(), Type { elem: input.ty.elem, dims });
-        let value = if lead.len() == 1 {
-            let dims: Dims = LEAD.iter().chain(&input.ty.dims).copied().collect();
-            let axes: Axes = (0..dims.len()).filter(|&a| a != TIME).collect();
-            broadcast(g, value, &dims, &axes)
-        } else {
-            value
-        };
+        let dims = lead(input.clock).into_iter().chain(input.ty.dims.iter().copied());
+        let ty = Type { elem: input.ty.elem, dims: dims.collect() };
+        let value = g.input(input.name.clone(), ty);
         arguments.push(Mapped::all(value));
     }
     for weight in program.weights.values() {
@@ -157,7 +185,8 @@ impl Ahead {
         if let Some((_, value)) = self.made.iter().find(|(n, _)| *n == name) {
             return Ok(Mapped::all(*value));
         }
-        let dims: Dims = LEAD.iter().chain(&input.ty.dims).copied().collect();
+        let dims: Dims =
+            lead(input.clock).into_iter().chain(input.ty.dims.iter().copied()).collect();
         let value = g.input(name.clone(), Type { elem: input.ty.elem, dims });
         self.made.push((name, value));
         Ok(Mapped::all(value))

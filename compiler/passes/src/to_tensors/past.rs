@@ -102,7 +102,7 @@ fn window_of(
     past: Option<String>,
 ) -> Result<(Value, Value), PassError> {
     let ty = g.ty(stream).clone();
-    if ty.dims[..LEAD.len()] != LEAD {
+    if ty.dims.get(TIME).is_none_or(|d| d.ticks_of().is_none()) {
         return Err(PassError::bug("to_tensors", "a window over what is no stream"));
     }
     let Some(size) = length.fixed() else {
@@ -127,7 +127,7 @@ fn window_of(
         resumed.then_some(Axis::Map(0)).into_iter().chain(bodies(kept.len())).collect();
     let mut scan = Scan {
         map: smallvec![Dim::Batch],
-        time: Dim::Time,
+        time: ty.dims[TIME],
         stride: Stride::Token,
         reverse: false,
         feeds: vec![(Feed::Stream, streamed(own.len())), (Feed::Initial, handed)],

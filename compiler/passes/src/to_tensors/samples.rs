@@ -3,7 +3,9 @@
 
 use super::body::Token;
 use super::inline::exists;
-use crate::build::{broadcast, scalar, select_or_zero};
+use crate::build::{
+    accumulate, broadcast, constant, div, mul, scalar, select_or_zero, sum_all, unary,
+};
 use nestor_ir::tensor::{Graph, Op, Value};
 use nestor_ir::ty::Dims;
 
@@ -71,4 +73,27 @@ pub(super) fn weighed(
     let dims: Dims = g.ty(gradient).dims.clone();
     let weight = broadcast(g, weight, &dims, &[]);
     g.add(Op::Mul, &[gradient, weight])
+}
+
+/// Gradients whose length, taken together, is at most so much.
+pub(super) fn bounded(g: &mut Graph, bound: f64, gradients: &[Value]) -> Vec<Value> {
+    let mut total = None;
+    for &gradient in gradients {
+        let squares = mul(g, gradient, gradient);
+        let squares = sum_all(g, squares);
+        total = Some(accumulate(g, total, squares));
+    }
+    let Some(total) = total else { return vec![] };
+    // The larger one is chosen before the root, whose slope at zero is infinite.
+    let least = constant(g, bound * bound, &[]);
+    let total = g.add(Op::Max, &[total, least]);
+    let norm = unary(g, Op::Sqrt, total);
+    let bound = scalar(g, bound);
+    let factor = div(g, bound, norm);
+    let one = |g: &mut Graph, gradient: Value| {
+        let dims: Dims = g.ty(gradient).dims.clone();
+        let factor = broadcast(g, factor, &dims, &[]);
+        mul(g, gradient, factor)
+    };
+    gradients.iter().map(|&gradient| one(g, gradient)).collect()
 }

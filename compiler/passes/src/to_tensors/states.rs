@@ -15,7 +15,7 @@ use crate::simplify::prune;
 use nestor_ir::dim::Dim;
 use nestor_ir::level::{
     AlgorithmInput, Anchor, Memory, MemoryId, Minimize, Program, Reset, Retention,
-    RetentionForm, RetentionInput, State, StateInitial, Statement, Target,
+    RetentionForm, RetentionInput, State, StateInitial, Statement, Target, WeightId,
 };
 use nestor_ir::tensor::{Graph, NodeData, Op, Value};
 use nestor_ir::ty::{Dims, Elem};
@@ -49,6 +49,8 @@ pub(super) enum Start {
     Read(usize),
     /// A graph without inputs.
     Values(Box<Graph>),
+    /// As a weight of the program.
+    Learned(WeightId),
     /// Zeros.
     Zero,
 }
@@ -64,6 +66,12 @@ pub(super) struct Carried {
     pub(super) dims: Dims,
     /// How it starts.
     pub(super) start: Start,
+}
+
+/// Whether gradients of a window wait for its last token. Those at kept weights cannot: what is kept
+/// is known only then, so its tokens are looked back at.
+pub(super) fn pends(m: &Minimize) -> bool {
+    m.every > 1 && m.anchor != Anchor::Kept
 }
 
 /// What the statements of a memory ask for.
@@ -146,20 +154,6 @@ impl<'p> Needs<'p> {
         let not = |code, what: String, help: &str| {
             Err(PassError::limitation(code, what, help.to_owned()))
         };
-        if m.clip.is_some() {
-            return not(
-                "L-inner-clip",
-                format!("a bounded gradient of `{path}`"),
-                "bound the error in the bias",
-            );
-        }
-        if m.every > 1 && m.anchor == Anchor::Kept {
-            return not(
-                "L-kept-window",
-                format!("a gradient of `{path}` at kept weights over a window"),
-                "take it at the previous weights",
-            );
-        }
         for (w, target) in m.targets.iter().enumerate() {
             let samples = target.algorithm.inputs.contains(&AlgorithmInput::Samples);
             if samples && (m.every > 1 || m.window > 1) {
@@ -237,6 +231,7 @@ impl<'p> Needs<'p> {
                     start: match &s.initial {
                         StateInitial::Values(graph) => Start::Values(graph.clone()),
                         StateInitial::Weights => Start::Weight(w),
+                        StateInitial::Learned(id) => Start::Learned(*id),
                         // No algorithm of a memory has one.
                         StateInitial::Drawn(_) => Start::Zero,
                     },
@@ -246,7 +241,7 @@ impl<'p> Needs<'p> {
                 let own = self.retention(w).map(|r| &r.states[..]).unwrap_or_default();
                 let own = own.iter().enumerate();
                 out.extend(own.map(|(k, s)| named(s, Role::Retention(w, k))));
-                if m.every > 1 {
+                if pends(m) {
                     out.push(Carried {
                         name: format!("state.pending.{short}"),
                         role: Role::Pending(w),
@@ -343,7 +338,7 @@ fn share_states(a: &Minimize, b: &Minimize) -> bool {
         };
         m.targets.iter().map(all).collect()
     };
-    a.every == b.every && of(a) == of(b)
+    a.every == b.every && pends(a) == pends(b) && of(a) == of(b)
 }
 
 /// What states are made of.

@@ -6,15 +6,16 @@ use super::apart::Apart;
 use super::body::Token;
 use super::feeds::{Feeds, unmapped_layout};
 use super::order::Group;
-use super::states::{Carried, ELEMENT, Needs, Start};
+use super::states::{Carried, ELEMENT, Needs, Start, pends};
+use super::stored::read_whole;
 use super::whole::Handed;
 use super::{Options, history, instance, memory_of};
 use crate::build::{broadcast, broadcast_to, constant, uniform, zeros};
 use crate::error::PassError;
-use crate::vectorise::{Mapped, lift, no_hook, vectorise_into};
+use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::level::{Memory, MemoryId, Program, RetentionInput, Statement};
+use nestor_ir::level::{Memory, MemoryId, Program, Statement};
 use nestor_ir::tensor::{Axes, Feed, Graph, NodeData, Op, Value, Yield};
 use nestor_ir::ty::{Dims, Elem, Type};
 
@@ -80,16 +81,20 @@ impl<'p> Walked<'p> {
             .collect()
     }
 
-    /// Final states become outputs.
-    pub(super) fn finish(self, g: &mut Graph) -> Result<(), PassError> {
+    /// What is handed over of streams that all of the past is asked of.
+    pub(super) fn handed(&mut self) -> &mut Handed {
+        &mut self.handed
+    }
+
+    /// Final states become outputs, these others among them.
+    pub(super) fn finish(self, g: &mut Graph, others: Vec<(String, Value)>) {
         let handed = self.handed.finals();
-        for (name, value) in self.finals.into_iter().chain(handed) {
+        for (name, value) in self.finals.into_iter().chain(handed).chain(others) {
             g.output(name, value);
         }
         for (name, value) in self.starts {
             g.output(format!("start.{name}"), value);
         }
-        Ok(())
     }
 
     fn look_back(
@@ -162,7 +167,9 @@ impl<'p> Walked<'p> {
         let carried: Vec<Vec<Carried>> = needs.iter().map(Needs::carried).collect();
         let place = |id| group.memories.iter().position(|m| *m == id).unwrap_or(0);
         let inside = |v: &Value| group.nodes.contains(&code.values[*v].node);
-        let mut feeds = Feeds::new(&walks);
+        let every = self.program.memories[group.memories[0]].every;
+        one_clock(program, group, &acts)?;
+        let mut feeds = Feeds::new(&walks, Dim::time(every));
         // What the statements take, and what the code between them does to one instance.
         let mut taken: Vec<Taken> = Vec::new();
         for node in &acts {
@@ -368,6 +375,7 @@ impl<'p> Walked<'p> {
     fn window(&self, node: &NodeData) -> Option<usize> {
         let Op::Write { statement } = node.op else { return None };
         match &self.program.statements[statement] {
+            Statement::Minimize(m) if m.every > 1 && !pends(m) => Some(m.every),
             Statement::Minimize(m) => (m.window > 1).then_some(m.window),
             Statement::Update(_) => None,
         }
@@ -403,6 +411,7 @@ impl<'p> Walked<'p> {
         Ok(match &state.start {
             Start::Weight(w) => weight(*w),
             Start::Values(graph) => g.inline(graph, &[])[0],
+            Start::Learned(id) => self.weights[id.index()],
             Start::Zero => zeros(g, &Type::real(state.dims.iter().copied())),
             Start::Read(w) => {
                 let map = needs.memory.map.clone();
@@ -445,35 +454,6 @@ impl<'p> Walked<'p> {
     }
 }
 
-/// A weight read from what is stored of it, for all instances at once.
-fn read_whole(
-    g: &mut Graph,
-    needs: &Needs<'_>,
-    w: usize,
-    stored: Mapped,
-    initial: Mapped,
-    lead: &[Dim],
-) -> Result<Value, PassError> {
-    let (Some(read), Some(retention)) = (needs.read_of(w), needs.retention(w)) else {
-        return Err(PassError::bug("to_tensors", "nothing to read from"));
-    };
-    let ty = Type::real(needs.memory.weights[w].dims.iter().copied());
-    let zero = Mapped::shared(zeros(g, &ty));
-    let arguments: Vec<Mapped> = retention
-        .inputs
-        .iter()
-        .map(|input| match input {
-            RetentionInput::Stored | RetentionInput::Previous => stored,
-            RetentionInput::Initial => initial,
-            RetentionInput::Step
-            | RetentionInput::State(_)
-            | RetentionInput::Captured(_) => zero,
-        })
-        .collect();
-    let found = vectorise_into(g, read, &arguments, lead, None, &mut no_hook)?;
-    Ok(lift(g, found[0], lead))
-}
-
 fn given(node: &NodeData, known: &[Option<Mapped>]) -> Result<Vec<Mapped>, PassError> {
     node.operands.iter().map(|v| one(*v, known)).collect()
 }
@@ -481,4 +461,24 @@ fn given(node: &NodeData, known: &[Option<Mapped>]) -> Result<Vec<Mapped>, PassE
 fn one(v: Value, known: &[Option<Mapped>]) -> Result<Mapped, PassError> {
     known[v.index()]
         .ok_or_else(|| PassError::bug("to_tensors", "an operand not known yet"))
+}
+
+/// Refuses memories of different clocks that feed one another.
+fn one_clock(
+    program: &Program,
+    group: &Group,
+    acts: &[NodeData],
+) -> Result<(), PassError> {
+    let mut clocks = group.memories.iter().map(|m| program.memories[*m].every);
+    let first = clocks.next();
+    let same = clocks.all(|every| Some(every) == first);
+    let meets = |n: &NodeData| matches!(n.op, Op::Gathered { .. } | Op::Held { .. });
+    if same && !acts.iter().any(meets) {
+        return Ok(());
+    }
+    Err(PassError::limitation(
+        "L-two-clocks",
+        "memories of different clocks that feed one another",
+        "let what comes back to a memory come from its own clock",
+    ))
 }

@@ -14,7 +14,7 @@
     reason = "the ops that say a size are named; all others have it from their operands"
 )]
 
-use super::{LEAD, TIME};
+use super::TIME;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Graph, Op, Value};
 use nestor_ir::ty::Type;
@@ -32,14 +32,17 @@ impl Handed {
         Self { resume, known: vec![] }
     }
 
-    /// A token's graph with the size that all of the past has.
-    pub(super) fn sized<'g>(&self, graph: &'g Graph) -> Cow<'g, Graph> {
-        if self.resume { Cow::Owned(sized(graph)) } else { Cow::Borrowed(graph) }
+    /// A token's graph with the size that all of the past has, where a token is a tick of a clock.
+    pub(super) fn sized<'g>(&self, graph: &'g Graph, every: usize) -> Cow<'g, Graph> {
+        match self.size(every) {
+            Dim::Time => Cow::Borrowed(graph),
+            size => Cow::Owned(with_size(graph, &|_| size)),
+        }
     }
 
-    /// How many tokens all of the past are.
-    pub(super) fn size(&self) -> Dim {
-        if self.resume { Dim::Whole } else { Dim::Time }
+    /// How many ticks all of the past are.
+    pub(super) fn size(&self, every: usize) -> Dim {
+        if self.resume { Dim::whole(every) } else { Dim::time(every) }
     }
 
     /// All values of a stream `[B, T, ..]` so far: `[B, P+T, ..]`, or the stream where a sequence
@@ -69,14 +72,24 @@ fn state(n: usize) -> String {
 pub(super) fn before(g: &mut Graph, stream: Value, name: String) -> Value {
     let ty = g.ty(stream).clone();
     let mut dims = ty.dims.clone();
-    debug_assert_eq!(dims[..LEAD.len()], LEAD);
-    dims[TIME] = Dim::Past;
+    dims[TIME] = Dim::past(dims[TIME].ticks_of().unwrap_or(1));
     let past = g.input(name, Type { elem: ty.elem, dims });
     g.add(Op::Concat { axis: TIME }, &[past, stream])
 }
 
-/// The graph with `P+T` for `T`. Only sizes change, so every value keeps its number.
+/// The graph with `P+T` for `T`.
 pub(super) fn sized(graph: &Graph) -> Graph {
+    with_size(graph, &Dim::whole)
+}
+
+/// The graph with other sizes for `T`, each by its clock. Only sizes change, so every value keeps its
+/// number.
+fn with_size(graph: &Graph, size: &dyn Fn(usize) -> Dim) -> Graph {
+    let grow = |dims: &mut [Dim]| {
+        for dim in dims {
+            *dim = dim.ticks_of().map_or(*dim, size);
+        }
+    };
     let mut graph = graph.clone();
     let values: Vec<Value> = graph.values.keys().collect();
     for v in values {
@@ -92,22 +105,18 @@ pub(super) fn sized(graph: &Graph) -> Graph {
             | Op::Position { dims }
             | Op::Reshape { dims }
             | Op::Broadcast { dims, .. } => grow(dims),
-            Op::Window { size, .. } | Op::Recent { size } | Op::Exists { size, .. } => {
-                grow(std::slice::from_mut(size));
-            }
+            Op::Window { size, .. }
+            | Op::Recent { size }
+            | Op::Exists { size, .. }
+            | Op::Fit { size, .. }
+            | Op::Gathered { size, .. } => grow(std::slice::from_mut(size)),
             Op::Scan { scan } => {
                 grow(&mut scan.map);
                 grow(std::slice::from_mut(&mut scan.time));
-                scan.body = sized(&scan.body);
+                scan.body = with_size(&scan.body, size);
             }
             _ => {}
         }
     }
     graph
-}
-
-fn grow(dims: &mut [Dim]) {
-    for dim in dims.iter_mut().filter(|d| **d == Dim::Time) {
-        *dim = Dim::Whole;
-    }
 }

@@ -14,15 +14,17 @@
     reason = "the rules name every op; here only those that need none are told apart"
 )]
 
+mod lead;
 mod rules;
 mod token;
+
+pub use lead::Lead;
 
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Group, NodeData, Op, Value};
 use nestor_ir::ty::Dims;
-use rules::Lead;
 
 /// A value of the target graph that stands for one of the source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,6 +101,21 @@ pub fn vectorise_values(
     hook: Hook<'_>,
 ) -> Result<Vec<Option<Mapped>>, PassError> {
     let lead = Lead { dims: Dims::from(lead), time: time_axis };
+    vectorise_each(target, source, arguments, &|_| &lead, hook)
+}
+
+/// As [`vectorise_values`], where each node says what it is repeated over; operands of a node are
+/// repeated over the same or not at all.
+///
+/// # Errors
+/// As [`vectorise_into`].
+pub(crate) fn vectorise_each<'l>(
+    target: &mut Graph,
+    source: &Graph,
+    arguments: &[Mapped],
+    lead_of: &dyn Fn(&NodeData) -> &'l Lead,
+    hook: Hook<'_>,
+) -> Result<Vec<Option<Mapped>>, PassError> {
     let mut map: Vec<Option<Mapped>> = vec![None; source.values.len()];
     for node in source.nodes.values() {
         let operands: Vec<Mapped> = node
@@ -109,19 +126,25 @@ pub fn vectorise_values(
             .ok_or_else(|| {
                 PassError::bug("vectorise", "an operand that no node gives")
             })?;
+        let lead = lead_of(node);
         let results = match &node.op {
             Op::Input { index, .. } => match arguments.get(*index) {
                 Some(&argument) => vec![argument],
                 None => return Err(PassError::bug("vectorise", "too few arguments")),
             },
-            Op::Position { .. } => vec![token::position(target, &node.op, &lead)],
-            Op::Read { .. } | Op::Write { .. } | Op::Next { .. } | Op::When => {
-                hook(target, node, &map)?
+            Op::Position { .. } | Op::Tick { .. } => {
+                vec![token::position(target, &node.op, lead)]
             }
+            Op::Read { .. }
+            | Op::Write { .. }
+            | Op::Next { .. }
+            | Op::Gathered { .. }
+            | Op::Held { .. }
+            | Op::When => hook(target, node, &map)?,
             op if op.info().group == Group::Token => {
-                vec![token::look_back(target, op, &operands, &lead)?]
+                vec![token::look_back(target, op, &operands, lead)?]
             }
-            op => repeated_node(target, op, &operands, &lead)?,
+            op => repeated_node(target, op, &operands, lead)?,
         };
         for (&from, to) in node.results.iter().zip(results) {
             if target.values[to.value].name.is_none() {

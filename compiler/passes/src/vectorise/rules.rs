@@ -1,19 +1,11 @@
 //! One rule per op: how it acts on values that have the leading dimensions in front.
 
-use super::{Mapped, lift};
+use super::{Lead, Mapped, lift};
 use crate::build::{broadcast, contract, sum, transpose, zeros};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Axes, Axis, AxisPairs, Feed, Graph, Layout, Op, Scan, Value};
 use nestor_ir::ty::{Dims, Type};
-
-/// What is repeated over.
-pub(super) struct Lead {
-    /// The dimensions.
-    pub(super) dims: Dims,
-    /// Which one is the tokens'.
-    pub(super) time: Option<usize>,
-}
 
 /// The results, mapped; at least one operand is.
 pub(super) fn apply(
@@ -39,6 +31,7 @@ pub(super) fn apply(
         Op::Slice { axis, start, size } => {
             Op::Slice { axis: axis + n, start: *start, size: *size }
         }
+        Op::Fit { axis, size } => Op::Fit { axis: axis + n, size: *size },
         Op::Pad { axis, before, after } => {
             Op::Pad { axis: axis + n, before: *before, after: *after }
         }
@@ -64,6 +57,9 @@ pub(super) fn apply(
         | Op::Block { .. }
         | Op::Next { .. }
         | Op::Exists { .. }
+        | Op::Tick { .. }
+        | Op::Gathered { .. }
+        | Op::Held { .. }
         | Op::When => {
             let name = op.info().name;
             return Err(PassError::bug("vectorise", format!("no rule for `{name}`")));

@@ -2,8 +2,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "the groups were told apart before")]
 
-use super::rules::Lead;
-use super::{Mapped, lift};
+use super::{Lead, Mapped, lift};
 use crate::build::{broadcast, broadcast_leading, constant, select_or_zero, transpose};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
@@ -13,13 +12,14 @@ use smallvec::smallvec;
 
 /// The position of every token, where tokens are repeated over.
 pub(super) fn position(g: &mut Graph, op: &Op, lead: &Lead) -> Mapped {
-    let (Op::Position { dims }, Some(time)) = (op, lead.time) else {
+    let repeated = match op {
+        Op::Position { dims } => dims.is_empty(),
+        _ => true,
+    };
+    let Some(time) = lead.time.filter(|_| repeated) else {
         return Mapped::shared(g.add(op.clone(), &[]));
     };
-    if !dims.is_empty() {
-        return Mapped::shared(g.add(op.clone(), &[]));
-    }
-    let positions = g.add(Op::Position { dims: smallvec![Dim::Time] }, &[]);
+    let positions = g.add(Op::Position { dims: smallvec![lead.dims[time]] }, &[]);
     Mapped::all(broadcast(g, positions, &lead.dims, &[time]))
 }
 

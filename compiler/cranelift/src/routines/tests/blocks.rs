@@ -290,10 +290,9 @@ fn folds_do_not_depend_on_the_level() {
 }
 
 #[test]
-fn layers_are_split_over_threads() {
+fn products_of_layers() {
     let (left, right, out) =
         (noise(300 * 200, 1), noise(200 * 300, 2), noise(300 * 300, 3));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
     for ([m, n, k], accumulate) in [
         ([300, 70, 200], true),
         ([70, 300, 200], false),
@@ -309,15 +308,11 @@ fn layers_are_split_over_threads() {
             #[rustfmt::skip]
             f(m, n, k, 1.5, left.as_ptr(), l.0, l.1, right.as_ptr(), r.0, r.1,
               wanted.as_mut_ptr(), o.0, o.1, accumulate.into(), 0);
-            let (a, b) = (left.as_ptr().addr(), right.as_ptr().addr());
-            let c = found.as_mut_ptr().addr();
-            pool.install(|| {
-                let (a, b, c) = (a as *const u8, b as *const u8, c as *mut u8);
-                let (left, right) = ((a, l.0, l.1), (b, r.0, r.1));
-                let out = (c, o.0, o.1);
-                let f = crate::routines::dense;
-                f(Precision::F64, [m, n, k], 1.5, left, right, out, accumulate);
-            });
+            let left = (left.as_ptr().cast(), l.0, l.1);
+            let right = (right.as_ptr().cast(), r.0, r.1);
+            let out = (found.as_mut_ptr().cast(), o.0, o.1);
+            let f = crate::routines::dense;
+            f(Precision::F64, [m, n, k], 1.5, left, right, out, accumulate);
         }
         assert!(distance(found.into_iter(), &wanted) < 1e-14, "{m} {n} {k}");
     }

@@ -127,78 +127,71 @@ fn rates_of_products_and_solves() {
 #[ignore = "measures"]
 fn rates_of_dense_products() {
     use nestor_ir::artifact::Precision::F32;
-    for threads in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .expect("workers");
-        for ([m, n, k], left_turned, right_turned) in [
-            ([2048, 256, 256], false, false),
-            ([2048, 256, 256], false, true),
-            ([256, 256, 2048], true, false),
-            ([2048, 512, 256], false, false),
-            ([2048, 256, 512], false, true),
-            ([256, 512, 2048], true, false),
-            ([2048, 4096, 256], false, false),
-            ([2048, 256, 4096], false, true),
-            ([256, 4096, 2048], true, false),
-            ([2048, 4, 256], false, false),
-            ([2048, 256, 4], false, true),
-            ([256, 4, 2048], true, false),
-        ] {
-            let (a, b) = (singles(&noise(m * k, 1)), singles(&noise(k * n, 2)));
-            let mut c = vec![0f32; m * n];
-            let left = if left_turned { (1, m as isize) } else { (k as isize, 1) };
-            let right = if right_turned { (1, k as isize) } else { (n as isize, 1) };
-            let mut best = [f64::INFINITY; 2];
-            for round in 0..40 {
-                let start = Instant::now();
-                // SAFETY: contiguous matrices of these extents.
-                pool.install(|| unsafe {
-                    if round % 2 == 0 {
-                        crate::routines::dense(
-                            F32,
-                            [m, n, k],
-                            1.0,
-                            (a.as_ptr().cast(), left.0, left.1),
-                            (b.as_ptr().cast(), right.0, right.1),
-                            (c.as_mut_ptr().cast(), n as isize, 1),
-                            false,
-                        );
-                    } else {
-                        let workers = gemm::Parallelism::Rayon(threads);
-                        gemm::gemm(
-                            m,
-                            n,
-                            k,
-                            c.as_mut_ptr(),
-                            1,
-                            n as isize,
-                            false,
-                            a.as_ptr(),
-                            left.1,
-                            left.0,
-                            b.as_ptr(),
-                            right.1,
-                            right.0,
-                            0.0,
-                            1.0,
-                            false,
-                            false,
-                            false,
-                            workers,
-                        );
-                    }
-                });
-                let took = start.elapsed().as_nanos() as f64;
-                best[round % 2] = best[round % 2].min(took);
+    for ([m, n, k], left_turned, right_turned) in [
+        ([2048, 256, 256], false, false),
+        ([2048, 256, 256], false, true),
+        ([256, 256, 2048], true, false),
+        ([2048, 512, 256], false, false),
+        ([2048, 256, 512], false, true),
+        ([256, 512, 2048], true, false),
+        ([2048, 4096, 256], false, false),
+        ([2048, 256, 4096], false, true),
+        ([256, 4096, 2048], true, false),
+        ([2048, 4, 256], false, false),
+        ([2048, 256, 4], false, true),
+        ([256, 4, 2048], true, false),
+    ] {
+        let (a, b) = (singles(&noise(m * k, 1)), singles(&noise(k * n, 2)));
+        let mut c = vec![0f32; m * n];
+        let left = if left_turned { (1, m as isize) } else { (k as isize, 1) };
+        let right = if right_turned { (1, k as isize) } else { (n as isize, 1) };
+        let mut best = [f64::INFINITY; 2];
+        for round in 0..40 {
+            let start = Instant::now();
+            // SAFETY: contiguous matrices of these extents.
+            unsafe {
+                if round % 2 == 0 {
+                    crate::routines::dense(
+                        F32,
+                        [m, n, k],
+                        1.0,
+                        (a.as_ptr().cast(), left.0, left.1),
+                        (b.as_ptr().cast(), right.0, right.1),
+                        (c.as_mut_ptr().cast(), n as isize, 1),
+                        false,
+                    );
+                } else {
+                    gemm::gemm(
+                        m,
+                        n,
+                        k,
+                        c.as_mut_ptr(),
+                        1,
+                        n as isize,
+                        false,
+                        a.as_ptr(),
+                        left.1,
+                        left.0,
+                        b.as_ptr(),
+                        right.1,
+                        right.0,
+                        0.0,
+                        1.0,
+                        false,
+                        false,
+                        false,
+                        gemm::Parallelism::None,
+                    );
+                }
             }
-            let rate = |t: f64| (2 * m * n * k) as f64 / t;
-            println!(
-                "{threads} {m}x{n}x{k} {left_turned} {right_turned}: {:.0}, gemm {:.0}",
-                rate(best[0]),
-                rate(best[1])
-            );
+            let took = start.elapsed().as_nanos() as f64;
+            best[round % 2] = best[round % 2].min(took);
         }
+        let rate = |t: f64| (2 * m * n * k) as f64 / t;
+        println!(
+            "{m}x{n}x{k} {left_turned} {right_turned}: {:.0}, gemm {:.0}",
+            rate(best[0]),
+            rate(best[1])
+        );
     }
 }

@@ -186,6 +186,14 @@ fn memory(r: &mut Reader) -> Read<Memory> {
     } else {
         None
     };
+    let every = if r.eat("ticks") {
+        r.need("every")?;
+        let n = r.count()?;
+        r.need("tokens")?;
+        n
+    } else {
+        1
+    };
     r.need("{")?;
     let (mut weights, mut kept) = (vec![], vec![]);
     while r.eat("weight") {
@@ -205,7 +213,7 @@ fn memory(r: &mut Reader) -> Read<Memory> {
     r.need("read")?;
     let read = graph(r)?;
     r.need("}")?;
-    Ok(Memory { path, map, weights, kept, read, read_at, reset })
+    Ok(Memory { path, map, weights, kept, read, read_at, reset, every })
 }
 
 fn statement(r: &mut Reader) -> Read<Statement> {
@@ -328,6 +336,8 @@ fn states(r: &mut Reader) -> Read<Vec<State>> {
         r.need("=")?;
         let initial = if r.eat("weights") {
             StateInitial::Weights
+        } else if r.eat("as") {
+            StateInitial::Learned(weight_id(r)?)
         } else if r.eat("drawn") {
             StateInitial::Drawn(initial(r)?)
         } else {

@@ -81,6 +81,9 @@ fn memory(data: &Memory) -> String {
     if let Some(n) = data.read_at {
         put(&mut out, format_args!(" reads at {n}"));
     }
+    if data.every > 1 {
+        put(&mut out, format_args!(" ticks every {} tokens", data.every));
+    }
     out.push_str(" {\n");
     for w in &data.weights {
         let (name, short, dims) = (&w.name, &w.short, dims(&w.dims));
@@ -171,6 +174,7 @@ fn states(out: &mut String, all: &[State]) {
         let initial = match &state.initial {
             StateInitial::Values(values) => graph(values),
             StateInitial::Weights => "weights".to_owned(),
+            StateInitial::Learned(weight) => format!("as {weight}"),
             StateInitial::Drawn(drawn) => format!("drawn {}", initial(drawn)),
         };
         let dims = dims(&state.dims);

@@ -2,7 +2,7 @@
 
 use crate::dim::Dim;
 use crate::entity::Entity;
-use crate::level::{MemoryId, StatementId};
+use crate::level::{Clock, MemoryId, StatementId};
 use crate::tensor::{AxisPairs, Fold, Op};
 use crate::ty::{Dims, Type};
 use std::fmt;
@@ -49,6 +49,16 @@ fn fold_name(fold: Fold) -> &'static str {
     }
 }
 
+/// So many tokens, or the word `sequence`.
+fn clock(clock: Clock) -> Attribute {
+    match clock {
+        Clock::Tokens(n) => Attribute::Number(n as f64),
+        Clock::Sequence | Clock::Steps(_) | Clock::Once => {
+            Attribute::Word("sequence".into())
+        }
+    }
+}
+
 /// An op's attributes, in order. What a result's type says is not repeated.
 pub(super) fn of(op: &Op) -> Vec<(&'static str, Attribute)> {
     use Attribute as A;
@@ -72,6 +82,7 @@ pub(super) fn of(op: &Op) -> Vec<(&'static str, Attribute)> {
                 ("size", number(*size)),
             ]
         }
+        Op::Fit { axis, size } => vec![("axis", number(*axis)), ("size", A::Dim(*size))],
         Op::Pad { axis, before, after } => {
             vec![
                 ("axis", number(*axis)),
@@ -105,6 +116,13 @@ pub(super) fn of(op: &Op) -> Vec<(&'static str, Attribute)> {
             let kind = if *block { "block" } else { "recent" };
             vec![("size", A::Dim(*size)), ("of", A::Word(kind.into()))]
         }
+        Op::Tick { every } => vec![("every", number(*every))],
+        Op::Gathered { every, size, ahead } => {
+            let mut out = vec![("every", clock(*every)), ("size", A::Dim(*size))];
+            out.extend(ahead.then(|| ("ahead", A::Word("yes".into()))));
+            out
+        }
+        Op::Held { every } => vec![("every", clock(*every))],
         Op::Input { .. }
         | Op::Position { .. }
         | Op::Neg
@@ -201,6 +219,12 @@ impl Given {
             other => Err(format!("`{name}` is {other}, not a word")),
         }
     }
+    fn clock(&self, name: &str) -> Result<Clock, String> {
+        match self.find(name)? {
+            Attribute::Word(word) if word == "sequence" => Ok(Clock::Sequence),
+            _ => Ok(Clock::Tokens(self.count(name)?)),
+        }
+    }
     fn ty(&self) -> Result<Type, String> {
         self.ty.clone().ok_or_else(|| "the result's type is missing".into())
     }
@@ -245,6 +269,14 @@ pub(super) fn op_of(name: &str, given: &Given) -> Result<Op, String> {
             start: given.count("start")?,
             size: given.count("size")?,
         },
+        "fit" => Op::Fit { axis: given.count("axis")?, size: given.dim("size")? },
+        "tick" => Op::Tick { every: given.count("every")? },
+        "gathered" => Op::Gathered {
+            every: given.clock("every")?,
+            size: given.dim("size")?,
+            ahead: given.has("ahead"),
+        },
+        "held" => Op::Held { every: given.clock("every")? },
         "pad" => Op::Pad {
             axis: given.count("axis")?,
             before: given.count("before")?,

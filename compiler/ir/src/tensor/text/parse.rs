@@ -220,18 +220,5 @@ impl Reader {
 }
 
 fn dim_of(word: &str) -> Result<Dim, String> {
-    match word {
-        "B" => Ok(Dim::Batch),
-        "T" => Ok(Dim::Time),
-        "P" => Ok(Dim::Past),
-        "P+T" => Ok(Dim::Whole),
-        "B*T" => Ok(Dim::Samples),
-        other => {
-            let chunk =
-                other.strip_prefix("T/").and_then(|c| c.parse().ok()).map(Dim::Chunks);
-            chunk
-                .or_else(|| other.parse().ok().map(Dim::Fixed))
-                .ok_or_else(|| format!("`{other}` is no dimension"))
-        }
-    }
+    Reader::whole(word, Reader::dim).map_err(|_| format!("`{word}` is no dimension"))
 }

@@ -102,6 +102,7 @@ fn magnitude(m: &Monomial, last: Option<String>) -> String {
         n => Some(format!("{base}^{n}")),
     };
     let quantities: Vec<String> = [
+        (m.every > 1).then(|| format!("ticks({})", m.every)),
         power("B".to_owned(), m.batch),
         power("T".to_owned(), m.time),
         power(format!("(T/{})", m.chunks.0), m.chunks.1),

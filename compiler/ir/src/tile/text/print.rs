@@ -46,21 +46,10 @@ pub fn print(kernel: &Kernel) -> String {
 pub(super) fn told(kernel: &Kernel) -> usize {
     fn loops(body: &[Stmt], top: &mut usize) {
         for stmt in body {
-            match stmt {
-                Stmt::Loop { index, body, .. } => {
-                    *top = (*top).max(index.index() + 1);
-                    loops(body, top);
-                }
-                Stmt::When { body, .. } => loops(body, top),
-                Stmt::Map { .. }
-                | Stmt::Product { .. }
-                | Stmt::SolveUnitLower { .. }
-                | Stmt::Eliminate { .. }
-                | Stmt::InverseRoot { .. }
-                | Stmt::LinearScan { .. }
-                | Stmt::Gather { .. }
-                | Stmt::ScatterAdd { .. } => {}
+            if let Stmt::Loop { index, .. } = stmt {
+                *top = (*top).max(index.index() + 1);
             }
+            loops(stmt.inner(), top);
         }
     }
     let grid = |(i, _): &(Index, Extent)| i.index() + 1;

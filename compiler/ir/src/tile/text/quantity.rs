@@ -101,6 +101,12 @@ fn factor(
             m.factor = -m.factor;
             return factor(r, m, index, moving);
         }
+        "ticks" => {
+            r.next();
+            r.need("(")?;
+            m.every = r.count()?;
+            r.need(")")?;
+        }
         "B" | "T" | "start" | "phase" => {
             r.next();
             match plain {
@@ -196,7 +202,7 @@ pub(super) fn access(r: &mut Reader, known: Option<Place>) -> Read<Access> {
 fn begins_quantity(word: &str) -> bool {
     let plain = word.trim_start_matches('-');
     plain.parse::<i64>().is_ok()
-        || ["B", "T", "start", "phase", "(", ""].contains(&plain)
+        || ["B", "T", "start", "phase", "ticks", "(", ""].contains(&plain)
         || plain.strip_prefix(['i', 'p']).is_some_and(|n| n.parse::<usize>().is_ok())
 }
 
