@@ -1,5 +1,6 @@
 //! The command line: what may be asked, with the help that teaches it.
 
+use crate::device::Where;
 use crate::eval::EvalArguments;
 use crate::graph::GraphArguments;
 use crate::state::StateArguments;
@@ -76,6 +77,8 @@ pub(crate) enum Command {
         file: Option<PathBuf>,
         /// A memory, layer or model of it; the last one where left out.
         name: Option<String>,
+        #[command(flatten)]
+        on: Where,
         #[command(flatten)]
         choices: Choices,
     },
@@ -235,6 +238,8 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) timings: bool,
     #[command(flatten)]
+    pub(crate) on: Where,
+    #[command(flatten)]
     pub(crate) choices: Choices,
 }
 
@@ -299,6 +304,8 @@ pub(crate) struct ExploreArguments {
     #[arg(long, value_enum, default_value_t = On::Here, conflicts_with_all = ["pending", "list"])]
     pub(crate) on: On,
     #[command(flatten)]
+    pub(crate) place: Where,
+    #[command(flatten)]
     pub(crate) choices: Choices,
 }
 
@@ -354,6 +361,8 @@ pub(crate) struct TrialArguments {
     #[arg(long)]
     pub(crate) result: PathBuf,
     #[command(flatten)]
+    pub(crate) on: Where,
+    #[command(flatten)]
     pub(crate) choices: Choices,
 }
 
@@ -378,6 +387,8 @@ pub(crate) struct GenerateArguments {
     /// end. Two calls with one state file are one call on the joined text.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) on: Where,
 }
 
 /// `bench`.
@@ -399,6 +410,8 @@ pub(crate) struct BenchArguments {
     /// Kernels that are shown, the slowest first.
     #[arg(long, default_value_t = 20)]
     pub(crate) top: usize,
+    #[command(flatten)]
+    pub(crate) on: Where,
     #[command(flatten)]
     pub(crate) choices: Choices,
 }
@@ -432,9 +445,8 @@ pub(crate) struct RunChoices {
     /// outputs they are what another run ended with.
     #[arg(long)]
     pub(crate) start: Option<usize>,
-    /// The device.
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    pub(crate) device: String,
+    #[command(flatten)]
+    pub(crate) on: Where,
 }
 
 /// A working precision.

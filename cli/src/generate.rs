@@ -1,13 +1,14 @@
 //! `generate`: a run's model writes on from a prompt, token by token.
 
 use crate::arguments::GenerateArguments;
+use crate::device::unready;
 use crate::fail::{Failure, Outcome};
 use crate::interrupt;
 use crate::roles::Roles;
 use crate::run_folder::Left;
 use nestor_compiler::Program;
 use nestor_compiler::level::Clock;
-use nestor_compiler::trained::answers;
+use nestor_compiler::trained::answers_for;
 use nestor_runtime::past_file;
 use nestor_runtime::reader::Reader;
 use nestor_runtime::train::rng::Stream;
@@ -18,15 +19,21 @@ use std::time::Instant;
 
 /// Writes on from a prompt.
 pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
+    let place = a.on.open()?;
     let Left { run, program, state, hash, .. } = Left::open(&a.run)?;
     let roles = Roles::of(&program)?;
     let (stream, vocabulary) = roles.tokens()?;
     every_token(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
-    let compiled = answers(&program).map_err(Failure::native)?;
-    let mut reader =
-        Reader::new(compiled.begin, compiled.step, stream, vocabulary, &state)
-            .map_err(Failure::bug)?;
+    let compiled = answers_for(&program, place.machine()).map_err(Failure::native)?;
+    let mut reader = Reader::new(
+        [compiled.begin, compiled.step],
+        place.device(),
+        stream,
+        vocabulary,
+        &state,
+    )
+    .map_err(unready)?;
     let kept = a.state.as_deref().filter(|path| path.exists());
     if let Some(path) = kept {
         reader.resume(past_file::load(path, &hash, &state).map_err(Failure::data)?);

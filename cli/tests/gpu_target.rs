@@ -11,6 +11,24 @@ fn a_stage_of_a_gpu_asks_for_one() {
     assert!(said.contains("add `--target sm_80` or `--target sm_90a`"), "{said}");
 }
 
+#[test]
+fn a_device_that_is_not_there_is_said_before_anything_else() {
+    let folder = Folder::new("gpu-absent");
+    let device = ["--device", "cuda:99"];
+    let commands: [&[&str]; 3] = [
+        &["train", "tiny.nest", "--data", "text.txt"],
+        &["bench", "tiny.nest"],
+        &["verify", "tiny.nest", "Block"],
+    ];
+    for command in commands {
+        let said = refused(&folder.nestor(&[command, &device].concat()), 2);
+        assert!(said.contains("there is no device `cuda:99`"), "{said}");
+    }
+    let said = refused(&folder.nestor(&["bench", "tiny.nest", "--device", "tpu"]), 2);
+    assert!(said.contains("`cuda:0`"), "{said}");
+    assert!(!folder.path("runs").exists(), "nothing was begun");
+}
+
 #[cfg(not(feature = "cuda"))]
 #[test]
 fn a_build_without_the_backend_says_how_to_get_it() {

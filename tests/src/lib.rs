@@ -65,6 +65,7 @@ pub fn on_all_cores<T: Sync, R: Send>(
 pub mod combination;
 #[cfg(feature = "cuda")]
 pub mod emulated;
+pub mod emulated_device;
 pub mod golden;
 pub mod measure;
 pub mod native;

@@ -46,7 +46,8 @@ fn lines(
             let _ = std::fs::remove_file(path);
         }
         let used = used.map_err(|e| format!("{name}, {called}: {e}"))?;
-        assert_eq!(used.len(), kernels.len(), "{name}");
+        // With the product of any size.
+        assert_eq!(used.len(), kernels.len() + 1, "{name}");
         let registers = used.iter().map(|u| u.registers).max().unwrap_or(0);
         let spills = used.iter().map(|u| u.spills.0 + u.spills.1).max().unwrap_or(0);
         let shared = code.entries.iter().map(|e| e.shared).max().unwrap_or(0);

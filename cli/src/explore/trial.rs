@@ -92,6 +92,7 @@ pub(crate) fn trial(a: &TrialArguments) -> Outcome {
         save_every: Some(a.steps),
         until: Some(a.until),
         timings: false,
+        on: a.on.clone(),
         choices: Choices { set: a.choices.set.clone() },
     };
     let result = match sitting(&asked, false) {

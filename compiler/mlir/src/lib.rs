@@ -17,7 +17,7 @@ pub mod target;
 pub use emit::compile;
 pub use target::{Options, Products, Target};
 
-use nestor_ir::tile::Monomial;
+pub use nestor_ir::artifact::{DeviceCode, DeviceEntry as Entry, DeviceProduct};
 
 /// A program's kernels for a GPU.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,22 +28,22 @@ pub struct Code {
     pub ptx: String,
     /// How each kernel is launched, in order.
     pub entries: Vec<Entry>,
+    /// How dense products are launched.
+    pub product: DeviceProduct,
 }
 
-/// How a kernel is launched: a block for each point of its grid, the last index fastest.
-///
-/// Its parameters are its buffers' addresses in order, the address of scratch memory, and B, T and t0, all of
-/// 64 bits.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Entry {
-    /// Its name in the PTX.
-    pub symbol: String,
-    /// Threads of a block.
-    pub threads: u32,
-    /// Bytes of shared memory of a block.
-    pub shared: usize,
-    /// Bytes of scratch memory that every block needs: the sum of these.
-    pub scratch: Vec<Monomial>,
+impl Code {
+    /// What a runtime takes.
+    pub fn for_device(&self, options: Options) -> DeviceCode {
+        DeviceCode {
+            target: options.target.name().to_owned(),
+            products: options.products.name().to_owned(),
+            text: self.ptx.clone(),
+            image: None,
+            entries: self.entries.clone(),
+            product: self.product.clone(),
+        }
+    }
 }
 
 /// Why there is no code. Both are ours, never the user's.

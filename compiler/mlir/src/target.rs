@@ -19,6 +19,14 @@ impl Target {
         Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, target)| *target)
     }
 
+    /// The target whose code a device of a generation runs.
+    pub fn of(capability: (u32, u32)) -> Self {
+        match capability {
+            (9, 0) => Target::Sm90a,
+            _ => Target::Sm80,
+        }
+    }
+
     /// Its name, which is also the code generator's.
     pub fn name(self) -> &'static str {
         match self {
@@ -69,6 +77,11 @@ impl Products {
     /// The choice of a name.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, products)| *products)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, p)| *p == self).map_or("float32", |(n, _)| *n)
     }
 }
 

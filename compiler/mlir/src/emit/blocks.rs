@@ -84,7 +84,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// `start + sum of products` over l in `from .. to`.
-    fn sum(
+    pub(super) fn sum(
         &mut self,
         from: Num<'c, 'a>,
         to: Num<'c, 'a>,

@@ -189,6 +189,11 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     pub(super) fn load(&mut self, at: V<'c, 'a>, ty: Type<'c>) -> V<'c, 'a> {
         result(self.op("llvm.load", &[at], &[ty], &[]))
     }
+    /// A load that stays as it is: not joined with loads beside it, which could touch what others write.
+    pub(super) fn load_alone(&mut self, at: V<'c, 'a>, ty: Type<'c>) -> V<'c, 'a> {
+        let alone = Attribute::unit(self.context);
+        result(self.op("llvm.load", &[at], &[ty], &[("volatile_", alone)]))
+    }
     pub(super) fn store(&mut self, x: V<'c, 'a>, at: V<'c, 'a>) {
         self.op("llvm.store", &[x, at], &[], &[]);
     }

@@ -4,15 +4,17 @@ mod access;
 mod blocks;
 mod build;
 mod cores;
+mod dense;
 mod functions;
 mod map;
 mod number;
 mod scalar;
+mod systems;
 
 use crate::barriers::barriers;
 use crate::placement::{Placement, place};
 use crate::target::Products;
-use crate::{BackendError, Code, Entry, Options, llvm};
+use crate::{BackendError, Code, DeviceProduct, Entry, Options, llvm};
 use build::{Builder, V};
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
@@ -41,14 +43,14 @@ pub fn compile(
     let options = options.into();
     let context = llvm::context();
     let mut module = Module::new(Location::unknown(&context));
-    let entries = fill(&context, &module, kernels, options)?;
+    let (entries, product) = fill(&context, &module, kernels, options)?;
     if !module.as_operation().verify() {
         let why = "the module is not well formed".to_owned();
         return Err(BackendError::Lowering { step: "MLIR", why });
     }
     let mlir = module.as_operation().to_string();
     let ptx = llvm::ptx(&context, &mut module, options.target)?;
-    Ok(Code { mlir, ptx, entries })
+    Ok(Code { mlir, ptx, entries, product })
 }
 
 fn fill<'c>(
@@ -56,7 +58,7 @@ fn fill<'c>(
     module: &Module<'c>,
     kernels: &[Kernel],
     options: Options,
-) -> Result<Vec<Entry>, BackendError> {
+) -> Result<(Vec<Entry>, DeviceProduct), BackendError> {
     let inner = nested(
         context,
         module.body(),
@@ -80,7 +82,10 @@ fn fill<'c>(
         .expect("a variable");
     b.block.append_operation(op);
     let numbered = kernels.iter().enumerate();
-    numbered.map(|(n, kernel)| function(context, inner, kernel, n, options)).collect()
+    let entries =
+        numbered.map(|(n, kernel)| function(context, inner, kernel, n, options));
+    let entries = entries.collect::<Result<_, _>>()?;
+    Ok((entries, dense::product(context, inner, options)))
 }
 
 fn name<'c>(context: &'c Context, text: &str) -> Attribute<'c> {
@@ -194,12 +199,12 @@ fn check(kernel: &Kernel) -> Result<(), BackendError> {
         body.iter().find_map(|stmt| match stmt {
             Stmt::LinearScan { init, y, extent, .. } => (init == y && extent.1 > 1)
                 .then_some("a linear scan writes over its first value"),
-            Stmt::Eliminate { .. } => Some("a system that is not triangular"),
-            Stmt::InverseRoot { .. } => Some("a root of a matrix"),
             Stmt::Loop { body, .. } | Stmt::When { body, .. } => missing(body),
             Stmt::Map { .. }
             | Stmt::Product { .. }
             | Stmt::SolveUnitLower { .. }
+            | Stmt::Eliminate { .. }
+            | Stmt::InverseRoot { .. }
             | Stmt::Gather { .. }
             | Stmt::ScatterAdd { .. } => None,
         })
@@ -219,8 +224,9 @@ fn threads(kernel: &Kernel) -> u32 {
         let of = |stmt: &Stmt| match stmt {
             Stmt::Map { space, .. } => fixed(space),
             Stmt::Product { m, n, .. } => fixed(&[*m, *n]),
-            Stmt::SolveUnitLower { m, .. } | Stmt::Eliminate { m, .. } => *m,
-            Stmt::InverseRoot { n, .. } => *n,
+            Stmt::SolveUnitLower { m, .. } => *m,
+            Stmt::Eliminate { n, m, .. } => n * n.max(m),
+            Stmt::InverseRoot { n, .. } => n * n / 2,
             Stmt::LinearScan { extent, .. } => extent.2,
             Stmt::Gather { width, .. } | Stmt::ScatterAdd { width, .. } => *width,
             Stmt::Loop { body, .. } | Stmt::When { body, .. } => points(body),
@@ -344,8 +350,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Stmt::SolveUnitLower { lower, x, n, m, transpose } => {
                 self.solve(*lower, *x, *n, *m, *transpose);
             }
-            // `check` refuses kernels that hold them.
-            Stmt::Eliminate { .. } | Stmt::InverseRoot { .. } => {}
+            Stmt::Eliminate { a, x, n, m } => self.eliminate(*a, *x, *n, *m),
+            Stmt::InverseRoot { a, basis, n, p } => {
+                self.inverse_root(*a, *basis, *n, *p);
+            }
             Stmt::LinearScan { a, b, init, y, extent, reverse } => {
                 self.linear_scan([*a, *b, *init, *y], *extent, *reverse);
             }
