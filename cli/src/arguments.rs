@@ -183,6 +183,9 @@ pub(crate) struct CompileArguments {
     /// The folder that the artifact goes to.
     #[arg(short = 'o', long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Say how long each step took on the way to the stage.
+    #[arg(long)]
+    pub(crate) timings: bool,
     #[command(flatten)]
     pub(crate) choices: Choices,
 }

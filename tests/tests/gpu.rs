@@ -9,7 +9,7 @@ use nestor_compiler::interpret::Array;
 use nestor_compiler::native::scheduled;
 use nestor_compiler::pipeline::{Purpose, with_gradients};
 use nestor_compiler::{Program, graphs};
-use nestor_mlir::{Options, Products, Target, compile};
+use nestor_mlir::{Options, Products, Target, compile_with_text};
 use nestor_tests::emulated::Emulated;
 use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, on_all_cores, root};
@@ -48,7 +48,7 @@ fn wrong(
     let inputs = bound(program, graph, case, &sizes).map_err(|e| e.to_string())?;
     let names = graph.inputs.iter().map(|i| i.name.clone());
     let inputs: IndexMap<String, Array> = names.zip(inputs).collect();
-    let code = compile(&kernels, Options { target: Target::Sm80, products })
+    let code = compile_with_text(&kernels, Options { target: Target::Sm80, products })
         .map_err(|e| e.to_string())?;
     if let Some(folder) = std::env::var_os("NESTOR_PTX") {
         let path = std::path::Path::new(&folder).join(name);

@@ -14,7 +14,7 @@ pub mod placement;
 pub mod target;
 
 #[cfg(feature = "cuda")]
-pub use emit::compile;
+pub use emit::{compile, compile_with_text};
 pub use target::{Options, Products, Target};
 
 pub use nestor_ir::artifact::{DeviceCode, DeviceEntry as Entry, DeviceProduct};
@@ -22,7 +22,7 @@ pub use nestor_ir::artifact::{DeviceCode, DeviceEntry as Entry, DeviceProduct};
 /// A program's kernels for a GPU.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Code {
-    /// As MLIR, before it is lowered.
+    /// As MLIR, before it is lowered, where that was asked for.
     pub mlir: String,
     /// As PTX.
     pub ptx: String,
@@ -30,7 +30,12 @@ pub struct Code {
     pub entries: Vec<Entry>,
     /// How dense products are launched.
     pub product: DeviceProduct,
+    /// How long each step took.
+    pub timings: Timings,
 }
+
+/// Steps of the backend, with how long each took.
+pub type Timings = Vec<(&'static str, std::time::Duration)>;
 
 impl Code {
     /// What a runtime takes.

@@ -34,11 +34,12 @@ pub struct Placement {
 }
 
 /// Said where a statement's own numbers have no place, which is our mistake.
-pub const ROOM: &str = "a kernel with a root of a matrix has room for its rotations";
+pub const ROOM: &str =
+    "a kernel whose statements keep numbers of their own has room for them";
 
-/// Places a kernel's tiles into at most `limit` bytes of shared memory.
-pub fn place(kernel: &Kernel, limit: i64) -> Placement {
-    let room = room(&kernel.body);
+/// Places a kernel's tiles into at most `limit` bytes of shared memory, `room` of them for statements at least.
+pub fn place(kernel: &Kernel, limit: i64, room: i64) -> Placement {
+    let room = room.max(own_room(&kernel.body));
     let limit = limit - room;
     let fixed = |tile: &Tile| {
         kernel.tiles[*tile].dims.iter().map(|d| d.fixed()).product::<Option<usize>>()
@@ -71,12 +72,12 @@ pub fn place(kernel: &Kernel, limit: i64) -> Placement {
 }
 
 /// Bytes that a statement needs for itself, whole lines: a root of a matrix keeps the rotation of each pair of rows.
-fn room(body: &[Stmt]) -> i64 {
+fn own_room(body: &[Stmt]) -> i64 {
     let of = |stmt: &Stmt| match stmt {
         Stmt::InverseRoot { n, .. } => {
             (2 * n.div_ceil(2) as i64 * 4 + LINE - 1) / LINE * LINE
         }
-        Stmt::Loop { body, .. } | Stmt::When { body, .. } => room(body),
+        Stmt::Loop { body, .. } | Stmt::When { body, .. } => own_room(body),
         Stmt::Map { .. }
         | Stmt::Product { .. }
         | Stmt::SolveUnitLower { .. }

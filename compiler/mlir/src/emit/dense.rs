@@ -74,6 +74,7 @@ pub(super) fn product<'c: 'a, 'a>(
         number: 0,
         threads: THREADS,
         products: options.products,
+        staged: false,
         thread: argument(0),
         buffers: Vec::new(),
         scratch: argument(0),
