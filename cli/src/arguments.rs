@@ -1,5 +1,6 @@
 //! The command line: what may be asked, with the help that teaches it.
 
+use crate::bench::BenchArguments;
 use crate::device::Where;
 use crate::eval::EvalArguments;
 use crate::graph::GraphArguments;
@@ -394,31 +395,6 @@ pub(crate) struct GenerateArguments {
     pub(crate) on: Where,
 }
 
-/// `bench`.
-#[derive(Args, Debug, Clone)]
-pub(crate) struct BenchArguments {
-    /// The model's file.
-    pub(crate) file: PathBuf,
-    /// A model of it; the last one where left out.
-    pub(crate) name: Option<String>,
-    /// Sequences a step.
-    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
-    pub(crate) batch: usize,
-    /// Tokens a sequence.
-    #[arg(long, default_value_t = 256, value_parser = positive::<usize>)]
-    pub(crate) length: usize,
-    /// Steps that are timed.
-    #[arg(long, default_value_t = 10, value_parser = positive::<usize>)]
-    pub(crate) repeats: usize,
-    /// Kernels that are shown, the slowest first.
-    #[arg(long, default_value_t = 20)]
-    pub(crate) top: usize,
-    #[command(flatten)]
-    pub(crate) on: Where,
-    #[command(flatten)]
-    pub(crate) choices: Choices,
-}
-
 /// What a user may decide about a compilation.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Choices {
@@ -491,7 +467,7 @@ pub(crate) enum Emit {
 }
 
 /// A whole number above zero.
-fn positive<N: std::str::FromStr + PartialOrd + From<u8>>(
+pub(crate) fn positive<N: std::str::FromStr + PartialOrd + From<u8>>(
     text: &str,
 ) -> Result<N, String> {
     let number: Option<N> = text.parse().ok();

@@ -1,7 +1,7 @@
 //! `bench`: how long a program takes, whole and by kernel.
 
-use crate::arguments::BenchArguments;
-use crate::device::unready;
+use crate::arguments::{Choices, positive};
+use crate::device::{Where, unready};
 use crate::fail::{Failure, Outcome, settings, tell};
 use crate::model::initial;
 use crate::progress::short;
@@ -13,7 +13,33 @@ use nestor_runtime::executor::{Executor, Timing};
 use nestor_runtime::tensor_file::{Data, HostTensor};
 use nestor_runtime::train::rng::Stream;
 use serde_json::json;
+use std::path::PathBuf;
 use std::time::Instant;
+
+/// `bench`.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct BenchArguments {
+    /// The model's file.
+    pub(crate) file: PathBuf,
+    /// A model of it; the last one where left out.
+    pub(crate) name: Option<String>,
+    /// Sequences a step.
+    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
+    pub(crate) batch: usize,
+    /// Tokens a sequence.
+    #[arg(long, default_value_t = 256, value_parser = positive::<usize>)]
+    pub(crate) length: usize,
+    /// Steps that are timed.
+    #[arg(long, default_value_t = 10, value_parser = positive::<usize>)]
+    pub(crate) repeats: usize,
+    /// Kernels that are shown, the slowest first.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) top: usize,
+    #[command(flatten)]
+    pub(crate) on: Where,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
+}
 
 /// Times a step of training on drawn tokens.
 pub(crate) fn bench(a: &BenchArguments, as_json: bool) -> Outcome {
