@@ -21,7 +21,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::null_mut;
 use std::rc::Rc;
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Instant;
 
 /// A context that knows every dialect.
@@ -87,9 +87,13 @@ fn lower(
         target.name(),
         target.ptx()
     );
+    // The options of passes are parsed through a table that all threads share.
+    static PARSING: Mutex<()> = Mutex::new(());
+    let parsing = PARSING.lock().unwrap_or_else(PoisonError::into_inner);
     let passes = PassManager::new(context);
     parse_pass_pipeline(passes.as_operation_pass_manager(), &pipeline)
         .map_err(|e| e.to_string())?;
+    drop(parsing);
     passes.run(module).map_err(|e| e.to_string())
 }
 
@@ -152,10 +156,13 @@ unsafe fn emit(
 ) -> Result<String, String> {
     // SAFETY: as said at the head of the file.
     unsafe {
-        LLVMInitializeNVPTXTargetInfo();
-        LLVMInitializeNVPTXTarget();
-        LLVMInitializeNVPTXTargetMC();
-        LLVMInitializeNVPTXAsmPrinter();
+        static TARGETS: Once = Once::new();
+        TARGETS.call_once(|| {
+            LLVMInitializeNVPTXTargetInfo();
+            LLVMInitializeNVPTXTarget();
+            LLVMInitializeNVPTXTargetMC();
+            LLVMInitializeNVPTXAsmPrinter();
+        });
         let since = Instant::now();
         let context = LLVMContextCreate();
         let module: *mut c_void =

@@ -8,6 +8,7 @@ mod dense;
 mod functions;
 mod map;
 mod number;
+mod parts;
 mod scalar;
 mod staged;
 mod systems;
@@ -15,7 +16,7 @@ mod systems;
 use crate::barriers::barriers;
 use crate::placement::{Placement, place};
 use crate::target::Products;
-use crate::{BackendError, Code, DeviceProduct, Entry, Options, llvm};
+use crate::{BackendError, Code, Entry, Options};
 use build::{Builder, V};
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
@@ -23,9 +24,7 @@ use melior::ir::attribute::{DenseI32ArrayAttribute, StringAttribute, TypeAttribu
 use melior::ir::block::BlockLike;
 use melior::ir::operation::OperationBuilder;
 use melior::ir::operation::OperationLike;
-use melior::ir::{
-    Attribute, Block, BlockRef, Identifier, Location, Module, Region, RegionLike,
-};
+use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, RegionLike};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Extent, Kernel, Stmt};
 use number::Num;
@@ -41,7 +40,7 @@ pub fn compile(
     kernels: &[Kernel],
     options: impl Into<Options>,
 ) -> Result<Code, BackendError> {
-    compiled(kernels, options.into(), false)
+    parts::compiled(kernels, options.into(), false)
 }
 
 /// As [`compile`], with the MLIR as text.
@@ -52,67 +51,7 @@ pub fn compile_with_text(
     kernels: &[Kernel],
     options: impl Into<Options>,
 ) -> Result<Code, BackendError> {
-    compiled(kernels, options.into(), true)
-}
-
-fn compiled(
-    kernels: &[Kernel],
-    options: Options,
-    text: bool,
-) -> Result<Code, BackendError> {
-    let mut since = std::time::Instant::now();
-    let mut timings = crate::Timings::new();
-    let mut timed = |what, timings: &mut crate::Timings| {
-        timings.push((what, since.elapsed()));
-        since = std::time::Instant::now();
-    };
-    let context = llvm::context();
-    timed("dialects", &mut timings);
-    let mut module = Module::new(Location::unknown(&context));
-    let (entries, product) = fill(&context, &module, kernels, options)?;
-    if !module.as_operation().verify() {
-        let why = "the module is not well formed".to_owned();
-        return Err(BackendError::Lowering { step: "MLIR", why });
-    }
-    timed("kernels to MLIR", &mut timings);
-    let mlir = if text { module.as_operation().to_string() } else { String::new() };
-    let ptx = llvm::ptx(&context, &mut module, options.target, &mut timings)?;
-    Ok(Code { mlir, ptx, entries, product, timings })
-}
-
-fn fill<'c>(
-    context: &'c Context,
-    module: &Module<'c>,
-    kernels: &[Kernel],
-    options: Options,
-) -> Result<(Vec<Entry>, DeviceProduct), BackendError> {
-    let inner = nested(
-        context,
-        module.body(),
-        "gpu.module",
-        &[("sym_name", name(context, "kernels"))],
-        &[],
-    );
-    let b = Builder::new(context, inner);
-    let bytes = TypeAttribute::new(types::array(b.int(8), 0)).into();
-    let attributes = [
-        ("sym_name", name(context, SHARED)),
-        ("global_type", bytes),
-        ("linkage", parsed(context, "#llvm.linkage<external>")),
-        ("addr_space", parsed(context, "3 : i32")),
-        ("alignment", parsed(context, "64 : i64")),
-    ];
-    let op = OperationBuilder::new("llvm.mlir.global", b.location)
-        .add_attributes(&attributes.map(|(n, a)| (Identifier::new(context, n), a)))
-        .add_regions([Region::new()])
-        .build()
-        .expect("a variable");
-    b.block.append_operation(op);
-    let numbered = kernels.iter().enumerate();
-    let entries =
-        numbered.map(|(n, kernel)| function(context, inner, kernel, n, options));
-    let entries = entries.collect::<Result<_, _>>()?;
-    Ok((entries, dense::product(context, inner, options)))
+    parts::compiled(kernels, options.into(), true)
 }
 
 fn name<'c>(context: &'c Context, text: &str) -> Attribute<'c> {
