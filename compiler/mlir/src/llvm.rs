@@ -97,7 +97,16 @@ fn lower(
     passes.run(module).map_err(|e| e.to_string())
 }
 
+/// Options of the code generator, behind a name. It does not reduce the strength of addresses in loops: the assembler does
+/// that, with registers in view; done before, code is half as long again, spills, and takes three times as long to make.
+const OPTIONS: [&CStr; 2] = [c"nestor", c"-disable-lsr"];
+
 unsafe extern "C" {
+    fn LLVMParseCommandLineOptions(
+        count: c_int,
+        options: *const *const c_char,
+        overview: *const c_char,
+    );
     fn LLVMInitializeNVPTXTargetInfo();
     fn LLVMInitializeNVPTXTarget();
     fn LLVMInitializeNVPTXTargetMC();
@@ -162,6 +171,9 @@ unsafe fn emit(
             LLVMInitializeNVPTXTarget();
             LLVMInitializeNVPTXTargetMC();
             LLVMInitializeNVPTXAsmPrinter();
+            let options = OPTIONS.map(CStr::as_ptr);
+            let count = OPTIONS.len() as c_int;
+            LLVMParseCommandLineOptions(count, options.as_ptr(), c"".as_ptr());
         });
         let since = Instant::now();
         let context = LLVMContextCreate();
