@@ -8,7 +8,7 @@
 //! device that the executor gave, as long as their strides say.
 #![allow(unsafe_code, reason = "the library works on addresses")]
 
-use super::product::{Laid, Operand, Product, laid};
+use super::product::{Part, Product, arranged};
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
 use std::ffi::c_void;
@@ -58,46 +58,6 @@ impl Drop for Library {
         // SAFETY: made in `open`, destroyed here.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }
-}
-
-/// An operand as the library sees it: rows and columns as they lie, and whether it is to be turned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Part {
-    operand: Operand,
-    rows: usize,
-    columns: usize,
-    pitch: i64,
-    turned: bool,
-}
-
-/// The three matrices of the transposed product: its left, its right, its result.
-pub(super) fn arranged(what: &Product) -> Option<[Part; 3]> {
-    let [m, n, k] = what.shape;
-    let [left, right, out] = what.operands;
-    if laid(&out, m, n)?.turned {
-        // The result's transpose is that of the operands' transposes in the other order.
-        let other = |o: Operand| Operand { row: o.column, column: o.row, ..o };
-        let operands = [other(right), other(left), other(out)];
-        return (!laid(&operands[2], n, m)?.turned)
-            .then(|| arranged(&Product { shape: [n, m, k], operands, ..*what }))
-            .flatten();
-    }
-    let part = |operand: Operand, rows: usize, columns: usize, how: Laid| match how.turned
-    {
-        false => Part {
-            operand,
-            rows: columns,
-            columns: rows,
-            pitch: how.pitch,
-            turned: false,
-        },
-        true => Part { operand, rows, columns, pitch: how.pitch, turned: true },
-    };
-    Some([
-        part(right, k, n, laid(&right, k, n)?),
-        part(left, m, k, laid(&left, m, k)?),
-        part(out, m, n, laid(&out, m, n)?),
-    ])
 }
 
 /// # Safety

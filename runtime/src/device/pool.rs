@@ -70,3 +70,38 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LEAST, Pool};
+    use crate::device::trace::Dry;
+    use crate::device::{Device, DeviceError};
+
+    #[test]
+    fn what_was_given_back_is_taken_again_before_new_memory() {
+        let (mut device, mut pool) = (Dry::new(1 << 20), Pool::default());
+        let mut take =
+            |pool: &mut Pool, n| pool.take(&mut device, n).expect("there is room");
+        let (small, large) = (take(&mut pool, 1000), take(&mut pool, 100_000));
+        assert_eq!(small.bytes % LEAST, 0);
+        pool.give(small);
+        pool.give(large);
+        // One that is much too long is left for those who need it.
+        assert_eq!(take(&mut pool, 900), small);
+        assert_eq!(take(&mut pool, 90_000), large);
+        assert_eq!(pool.waiting(), 0);
+    }
+
+    #[test]
+    fn what_waits_is_given_up_where_it_is_needed_as_a_whole() {
+        let (mut device, mut pool) = (Dry::new(1 << 20), Pool::default());
+        let parts: Vec<_> = (0..4)
+            .map(|_| pool.take(&mut device, 1 << 18).expect("there is room"))
+            .collect();
+        parts.into_iter().for_each(|p| pool.give(p));
+        pool.take(&mut device, 1 << 20).expect("what waits makes room");
+        let error = pool.take(&mut device, 1).expect_err("all is taken");
+        assert!(matches!(error, DeviceError::OutOfMemory { free: 0, .. }), "{error}");
+        assert_eq!(device.memory().expect("it says").0, 0);
+    }
+}
