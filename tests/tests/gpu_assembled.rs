@@ -42,7 +42,7 @@ fn the_assembler_takes_rules_of_each_form_and_spills_nothing() {
             (0, true, Some(0)) => Err(format!("{case}: nothing on tensor cores")),
             (0, ..) if listed => Err(format!("{case}, {target}: take it off the list")),
             (0, ..) => Ok(()),
-            (_, ..) if listed => Ok(()),
+            _ if listed => Ok(()),
             (bytes, ..) => Err(format!("{case}, {target}: {bytes} bytes are spilled")),
         }
     });
