@@ -8,7 +8,10 @@ use common::{Folder, refused};
 fn a_stage_of_a_gpu_asks_for_one() {
     let folder = Folder::new("gpu-asks");
     let said = refused(&folder.nestor(&["compile", "tiny.nest", "--emit", "ptx"]), 2);
-    assert!(said.contains("add `--target sm_80` or `--target sm_90a`"), "{said}");
+    assert!(
+        said.contains("add `--target sm_80` or `--target sm_86` or `--target sm_90a`"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -45,7 +48,7 @@ mod with_the_backend {
     #[test]
     fn stages_are_printed_for_both_targets() {
         let folder = Folder::new("gpu-stages");
-        for target in ["sm_80", "sm_90a"] {
+        for target in ["sm_80", "sm_86", "sm_90a"] {
             let command = ["compile", "tiny.nest", "--target", target, "--emit"];
             let ptx = good(&folder.nestor(&[&command[..], &["ptx"]].concat()));
             assert!(ptx.contains(&format!(".target {target}")), "{ptx}");

@@ -45,10 +45,11 @@ pub struct Taken {
 /// Sizes of the floor.
 const SIZES: Sizes = Sizes { batch: 4, time: 4096, start: 0 };
 
-/// Bytes a second between memory and chip: A100 (80 GB) and H100 (SXM), as published.
+/// Bytes a second between memory and chip: A100 (80 GB), A40 and H100 (SXM), rounded, as published.
 fn bandwidth(target: Target) -> f64 {
     match target {
         Target::Sm80 => 2.0e12,
+        Target::Sm86 => 0.77e12,
         Target::Sm90a => 3.35e12,
     }
 }

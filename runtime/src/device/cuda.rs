@@ -299,6 +299,7 @@ impl Device for Cuda {
                 self.launch(*module, symbol, [*grid, *threads as usize, *shared], params)
             }
             Command::Product(module, what) => self.product(*module, what),
+            Command::Fill { bytes: 0, .. } | Command::Copy { bytes: 0, .. } => Ok(()),
             Command::Fill { at, bytes, value } => {
                 // SAFETY: the contract above.
                 let told =
