@@ -1,6 +1,7 @@
 //! Levels that are `online` go on learning from a text while it is written: each window of the run's length
 //! is a step of training, in which they alone learn.
 
+use crate::device::Place;
 use crate::fail::Failure;
 use crate::model::{Model, initial};
 use crate::run_folder::Run;
@@ -33,6 +34,7 @@ impl Adapting {
         program: &Program,
         position: &Position,
         weights: &[HostTensor],
+        place: &Place,
     ) -> Result<Self, Failure> {
         let Some(learns) = online(program) else {
             return Err(Failure::usage(format!(
@@ -40,9 +42,9 @@ impl Adapting {
                 program.name
             )));
         };
-        let compiled = compiled(&learns, false)?;
+        let compiled = compiled(&learns, false, place)?;
         let start = initial(&learns, run.settings.seed)?;
-        let mut model = Model::new(&learns, compiled, start, run.settings.steps)?;
+        let mut model = Model::new(&learns, compiled, start, run.settings.steps, place)?;
         model.load(weights.to_vec()).map_err(Failure::data)?;
         let length = run.settings.length;
         Ok(Self { model, length, step: position.step, text: vec![] })

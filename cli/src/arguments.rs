@@ -1,5 +1,7 @@
 //! The command line: what may be asked, with the help that teaches it.
 
+use crate::bench::BenchArguments;
+use crate::device::Where;
 use crate::eval::EvalArguments;
 use crate::from::FromArguments;
 use crate::generate::GenerateArguments;
@@ -78,6 +80,8 @@ pub(crate) enum Command {
         file: Option<PathBuf>,
         /// A memory, layer or model of it; the last one where left out.
         name: Option<String>,
+        #[command(flatten)]
+        on: Where,
         #[command(flatten)]
         choices: Choices,
     },
@@ -182,6 +186,9 @@ pub(crate) struct CompileArguments {
     /// The folder that the artifact goes to.
     #[arg(short = 'o', long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Say how long each step took on the way to the stage.
+    #[arg(long)]
+    pub(crate) timings: bool,
     #[command(flatten)]
     pub(crate) choices: Choices,
 }
@@ -238,6 +245,8 @@ pub(crate) struct TrainArguments {
     pub(crate) timings: bool,
     #[command(flatten)]
     pub(crate) from: FromArguments,
+    #[command(flatten)]
+    pub(crate) on: Where,
     #[command(flatten)]
     pub(crate) choices: Choices,
 }
@@ -303,6 +312,8 @@ pub(crate) struct ExploreArguments {
     #[arg(long, value_enum, default_value_t = On::Here, conflicts_with_all = ["pending", "list"])]
     pub(crate) on: On,
     #[command(flatten)]
+    pub(crate) place: Where,
+    #[command(flatten)]
     pub(crate) choices: Choices,
 }
 
@@ -358,28 +369,7 @@ pub(crate) struct TrialArguments {
     #[arg(long)]
     pub(crate) result: PathBuf,
     #[command(flatten)]
-    pub(crate) choices: Choices,
-}
-
-/// `bench`.
-#[derive(Args, Debug, Clone)]
-pub(crate) struct BenchArguments {
-    /// The model's file.
-    pub(crate) file: PathBuf,
-    /// A model of it; the last one where left out.
-    pub(crate) name: Option<String>,
-    /// Sequences a step.
-    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
-    pub(crate) batch: usize,
-    /// Tokens a sequence.
-    #[arg(long, default_value_t = 256, value_parser = positive::<usize>)]
-    pub(crate) length: usize,
-    /// Steps that are timed.
-    #[arg(long, default_value_t = 10, value_parser = positive::<usize>)]
-    pub(crate) repeats: usize,
-    /// Kernels that are shown, the slowest first.
-    #[arg(long, default_value_t = 20)]
-    pub(crate) top: usize,
+    pub(crate) on: Where,
     #[command(flatten)]
     pub(crate) choices: Choices,
 }
@@ -413,9 +403,8 @@ pub(crate) struct RunChoices {
     /// outputs they are what another run ended with.
     #[arg(long)]
     pub(crate) start: Option<usize>,
-    /// The device.
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    pub(crate) device: String,
+    #[command(flatten)]
+    pub(crate) on: Where,
 }
 
 /// A working precision.
@@ -457,7 +446,7 @@ pub(crate) enum Emit {
 }
 
 /// A whole number above zero.
-fn positive<N: std::str::FromStr + PartialOrd + From<u8>>(
+pub(crate) fn positive<N: std::str::FromStr + PartialOrd + From<u8>>(
     text: &str,
 ) -> Result<N, String> {
     let number: Option<N> = text.parse().ok();

@@ -1,21 +1,49 @@
 //! `bench`: how long a program takes, whole and by kernel.
 
-use crate::arguments::BenchArguments;
+use crate::arguments::{Choices, positive};
+use crate::device::{Where, unready};
 use crate::fail::{Failure, Outcome, settings, tell};
 use crate::model::initial;
 use crate::progress::short;
 use crate::roles::Roles;
-use nestor_compiler::trained::trained;
+use nestor_compiler::trained::trained_for;
 use nestor_compiler::{FormOptions, Program, check, source};
 use nestor_runtime::Sizes;
 use nestor_runtime::executor::{Executor, Timing};
 use nestor_runtime::tensor_file::{Data, HostTensor};
 use nestor_runtime::train::rng::Stream;
 use serde_json::json;
+use std::path::PathBuf;
 use std::time::Instant;
+
+/// `bench`.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct BenchArguments {
+    /// The model's file.
+    pub(crate) file: PathBuf,
+    /// A model of it; the last one where left out.
+    pub(crate) name: Option<String>,
+    /// Sequences a step.
+    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
+    pub(crate) batch: usize,
+    /// Tokens a sequence.
+    #[arg(long, default_value_t = 256, value_parser = positive::<usize>)]
+    pub(crate) length: usize,
+    /// Steps that are timed.
+    #[arg(long, default_value_t = 10, value_parser = positive::<usize>)]
+    pub(crate) repeats: usize,
+    /// Kernels that are shown, the slowest first.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) top: usize,
+    #[command(flatten)]
+    pub(crate) on: Where,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
+}
 
 /// Times a step of training on drawn tokens.
 pub(crate) fn bench(a: &BenchArguments, as_json: bool) -> Outcome {
+    let place = a.on.open()?;
     let set = settings(&a.choices.set)?;
     let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
     let program = match check::program(&loaded, a.name.as_deref(), &set) {
@@ -25,18 +53,19 @@ pub(crate) fn bench(a: &BenchArguments, as_json: bool) -> Outcome {
         }
         Err(found) => return tell(&loaded, &found),
     };
-    let compiled = trained(&program, FormOptions::default()).map_err(Failure::native)?;
-    let mut executor = Executor::new(compiled.step).map_err(Failure::bug)?;
+    let compiled = trained_for(&program, FormOptions::default(), place.machine());
+    let compiled = compiled.map_err(Failure::native)?;
+    let mut executor = place.executor(compiled.step).map_err(unready)?;
     let given = given(&program, a, &executor)?;
     let given: Vec<&HostTensor> = given.iter().collect();
     let sizes = Sizes { batch: a.batch, time: a.length, start: 0 };
     // The first call lays memory out and warms caches.
-    executor.run(&given, sizes).map_err(Failure::bug)?;
+    executor.run(&given, sizes).map_err(unready)?;
     executor.measure(true);
     let mut times = Vec::new();
     for _ in 0..a.repeats {
         let began = Instant::now();
-        executor.run(&given, sizes).map_err(Failure::bug)?;
+        executor.run(&given, sizes).map_err(unready)?;
         times.push(began.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);

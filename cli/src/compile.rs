@@ -1,6 +1,6 @@
 //! `compile`: one stage of the compiler as text, or all that a program becomes in a folder.
 
-use crate::arguments::{Choices, CompileArguments, Emit};
+use crate::arguments::{CompileArguments, Emit};
 use crate::artifact::{self, Source};
 use crate::fail::{Failure, Outcome, settings, tell};
 use crate::gpu;
@@ -11,14 +11,14 @@ use nestor_compiler::tensor::Graph;
 use nestor_compiler::{
     FormOptions, PassError, Precision, Program, check, native, source,
 };
-use std::path::Path;
+use std::time::Instant;
 
 /// Prints a stage, writes an artifact, or both.
 pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
     let name = a.name.as_deref();
     if let Some(stage) = a.emit {
         let of = gpu::stage(stage, a)?;
-        emit(&a.file, name, stage, of, &a.choices, json)?;
+        emit(a, stage, of, json)?;
     }
     let Some(folder) = &a.out else { return Ok(()) };
     let settings = settings(&a.choices.set)?;
@@ -65,17 +65,35 @@ fn last(program: &Program) -> Result<Graph, Failure> {
     Ok(lowered.map_err(|e| Failure::pass(&e))?.graph)
 }
 
+/// Says what steps took.
+struct Clock {
+    on: bool,
+    since: Instant,
+}
+
+impl Clock {
+    fn new(on: bool) -> Self {
+        Self { on, since: Instant::now() }
+    }
+    fn tick(&mut self, what: &str) {
+        if self.on {
+            let time = self.since.elapsed().as_secs_f64() * 1e3;
+            anstream::eprintln!("  {what:<24} {time:>8.1} ms");
+        }
+        self.since = Instant::now();
+    }
+}
+
 /// Prints a stage.
 fn emit(
-    file: &Path,
-    name: Option<&str>,
+    a: &CompileArguments,
     emit: Emit,
     target: Option<Options>,
-    choices: &Choices,
     json: bool,
 ) -> Outcome {
-    let settings = settings(&choices.set)?;
-    let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
+    let (settings, name) = (settings(&a.choices.set)?, a.name.as_deref());
+    let mut clock = Clock::new(a.timings);
+    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
     match emit {
         Emit::Ast => {
             tell(&loaded, &loaded.found)?;
@@ -87,7 +105,8 @@ fn emit(
         emit => match check::program(&loaded, name, &settings) {
             Ok((program, warnings)) => {
                 tell(&loaded, &warnings)?;
-                let text = text(&program, emit, target)?;
+                clock.tick("check");
+                let text = text(&program, emit, target, &mut clock)?;
                 if json {
                     let stage = emit.to_possible_value();
                     let stage = stage.map(|v| v.get_name().to_owned());
@@ -110,10 +129,17 @@ fn text(
     program: &Program,
     emit: Emit,
     target: Option<Options>,
+    clock: &mut Clock,
 ) -> Result<String, Failure> {
     let pass = |e: PassError| Failure::pass(&e);
     let purpose = Purpose { resume: false, forms: FormOptions::default() };
-    let scheduled = || native::scheduled(&last(program)?).map_err(Failure::native);
+    let mut scheduled = || {
+        let graph = last(program)?;
+        clock.tick("derive and differentiate");
+        let scheduled = native::scheduled(&graph).map_err(Failure::native)?;
+        clock.tick("schedule");
+        Ok::<_, Failure>(scheduled)
+    };
     Ok(match emit {
         Emit::Ast | Emit::Levels => program.to_string(),
         Emit::Tensors => pipeline::tensors(program, false).map_err(pass)?.to_string(),
@@ -133,7 +159,8 @@ fn text(
         }
         Emit::Mlir | Emit::Ptx | Emit::Usage => {
             let target = target.expect("a stage of a GPU has its target");
-            gpu::text(&scheduled()?.1, emit, target)?
+            let kernels = scheduled()?.1;
+            gpu::text(&kernels, emit, target, clock.on)?
         }
     })
 }

@@ -1,7 +1,9 @@
 //! `doctor`: what this machine offers, what of it is used, and what a missing thing would add.
 
 use crate::fail::Outcome;
+use nestor_compiler::gpu::Target;
 use nestor_compiler::machine::{TARGETS, vectors};
+use nestor_runtime::device;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,6 +44,7 @@ pub(crate) fn doctor(as_json: bool) -> Outcome {
     let processor = fact("/proc/cpuinfo", "model name");
     let cores = cores();
     let memory = memory();
+    let gpu = gpu();
     let tools: Vec<(&Tool, Option<Found>)> =
         TOOLS.iter().map(|tool| (tool, found(tool))).collect();
     if as_json {
@@ -58,7 +61,8 @@ pub(crate) fn doctor(as_json: bool) -> Outcome {
             "{}",
             json!({ "processor": processor, "cores": cores, "threads": threads,
                     "memory_bytes": memory, "simd": vectors.level,
-                    "vector_functions": vectors.functions, "targets": TARGETS, "gpu": null,
+                    "vector_functions": vectors.functions, "targets": TARGETS,
+                    "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(),
                     "tools": tools })
         );
         return Ok(());
@@ -83,7 +87,7 @@ pub(crate) fn doctor(as_json: bool) -> Outcome {
     };
     row("simd", format!("{}: {functions}", vectors.level));
     row("targets", TARGETS.join(", "));
-    row("gpu", "none looked for: programs run on the CPU alone so far".to_owned());
+    row("gpu", gpu.unwrap_or_else(|why| why));
     for (tool, found) in &tools {
         let what = match found {
             Some(Found { path, version }) => {
@@ -100,6 +104,22 @@ pub(crate) fn doctor(as_json: bool) -> Outcome {
         "\nprograms are compiled and run by this command alone: nothing else is needed"
     );
     Ok(())
+}
+
+/// The first GPU with what it offers, or why there is none.
+fn gpu() -> Result<String, String> {
+    let device = device::open("cuda:0").map_err(|e| e.to_string().replace('\n', "; "))?;
+    let held = device.hold();
+    let (major, minor) = held.device.capability();
+    let (free, total) = held.device.memory().map_err(|e| e.to_string())?;
+    let gib = |bytes: usize| bytes as f64 / (1u64 << 30) as f64;
+    Ok(format!(
+        "{}, generation {major}.{minor}, {:.1} of {:.1} GiB free; code for {}",
+        held.device.name(),
+        gib(free),
+        gib(total),
+        Target::of((major, minor)).name()
+    ))
 }
 
 /// The threads that programs run on.

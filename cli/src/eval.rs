@@ -1,5 +1,6 @@
 //! `eval`: what a run left, measured; levels that are `online` may go on learning meanwhile.
 
+use crate::device::{Place, Where};
 use crate::fail::{Failure, Outcome};
 use crate::model::{Model, initial};
 use crate::roles::Roles;
@@ -30,10 +31,13 @@ pub(crate) struct EvalArguments {
     /// The file that keeps what was learned: read first where it is there, written at the end.
     #[arg(long, value_name = "FILE", requires = "adapt")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    on: Where,
 }
 
 /// Bits a byte on held-out text.
 pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
+    let place = a.on.open()?;
     let mut left = Left::open(&a.run)?;
     if let Some(task) = &a.task {
         if left.run.data.task.is_none() {
@@ -45,12 +49,12 @@ pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
     }
     let data = data(&left.run, &a.run, a.data.as_deref())?;
     if a.adapt {
-        return adapt(a, left, data.as_ref(), json);
+        return adapt(a, left, data.as_ref(), &place, json);
     }
     let Left { run, program, state, .. } = left;
-    let compiled = compiled(&program, run.data.task.is_some())?;
+    let compiled = compiled(&program, run.data.task.is_some(), &place)?;
     let start = initial(&program, run.settings.seed)?;
-    let mut model = Model::new(&program, compiled, start, run.settings.steps)?;
+    let mut model = Model::new(&program, compiled, start, run.settings.steps, &place)?;
     model.load(state).map_err(Failure::data)?;
     let measured = run_loop::evaluate(&mut model, data.as_ref(), &run.settings, u64::MAX)
         .map_err(Failure::data)?;
@@ -114,7 +118,13 @@ fn data(
 
 /// Every batch is measured, then learned from: windows, schedules and states go on where the run
 /// or the state file stands.
-fn adapt(a: &EvalArguments, left: Left, data: &dyn Source, json: bool) -> Outcome {
+fn adapt(
+    a: &EvalArguments,
+    left: Left,
+    data: &dyn Source,
+    place: &Place,
+    json: bool,
+) -> Outcome {
     let Left { run, program, state, position, hash } = left;
     let Some(learns) = online(&program) else {
         return Err(Failure::usage(format!(
@@ -128,9 +138,9 @@ fn adapt(a: &EvalArguments, left: Left, data: &dyn Source, json: bool) -> Outcom
         None => Checkpoint { position, tensors: state.clone() },
     };
     fits(&state, &tensors).map_err(Failure::data)?;
-    let compiled = compiled(&learns, run.data.task.is_some())?;
+    let compiled = compiled(&learns, run.data.task.is_some(), place)?;
     let start = initial(&learns, run.settings.seed)?;
-    let mut model = Model::new(&learns, compiled, start, run.settings.steps)?;
+    let mut model = Model::new(&learns, compiled, start, run.settings.steps, place)?;
     model.load(tensors.clone()).map_err(Failure::data)?;
     let (rows, length) = (run.settings.rows, run.settings.length);
     let (mut total, mut seen) = (0.0, 0);

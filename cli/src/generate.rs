@@ -1,13 +1,14 @@
 //! `generate`: a run's model writes on from a prompt, token by token.
 
 use crate::adapting::{Adapting, is_slow};
+use crate::device::{Where, unready};
 use crate::fail::{Failure, Outcome};
 use crate::interrupt;
 use crate::roles::Roles;
 use crate::run_folder::Left;
 use nestor_compiler::Program;
 use nestor_compiler::level::Clock;
-use nestor_compiler::trained::answers;
+use nestor_compiler::trained::answers_for;
 use nestor_runtime::past_file;
 use nestor_runtime::reader::Reader;
 use nestor_runtime::tensor_file::HostTensor;
@@ -43,21 +44,29 @@ pub(crate) struct GenerateArguments {
     /// end. Two calls with one state file are one call on the joined text.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) on: Where,
 }
 
 /// Writes on from a prompt.
 pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
+    let place = a.on.open()?;
     let Left { run, program, state, position, hash } = Left::open(&a.run)?;
     let roles = Roles::of(&program)?;
     let (stream, vocabulary) = roles.tokens()?;
     every_token(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
-    let compiled = answers(&program).map_err(Failure::native)?;
-    let mut reader =
-        Reader::new(compiled.begin, compiled.step, stream, vocabulary, &state)
-            .map_err(Failure::bug)?;
+    let compiled = answers_for(&program, place.machine()).map_err(Failure::native)?;
+    let mut reader = Reader::new(
+        [compiled.begin, compiled.step],
+        place.device(),
+        stream,
+        vocabulary,
+        &state,
+    )
+    .map_err(unready)?;
     let mut learner = match a.adapt {
-        true => Some(Adapting::new(&run, &program, &position, &state)?),
+        true => Some(Adapting::new(&run, &program, &position, &state, &place)?),
         false => None,
     };
     let kept = a.state.as_deref().filter(|path| path.exists());

@@ -40,8 +40,18 @@ pub(crate) fn text(
     kernels: &[Kernel],
     emit: Emit,
     options: Options,
+    timings: bool,
 ) -> Result<String, Failure> {
-    let code = gpu::code(kernels, options).map_err(Failure::native)?;
+    let code = match emit {
+        Emit::Mlir => gpu::code_with_text(kernels, options),
+        _ => gpu::code(kernels, options),
+    };
+    let code = code.map_err(Failure::native)?;
+    if timings {
+        for (what, time) in &code.timings {
+            anstream::eprintln!("  {what:<24} {:>8.1} ms", time.as_secs_f64() * 1e3);
+        }
+    }
     match emit {
         Emit::Mlir => Ok(code.mlir),
         Emit::Usage => {
@@ -121,7 +131,7 @@ pub(crate) fn write(
     as_json: bool,
 ) -> Outcome {
     let (plan, kernels) = native::scheduled(graph).map_err(Failure::native)?;
-    let code = gpu::code(&kernels, options).map_err(Failure::native)?;
+    let code = gpu::code_with_text(&kernels, options).map_err(Failure::native)?;
     std::fs::create_dir_all(folder)
         .map_err(|e| Failure::data(format!("cannot make `{}`: {e}", folder.display())))?;
     let used = usage(&code, options.target, folder)?;

@@ -1,6 +1,7 @@
 //! The slower levels of a model in training: when they act, what they say, and how they start
 //! again. Weights and the sums of open windows live with the step; states live here.
 
+use crate::device::{Place, unready};
 use crate::fail::Failure;
 use nestor_compiler::Program;
 use nestor_compiler::trained::{Acts, Start, norm_name, starts};
@@ -37,10 +38,11 @@ impl Levels {
         acts: Vec<Acts>,
         state: &[HostTensor],
         steps: u64,
+        on: &Place,
     ) -> Result<Self, Failure> {
         let from = starts(program).map_err(Failure::bug)?;
         let one = |acts: Acts| {
-            let update = acts.update.map(Executor::new).transpose();
+            let update = acts.update.map(|u| on.executor(u)).transpose();
             let held = state
                 .iter()
                 .filter(|t| acts.reset.is_some() && acts.holds.contains(&t.name));
@@ -55,7 +57,7 @@ impl Levels {
             Ok(Level {
                 name: acts.name,
                 period: acts.period as u64,
-                update: update.map_err(Failure::bug)?,
+                update: update.map_err(unready)?,
                 reset: acts.reset.map(|n| n as u64),
                 weights: acts.weights,
                 starts: starts.collect(),

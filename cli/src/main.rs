@@ -8,6 +8,7 @@ mod artifact;
 mod bench;
 mod check;
 mod compile;
+mod device;
 mod doctor;
 mod eval;
 mod explain;
@@ -46,8 +47,8 @@ fn main() -> ExitCode {
         Command::Run { file, name, inputs, outputs, how, choices } => {
             run::run(&file, &name, &inputs, &outputs, &choices, &how, json)
         }
-        Command::Verify { file, name, choices } => {
-            verify::verify(file.as_deref(), name.as_deref(), &choices, json)
+        Command::Verify { file, name, on, choices } => {
+            verify::verify(file.as_deref(), name.as_deref(), &choices, &on, json)
         }
         Command::Explain { file, name, latex, choices } => {
             let way = match (json, latex) {

@@ -1,5 +1,6 @@
 //! A compiled model with its weights: what the training loop steps and evaluates.
 
+use crate::device::{Place as On, unready};
 use crate::fail::Failure;
 use crate::from::Others;
 use crate::levels::Levels;
@@ -103,15 +104,16 @@ impl Model {
         compiled: Trained,
         state: Vec<HostTensor>,
         steps: u64,
+        on: &On,
     ) -> Result<Self, Failure> {
         let roles = Roles::of(program)?;
         let mut model = Self {
             program: program.clone(),
             roles,
             paths: state.iter().map(|t| t.name.clone()).collect(),
-            step: Executor::new(compiled.step).map_err(Failure::bug)?,
-            loss: Executor::new(compiled.loss).map_err(Failure::bug)?,
-            levels: Levels::new(program, compiled.levels, &state, steps)?,
+            step: on.executor(compiled.step).map_err(unready)?,
+            loss: on.executor(compiled.loss).map_err(unready)?,
+            levels: Levels::new(program, compiled.levels, &state, steps, on)?,
             steps,
             fresh: false,
         };

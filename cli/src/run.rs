@@ -1,17 +1,17 @@
 //! `run`: tensors in, tensors out.
 
 use crate::arguments::{Choices, Dtype, RunChoices};
+use crate::device::{Place, unready};
 use crate::fail::{Failure, Outcome, settings, tell};
 use indexmap::IndexMap;
 use nestor_compiler::execute::{self, bound, sizes};
 use nestor_compiler::interpret::{Array, Data as Values};
-use nestor_compiler::native::{NativeError, artifact};
+use nestor_compiler::native::NativeError;
 use nestor_compiler::pipeline::{Lowered, Purpose, forward, with_gradients};
 use nestor_compiler::tensor::Graph;
 use nestor_compiler::{
     Form, FormOptions, PassError, Precision, Program, check, graphs, source,
 };
-use nestor_runtime::executor::Executor;
 use nestor_runtime::tensor_file::{self, Data, HostTensor};
 use nestor_runtime::train::durable;
 use std::path::Path;
@@ -28,6 +28,12 @@ pub(crate) fn run(
     how: &RunChoices,
     json: bool,
 ) -> Outcome {
+    let place = how.on.open()?;
+    if place.name().is_some() && how.dtype == Dtype::F64 {
+        return Err(Failure::usage(
+            "kernels for GPUs are of float32: leave `--dtype f64` or `--device` out",
+        ));
+    }
     let settings = settings(&choices.set)?;
     let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
     let program = match check::program(&loaded, Some(name), &settings) {
@@ -46,7 +52,7 @@ pub(crate) fn run(
         "definition" if !how.grad => {
             execute::by_definition(&program, &arrays).map_err(Failure::data)?
         }
-        form => compiled(&program, &arrays, form, how)?,
+        form => compiled(&program, &arrays, form, how, &place)?,
     };
     let count = |a: &Array| a.dims.iter().product::<usize>();
     // A gradient is stored as what it belongs to was given: `[B, T*n, ..]` or `[B, T, n, ..]`.
@@ -97,6 +103,7 @@ fn compiled(
     given: &Arrays,
     form: &str,
     how: &RunChoices,
+    place: &Place,
 ) -> Result<Arrays, Failure> {
     let form = match (form, Form::of(form)) {
         ("auto", _) => None,
@@ -137,7 +144,8 @@ fn compiled(
     for choice in &choices {
         anstream::eprintln!("{choice}");
     }
-    execute_graph(program, &graph, given, how.start.unwrap_or(0), how.dtype.precision())
+    let start = how.start.unwrap_or(0);
+    execute_graph(program, &graph, given, start, how.dtype.precision(), place)
 }
 
 /// A graph on tensors by name, as machine code; in the interpreter where an op has no kernel.
@@ -147,8 +155,9 @@ pub(crate) fn execute_graph(
     given: &Arrays,
     start: usize,
     precision: Precision,
+    place: &Place,
 ) -> Result<Arrays, Failure> {
-    native(program, graph, given, start, precision)?.or_else(|error| {
+    native(program, graph, given, start, precision, place)?.or_else(|error| {
         anstream::eprintln!("note: {error}");
         graphs::interpreted(program, graph, given, start, precision)
             .map_err(Failure::data)
@@ -162,18 +171,20 @@ pub(crate) fn native(
     given: &Arrays,
     start: usize,
     precision: Precision,
+    place: &Place,
 ) -> Result<Result<Arrays, PassError>, Failure> {
     let mut sizes = sizes(program, given).map_err(Failure::data)?;
     sizes.start = start;
     let inputs = bound(program, graph, given, &sizes).map_err(Failure::data)?;
-    let artifact = match artifact(graph, precision) {
+    let machine = place.machine_of(precision);
+    let artifact = match nestor_compiler::native::compiled(graph, machine) {
         Ok(artifact) => artifact,
         Err(NativeError::Pass(error @ PassError::Limitation { .. })) => {
             return Ok(Err(error));
         }
-        Err(error) => return Err(Failure::bug(error)),
+        Err(error) => return Err(Failure::native(error)),
     };
-    let mut executor = Executor::new(artifact).map_err(Failure::bug)?;
+    let mut executor = place.executor(artifact).map_err(unready)?;
     let asked: Vec<String> =
         executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
     let tensors: Vec<HostTensor> = graph
@@ -184,7 +195,7 @@ pub(crate) fn native(
         .map(|(named, array)| host(&named.name, array, precision))
         .collect();
     let all: Vec<&HostTensor> = tensors.iter().collect();
-    let results = executor.run(&all, sizes).map_err(Failure::data)?;
+    let results = executor.run(&all, sizes).map_err(unready)?;
     let named = |t: &HostTensor| (graphs::outward(program, &t.name), array(t));
     Ok(Ok(results.iter().map(named).collect()))
 }

@@ -1,10 +1,11 @@
 //! What a run needs before it begins: the checked model, its data, and whether the two fit.
 
+use crate::device::Place;
 use crate::fail::{Failure, settings, tell};
 use crate::roles::{Needs, Roles, sizes};
 use crate::train::default_data;
 use nestor_compiler::source::Loaded;
-use nestor_compiler::trained::{Trained, spec_hash, trained, trained_with_outputs};
+use nestor_compiler::trained::{Trained, spec_hash, trained_for, trained_with_outputs};
 use nestor_compiler::{FormOptions, Program, check, source};
 use nestor_runtime::tasks::{Size, TaskData};
 use nestor_runtime::train::data::{
@@ -102,15 +103,19 @@ impl Session {
     }
 
     /// The model as machine code; a task needs its answers beside the loss.
-    pub(crate) fn compiled(&self) -> Result<Trained, Failure> {
-        compiled(&self.program, self.task.is_some())
+    pub(crate) fn compiled(&self, place: &Place) -> Result<Trained, Failure> {
+        compiled(&self.program, self.task.is_some(), place)
     }
 }
 
 /// A model as machine code.
-pub(crate) fn compiled(program: &Program, task: bool) -> Result<Trained, Failure> {
-    let compile = if task { trained_with_outputs } else { trained };
-    compile(program, FormOptions::default()).map_err(Failure::native)
+pub(crate) fn compiled(
+    program: &Program,
+    task: bool,
+    place: &Place,
+) -> Result<Trained, Failure> {
+    let compile = if task { trained_with_outputs } else { trained_for };
+    compile(program, FormOptions::default(), place.machine()).map_err(Failure::native)
 }
 
 /// A path that is good from every folder, where there is something at it.

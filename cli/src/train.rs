@@ -1,6 +1,7 @@
 //! `train`: from a model's text to a trained model.
 
 use crate::arguments::TrainArguments;
+use crate::device::Place;
 use crate::doctor::threads;
 use crate::fail::{Failure, Outcome, tell};
 use crate::from::Others;
@@ -92,6 +93,7 @@ pub(crate) struct Sitting {
 /// Trains a model as far as this sitting goes; prints on the way where asked to.
 pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failure> {
     let began = Instant::now();
+    let place = a.on.open()?;
     let folder = a.out.clone().unwrap_or_else(|| {
         let stem = a.file.file_stem().map(|s| s.to_string_lossy().into_owned());
         Path::new("runs").join(stem.unwrap_or_else(|| "run".into()))
@@ -156,7 +158,7 @@ pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failur
             None
         }
     };
-    let compiled = session.compiled()?;
+    let compiled = session.compiled(&place)?;
     let loaded = &session.loaded;
     tell(loaded, &costs(loaded, program, &compiled.choices, length))?;
     if a.timings {
@@ -166,7 +168,7 @@ pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failur
         }
     }
     if shown {
-        header(a, &session, &compiled, began.elapsed());
+        header(a, &session, &compiled, &place, began.elapsed());
         anstream::println!(
             "{} steps of {} x {} tokens, into {}",
             options.steps,
@@ -184,7 +186,7 @@ pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failur
             anstream::println!("{taken} of {all} weights start as another run left them");
         }
     }
-    let mut model = Model::new(program, compiled, start, steps)?;
+    let mut model = Model::new(program, compiled, start, steps, &place)?;
     model.measured().measure(a.timings);
     let stop = interrupt::flag();
     let mut first = true;
@@ -231,15 +233,21 @@ pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failur
 }
 
 /// What is trained, on what, and what it was compiled to.
-fn header(a: &TrainArguments, session: &Session, compiled: &Trained, took: Duration) {
-    let threads = threads();
+fn header(
+    a: &TrainArguments,
+    session: &Session,
+    compiled: &Trained,
+    place: &Place,
+    took: Duration,
+) {
+    let cpu = || format!("cpu, {} threads, {}", threads(), vectors().level);
+    let place = place.name().unwrap_or_else(cpu);
     let program = &session.program;
     let parameters = parameters(program);
     anstream::println!(
-        "Nestor · {} {} · {parameters} parameters · cpu, {threads} threads, {}",
+        "Nestor · {} {} · {parameters} parameters · {place}",
         a.file.display(),
-        program.name,
-        vectors().level
+        program.name
     );
     let launches = &compiled.step.plan.launches;
     let products = launches.iter().filter(|l| matches!(l, Launch::Dense(_))).count();

@@ -141,6 +141,6 @@ fn a_target_that_is_not_there_is_told_which_are() {
     let folder = Folder::new("target");
     let asked = ["compile", "tiny.nest", "--target", "sm_70", "-o", "x"];
     let said = refused(&folder.nestor(&asked), 2);
-    let known = "[possible values: cpu, sm_80, sm_90a]";
+    let known = "[possible values: cpu, sm_80, sm_86, sm_90a]";
     assert!(said.contains("sm_70") && said.contains(known), "{said}");
 }

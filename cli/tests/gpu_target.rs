@@ -8,7 +8,28 @@ use common::{Folder, refused};
 fn a_stage_of_a_gpu_asks_for_one() {
     let folder = Folder::new("gpu-asks");
     let said = refused(&folder.nestor(&["compile", "tiny.nest", "--emit", "ptx"]), 2);
-    assert!(said.contains("add `--target sm_80` or `--target sm_90a`"), "{said}");
+    assert!(
+        said.contains("add `--target sm_80` or `--target sm_86` or `--target sm_90a`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_device_that_is_not_there_is_said_before_anything_else() {
+    let folder = Folder::new("gpu-absent");
+    let device = ["--device", "cuda:99"];
+    let commands: [&[&str]; 3] = [
+        &["train", "tiny.nest", "--data", "text.txt"],
+        &["bench", "tiny.nest"],
+        &["verify", "tiny.nest", "Block"],
+    ];
+    for command in commands {
+        let said = refused(&folder.nestor(&[command, &device].concat()), 2);
+        assert!(said.contains("there is no device `cuda:99`"), "{said}");
+    }
+    let said = refused(&folder.nestor(&["bench", "tiny.nest", "--device", "tpu"]), 2);
+    assert!(said.contains("`cuda:0`"), "{said}");
+    assert!(!folder.path("runs").exists(), "nothing was begun");
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -27,7 +48,7 @@ mod with_the_backend {
     #[test]
     fn stages_are_printed_for_both_targets() {
         let folder = Folder::new("gpu-stages");
-        for target in ["sm_80", "sm_90a"] {
+        for target in ["sm_80", "sm_86", "sm_90a"] {
             let command = ["compile", "tiny.nest", "--target", target, "--emit"];
             let ptx = good(&folder.nestor(&[&command[..], &["ptx"]].concat()));
             assert!(ptx.contains(&format!(".target {target}")), "{ptx}");

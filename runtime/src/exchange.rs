@@ -109,10 +109,8 @@ pub(crate) fn put(block: &mut Block, at: usize, tensor: &HostTensor) {
     }
 }
 
-/// Copies a tensor out of a block.
-pub(crate) fn take(
-    block: &Block,
-    at: usize,
+/// A tensor of zeros.
+pub(crate) fn empty(
     name: &str,
     ty: &Type,
     dims: &[usize],
@@ -120,13 +118,26 @@ pub(crate) fn take(
 ) -> HostTensor {
     let count = dims.iter().product();
     let data = match (ty.elem, precision) {
-        (Elem::Real, Precision::F32) => Data::F32(block.get(at, count)),
-        (Elem::Real, Precision::F64) => Data::F64(block.get(at, count)),
-        (Elem::Int, _) => Data::I32(block.get(at, count)),
-        (Elem::Bool, _) => {
-            let bytes: Vec<u8> = block.get(at, count);
-            Data::Bool(bytes.into_iter().map(|b| b != 0).collect())
-        }
+        (Elem::Real, Precision::F32) => Data::F32(vec![0.0; count]),
+        (Elem::Real, Precision::F64) => Data::F64(vec![0.0; count]),
+        (Elem::Int, _) => Data::I32(vec![0; count]),
+        (Elem::Bool, _) => Data::Bool(vec![false; count]),
     };
     HostTensor { name: name.to_owned(), dims: dims.to_vec(), data }
+}
+
+/// Copies a tensor out of a block.
+pub(crate) fn fill(block: &Block, at: usize, tensor: &mut HostTensor) {
+    match &mut tensor.data {
+        Data::F32(v) => block.get_into(at, v),
+        Data::F64(v) => block.get_into(at, v),
+        Data::I32(v) => block.get_into(at, v),
+        Data::I64(v) => block.get_into(at, v),
+        Data::U8(v) => block.get_into(at, v),
+        Data::Bool(v) => {
+            let mut bytes = vec![0_u8; v.len()];
+            block.get_into(at, &mut bytes);
+            v.iter_mut().zip(bytes).for_each(|(x, b)| *x = b != 0);
+        }
+    }
 }

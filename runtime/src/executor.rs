@@ -1,4 +1,4 @@
-//! Runs a compiled plan: memory by lifetime, launches in order, grid points over workers.
+//! Runs a compiled plan: memory by lifetime, launches in order, on the CPU's workers or on a device.
 //!
 //! Two ways to use it. One call: every input is given, every output comes back. Resident: tensors
 //! that are [`Executor::set`] stay in the executor's memory (weights and optimiser states, which
@@ -6,12 +6,19 @@
 //! inputs and sizes alone, never on the number of workers.
 
 mod crew;
-mod launch;
+mod engine;
+mod fit;
+mod guard;
+mod host;
+mod on_device;
+mod parts;
 
-use crate::device::cpu::Block;
-use crate::exchange::{check_fixed, dims, dtype, input_name, lives, put, take};
+use crate::device::{DeviceError, Shared};
+use crate::exchange::{check_fixed, dims, dtype, empty, input_name, lives};
 use crate::memory::{Need, place};
 use crate::tensor_file::{HostTensor, Mismatch};
+use engine::{Call, Engine, Home};
+use guard::{Guard, launch_name};
 
 pub use crate::exchange::first_not_finite;
 use nestor_ir::artifact::Artifact;
@@ -19,13 +26,7 @@ use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Launch, Role, Tensor};
 use nestor_ir::ty::Type;
-use rayon::ThreadPool;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-/// A launch whose tensors hold fewer elements than this stays on one worker: starting the others
-/// costs more than they would save.
-const SMALL: usize = 1 << 14;
 
 /// Why a plan did not run.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,19 @@ pub enum RunError {
     /// The artifact holds no code to run.
     #[error("the program was not compiled for this machine")]
     NotCompiled,
+    /// The device refused.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The device's memory is too small for a call.
+    #[error("{needed} are needed, {free} are free; {fits}")]
+    TooLarge {
+        /// What the call needs beside what is resident.
+        needed: String,
+        /// What there is.
+        free: String,
+        /// Sizes that would fit.
+        fits: String,
+    },
     /// No workers could be started.
     #[error("no worker threads: {0}")]
     Workers(String),
@@ -68,40 +82,22 @@ pub struct Timing {
     pub total: Duration,
 }
 
-/// Where a tensor lies.
-#[derive(Clone, Copy, Debug)]
-enum Home {
-    /// In the arena, from this byte on.
-    Arena(usize),
-    /// In its own block.
-    Own,
-}
-
 /// A plan with its memory.
 pub struct Executor {
     artifact: Artifact,
-    pool: ThreadPool,
+    engine: Box<dyn Engine>,
     /// First and last launch of each tensor.
     lives: Vec<(usize, usize)>,
-    /// Tensors with a block of their own: those set, and those updated in place.
-    own: Vec<Option<Block>>,
-    /// Sizes for which an own block was filled last.
+    /// Tensors with memory of their own: those set, and those updated in place.
+    own: Vec<bool>,
+    /// Sizes for which a tensor's own memory was filled last.
     filled: Vec<Option<Vec<usize>>>,
     homes: Vec<Home>,
     /// What every tensor took when memory was laid out last.
     planned: Option<Vec<usize>>,
-    arena: Block,
-    scratch: Vec<Mutex<Block>>,
     timings: Option<Vec<Timing>>,
     poison: bool,
     guard: Option<Guard>,
-}
-
-/// Outputs that must be finite, or nothing is updated.
-struct Guard {
-    watched: Vec<Tensor>,
-    /// The first launch that updates something.
-    before: usize,
 }
 
 impl Executor {
@@ -119,32 +115,32 @@ impl Executor {
         {
             return Err(RunError::NotCompiled);
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(workers)
-            .build()
-            .map_err(|e| RunError::Workers(e.to_string()))?;
+        let engine = host::Host::new(artifact.plan.tensors.len(), workers)?;
+        Ok(Self::of(artifact, Box::new(engine)))
+    }
+
+    /// An executor on a device.
+    pub fn on(artifact: Artifact, device: &Shared) -> Result<Self, RunError> {
+        let engine = on_device::OnDevice::new(&artifact, device.clone())?;
+        Ok(Self::of(artifact, Box::new(engine)))
+    }
+
+    fn of(artifact: Artifact, engine: Box<dyn Engine>) -> Self {
         let count = artifact.plan.tensors.len();
-        let scratch = (0..pool.current_num_threads())
-            .map(|_| Mutex::new(Block::default()))
-            .collect();
-        let own = artifact.plan.tensors.values().map(|t| match t.role {
-            Role::InPlace { .. } => Some(Block::default()),
-            Role::Input(_) | Role::Output(_) | Role::Temporary => None,
-        });
-        Ok(Self {
+        let tensors = artifact.plan.tensors.values();
+        let own = tensors.map(|t| matches!(t.role, Role::InPlace { .. })).collect();
+        Self {
             lives: lives(&artifact),
-            own: own.collect(),
+            own,
             filled: vec![None; count],
             homes: vec![Home::Arena(0); count],
             planned: None,
-            arena: Block::default(),
-            scratch,
             timings: None,
             poison: false,
             guard: None,
-            pool,
+            engine,
             artifact,
-        })
+        }
     }
 
     /// The compiled program.
@@ -174,29 +170,44 @@ impl Executor {
         let id = self.input(&tensor.name)?;
         let ty = &self.artifact.plan.tensors[id].ty;
         check_fixed(tensor, ty, self.artifact.precision)?;
-        if self.own[id.index()].is_none() {
+        if !self.own[id.index()] {
             self.planned = None;
         }
-        let block = self.own[id.index()].get_or_insert_default();
-        block.reserve(tensor.count() * tensor.dtype().size());
-        put(block, 0, tensor);
-        self.filled[id.index()] = Some(tensor.dims.clone());
-        Ok(())
+        self.own[id.index()] = true;
+        self.put_own(id, tensor)
     }
 
     /// A resident tensor as it is now, by the name of its input.
     pub fn get(&self, name: &str) -> Result<HostTensor, RunError> {
         let id = self.input(name)?;
         let data = &self.artifact.plan.tensors[id];
-        match (&self.own[id.index()], &self.filled[id.index()]) {
-            (Some(block), Some(dims)) => {
-                Ok(take(block, 0, name, &data.ty, dims, self.artifact.precision))
-            }
+        match (self.own[id.index()], &self.filled[id.index()]) {
+            (true, Some(dims)) => self.taken(id, Home::Own, name, dims),
             (_, _) => Err(RunError::Missing {
                 name: name.to_owned(),
                 expected: data.ty.to_string(),
             }),
         }
+    }
+
+    fn put_own(&mut self, id: Tensor, tensor: &HostTensor) -> Result<(), RunError> {
+        self.engine.own(id, tensor.count() * tensor.dtype().size())?;
+        self.engine.put(id, Home::Own, tensor)?;
+        self.filled[id.index()] = Some(tensor.dims.clone());
+        Ok(())
+    }
+
+    fn taken(
+        &self,
+        id: Tensor,
+        at: Home,
+        name: &str,
+        dims: &[usize],
+    ) -> Result<HostTensor, RunError> {
+        let ty = &self.artifact.plan.tensors[id].ty;
+        let mut out = empty(name, ty, dims, self.artifact.precision);
+        self.engine.take(id, at, &mut out)?;
+        Ok(out)
     }
 
     /// Fills memory with numbers that are not before each call, so that reading what was never
@@ -208,7 +219,7 @@ impl Executor {
     /// Leaves everything as it was in calls where one of these outputs is not finite: the call
     /// ends before its first update. False where the plan updates something before they are known.
     pub fn guard(&mut self, outputs: &[&str]) -> bool {
-        self.guard = launch::guard(&self.artifact, outputs);
+        self.guard = guard::guard(&self.artifact, outputs);
         self.guard.is_some()
     }
 
@@ -218,7 +229,7 @@ impl Executor {
             let launches = self.artifact.plan.launches.iter();
             launches
                 .map(|l| Timing {
-                    name: self.launch_name(l),
+                    name: launch_name(&self.artifact, l),
                     calls: 0,
                     total: Duration::ZERO,
                 })
@@ -233,7 +244,7 @@ impl Executor {
 
     /// Bytes of the arena at the sizes of the last call.
     pub fn arena_bytes(&self) -> usize {
-        self.arena.bytes()
+        self.engine.arena_bytes()
     }
 
     /// Runs the plan. Gives every output, and of the tensors updated in place those that were
@@ -252,23 +263,18 @@ impl Executor {
             given[id.index()] = true;
         }
         self.all_there(&given, &sizes)?;
-        self.lay_out(sizes);
+        self.lay_out(sizes)?;
         if self.poison {
-            self.arena.fill(0xff);
+            self.engine.poison()?;
         }
         for tensor in inputs {
             let id = self.input(&tensor.name)?;
-            match (self.homes[id.index()], &mut self.own[id.index()]) {
-                (Home::Own, Some(block)) => {
-                    block.reserve(tensor.count() * tensor.dtype().size());
-                    put(block, 0, tensor);
-                    self.filled[id.index()] = Some(tensor.dims.clone());
-                }
-                (Home::Arena(at), _) => put(&mut self.arena, at, tensor),
-                (Home::Own, None) => unreachable!("own tensors have a block"),
+            match self.homes[id.index()] {
+                Home::Own => self.put_own(id, tensor)?,
+                at @ Home::Arena(_) => self.engine.put(id, at, tensor)?,
             }
         }
-        self.launch_all(sizes);
+        self.launch_all(sizes)?;
         let mut outputs = Vec::new();
         for (id, tensor) in self.artifact.plan.tensors.iter() {
             let names: &[String] = match &tensor.role {
@@ -280,19 +286,7 @@ impl Executor {
             };
             let dims = dims(&tensor.ty, &sizes);
             for name in names {
-                let (block, at) = match (self.homes[id.index()], &self.own[id.index()]) {
-                    (Home::Own, Some(block)) => (block, 0),
-                    (Home::Arena(at), _) => (&self.arena, at),
-                    (Home::Own, None) => unreachable!("own tensors have a block"),
-                };
-                outputs.push(take(
-                    block,
-                    at,
-                    name,
-                    &tensor.ty,
-                    &dims,
-                    self.artifact.precision,
-                ));
+                outputs.push(self.taken(id, self.homes[id.index()], name, &dims)?);
             }
         }
         Ok(outputs)
@@ -304,8 +298,25 @@ impl Executor {
     /// Where an input is not resident, or resident for other sizes.
     pub fn step(&mut self, sizes: Sizes) -> Result<(), RunError> {
         self.all_there(&vec![false; self.homes.len()], &sizes)?;
-        self.lay_out(sizes);
-        self.launch_all(sizes);
+        self.lay_out(sizes)?;
+        self.launch_all(sizes)
+    }
+
+    fn launch_all(&mut self, sizes: Sizes) -> Result<(), RunError> {
+        let bytes = self.planned.as_deref().unwrap_or(&[]);
+        let call = Call {
+            artifact: &self.artifact,
+            homes: &self.homes,
+            bytes,
+            sizes,
+            guard: self.guard.as_ref(),
+            measured: self.timings.is_some(),
+        };
+        let times = self.engine.launch(&call)?;
+        for (timing, time) in self.timings.iter_mut().flatten().zip(times) {
+            timing.calls += 1;
+            timing.total += time;
+        }
         Ok(())
     }
 
@@ -315,8 +326,8 @@ impl Executor {
             let Some(name) = input_name(&tensor.role) else { continue };
             let want = dims(&tensor.ty, sizes);
             let expected = || format!("{} of {want:?}", tensor.ty);
-            let resident = match (&self.own[id.index()], &self.filled[id.index()]) {
-                (Some(_), Some(have)) if !given[id.index()] && *have != want => {
+            let resident = match (self.own[id.index()], &self.filled[id.index()]) {
+                (true, Some(have)) if !given[id.index()] && *have != want => {
                     let dtype = dtype(tensor.ty.elem, self.artifact.precision);
                     return Err(RunError::Mismatch(Mismatch {
                         name: name.to_owned(),
@@ -326,7 +337,7 @@ impl Executor {
                         expected_dims: want,
                     }));
                 }
-                (Some(_), Some(_)) => true,
+                (true, Some(_)) => true,
                 (_, _) => false,
             };
             if !given[id.index()] && !resident {
@@ -356,38 +367,42 @@ impl Executor {
 
     /// Gives every tensor its place for these sizes. Calls that differ in where they start alone
     /// find it as it was.
-    fn lay_out(&mut self, sizes: Sizes) {
+    fn lay_out(&mut self, sizes: Sizes) -> Result<(), RunError> {
         let taken = self.artifact.plan.tensors.keys().map(|id| self.bytes(id, &sizes));
-        let natives = self.artifact.native.iter();
-        let most = natives
-            .map(|n| n.scratch.iter().map(|m| m.eval(&sizes)).sum::<i64>())
-            .max()
-            .unwrap_or(0);
-        let most = usize::try_from(most).unwrap_or(0);
+        let most = self.engine.scratch(&self.artifact, &sizes);
         let taken: Vec<usize> = taken.chain([most]).collect();
         if self.planned.as_ref() == Some(&taken) {
-            return;
+            return Ok(());
         }
+        self.planned = None;
+        let (homes, total) = self.layout(&sizes);
+        self.homes = homes;
+        match self.engine.reserve(&self.artifact, total, &sizes) {
+            Err(RunError::Device(DeviceError::OutOfMemory { .. })) => {
+                return Err(fit::too_large(self, &sizes));
+            }
+            other => other?,
+        }
+        self.planned = Some(taken);
+        Ok(())
+    }
+
+    /// The place of every tensor for these sizes, and bytes of the arena.
+    fn layout(&self, sizes: &Sizes) -> (Vec<Home>, usize) {
+        let mut homes = vec![Home::Own; self.homes.len()];
         let mut needs = Vec::new();
         let mut ids = Vec::new();
-        for (id, &bytes) in self.artifact.plan.tensors.keys().zip(&taken) {
-            if self.own[id.index()].is_some() {
-                self.homes[id.index()] = Home::Own;
-                continue;
+        for id in self.artifact.plan.tensors.keys() {
+            if !self.own[id.index()] {
+                let (first, last) = self.lives[id.index()];
+                needs.push(Need { bytes: self.bytes(id, sizes), first, last });
+                ids.push(id);
             }
-            let (first, last) = self.lives[id.index()];
-            needs.push(Need { bytes, first, last });
-            ids.push(id);
         }
         let (offsets, total) = place(&needs);
         for (id, at) in ids.into_iter().zip(offsets) {
-            self.homes[id.index()] = Home::Arena(at);
+            homes[id.index()] = Home::Arena(at);
         }
-        self.arena.reserve(total);
-        for block in &mut self.scratch {
-            let block = block.get_mut().unwrap_or_else(PoisonError::into_inner);
-            block.reserve(most);
-        }
-        self.planned = Some(taken);
+        (homes, total)
     }
 }

@@ -11,6 +11,7 @@
 //! A model that learns while it reads asks for the token behind each token, which of the last one is not
 //! known yet. Its states are those before that token, which waits and is read again with the next one.
 
+use crate::device::Shared;
 use crate::executor::{Executor, RunError};
 use crate::tensor_file::{Data, HostTensor};
 use nestor_ir::artifact::Artifact;
@@ -49,19 +50,22 @@ pub struct Reader {
 
 impl Reader {
     /// A reader at the start of a sequence. `stream` is the input of tokens, each below
-    /// `vocabulary`; both programs find their weights among `weights`, by path.
+    /// `vocabulary`; both programs, of a beginning and of a step, find their weights among `weights`, by path.
     ///
     /// # Errors
     /// Where a weight is missing or of another shape.
     pub fn new(
-        begin: Artifact,
-        step: Artifact,
+        [begin, step]: [Artifact; 2],
+        device: Option<&Shared>,
         stream: &str,
         vocabulary: usize,
         weights: &[HostTensor],
     ) -> Result<Self, RunError> {
         let ready = |artifact| {
-            let mut executor = Executor::new(artifact)?;
+            let mut executor = match device {
+                Some(device) => Executor::on(artifact, device)?,
+                None => Executor::new(artifact)?,
+            };
             let asked = names(&executor);
             for tensor in weights.iter().filter(|t| asked.contains(&t.name)) {
                 executor.set(tensor)?;

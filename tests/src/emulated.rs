@@ -10,7 +10,7 @@ use nestor_ir::interpret::tile::{self, KernelError};
 use nestor_ir::plan::Plan;
 use nestor_ir::tile::{Kernel, Use};
 use nestor_ir::ty::Elem;
-use nestor_mlir::{Code, Entry, Options, compile, placement};
+use nestor_mlir::{Code, Entry, Options, compile};
 
 /// Kernels as PTX, read back.
 pub struct Emulated {
@@ -64,7 +64,7 @@ impl Emulated {
             };
             params.push(memory.add(allocation));
         }
-        let scratch = placement::scratch_bytes(&entry.scratch, sizes) as usize * grid;
+        let scratch = entry.scratch_bytes(sizes) * grid;
         params.push(memory.add(Allocation::unknown("scratch", scratch)));
         params.extend([sizes.batch, sizes.time, sizes.start].map(|n| n as u64));
         let stats = self.launched(entry, grid, &params, &mut memory)?;

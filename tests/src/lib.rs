@@ -63,10 +63,14 @@ pub fn on_all_cores<T: Sync, R: Send>(
 }
 
 pub mod combination;
+pub mod device_suite;
 #[cfg(feature = "cuda")]
 pub mod emulated;
+pub mod emulated_device;
 pub mod golden;
 pub mod measure;
 pub mod native;
 pub mod rules;
 pub mod spec;
+#[cfg(feature = "cuda")]
+pub mod usage;

@@ -3,11 +3,13 @@
 use crate::{golden, native};
 use indexmap::IndexMap;
 use nestor_compiler::execute::{bound, sizes};
+use nestor_compiler::gpu::Options;
 use nestor_compiler::interpret::Array;
 use nestor_compiler::pipeline::{Lowered, Purpose, with_gradients};
 use nestor_compiler::{Form, FormOptions, Program, graphs};
 use nestor_ir::artifact::Precision;
 use nestor_ir::tensor::Graph;
+use nestor_runtime::device::Shared;
 
 /// What runs a graph, and how far it may be off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +88,33 @@ pub fn distances(
     graph: &Graph,
     engine: Engine,
 ) -> Result<Vec<(String, f64)>, String> {
-    let found = engine.run(program, graph, case)?;
+    Ok(apart(program, case, &engine.run(program, graph, case)?))
+}
+
+/// As [`distances`], on a device.
+///
+/// # Errors
+/// As [`distances`].
+pub fn distances_on(
+    program: &Program,
+    case: &IndexMap<String, Array>,
+    graph: &Graph,
+    (options, device): (Options, &Shared),
+) -> Result<Vec<(String, f64)>, String> {
+    let sizes = sizes(program, case).map_err(|e| e.to_string())?;
+    let inputs = bound(program, graph, case, &sizes).map_err(|e| e.to_string())?;
+    let mut compiled = native::Compiled::on(graph, options, device)?;
+    let found = compiled.run(&inputs, &sizes)?;
+    let found = found.into_iter().map(|(n, a)| (graphs::outward(program, &n), a));
+    Ok(apart(program, case, &found.collect()))
+}
+
+/// How far every tensor of a case that is not given is off.
+fn apart(
+    program: &Program,
+    case: &IndexMap<String, Array>,
+    found: &IndexMap<String, Array>,
+) -> Vec<(String, f64)> {
     let seeds = seeds(program, case);
     let given = |tensor: &String| {
         program.inputs.iter().any(|i| i.name == *tensor)
@@ -104,5 +132,5 @@ pub fn distances(
         });
         (tensor.clone(), distance)
     };
-    Ok(results.map(off).collect())
+    results.map(off).collect()
 }

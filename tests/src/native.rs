@@ -1,11 +1,13 @@
 //! Runs a tensor graph as machine code on arrays.
 
 use indexmap::IndexMap;
+use nestor_compiler::gpu::Options;
 use nestor_compiler::interpret::{Array, Data};
-use nestor_compiler::native::artifact;
+use nestor_compiler::native::{Machine, artifact, compiled};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
 use nestor_ir::tensor::Graph;
+use nestor_runtime::device::Shared;
 use nestor_runtime::executor::Executor;
 use nestor_runtime::tensor_file::{self, HostTensor};
 
@@ -23,10 +25,25 @@ impl Compiled {
     /// What stands in the way, in words.
     pub fn new(graph: &Graph, precision: Precision) -> Result<Self, String> {
         let artifact = artifact(graph, precision).map_err(|e| e.to_string())?;
-        let mut executor = Executor::new(artifact).map_err(|e| e.to_string())?;
+        let executor = Executor::new(artifact).map_err(|e| e.to_string())?;
+        Ok(Self::of(graph, executor, precision))
+    }
+
+    /// As [`Compiled::new`], in single precision on a device.
+    ///
+    /// # Errors
+    /// As [`Compiled::new`].
+    pub fn on(graph: &Graph, options: Options, device: &Shared) -> Result<Self, String> {
+        let artifact =
+            compiled(graph, Machine::Gpu(options)).map_err(|e| e.to_string())?;
+        let executor = Executor::on(artifact, device).map_err(|e| e.to_string())?;
+        Ok(Self::of(graph, executor, Precision::F32))
+    }
+
+    fn of(graph: &Graph, mut executor: Executor, precision: Precision) -> Self {
         executor.poison(true);
         let names = graph.inputs.iter().map(|i| i.name.clone()).collect();
-        Ok(Self { executor, names, precision })
+        Self { executor, names, precision }
     }
 
     /// Outputs by name; inputs are the graph's, in order.

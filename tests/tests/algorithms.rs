@@ -7,6 +7,7 @@ use nestor_compiler::pipeline::training_step;
 use nestor_compiler::{FormOptions, trained};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
+use nestor_ir::tensor::Graph;
 use nestor_tests::native::Compiled;
 use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, root};
@@ -39,8 +40,11 @@ fn state_of<'n>(names: &[&'n str], weight: &str, state: &str) -> Option<&'n str>
     }
 }
 
+/// Makes a graph ready to run.
+type Ready<'r> = &'r dyn Fn(&Graph) -> Result<Compiled, String>;
+
 /// What is wrong with a case, in words.
-fn wrong(name: &str, precision: Precision) -> Result<(), String> {
+fn wrong(name: &str, precision: Precision, ready: Ready<'_>) -> Result<(), String> {
     let path = root().join(format!("tests/specs/oracle/algorithms/{name}.nest"));
     let specs = Specs::read(&[&path]);
     let made = specs.elaborate("Case", &[]);
@@ -51,7 +55,7 @@ fn wrong(name: &str, precision: Precision) -> Result<(), String> {
     let lowered =
         training_step(&program, FormOptions::default()).map_err(|e| e.to_string())?;
     let graph = lowered.graph;
-    let mut step = Compiled::new(&graph, precision)?;
+    let mut step = ready(&graph)?;
     let mut held: IndexMap<String, Array> = IndexMap::new();
     for (path, dims, start) in trained::starts(&program).map_err(|e| e.to_string())? {
         if let trained::Start::Values(array) = start {
@@ -111,13 +115,13 @@ fn wrong(name: &str, precision: Precision) -> Result<(), String> {
     if off.is_empty() { Ok(()) } else { Err(off.join(", ")) }
 }
 
-fn check(precision: Precision) {
+fn check(precision: Precision, ready: Ready<'_>) {
     let specs = files(&root().join("tests/specs/oracle/algorithms"), "nest");
     assert!(specs.len() >= 16, "only {} cases", specs.len());
     let mut failures = Vec::new();
     for path in specs {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        if let Err(what) = wrong(&name, precision) {
+        if let Err(what) = wrong(&name, precision, ready) {
             failures.push(format!("{name}: {what}"));
         }
     }
@@ -126,10 +130,20 @@ fn check(precision: Precision) {
 
 #[test]
 fn every_algorithm_takes_the_steps_of_its_case_in_float64() {
-    check(Precision::F64);
+    check(Precision::F64, &|g| Compiled::new(g, Precision::F64));
 }
 
 #[test]
 fn every_algorithm_takes_the_steps_of_its_case_in_float32() {
-    check(Precision::F32);
+    check(Precision::F32, &|g| Compiled::new(g, Precision::F32));
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn every_algorithm_takes_the_steps_of_its_case_as_ptx() {
+    use nestor_compiler::gpu::Target;
+    use nestor_runtime::device::Shared;
+    use nestor_tests::emulated_device::EmulatedDevice;
+    let device = Shared::new(Box::new(EmulatedDevice::new(1 << 30)));
+    check(Precision::F32, &|g| Compiled::on(g, Target::Sm80.into(), &device));
 }

@@ -51,7 +51,7 @@ fn weights(program: &Program) -> Vec<HostTensor> {
 
 fn reader(program: &Program, weights: &[HostTensor]) -> Reader {
     let compiled = answers(program).expect("it compiles");
-    Reader::new(compiled.begin, compiled.step, "tokens", VOCABULARY, weights)
+    Reader::new([compiled.begin, compiled.step], None, "tokens", VOCABULARY, weights)
         .expect("it is ready")
 }
 

@@ -9,14 +9,11 @@ use nestor_compiler::interpret::Array;
 use nestor_compiler::native::scheduled;
 use nestor_compiler::pipeline::{Purpose, with_gradients};
 use nestor_compiler::{Program, graphs};
-use nestor_mlir::{Options, Products, Target, compile};
+use nestor_mlir::{Options, Products, Target, compile_with_text};
 use nestor_tests::emulated::Emulated;
 use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, on_all_cores, root};
 use std::path::PathBuf;
-
-/// Cases with a statement that has no code for GPUs, with the start of the reason.
-const LIMITED: &[(&str, &str)] = &[("mesa", "a system that is not triangular")];
 
 /// How far a kernel's result and a case's may be off when products are computed so.
 fn bounds(products: Products, tensor: &str) -> f64 {
@@ -51,7 +48,7 @@ fn wrong(
     let inputs = bound(program, graph, case, &sizes).map_err(|e| e.to_string())?;
     let names = graph.inputs.iter().map(|i| i.name.clone());
     let inputs: IndexMap<String, Array> = names.zip(inputs).collect();
-    let code = compile(&kernels, Options { target: Target::Sm80, products })
+    let code = compile_with_text(&kernels, Options { target: Target::Sm80, products })
         .map_err(|e| e.to_string())?;
     if let Some(folder) = std::env::var_os("NESTOR_PTX") {
         let path = std::path::Path::new(&folder).join(name);
@@ -100,13 +97,8 @@ fn check(names: Option<&[&str]>, products: Products) {
         let specs = Specs::read(&[path]);
         let program = specs.elaborate("Case", &[]).program.expect("a case elaborates");
         let stored = folder.join("cases").join(format!("{name}.safetensors"));
-        let limited = LIMITED.iter().find(|(n, _)| *n == name);
-        match (wrong(&name, &program, &golden::read(&stored), products), limited) {
-            (Ok(()), None) => None,
-            (Err(what), Some((_, start))) if what.contains(start) => None,
-            (Err(what), _) => Some(format!("{name}: {what}")),
-            (Ok(()), Some(_)) => Some(format!("{name} passes: take it off the list")),
-        }
+        let what = wrong(&name, &program, &golden::read(&stored), products).err()?;
+        Some(format!("{name}: {what}"))
     });
     let failures: Vec<String> = judged.into_iter().flatten().collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -117,9 +109,8 @@ fn every_golden_case_runs_as_ptx_forward_and_backward() {
     check(None, Products::Float32);
 }
 
-/// Cases with products large enough for tensor cores, one of each form; smooth ones, since a rounding may change the
-/// side of a maximum and with it a gradient.
-const ON_CORES: &[&str] = &["gated_deltanet", "kda", "titans_mlp", "gla"];
+/// Cases with products large enough for tensor cores, one of each form.
+const ON_CORES: &[&str] = &["gated_deltanet", "kda", "titans_mlp", "gla", "mlstm"];
 
 #[test]
 fn tensor_cores_with_operands_in_two_parts_are_as_close_as_float32() {
@@ -133,8 +124,13 @@ fn tensor_cores_with_rounded_operands_are_close() {
 
 #[test]
 fn tensor_cores_with_halved_operands_are_close() {
-    // Not the two-layer memory: its momentum ends 6e-3 off, where 5e-3 is the bound.
-    let smooth: Vec<&str> =
-        ON_CORES.iter().copied().filter(|n| *n != "titans_mlp").collect();
+    // Not the two-layer memory: its momentum ends 6e-3 off, where 5e-3 is the bound. Nor the one whose reads are
+    // divided by max(|q n|, 1): of one of its tokens |q n| is 0.998, which seven bits of fraction cannot tell from
+    // more than one, and beyond one there is another gradient.
+    let smooth: Vec<&str> = ON_CORES
+        .iter()
+        .copied()
+        .filter(|n| !["titans_mlp", "mlstm"].contains(n))
+        .collect();
     check(Some(&smooth), Products::Brain);
 }

@@ -6,7 +6,7 @@ use nestor_ir::dim::Sizes;
 use nestor_ir::tile::Kernel;
 use nestor_ir::tile::size::elements;
 use nestor_ir::tile::text::parse;
-use nestor_mlir::{Target, compile};
+use nestor_mlir::{Options, Products, Target, compile};
 use nestor_tests::emulated::Emulated;
 
 const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 5 };
@@ -51,6 +51,11 @@ fn run(spoil: impl Fn(&str) -> String) -> Result<(), String> {
     emulated.agree(0, &mut buffers, &SIZES).map(|_| ())
 }
 
+/// Where the kernel ends and the product of any size begins, which comes with every program.
+fn end(ptx: &str) -> usize {
+    ptx.find(".entry dense_product").expect("the product of any size")
+}
+
 #[test]
 fn the_kernel_itself_is_sound() {
     run(str::to_owned).unwrap_or_else(|e| panic!("{e}"));
@@ -58,11 +63,8 @@ fn the_kernel_itself_is_sound() {
 
 #[test]
 fn each_barrier_is_needed() {
-    let count = compile(&[kernel()], Target::Sm80)
-        .expect("compiles")
-        .ptx
-        .matches("bar.sync")
-        .count();
+    let ptx = compile(&[kernel()], Target::Sm80).expect("compiles").ptx;
+    let count = ptx[..end(&ptx)].matches("bar.sync").count();
     assert!(count >= 2, "{count} barriers");
     for n in 0..count {
         let without = |ptx: &str| {
@@ -75,6 +77,63 @@ fn each_barrier_is_needed() {
         assert!(found, "barrier {n}: {what}");
         assert!(what.contains("block 0, thread"), "{what}");
     }
+}
+
+/// A product of the chunk's size, whose operands go through shared memory as bfloat16.
+const PRODUCT: &str = r#"kernel "product" {
+  b0 "a": [B, 40, 48] read
+  b1 "b": [B, 48, 64] read
+  b2 "c": [B, 40, 64] write
+  indices 1
+  grid i0 < B
+  product [40, 64, 48] b2[2560*i0; 64, 1] = 1 * b0[1920*i0; 48, 1] @ b1[3072*i0; 64, 1]
+}
+"#;
+
+/// Runs the product with its PTX changed.
+fn run_product(spoil: impl FnOnce(&str) -> String) -> Result<u64, String> {
+    let kernel = parse(PRODUCT).unwrap_or_else(|e| panic!("{e}"));
+    let options = Options { target: Target::Sm80, products: Products::Brain };
+    let mut code = compile(std::slice::from_ref(&kernel), options).expect("compiles");
+    code.ptx = spoil(&code.ptx);
+    let mut emulated = Emulated::of(std::slice::from_ref(&kernel), code)?;
+    emulated.tolerance = 1e-2;
+    let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(&SIZES) as usize);
+    let number = |i: usize| ((i * 37) % 101) as f64 / 50.0 - 1.0;
+    let mut buffers: Vec<Vec<f64>> =
+        sized.map(|n| (0..n).map(number).collect()).collect();
+    emulated.agree(0, &mut buffers, &SIZES).map(|stats| stats.products)
+}
+
+#[test]
+fn a_wrong_swizzle_is_a_wrong_result() {
+    let products = run_product(str::to_owned).unwrap_or_else(|e| panic!("{e}"));
+    assert!(products > 0, "no tensor core was used");
+    let code = |ptx: &str| -> Vec<usize> {
+        ptx[..end(ptx)].match_indices("xor.b").map(|(at, _)| at).collect()
+    };
+    let mut count = 0;
+    run_product(|ptx| {
+        assert!(ptx.contains("ldmatrix.sync.aligned.m8n8.x4"), "{ptx}");
+        ptx.to_owned()
+    })
+    .unwrap_or_else(|e| panic!("{e}"));
+    loop {
+        let mut spoilt = false;
+        let found = run_product(|ptx| {
+            let Some(at) = code(ptx).get(count).copied() else { return ptx.to_owned() };
+            spoilt = true;
+            format!("{}or.b{}", &ptx[..at], &ptx[at + "xor.b".len()..])
+        });
+        if !spoilt {
+            break;
+        }
+        let what = found.expect_err("the rows of a load are exchanged");
+        let found = ["not ", "race", "before it is written"];
+        assert!(found.iter().any(|f| what.contains(f)), "{what}");
+        count += 1;
+    }
+    assert!(count >= 2, "{count} exchanges of parts");
 }
 
 #[test]

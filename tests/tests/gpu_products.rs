@@ -57,6 +57,26 @@ fn agree(text: &str, products: Products, tolerance: f64) {
     assert!(!full || stats.products > 0, "no tensor core was used");
 }
 
+/// Larger than a block's part of the result in every direction, and no multiple of anything.
+const LARGE: &str = r#"kernel "large" {
+  b0 "a": [B, 70, 150] read
+  b1 "b": [B, 150, 83] read
+  b2 "c": [B, 70, 83] update
+  indices 1
+  grid i0 < B
+  product [70, 83, 150] b2[5810*i0; 83, 1] += 0.5 * b0[10500*i0; 150, 1] @ b1[12450*i0; 83, 1]
+}
+"#;
+
+#[test]
+fn blocks_and_their_rests() {
+    for (products, tolerance) in
+        [(Products::Tf32x3, 2e-6), (Products::Tf32, 2e-3), (Products::Brain, 1e-2)]
+    {
+        agree(LARGE, products, tolerance);
+    }
+}
+
 #[test]
 fn every_layout_and_shape() {
     for (products, tolerance) in

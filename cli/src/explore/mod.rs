@@ -342,6 +342,7 @@ impl Exploration<'_> {
         for set in self.facts(n).map(|f| f.set.clone()).unwrap_or_default() {
             option("set", set);
         }
+        words.extend(self.a.place.words());
         let log = self.store.log(&trial);
         Job { combination: n, words, until, result, log }
     }
@@ -360,6 +361,9 @@ impl Exploration<'_> {
         out.push_str(&format!(" --steps {steps} --batch {} --seed {seed}", q.batch));
         for set in self.facts(n).map(|f| f.set.clone()).unwrap_or_default() {
             out.push_str(&format!(" --set {set}"));
+        }
+        for word in self.a.place.words() {
+            out.push_str(&format!(" {word}"));
         }
         out.push_str(&format!(" --out runs/{}-s{seed}", store::label(n)));
         out

@@ -94,6 +94,7 @@ pub(crate) fn trial(a: &TrialArguments) -> Outcome {
         until: Some(a.until),
         timings: false,
         from: FromArguments::default(),
+        on: a.on.clone(),
         choices: Choices { set: a.choices.set.clone() },
     };
     let result = match sitting(&asked, false) {

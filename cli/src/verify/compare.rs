@@ -2,6 +2,7 @@
 
 use super::draw::{Sound, drawn, prefix};
 use super::{Arrays, Found};
+use crate::device::Place;
 use crate::fail::Failure;
 use crate::run::native;
 use indexmap::IndexMap;
@@ -91,7 +92,7 @@ impl Measured {
 }
 
 /// Measures a program.
-pub(super) fn measure(program: &Program) -> Found {
+pub(super) fn measure(program: &Program, place: &Place) -> Found {
     let outputs: Vec<String> =
         program.code.outputs.iter().map(|o| o.name.clone()).collect();
     let sound = match drawn(program, &outputs) {
@@ -105,8 +106,9 @@ pub(super) fn measure(program: &Program) -> Found {
         Ok(parts) => parts,
         Err(failure) => return Found::Failed(short(&failure.message)),
     };
-    let forms =
-        Form::ALL.iter().map(|(f, name)| (*name, form(program, &sound, *f, &outputs)));
+    let forms = Form::ALL
+        .iter()
+        .map(|(f, name)| (*name, form(program, &sound, *f, &outputs, place)));
     let forms = forms.collect();
     Found::Measured(Measured { drawn: sound.drawn, definition, slope, forms })
 }
@@ -118,7 +120,13 @@ fn short(message: &str) -> String {
     message.lines().next().unwrap_or("").to_owned()
 }
 
-fn form(program: &Program, sound: &Sound, form: Form, outputs: &[String]) -> Row {
+fn form(
+    program: &Program,
+    sound: &Sound,
+    form: Form,
+    outputs: &[String],
+    place: &Place,
+) -> Row {
     let purpose =
         Purpose { resume: false, forms: FormOptions { form: Some(form), chunk: None } };
     let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
@@ -135,7 +143,7 @@ fn form(program: &Program, sound: &Sound, form: Form, outputs: &[String]) -> Row
     };
     let mut interpreted = None;
     let mut distances = |precision| -> Result<Vec<(String, f64)>, String> {
-        let found = match native(program, &graph, &sound.given, 0, precision) {
+        let found = match native(program, &graph, &sound.given, 0, precision, place) {
             Ok(Ok(found)) => found,
             Ok(Err(why)) => {
                 interpreted = Some(short(&why.to_string()));

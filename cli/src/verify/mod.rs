@@ -9,6 +9,7 @@ mod draw;
 mod table;
 
 use crate::arguments::Choices;
+use crate::device::{Place, Where};
 use crate::doctor::threads;
 use crate::fail::{Failure, Outcome, settings, tell};
 use nestor_compiler::interpret::Array;
@@ -63,12 +64,14 @@ pub(crate) fn verify(
     file: Option<&Path>,
     name: Option<&str>,
     choices: &Choices,
+    on: &Where,
     json: bool,
 ) -> Outcome {
+    let place = on.open()?;
     let settings = settings(&choices.set)?;
     let Some(file) = file else {
         let loaded = source::checks();
-        let reports = all(&loaded, &check::entries(&loaded));
+        let reports = all(&loaded, &check::entries(&loaded), &place);
         return conclude(&reports, json, true);
     };
     let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
@@ -79,12 +82,13 @@ pub(crate) fn verify(
         }
         Err(found) => return tell(&loaded, &found),
     };
-    let report = Report { name: program.name.clone(), found: compare::measure(&program) };
+    let report =
+        Report { name: program.name.clone(), found: compare::measure(&program, &place) };
     conclude(&[report], json, false)
 }
 
 /// Reports of entries, several at a time, in their order.
-fn all(loaded: &Loaded, entries: &[String]) -> Vec<Report> {
+fn all(loaded: &Loaded, entries: &[String], place: &Place) -> Vec<Report> {
     let threads = threads();
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Report)>> = Mutex::new(Vec::new());
@@ -94,7 +98,7 @@ fn all(loaded: &Loaded, entries: &[String]) -> Vec<Report> {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     let Some(name) = entries.get(n) else { break };
-                    let report = one(loaded, name);
+                    let report = one(loaded, name, place);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((n, report));
                 }
             });
@@ -105,9 +109,9 @@ fn all(loaded: &Loaded, entries: &[String]) -> Vec<Report> {
     done.into_iter().map(|(_, report)| report).collect()
 }
 
-fn one(loaded: &Loaded, name: &str) -> Report {
+fn one(loaded: &Loaded, name: &str, place: &Place) -> Report {
     let found = match check::program(loaded, Some(name), &[]) {
-        Ok((program, _)) => compare::measure(&program),
+        Ok((program, _)) => compare::measure(&program, place),
         Err(found) => {
             let of = |s| found.iter().find(|d| d.severity == s);
             match (of(Severity::Error), of(Severity::Limitation)) {

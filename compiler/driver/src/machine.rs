@@ -4,7 +4,7 @@ use nestor_cranelift::routines::simd_level;
 use nestor_ir::artifact::Precision;
 
 /// Names of the targets that programs are compiled for.
-pub const TARGETS: &[&str] = &["cpu", "sm_80", "sm_90a"];
+pub const TARGETS: &[&str] = &["cpu", "sm_80", "sm_86", "sm_90a"];
 
 /// The vector units that compiled programs use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

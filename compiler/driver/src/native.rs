@@ -1,5 +1,6 @@
-//! From a tensor graph to machine code of this machine.
+//! From a tensor graph to machine code, of this machine or of a GPU.
 
+use crate::gpu;
 use nestor_cranelift::BackendError;
 use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::plan::{self, Plan};
@@ -8,6 +9,7 @@ use nestor_ir::tile;
 pub use nestor_ir::tile::Kernel;
 use nestor_passes::PassError;
 use nestor_passes::schedule::schedule;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why there is no machine code.
@@ -30,16 +32,44 @@ pub enum NativeError {
     NoGpu,
 }
 
-/// A graph as a plan with compiled kernels.
+/// What a program is compiled for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Machine {
+    /// This machine's CPU.
+    Cpu(Precision),
+    /// A GPU.
+    Gpu(gpu::Options),
+}
+
+/// A graph as a plan with kernels compiled for this machine's CPU.
 ///
 /// # Errors
 /// Where an op has no kernel, or the backend refuses one: both are ours.
 pub fn artifact(graph: &Graph, precision: Precision) -> Result<Artifact, NativeError> {
+    compiled(graph, Machine::Cpu(precision))
+}
+
+/// A graph as a plan with compiled kernels.
+///
+/// # Errors
+/// As [`artifact`], and where this build has no backend for GPUs.
+pub fn compiled(graph: &Graph, machine: Machine) -> Result<Artifact, NativeError> {
     let (plan, kernels) = scheduled(graph)?;
-    let native = nestor_cranelift::compile(&kernels, precision)?;
-    let dense =
-        Some(nestor_cranelift::routines::dense as nestor_ir::artifact::DenseEntry);
-    Ok(Artifact { plan, kernels, native, dense, precision })
+    match machine {
+        Machine::Cpu(precision) => {
+            let native = nestor_cranelift::compile(&kernels, precision)?;
+            let dense = Some(
+                nestor_cranelift::routines::dense as nestor_ir::artifact::DenseEntry,
+            );
+            Ok(Artifact { plan, kernels, native, dense, device: None, precision })
+        }
+        Machine::Gpu(options) => {
+            let code = gpu::code(&kernels, options)?.for_device(options);
+            let (native, dense, precision) = (Vec::new(), None, Precision::F32);
+            let device = Some(Arc::new(code));
+            Ok(Artifact { plan, kernels, native, dense, device, precision })
+        }
+    }
 }
 
 /// The plan of a graph and its kernels, verified.

@@ -1,6 +1,7 @@
 //! A model that learns: one step of training and the loss without one, as machine code.
 
-use crate::native::{NativeError, artifact};
+use crate::native;
+use crate::native::{Machine, NativeError};
 use crate::pipeline::{Purpose, forward};
 use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::dim::Sizes;
@@ -56,7 +57,22 @@ pub struct Acts {
 /// # Errors
 /// Where a pass or the backend stops.
 pub fn trained(program: &Program, forms: FormOptions) -> Result<Trained, NativeError> {
-    compiled(program, forms, |output| output.starts_with("loss"))
+    trained_for(program, forms, CPU)
+}
+
+/// What is learned on in single precision.
+const CPU: Machine = Machine::Cpu(Precision::F32);
+
+/// As [`trained`], for a machine.
+///
+/// # Errors
+/// As [`trained`].
+pub fn trained_for(
+    program: &Program,
+    forms: FormOptions,
+    machine: Machine,
+) -> Result<Trained, NativeError> {
+    compiled(program, forms, machine, |output| output.starts_with("loss"))
 }
 
 /// As [`trained`], and the loss comes with the model's outputs, so that answers can be counted.
@@ -66,13 +82,15 @@ pub fn trained(program: &Program, forms: FormOptions) -> Result<Trained, NativeE
 pub fn trained_with_outputs(
     program: &Program,
     forms: FormOptions,
+    machine: Machine,
 ) -> Result<Trained, NativeError> {
-    compiled(program, forms, |output| !output.starts_with("state."))
+    compiled(program, forms, machine, |output| !output.starts_with("state."))
 }
 
 fn compiled(
     program: &Program,
     forms: FormOptions,
+    machine: Machine,
     measured: fn(&str) -> bool,
 ) -> Result<Trained, NativeError> {
     let mut timings = Vec::new();
@@ -85,22 +103,22 @@ fn compiled(
     timed("lower", &mut since);
     let graph = training(program, &lowered.graph)?;
     timed("differentiate", &mut since);
-    let step = artifact(&graph, Precision::F32)?;
+    let step = native::compiled(&graph, machine)?;
     timed("step to machine code", &mut since);
-    let levels = acts(program)?;
+    let levels = acts(program, machine)?;
     timed("levels to machine code", &mut since);
-    let loss = artifact(&only(&lowered.graph, measured), Precision::F32)?;
+    let loss = native::compiled(&only(&lowered.graph, measured), machine)?;
     timed("loss to machine code", &mut since);
     Ok(Trained { step, levels, loss, choices: lowered.choices, timings })
 }
 
 /// The levels that learn, each slower one with its update.
-fn acts(program: &Program) -> Result<Vec<Acts>, NativeError> {
+fn acts(program: &Program, machine: Machine) -> Result<Vec<Acts>, NativeError> {
     let updates = rare(program)?;
     let levels = outer(program)?;
     let one = |Outer { level, period }| {
         let update = updates.iter().find(|u| u.level == level.name);
-        let update = update.map(|u| artifact(&u.graph, Precision::F32)).transpose()?;
+        let update = update.map(|u| native::compiled(&u.graph, machine)).transpose()?;
         let reset = match level.reset {
             Some(Reset::Steps(n)) => Some(n),
             Some(Reset::Tokens(_) | Reset::Sequence | Reset::Never) | None => None,
@@ -165,10 +183,18 @@ pub struct Answers {
 /// # Errors
 /// As [`trained`].
 pub fn answers(program: &Program) -> Result<Answers, NativeError> {
+    answers_for(program, CPU)
+}
+
+/// As [`answers`], for a machine.
+///
+/// # Errors
+/// As [`trained`].
+pub fn answers_for(program: &Program, machine: Machine) -> Result<Answers, NativeError> {
     let compiled = |resume, form| -> Result<Artifact, NativeError> {
         let forms = FormOptions { form, chunk: None };
         let lowered = forward(program, Purpose { resume, forms })?;
-        artifact(&only(&lowered.graph, |n| !n.starts_with("loss")), Precision::F32)
+        native::compiled(&only(&lowered.graph, |n| !n.starts_with("loss")), machine)
     };
     let begin = compiled(false, None)?;
     // A chunk of one token is a walk of one step.

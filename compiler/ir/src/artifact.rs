@@ -1,7 +1,9 @@
 //! What a backend hands over: a plan with something to run for each of its kernels.
 
+use crate::dim::Sizes;
 use crate::plan::Plan;
-use crate::tile::Kernel;
+use crate::tile::lifetimes::LINE;
+use crate::tile::{Kernel, Monomial};
 use crate::ty::Elem;
 use std::any::Any;
 use std::sync::Arc;
@@ -53,7 +55,7 @@ pub struct Native {
     /// Where it starts.
     pub entry: Entry,
     /// Bytes of scratch a worker needs, for given run-time sizes.
-    pub scratch: Vec<crate::tile::Monomial>,
+    pub scratch: Vec<Monomial>,
     /// Keeps the code alive.
     pub owner: Arc<dyn Any + Send + Sync>,
 }
@@ -69,7 +71,65 @@ pub type DenseEntry = unsafe fn(
     accumulate: bool,
 );
 
-/// A compiled program for the CPU.
+/// How a kernel of a device is launched: a block for each point of its grid, the last index fastest.
+///
+/// Its parameters are its buffers' addresses in order, the address of scratch memory, and B, T and t0, all of
+/// 64 bits.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeviceEntry {
+    /// Its name in the code.
+    pub symbol: String,
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of shared memory of a block.
+    pub shared: usize,
+    /// Bytes of scratch memory that every block needs: the sum of these, each in whole lines.
+    pub scratch: Vec<Monomial>,
+}
+
+impl DeviceEntry {
+    /// Bytes of scratch memory of a block.
+    pub fn scratch_bytes(&self, sizes: &Sizes) -> usize {
+        let lines = self.scratch.iter().map(|m| (m.eval(sizes) + LINE - 1) / LINE * LINE);
+        usize::try_from(lines.sum::<i64>()).unwrap_or(0)
+    }
+}
+
+/// Code of a plan's kernels for a device.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeviceCode {
+    /// The family of devices that it is for, as the code generator calls it.
+    pub target: String,
+    /// How products are computed: `float32`, `tf32x3`, `tf32` or `bf16`.
+    pub products: String,
+    /// The code as text, which the device's driver assembles.
+    pub text: String,
+    /// Machine code, where an assembler made it.
+    pub image: Option<Vec<u8>>,
+    /// The kernels, in the order of the artifact's.
+    pub entries: Vec<DeviceEntry>,
+    /// The matrix product of any size and strides, a block for each [`DeviceProduct::tile`] of a result.
+    pub product: DeviceProduct,
+}
+
+/// The kernel of dense products outside of kernels: `out = alpha * left @ right (+ out)`, float32.
+///
+/// Its parameters, all of 64 bits: the addresses of left, right and out; rows, columns and depth; strides of repetition,
+/// row and column of each of the three, in elements; the bits of alpha as float32; whether it adds to what is
+/// there. Blocks are numbered by repetition, then rows, then columns of tiles.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeviceProduct {
+    /// Its name in the code.
+    pub symbol: String,
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of shared memory of a block.
+    pub shared: usize,
+    /// Rows and columns of the part of the result that a block computes.
+    pub tile: [usize; 2],
+}
+
+/// A compiled program for the CPU or for a device.
 #[derive(Clone)]
 pub struct Artifact {
     /// What to do.
@@ -78,8 +138,10 @@ pub struct Artifact {
     pub kernels: Vec<Kernel>,
     /// The kernels' code, in the same order; empty where kernels are interpreted.
     pub native: Vec<Native>,
-    /// The library product.
+    /// The library product of the CPU.
     pub dense: Option<DenseEntry>,
+    /// The kernels' code for a device, where it was compiled for one.
+    pub device: Option<Arc<DeviceCode>>,
     /// The precision it was compiled for.
     pub precision: Precision,
 }

@@ -14,36 +14,41 @@ pub mod placement;
 pub mod target;
 
 #[cfg(feature = "cuda")]
-pub use emit::compile;
+pub use emit::{compile, compile_with_text};
 pub use target::{Options, Products, Target};
 
-use nestor_ir::tile::Monomial;
+pub use nestor_ir::artifact::{DeviceCode, DeviceEntry as Entry, DeviceProduct};
 
 /// A program's kernels for a GPU.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Code {
-    /// As MLIR, before it is lowered.
+    /// As MLIR, before it is lowered, where that was asked for.
     pub mlir: String,
     /// As PTX.
     pub ptx: String,
     /// How each kernel is launched, in order.
     pub entries: Vec<Entry>,
+    /// How dense products are launched.
+    pub product: DeviceProduct,
+    /// How long each step took.
+    pub timings: Timings,
 }
 
-/// How a kernel is launched: a block for each point of its grid, the last index fastest.
-///
-/// Its parameters are its buffers' addresses in order, the address of scratch memory, and B, T and t0, all of
-/// 64 bits.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Entry {
-    /// Its name in the PTX.
-    pub symbol: String,
-    /// Threads of a block.
-    pub threads: u32,
-    /// Bytes of shared memory of a block.
-    pub shared: usize,
-    /// Bytes of scratch memory that every block needs: the sum of these.
-    pub scratch: Vec<Monomial>,
+/// Steps of the backend, with how long each took.
+pub type Timings = Vec<(&'static str, std::time::Duration)>;
+
+impl Code {
+    /// What a runtime takes.
+    pub fn for_device(&self, options: Options) -> DeviceCode {
+        DeviceCode {
+            target: options.target.name().to_owned(),
+            products: options.products.name().to_owned(),
+            text: self.ptx.clone(),
+            image: None,
+            entries: self.entries.clone(),
+            product: self.product.clone(),
+        }
+    }
 }
 
 /// Why there is no code. Both are ours, never the user's.

@@ -8,7 +8,7 @@
 //! belongs to lives, and disposed of once.
 #![allow(unsafe_code, reason = "LLVM's C interface has no safe binding for this version")]
 
-use crate::{BackendError, Target};
+use crate::{BackendError, Target, Timings};
 use melior::Context;
 use melior::dialect::DialectRegistry;
 use melior::ir::{Module, block::BlockLike};
@@ -21,7 +21,8 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::null_mut;
 use std::rc::Rc;
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Instant;
 
 /// A context that knows every dialect.
 pub(crate) fn context() -> Context {
@@ -41,6 +42,7 @@ pub(crate) fn ptx(
     context: &Context,
     module: &mut Module<'_>,
     target: Target,
+    timings: &mut Timings,
 ) -> Result<String, BackendError> {
     // What MLIR says on the way is heard, and said with the error.
     let said = Rc::new(RefCell::new(Vec::new()));
@@ -49,7 +51,7 @@ pub(crate) fn ptx(
         hears.borrow_mut().push(d.to_string());
         true
     });
-    let out = lowered(context, module, target);
+    let out = lowered(context, module, target, timings);
     context.detach_diagnostic_handler(handler);
     out.map_err(|(step, why)| {
         let said = said.take().join("; ");
@@ -61,12 +63,15 @@ fn lowered(
     context: &Context,
     module: &mut Module<'_>,
     target: Target,
+    timings: &mut Timings,
 ) -> Result<String, (&'static str, String)> {
+    let since = Instant::now();
     lower(context, module, target).map_err(|why| ("MLIR", why))?;
+    timings.push(("MLIR to LLVM's dialect", since.elapsed()));
     let op = module.body().first_operation();
     let op = op.ok_or_else(|| ("MLIR", "the module is empty".to_owned()))?;
     // SAFETY: the operation lives as long as the module.
-    unsafe { emit(op.to_raw(), target) }.map_err(|why| ("LLVM", why))
+    unsafe { emit(op.to_raw(), target, timings) }.map_err(|why| ("LLVM", why))
 }
 
 fn lower(
@@ -76,19 +81,32 @@ fn lower(
 ) -> Result<(), String> {
     let pipeline = format!(
         "builtin.module(nvvm-attach-target{{chip={} features={} O=3}},\
-         gpu.module(convert-scf-to-cf,convert-math-to-llvm,convert-vector-to-llvm),\
+         gpu.module(convert-scf-to-cf,convert-math-to-llvm),\
          convert-nvvm-to-llvm,convert-cf-to-llvm,convert-arith-to-llvm,canonicalize,cse,\
          reconcile-unrealized-casts)",
         target.name(),
         target.ptx()
     );
+    // The options of passes are parsed through a table that all threads share.
+    static PARSING: Mutex<()> = Mutex::new(());
+    let parsing = PARSING.lock().unwrap_or_else(PoisonError::into_inner);
     let passes = PassManager::new(context);
     parse_pass_pipeline(passes.as_operation_pass_manager(), &pipeline)
         .map_err(|e| e.to_string())?;
+    drop(parsing);
     passes.run(module).map_err(|e| e.to_string())
 }
 
+/// Options of the code generator, behind a name. It does not reduce the strength of addresses in loops: the assembler does
+/// that, with registers in view; done before, code is half as long again, spills, and takes three times as long to make.
+const OPTIONS: [&CStr; 2] = [c"nestor", c"-disable-lsr"];
+
 unsafe extern "C" {
+    fn LLVMParseCommandLineOptions(
+        count: c_int,
+        options: *const *const c_char,
+        overview: *const c_char,
+    );
     fn LLVMInitializeNVPTXTargetInfo();
     fn LLVMInitializeNVPTXTarget();
     fn LLVMInitializeNVPTXTargetMC();
@@ -140,19 +158,31 @@ const TRIPLE: &CStr = c"nvptx64-nvidia-cuda";
 
 /// # Safety
 /// The operation is alive.
-unsafe fn emit(op: mlir_sys::MlirOperation, target: Target) -> Result<String, String> {
+unsafe fn emit(
+    op: mlir_sys::MlirOperation,
+    target: Target,
+    timings: &mut Timings,
+) -> Result<String, String> {
     // SAFETY: as said at the head of the file.
     unsafe {
-        LLVMInitializeNVPTXTargetInfo();
-        LLVMInitializeNVPTXTarget();
-        LLVMInitializeNVPTXTargetMC();
-        LLVMInitializeNVPTXAsmPrinter();
+        static TARGETS: Once = Once::new();
+        TARGETS.call_once(|| {
+            LLVMInitializeNVPTXTargetInfo();
+            LLVMInitializeNVPTXTarget();
+            LLVMInitializeNVPTXTargetMC();
+            LLVMInitializeNVPTXAsmPrinter();
+            let options = OPTIONS.map(CStr::as_ptr);
+            let count = OPTIONS.len() as c_int;
+            LLVMParseCommandLineOptions(count, options.as_ptr(), c"".as_ptr());
+        });
+        let since = Instant::now();
         let context = LLVMContextCreate();
         let module: *mut c_void =
             mlir_sys::mlirTranslateModuleToLLVMIR(op, context.cast()).cast();
+        timings.push(("to LLVM", since.elapsed()));
         let out = match module.is_null() {
             true => Err("the module has no translation".to_owned()),
-            false => text(module, target),
+            false => text(module, target, timings),
         };
         if !module.is_null() {
             LLVMDisposeModule(module);
@@ -164,7 +194,11 @@ unsafe fn emit(op: mlir_sys::MlirOperation, target: Target) -> Result<String, St
 
 /// # Safety
 /// The module is alive.
-unsafe fn text(module: *mut c_void, target: Target) -> Result<String, String> {
+unsafe fn text(
+    module: *mut c_void,
+    target: Target,
+    timings: &mut Timings,
+) -> Result<String, String> {
     let said = |e: *mut c_char| {
         if e.is_null() {
             return "no reason given".to_owned();
@@ -193,9 +227,12 @@ unsafe fn text(module: *mut c_void, target: Target) -> Result<String, String> {
         let layout = LLVMCreateTargetDataLayout(machine);
         LLVMSetModuleDataLayout(module, layout);
         LLVMDisposeTargetData(layout);
+        let mut since = Instant::now();
         let options = LLVMCreatePassBuilderOptions();
         let failed = LLVMRunPasses(module, c"default<O3>".as_ptr(), machine, options);
         LLVMDisposePassBuilderOptions(options);
+        timings.push(("LLVM's optimiser", since.elapsed()));
+        since = Instant::now();
         let mut buffer = null_mut();
         let out = if !failed.is_null() {
             Err(said(LLVMGetErrorMessage(failed)))
@@ -217,6 +254,7 @@ unsafe fn text(module: *mut c_void, target: Target) -> Result<String, String> {
             LLVMDisposeMemoryBuffer(buffer);
             Ok(text)
         };
+        timings.push(("LLVM to PTX", since.elapsed()));
         LLVMDisposeTargetMachine(machine);
         out
     }

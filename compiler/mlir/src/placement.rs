@@ -8,7 +8,7 @@ use nestor_ir::artifact::Precision;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::lifetimes::{self, LINE};
 use nestor_ir::tile::size::elements;
-use nestor_ir::tile::{Kernel, Monomial, Tile};
+use nestor_ir::tile::{Kernel, Monomial, Stmt, Tile};
 use nestor_ir::ty::Elem;
 
 /// The place of a tile.
@@ -27,12 +27,20 @@ pub struct Placement {
     pub homes: Vec<Home>,
     /// Bytes of shared memory.
     pub shared: i64,
+    /// From this byte of shared memory on, a statement's own numbers; nothing where none has some.
+    pub room: Option<i64>,
     /// Bytes of scratch memory, each rounded up to a line.
     pub scratch: Vec<Monomial>,
 }
 
-/// Places a kernel's tiles into at most `limit` bytes of shared memory.
-pub fn place(kernel: &Kernel, limit: i64) -> Placement {
+/// Said where a statement's own numbers have no place, which is our mistake.
+pub const ROOM: &str =
+    "a kernel whose statements keep numbers of their own has room for them";
+
+/// Places a kernel's tiles into at most `limit` bytes of shared memory, `room` of them for statements at least.
+pub fn place(kernel: &Kernel, limit: i64, room: i64) -> Placement {
+    let room = room.max(own_room(&kernel.body));
+    let limit = limit - room;
     let fixed = |tile: &Tile| {
         kernel.tiles[*tile].dims.iter().map(|d| d.fixed()).product::<Option<usize>>()
     };
@@ -59,7 +67,26 @@ pub fn place(kernel: &Kernel, limit: i64) -> Placement {
             }
         }
     });
-    Placement { homes: homes.collect(), shared: shared.bytes, scratch }
+    let own = (room > 0).then_some(shared.bytes);
+    Placement { homes: homes.collect(), shared: shared.bytes + room, room: own, scratch }
+}
+
+/// Bytes that a statement needs for itself, whole lines: a root of a matrix keeps the rotation of each pair of rows.
+fn own_room(body: &[Stmt]) -> i64 {
+    let of = |stmt: &Stmt| match stmt {
+        Stmt::InverseRoot { n, .. } => {
+            (2 * n.div_ceil(2) as i64 * 4 + LINE - 1) / LINE * LINE
+        }
+        Stmt::Loop { body, .. } | Stmt::When { body, .. } => own_room(body),
+        Stmt::Map { .. }
+        | Stmt::Product { .. }
+        | Stmt::SolveUnitLower { .. }
+        | Stmt::Eliminate { .. }
+        | Stmt::LinearScan { .. }
+        | Stmt::Gather { .. }
+        | Stmt::ScatterAdd { .. } => 0,
+    };
+    body.iter().map(of).max().unwrap_or(0)
 }
 
 /// Bytes of an element.
@@ -68,9 +95,4 @@ pub fn width(elem: Elem) -> i64 {
         Elem::Real | Elem::Int => 4,
         Elem::Bool => 1,
     }
-}
-
-/// Bytes of scratch memory of a block for given sizes.
-pub fn scratch_bytes(scratch: &[Monomial], sizes: &nestor_ir::dim::Sizes) -> i64 {
-    scratch.iter().map(|m| (m.eval(sizes) + LINE - 1) / LINE * LINE).sum()
 }

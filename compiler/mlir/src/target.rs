@@ -5,6 +5,8 @@
 pub enum Target {
     /// Ampere: A100.
     Sm80,
+    /// Ampere and later without the large shared memory: cards for desks and for inference.
+    Sm86,
     /// Hopper: H100, H200.
     Sm90a,
 }
@@ -12,17 +14,27 @@ pub enum Target {
 impl Target {
     /// All of them, by name.
     pub const ALL: &[(&str, Target)] =
-        &[("sm_80", Target::Sm80), ("sm_90a", Target::Sm90a)];
+        &[("sm_80", Target::Sm80), ("sm_86", Target::Sm86), ("sm_90a", Target::Sm90a)];
 
     /// The target of a name.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, target)| *target)
     }
 
+    /// The target whose code a device of a generation runs.
+    pub fn of(capability: (u32, u32)) -> Self {
+        match capability {
+            (9, 0) => Target::Sm90a,
+            (8, 6 | 9) | (12, _) => Target::Sm86,
+            _ => Target::Sm80,
+        }
+    }
+
     /// Its name, which is also the code generator's.
     pub fn name(self) -> &'static str {
         match self {
             Target::Sm80 => "sm_80",
+            Target::Sm86 => "sm_86",
             Target::Sm90a => "sm_90a",
         }
     }
@@ -30,7 +42,7 @@ impl Target {
     /// The version of PTX, as the code generator says it: drivers of CUDA 12 and later read it.
     pub fn ptx(self) -> &'static str {
         match self {
-            Target::Sm80 | Target::Sm90a => "+ptx80",
+            Target::Sm80 | Target::Sm86 | Target::Sm90a => "+ptx80",
         }
     }
 
@@ -38,6 +50,7 @@ impl Target {
     pub fn shared(self) -> i64 {
         match self {
             Target::Sm80 => 163 * 1024,
+            Target::Sm86 => 99 * 1024,
             Target::Sm90a => 227 * 1024,
         }
     }
@@ -69,6 +82,11 @@ impl Products {
     /// The choice of a name.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, products)| *products)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, p)| *p == self).map_or("float32", |(n, _)| *n)
     }
 }
 

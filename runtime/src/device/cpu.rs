@@ -8,7 +8,9 @@
 //! and out only between lengths that were compared before.
 #![allow(unsafe_code, reason = "compiled code works on addresses")]
 
+use crate::tensor_file::Data;
 use nestor_ir::artifact::{DenseEntry, Native, Precision};
+use std::borrow::Cow;
 
 /// Bytes on cache-line boundaries.
 #[derive(Default)]
@@ -60,15 +62,65 @@ impl Block {
     }
     /// Copies `count` elements from byte `at` on.
     pub fn get<T: Plain + Default>(&self, at: usize, count: usize) -> Vec<T> {
-        let bytes = count * size_of::<T>();
-        assert!(at + bytes <= self.bytes(), "elements lie in their block");
         let mut out = vec![T::default(); count];
+        self.get_into(at, &mut out);
+        out
+    }
+    /// Copies elements from byte `at` on.
+    pub fn get_into<T: Plain>(&self, at: usize, out: &mut [T]) {
+        let bytes = std::mem::size_of_val(out);
+        assert!(at + bytes <= self.bytes(), "elements lie in their block");
         // SAFETY: the range lies in this block; any bits are a `T`.
         unsafe {
             let from = self.lines.as_ptr().cast::<u8>().add(at);
             std::ptr::copy_nonoverlapping(from, out.as_mut_ptr().cast::<u8>(), bytes);
         }
-        out
+    }
+}
+
+/// The bytes of elements.
+fn bytes_of<T: Plain>(data: &[T]) -> &[u8] {
+    // SAFETY: the same memory; every element is made of bytes without gaps.
+    unsafe {
+        std::slice::from_raw_parts(
+            data.as_ptr().cast::<u8>(),
+            std::mem::size_of_val(data),
+        )
+    }
+}
+
+/// The bytes of elements, to be written.
+fn bytes_of_mut<T: Plain>(data: &mut [T]) -> &mut [u8] {
+    let len = std::mem::size_of_val(data);
+    // SAFETY: the same memory, borrowed alone; any bits are a `T`.
+    unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast::<u8>(), len) }
+}
+
+/// A tensor's elements as bytes, as kernels keep them.
+pub fn as_bytes(data: &Data) -> Cow<'_, [u8]> {
+    Cow::Borrowed(match data {
+        Data::F32(v) => bytes_of(v),
+        Data::F64(v) => bytes_of(v),
+        Data::I32(v) => bytes_of(v),
+        Data::I64(v) => bytes_of(v),
+        Data::U8(v) => v,
+        Data::Bool(v) => return Cow::Owned(v.iter().map(|x| u8::from(*x)).collect()),
+    })
+}
+
+/// Has a tensor's elements written as bytes, as kernels keep them.
+pub fn as_bytes_mut(data: &mut Data, write: impl FnOnce(&mut [u8])) {
+    match data {
+        Data::F32(v) => write(bytes_of_mut(v)),
+        Data::F64(v) => write(bytes_of_mut(v)),
+        Data::I32(v) => write(bytes_of_mut(v)),
+        Data::I64(v) => write(bytes_of_mut(v)),
+        Data::U8(v) => write(v),
+        Data::Bool(v) => {
+            let mut bytes = vec![0_u8; v.len()];
+            write(&mut bytes);
+            v.iter_mut().zip(bytes).for_each(|(x, b)| *x = b != 0);
+        }
     }
 }
 

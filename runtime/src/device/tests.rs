@@ -76,6 +76,7 @@ fn artifact() -> Artifact {
         kernels: vec![kernel],
         native: vec![native],
         dense: None,
+        device: None,
         precision: Precision::F32,
     }
 }
@@ -164,8 +165,14 @@ fn guarded(update_first: bool) -> Executor {
         plan.launches.reverse();
     }
     let (kernels, native) = (vec![], vec![]);
-    let artifact =
-        Artifact { plan, kernels, native, dense: None, precision: Precision::F32 };
+    let artifact = Artifact {
+        plan,
+        kernels,
+        native,
+        dense: None,
+        device: None,
+        precision: Precision::F32,
+    };
     Executor::with_workers(artifact, 1).expect("starts")
 }
 

@@ -228,6 +228,34 @@ impl Memory {
     pub fn get(&self, address: u64) -> &Allocation {
         &self.allocations[(address >> PART) as usize - 1]
     }
+    /// Writes from outside of any launch.
+    ///
+    /// # Errors
+    /// Where the bytes are not all of one allocation.
+    pub fn put(&mut self, address: u64, data: &[u8]) -> Result<(), String> {
+        let (allocation, at) = self.find(address)?;
+        let range = allocation.range(at, data.len())?;
+        allocation.data[range.clone()].copy_from_slice(data);
+        for shadow in &mut allocation.shadow[range] {
+            (shadow.known, shadow.pending) = (true, false);
+        }
+        Ok(())
+    }
+    /// Reads from outside of any launch.
+    ///
+    /// # Errors
+    /// Where the bytes are not all of one allocation.
+    pub fn take(&mut self, address: u64, bytes: usize) -> Result<Vec<u8>, String> {
+        let (allocation, at) = self.find(address)?;
+        let range = allocation.range(at, bytes)?;
+        Ok(allocation.data[range].to_vec())
+    }
+    /// Gives an allocation back: from now on there is nothing at its address.
+    pub fn release(&mut self, address: u64) {
+        if let Ok((allocation, _)) = self.find(address) {
+            (allocation.data, allocation.shadow) = (Vec::new(), Vec::new());
+        }
+    }
     pub(crate) fn settle(&mut self) {
         self.allocations.iter_mut().for_each(Allocation::settle);
     }

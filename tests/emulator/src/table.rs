@@ -187,6 +187,7 @@ fn numbers(a: u64, b: u64) -> Option<(f32, f32)> {
 pub(crate) const TERNARY: &[(&str, Ternary)] = &[
     ("fma.rn.f32", |a, b, c| bits(f32(a).mul_add(f32(b), f32(c)))),
     ("fma.rn.f64", |a, b, c| f64(a).mul_add(f64(b), f64(c)).to_bits()),
+    ("mad.lo.s16", |a, b, c| i16b(s16(a).wrapping_mul(s16(b)).wrapping_add(s16(c)))),
     ("mad.lo.s32", |a, b, c| i32b(s32(a).wrapping_mul(s32(b)).wrapping_add(s32(c)))),
     ("mad.lo.s64", |a, b, c| a.wrapping_mul(b).wrapping_add(c)),
     ("mad.lo.u64", |a, b, c| a.wrapping_mul(b).wrapping_add(c)),

@@ -17,6 +17,24 @@ pub fn code(kernels: &[Kernel], options: Options) -> Result<Code, NativeError> {
     Ok(nestor_mlir::compile(kernels, options)?)
 }
 
+/// As [`code`], with the MLIR as text.
+///
+/// # Errors
+/// As [`code`].
+#[cfg(feature = "cuda")]
+pub fn code_with_text(kernels: &[Kernel], options: Options) -> Result<Code, NativeError> {
+    Ok(nestor_mlir::compile_with_text(kernels, options)?)
+}
+
+/// Kernels as code for a GPU.
+///
+/// # Errors
+/// Always: this build has no such backend.
+#[cfg(not(feature = "cuda"))]
+pub fn code_with_text(kernels: &[Kernel], options: Options) -> Result<Code, NativeError> {
+    code(kernels, options)
+}
+
 /// Kernels as code for a GPU.
 ///
 /// # Errors

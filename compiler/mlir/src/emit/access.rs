@@ -76,6 +76,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
     }
 
+    /// Element number `n` of a place of reals whose neighbours others write meanwhile.
+    pub(super) fn read_alone(&mut self, place: Place, n: Num<'c, 'a>) -> V<'c, 'a> {
+        let (at, _) = self.address(place, n);
+        let ty = self.b.float();
+        self.b.load_alone(at, ty)
+    }
+
     pub(super) fn write(&mut self, place: Place, n: Num<'c, 'a>, x: V<'c, 'a>) {
         let (at, elem) = self.address(place, n);
         let x = match elem {

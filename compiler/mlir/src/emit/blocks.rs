@@ -2,8 +2,8 @@
 
 use super::Emit;
 use super::build::V;
-use super::cores;
 use super::number::Num;
+use super::{cores, staged};
 use crate::target::Products;
 use nestor_ir::tile::{Access, Buffer, Extent, Matrix, Place, Shape, Tile};
 
@@ -32,6 +32,9 @@ pub(super) struct Rows<'k> {
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Each thread has entries of the result of its own.
     pub(super) fn product(&mut self, p: Product<'_>) {
+        if self.staged && staged::fits(p.extent, self.threads) {
+            return self.product_staged(p);
+        }
         if self.products != Products::Float32 && cores::fits(p.extent) {
             return self.product_on_cores(p, self.products);
         }
@@ -84,7 +87,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// `start + sum of products` over l in `from .. to`.
-    fn sum(
+    pub(super) fn sum(
         &mut self,
         from: Num<'c, 'a>,
         to: Num<'c, 'a>,

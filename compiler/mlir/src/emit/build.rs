@@ -3,6 +3,7 @@
 //! A builder stands at the end of a block. An operation with a region is put in place before its region is
 //! filled, so that all values live as long as the module.
 
+use indexmap::IndexMap;
 use melior::Context;
 use melior::dialect::arith::{self, CmpfPredicate, CmpiPredicate};
 use melior::dialect::{llvm, scf};
@@ -28,11 +29,18 @@ pub(super) struct Builder<'c, 'a> {
     pub(super) context: &'c Context,
     pub(super) location: Location<'c>,
     pub(super) block: BlockRef<'c, 'a>,
+    /// The function's first block, where constants stand, each once.
+    entry: BlockRef<'c, 'a>,
+    constants: IndexMap<(u32, u64), V<'c, 'a>>,
 }
+
+/// The key of a real among constants.
+const REAL: u32 = 0;
 
 impl<'c: 'a, 'a> Builder<'c, 'a> {
     pub(super) fn new(context: &'c Context, block: BlockRef<'c, 'a>) -> Self {
-        Self { context, location: Location::unknown(context), block }
+        let (location, constants) = (Location::unknown(context), IndexMap::new());
+        Self { context, location, block, entry: block, constants }
     }
 
     pub(super) fn int(&self, bits: u32) -> Type<'c> {
@@ -80,11 +88,52 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
 
     pub(super) fn constant(&mut self, bits: u32, n: i64) -> V<'c, 'a> {
         let value = IntegerAttribute::new(self.int(bits), n).into();
-        self.put(arith::constant(self.context, value, self.location))
+        self.once((bits, n as u64), value)
     }
     pub(super) fn real(&mut self, x: f64) -> V<'c, 'a> {
         let value = FloatAttribute::new(self.context, self.float(), x).into();
-        self.put(arith::constant(self.context, value, self.location))
+        self.once((REAL, x.to_bits()), value)
+    }
+    fn once(&mut self, key: (u32, u64), value: Attribute<'c>) -> V<'c, 'a> {
+        if let Some(found) = self.constants.get(&key) {
+            return *found;
+        }
+        let op = arith::constant(self.context, value, self.location);
+        let made = result(self.entry.insert_operation(0, op));
+        self.constants.insert(key, made);
+        made
+    }
+
+    /// An instruction that stays where it is.
+    fn fixed(
+        &mut self,
+        instruction: &str,
+        registers: &str,
+        operands: &[V<'c, 'a>],
+        to: Type<'c>,
+    ) -> V<'c, 'a> {
+        let text = |t: &str| StringAttribute::new(self.context, t).into();
+        let attributes = [
+            ("asm_string", text(instruction)),
+            ("constraints", text(registers)),
+            ("has_side_effects", Attribute::unit(self.context)),
+        ];
+        self.made("llvm.inline_asm", operands, to, &attributes)
+    }
+
+    /// A value of 64 bits whose origin is not seen.
+    pub(super) fn anew(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        self.fixed("mov.u64 $0, $1;", "=l,l", &[x], x.r#type())
+    }
+
+    /// The thread's number in its block, of a power of two of them.
+    pub(super) fn thread(&mut self, threads: u32) -> V<'c, 'a> {
+        let word = self.int(32);
+        let thread = self.fixed("mov.u32 $0, %tid.x;", "=r", &[], word);
+        let mask = self.constant(32, i64::from(threads.next_power_of_two()) - 1);
+        let thread = self.two("arith.andi", thread, mask);
+        let long = self.int(64);
+        self.cast("arith.extui", thread, long)
     }
 
     /// Two operands of one type, and a result of it.
@@ -163,6 +212,14 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let ty = self.int(32);
         result(self.op(&format!("nvvm.read.ptx.sreg.{name}"), &[], &[ty], &[]))
     }
+    /// What the lane has whose number differs in one bit.
+    pub(super) fn shuffled(&mut self, x: V<'c, 'a>, bit: i64) -> V<'c, 'a> {
+        let how = Attribute::parse(self.context, "#nvvm<shfl_kind bfly>");
+        let how = how.expect("an attribute");
+        let (all, bit, clamp) =
+            (self.constant(32, -1), self.constant(32, bit), self.constant(32, 31));
+        self.made("nvvm.shfl.sync", &[all, x, bit, clamp], x.r#type(), &[("kind", how)])
+    }
     pub(super) fn barrier(&mut self) {
         self.op("nvvm.barrier0", &[], &[], &[]);
     }
@@ -188,6 +245,11 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     }
     pub(super) fn load(&mut self, at: V<'c, 'a>, ty: Type<'c>) -> V<'c, 'a> {
         result(self.op("llvm.load", &[at], &[ty], &[]))
+    }
+    /// A load that stays as it is: not joined with loads beside it, which could touch what others write.
+    pub(super) fn load_alone(&mut self, at: V<'c, 'a>, ty: Type<'c>) -> V<'c, 'a> {
+        let alone = Attribute::unit(self.context);
+        result(self.op("llvm.load", &[at], &[ty], &[("volatile_", alone)]))
     }
     pub(super) fn store(&mut self, x: V<'c, 'a>, at: V<'c, 'a>) {
         self.op("llvm.store", &[x, at], &[], &[]);

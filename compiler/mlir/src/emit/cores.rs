@@ -20,11 +20,11 @@ const LEAST: usize = 8;
 
 /// A piece: its first row and column, and this lane's place in it.
 #[derive(Clone, Copy)]
-struct Piece<'c, 'a> {
-    row: Num<'c, 'a>,
-    column: Num<'c, 'a>,
-    group: Num<'c, 'a>,
-    within: Num<'c, 'a>,
+pub(super) struct Piece<'c, 'a> {
+    pub(super) row: Num<'c, 'a>,
+    pub(super) column: Num<'c, 'a>,
+    pub(super) group: Num<'c, 'a>,
+    pub(super) within: Num<'c, 'a>,
 }
 
 /// Whether a product is worth a warp's instruction.
@@ -175,7 +175,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// The entry of a matrix, or zero outside of it; extents that are multiples need no look.
-    fn guarded(
+    pub(super) fn guarded(
         &mut self,
         x: &Matrix,
         at: [Num<'c, 'a>; 2],
@@ -216,7 +216,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Values as a register of 32 bits, in the parts that their product takes.
-    fn rounded(&mut self, how: Products, values: &[V<'c, 'a>]) -> Vec<V<'c, 'a>> {
+    pub(super) fn rounded(
+        &mut self,
+        how: Products,
+        values: &[V<'c, 'a>],
+    ) -> Vec<V<'c, 'a>> {
         let (word, float) = (self.b.int(32), self.b.float());
         let near = |e: &mut Self, x| e.b.intrinsic("llvm.nvvm.f2tf32.rna", &[x], word);
         match how {
@@ -243,7 +247,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// One instruction: sums of products of what all lanes hold.
-    fn multiply(
+    pub(super) fn multiply(
         &mut self,
         how: Products,
         left: &[V<'c, 'a>],
@@ -279,7 +283,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Stores a lane's sum number `n`.
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         p: Product<'_>,
         piece: Piece<'c, 'a>,

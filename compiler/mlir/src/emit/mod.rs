@@ -4,15 +4,19 @@ mod access;
 mod blocks;
 mod build;
 mod cores;
+mod dense;
 mod functions;
 mod map;
 mod number;
+mod parts;
 mod scalar;
+mod staged;
+mod systems;
 
 use crate::barriers::barriers;
 use crate::placement::{Placement, place};
 use crate::target::Products;
-use crate::{BackendError, Code, Entry, Options, llvm};
+use crate::{BackendError, Code, Entry, Options};
 use build::{Builder, V};
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
@@ -20,9 +24,7 @@ use melior::ir::attribute::{DenseI32ArrayAttribute, StringAttribute, TypeAttribu
 use melior::ir::block::BlockLike;
 use melior::ir::operation::OperationBuilder;
 use melior::ir::operation::OperationLike;
-use melior::ir::{
-    Attribute, Block, BlockRef, Identifier, Location, Module, Region, RegionLike,
-};
+use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, RegionLike};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Extent, Kernel, Stmt};
 use number::Num;
@@ -38,49 +40,18 @@ pub fn compile(
     kernels: &[Kernel],
     options: impl Into<Options>,
 ) -> Result<Code, BackendError> {
-    let options = options.into();
-    let context = llvm::context();
-    let mut module = Module::new(Location::unknown(&context));
-    let entries = fill(&context, &module, kernels, options)?;
-    if !module.as_operation().verify() {
-        let why = "the module is not well formed".to_owned();
-        return Err(BackendError::Lowering { step: "MLIR", why });
-    }
-    let mlir = module.as_operation().to_string();
-    let ptx = llvm::ptx(&context, &mut module, options.target)?;
-    Ok(Code { mlir, ptx, entries })
+    parts::compiled(kernels, options.into(), false)
 }
 
-fn fill<'c>(
-    context: &'c Context,
-    module: &Module<'c>,
+/// As [`compile`], with the MLIR as text.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_with_text(
     kernels: &[Kernel],
-    options: Options,
-) -> Result<Vec<Entry>, BackendError> {
-    let inner = nested(
-        context,
-        module.body(),
-        "gpu.module",
-        &[("sym_name", name(context, "kernels"))],
-        &[],
-    );
-    let b = Builder::new(context, inner);
-    let bytes = TypeAttribute::new(types::array(b.int(8), 0)).into();
-    let attributes = [
-        ("sym_name", name(context, SHARED)),
-        ("global_type", bytes),
-        ("linkage", parsed(context, "#llvm.linkage<external>")),
-        ("addr_space", parsed(context, "3 : i32")),
-        ("alignment", parsed(context, "64 : i64")),
-    ];
-    let op = OperationBuilder::new("llvm.mlir.global", b.location)
-        .add_attributes(&attributes.map(|(n, a)| (Identifier::new(context, n), a)))
-        .add_regions([Region::new()])
-        .build()
-        .expect("a variable");
-    b.block.append_operation(op);
-    let numbered = kernels.iter().enumerate();
-    numbered.map(|(n, kernel)| function(context, inner, kernel, n, options)).collect()
+    options: impl Into<Options>,
+) -> Result<Code, BackendError> {
+    parts::compiled(kernels, options.into(), true)
 }
 
 fn name<'c>(context: &'c Context, text: &str) -> Attribute<'c> {
@@ -129,8 +100,8 @@ fn function<'c: 'a, 'a>(
     options: Options,
 ) -> Result<Entry, BackendError> {
     check(kernel)?;
-    let placement = place(kernel, options.target.shared());
     let threads = threads(kernel);
+    let (placement, staged) = placed(kernel, threads, options);
     let b = Builder::new(context, block);
     let mut arguments = vec![b.pointer(1); kernel.buffers.len() + 1];
     arguments.extend([b.int(64); 3]);
@@ -143,6 +114,8 @@ fn function<'c: 'a, 'a>(
         ("linkage", parsed(context, "#llvm.linkage<external>")),
         ("gpu.kernel", unit),
         ("nvvm.kernel", unit),
+        // Registers are worth more than a second block: most kernels fill the shared memory.
+        ("nvvm.minctasm", parsed(context, "1 : i32")),
         (
             "nvvm.maxntid",
             DenseI32ArrayAttribute::new(context, &[threads as i32, 1, 1]).into(),
@@ -161,6 +134,7 @@ fn function<'c: 'a, 'a>(
         number: 0,
         threads,
         products: options.products,
+        staged,
         thread: argument(0),
         buffers: (0..count).map(argument).collect(),
         scratch: argument(count),
@@ -173,6 +147,21 @@ fn function<'c: 'a, 'a>(
     emit.b.op("llvm.return", &[], &[], &[]);
     let shared = usize::try_from(placement.shared).expect("a size");
     Ok(Entry { symbol, threads, shared, scratch: placement.scratch })
+}
+
+/// Where tiles lie, and whether operands of products are brought to room of their own: not where tiles would have to
+/// leave shared memory for it.
+fn placed(kernel: &Kernel, threads: u32, options: Options) -> (Placement, bool) {
+    let limit = options.target.shared();
+    let plain = place(kernel, limit, 0);
+    if !staged::wanted(kernel, threads, options.products) {
+        return (plain, false);
+    }
+    let roomy = place(kernel, limit, staged::BYTES);
+    match roomy.scratch.len() == plain.scratch.len() {
+        true => (roomy, true),
+        false => (plain, false),
+    }
 }
 
 /// What is only read may go through the cache for constants. Buffers that are written must not be said to
@@ -194,12 +183,12 @@ fn check(kernel: &Kernel) -> Result<(), BackendError> {
         body.iter().find_map(|stmt| match stmt {
             Stmt::LinearScan { init, y, extent, .. } => (init == y && extent.1 > 1)
                 .then_some("a linear scan writes over its first value"),
-            Stmt::Eliminate { .. } => Some("a system that is not triangular"),
-            Stmt::InverseRoot { .. } => Some("a root of a matrix"),
             Stmt::Loop { body, .. } | Stmt::When { body, .. } => missing(body),
             Stmt::Map { .. }
             | Stmt::Product { .. }
             | Stmt::SolveUnitLower { .. }
+            | Stmt::Eliminate { .. }
+            | Stmt::InverseRoot { .. }
             | Stmt::Gather { .. }
             | Stmt::ScatterAdd { .. } => None,
         })
@@ -219,8 +208,9 @@ fn threads(kernel: &Kernel) -> u32 {
         let of = |stmt: &Stmt| match stmt {
             Stmt::Map { space, .. } => fixed(space),
             Stmt::Product { m, n, .. } => fixed(&[*m, *n]),
-            Stmt::SolveUnitLower { m, .. } | Stmt::Eliminate { m, .. } => *m,
-            Stmt::InverseRoot { n, .. } => *n,
+            Stmt::SolveUnitLower { m, .. } => *m,
+            Stmt::Eliminate { n, m, .. } => n * n.max(m),
+            Stmt::InverseRoot { n, .. } => n * n / 2,
             Stmt::LinearScan { extent, .. } => extent.2,
             Stmt::Gather { width, .. } | Stmt::ScatterAdd { width, .. } => *width,
             Stmt::Loop { body, .. } | Stmt::When { body, .. } => points(body),
@@ -245,6 +235,8 @@ struct Emit<'c, 'a, 'k> {
     number: usize,
     threads: u32,
     products: Products,
+    /// Operands of large products are brought to room.
+    staged: bool,
     /// This thread's number in its block.
     thread: V<'c, 'a>,
     buffers: Vec<V<'c, 'a>>,
@@ -259,8 +251,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Thread, scratch and the indices of the grid.
     fn begin(&mut self) {
         let long = self.b.int(64);
-        let thread = self.b.special("tid.x");
-        self.thread = self.b.cast("arith.extui", thread, long);
+        self.thread = self.b.thread(self.threads);
         let block = self.b.special("ctaid.x");
         let block = Num::Run(self.b.cast("arith.extui", block, long));
         let each = self.lines(&self.placement.scratch.clone());
@@ -301,14 +292,24 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// The points of a space, shared among the threads.
     fn shared(&mut self, space: &[Extent], body: impl FnOnce(&mut Self, &[Num<'c, 'a>])) {
+        let own = [Num::Run(self.thread), Num::Known(i64::from(self.threads))];
+        self.strided(space, own, body);
+    }
+
+    /// The points of a space from one number on, so far apart.
+    fn strided(
+        &mut self,
+        space: &[Extent],
+        [from, apart]: [Num<'c, 'a>; 2],
+        body: impl FnOnce(&mut Self, &[Num<'c, 'a>]),
+    ) {
         let extents: Vec<Num<'c, 'a>> = space.iter().map(|d| self.extent(*d)).collect();
         let mut total = Num::Known(1);
         for extent in &extents {
             total = self.mul(total, *extent);
         }
-        let (total, step) =
-            (self.value(total), self.b.constant(64, i64::from(self.threads)));
-        let (opened, n, _) = self.b.open_for([self.thread, total, step], &[]);
+        let bounds = [from, total, apart].map(|n| self.value(n));
+        let (opened, n, _) = self.b.open_for(bounds, &[]);
         let point = self.unravelled(Num::Run(n), &extents);
         body(self, &point);
         self.b.close(opened, &[]);
@@ -325,7 +326,32 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
     }
 
+    /// What is known before the first loop is read anew by every statement, so that what is computed of it stays near
+    /// its use. Else all of it is computed before the first loop, and lives in registers to the last.
     fn stmt(&mut self, stmt: &Stmt) {
+        if matches!(stmt, Stmt::Loop { .. } | Stmt::When { .. }) {
+            return self.control(stmt);
+        }
+        let (sizes, scratch, indices) = (self.sizes, self.scratch, self.indices.clone());
+        self.thread = self.b.thread(self.threads);
+        for n in &mut self.sizes[1..] {
+            if let Num::Run(v) = n {
+                *v = self.b.anew(*v);
+            }
+        }
+        if !self.placement.scratch.is_empty() {
+            self.scratch = self.b.anew(scratch);
+        }
+        for (index, _) in &self.kernel.grid {
+            if let Some(Num::Run(v)) = &mut self.indices[index.index()] {
+                *v = self.b.anew(*v);
+            }
+        }
+        self.work(stmt);
+        (self.sizes, self.scratch, self.indices) = (sizes, scratch, indices);
+    }
+
+    fn work(&mut self, stmt: &Stmt) {
         match stmt {
             Stmt::Map { space, expr, loads, sinks } => {
                 self.map(map::Map { space, expr, loads, sinks });
@@ -344,8 +370,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Stmt::SolveUnitLower { lower, x, n, m, transpose } => {
                 self.solve(*lower, *x, *n, *m, *transpose);
             }
-            // `check` refuses kernels that hold them.
-            Stmt::Eliminate { .. } | Stmt::InverseRoot { .. } => {}
+            Stmt::Eliminate { a, x, n, m } => self.eliminate(*a, *x, *n, *m),
+            Stmt::InverseRoot { a, basis, n, p } => {
+                self.inverse_root(*a, *basis, *n, *p);
+            }
             Stmt::LinearScan { a, b, init, y, extent, reverse } => {
                 self.linear_scan([*a, *b, *init, *y], *extent, *reverse);
             }
@@ -360,6 +388,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     values,
                 );
             }
+            Stmt::Loop { .. } | Stmt::When { .. } => self.control(stmt),
+        }
+    }
+
+    /// Statements that hold others.
+    fn control(&mut self, stmt: &Stmt) {
+        match stmt {
             Stmt::Loop { index, extent, reverse, body } => {
                 let extent = self.extent(*extent);
                 self.turns(extent, *reverse, |e, turn| {
@@ -374,6 +409,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 self.body(body);
                 self.b.close(opened, &[]);
             }
+            Stmt::Map { .. }
+            | Stmt::Product { .. }
+            | Stmt::SolveUnitLower { .. }
+            | Stmt::Eliminate { .. }
+            | Stmt::InverseRoot { .. }
+            | Stmt::LinearScan { .. }
+            | Stmt::Gather { .. }
+            | Stmt::ScatterAdd { .. } => self.work(stmt),
         }
     }
 }

@@ -1,0 +1,303 @@
+//! Products on tensor cores with operands of bfloat16 brought to shared memory first.
+//!
+//! A block of threads computes 64 (or 32) rows and 64 columns at a time, over 64 terms at a time: both operands are
+//! rounded on their way into room of their own, once for all warps, and each warp loads its registers from there, sixteen bytes
+//! a lane. A row of room is 128 bytes; its parts of sixteen bytes are exchanged by the row's number, so that the eight
+//! rows of a load lie in different banks.
+
+use super::Emit;
+use super::blocks::Product;
+use super::build::V;
+use super::number::Num;
+use crate::placement::ROOM;
+use crate::target::Products;
+use melior::dialect::llvm::r#type as types;
+use melior::ir::Attribute;
+use melior::ir::attribute::DenseI64ArrayAttribute;
+use nestor_ir::tile::{Affine, Extent, Kernel, Matrix, Monomial, Shape, Stmt};
+
+/// Columns of a block, and terms at a time.
+const SIDE: i64 = 64;
+/// Bytes of a row of room, and of the part that a lane loads.
+const ROW: i64 = 2 * SIDE;
+const PART: i64 = 16;
+/// Terms of an instruction.
+const DEPTH: i64 = 16;
+/// Bytes of room: both operands.
+pub(super) const BYTES: i64 = 2 * SIDE * ROW;
+
+/// Whether operands of a product are brought: it is large, of known size, and has warps enough.
+pub(super) fn fits(extent: [Extent; 3], threads: u32) -> bool {
+    let [m, n, k] = extent.map(|d| d.fixed().unwrap_or(0));
+    m > 16 && n >= 16 && k >= 16 && threads >= 128
+}
+
+/// Whether a kernel has such a product.
+pub(super) fn wanted(kernel: &Kernel, threads: u32, products: Products) -> bool {
+    fn any(body: &[Stmt], threads: u32) -> bool {
+        body.iter().any(|stmt| match stmt {
+            Stmt::Product { m, n, k, .. } => fits([*m, *n, *k], threads),
+            Stmt::Loop { body, .. } | Stmt::When { body, .. } => any(body, threads),
+            Stmt::Map { .. }
+            | Stmt::SolveUnitLower { .. }
+            | Stmt::Eliminate { .. }
+            | Stmt::InverseRoot { .. }
+            | Stmt::LinearScan { .. }
+            | Stmt::Gather { .. }
+            | Stmt::ScatterAdd { .. } => false,
+        })
+    }
+    products == Products::Brain && any(&kernel.body, threads)
+}
+
+/// How warps share a block of the result.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Warps below one another, sixteen rows each.
+    down: i64,
+    /// Columns of a warp.
+    columns: i64,
+}
+
+/// An operand as it is brought: rows of the result's rows or columns, along them its terms.
+struct Operand<'k> {
+    matrix: &'k Matrix,
+    /// The right operand's terms are its rows.
+    turned: bool,
+    /// Rows in room, and how many there are in all.
+    rows: i64,
+    extent: i64,
+    /// Where it lies in room.
+    at: i64,
+}
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    pub(super) fn product_staged(&mut self, p: Product<'_>) {
+        let [m, n, k] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
+        let warps = i64::from(self.threads) / 32;
+        let down = if m <= 32 { 2 } else { 4 };
+        let layout = Layout { down, columns: SIDE / (warps / down) };
+        let left = Operand {
+            matrix: p.left,
+            turned: false,
+            rows: DEPTH * down,
+            extent: m,
+            at: 0,
+        };
+        let right = Operand {
+            matrix: p.right,
+            turned: true,
+            rows: SIDE,
+            extent: n,
+            at: SIDE * ROW,
+        };
+        let (high, wide) = (DEPTH * down, SIDE);
+        let down_blocks = Num::Known((m + high - 1) / high);
+        let across_blocks = Num::Known((n + wide - 1) / wide);
+        self.turns(down_blocks, false, |e, i| {
+            e.turns(across_blocks, false, |e, j| {
+                let (row, column) =
+                    (e.mul(i, Num::Known(high)), e.mul(j, Num::Known(wide)));
+                e.block(p, layout, [&left, &right], [row, column], k);
+            });
+        });
+    }
+
+    fn block(
+        &mut self,
+        p: Product<'_>,
+        layout: Layout,
+        [left, right]: [&Operand<'_>; 2],
+        [row, column]: [Num<'c, 'a>; 2],
+        k: i64,
+    ) {
+        let depth = Num::Known(k);
+        let (from, to) = match p.shape {
+            Shape::Full => (Num::Known(0), depth),
+            Shape::LeftLower => {
+                let end = self.add(row, Num::Known(left.rows));
+                (Num::Known(0), self.min(end, depth))
+            }
+            Shape::LeftUpper => {
+                // Terms are brought from a multiple of sixty-four on.
+                let begin = self.div(row, Num::Known(SIDE));
+                (self.mul(begin, Num::Known(SIDE)), depth)
+            }
+            Shape::OutputLower => {
+                let end = self.add(row, Num::Known(left.rows));
+                let wanted = self.less(column, end);
+                let (some, none) = (self.value(depth), self.value(Num::Known(0)));
+                (Num::Known(0), Num::Run(self.b.select(wanted, some, none)))
+            }
+        };
+        let thread = Num::Run(self.thread);
+        let lane = self.rem(thread, Num::Known(32));
+        let warp = self.div(thread, Num::Known(32));
+        let below = self.rem(warp, Num::Known(layout.down));
+        let below = self.mul(below, Num::Known(DEPTH));
+        let beside = self.div(warp, Num::Known(layout.down));
+        let beside = self.mul(beside, Num::Known(layout.columns));
+        let pieces = layout.columns / 8;
+        let zero = self.b.real(0.0);
+        let start = vec![zero; 4 * pieces as usize];
+        let bounds = [from, to, Num::Known(SIDE)].map(|q| self.value(q));
+        let (opened, first, sums) = self.b.open_for(bounds, &start);
+        let first = Num::Run(first);
+        self.b.barrier();
+        self.bring_operand(left, [row, first], k, p.shape);
+        self.bring_operand(right, [column, first], k, Shape::Full);
+        self.b.barrier();
+        let mut sums = sums;
+        for step in 0..((k + DEPTH - 1) / DEPTH).min(SIDE / DEPTH) {
+            let a = self.registers(left, below, step, lane, false);
+            for pair in 0..pieces / 2 {
+                let across = self.add(beside, Num::Known(16 * pair));
+                let b = self.registers(right, across, step, lane, true);
+                for half in 0..2 {
+                    let at = 4 * (2 * pair + half) as usize;
+                    let b = &b[2 * half as usize..][..2];
+                    let sum = self.multiply(Products::Brain, &a, b, &sums[at..at + 4]);
+                    sums.splice(at..at + 4, sum);
+                }
+            }
+        }
+        let sums = self.b.close(opened, &sums);
+        let (group, within) =
+            (self.div(lane, Num::Known(4)), self.rem(lane, Num::Known(4)));
+        let row = self.add(row, below);
+        let column = self.add(column, beside);
+        let extent = [left.extent, right.extent].map(Num::Known);
+        for (n, sum) in sums.into_iter().enumerate() {
+            let column = self.add(column, Num::Known(8 * (n as i64 / 4)));
+            let piece = super::cores::Piece { row, column, group, within };
+            self.finish(p, piece, extent, n as i64 % 4, sum);
+        }
+    }
+
+    /// Brings sixty-four terms of an operand's rows to room, two of a row at a time; zero where there are none.
+    fn bring_operand(
+        &mut self,
+        x: &Operand<'_>,
+        [row, term]: [Num<'c, 'a>; 2],
+        terms: i64,
+        shape: Shape,
+    ) {
+        let pairs = SIDE / 2;
+        let (along, across) = match x.turned {
+            false => (&x.matrix.column, &x.matrix.row),
+            true => (&x.matrix.row, &x.matrix.column),
+        };
+        // Neighbours among threads read neighbours in memory, where there are some.
+        let by_rows = is_one(across) && !is_one(along);
+        let words = Num::Known(x.rows * pairs);
+        let bounds = [Num::Run(self.thread), words, Num::Known(i64::from(self.threads))];
+        let bounds = bounds.map(|q| self.value(q));
+        let (opened, n, _) = self.b.open_for(bounds, &[]);
+        let n = Num::Run(n);
+        let (r, pair) = match by_rows {
+            true => (self.rem(n, Num::Known(x.rows)), self.div(n, Num::Known(x.rows))),
+            false => (self.div(n, Num::Known(pairs)), self.rem(n, Num::Known(pairs))),
+        };
+        let at = self.add(row, r);
+        let twice = self.mul(pair, Num::Known(2));
+        let values: Vec<V<'c, 'a>> = (0..2)
+            .map(|one| {
+                let l = self.add(term, twice);
+                let l = self.add(l, Num::Known(one));
+                let zero = match shape {
+                    Shape::Full | Shape::OutputLower => None,
+                    Shape::LeftLower => Some(self.less(at, l)),
+                    Shape::LeftUpper => Some(self.less(l, at)),
+                };
+                let (entry, extent) = match x.turned {
+                    false => ([at, l], [x.extent, terms]),
+                    true => ([l, at], [terms, x.extent]),
+                };
+                let multiples = match x.turned {
+                    false => [x.rows, SIDE],
+                    true => [SIDE, x.rows],
+                };
+                self.guarded(x.matrix, entry, extent.map(Num::Known), multiples, zero)
+            })
+            .collect();
+        let word = self.rounded(Products::Brain, &values)[0];
+        let (which, rest) =
+            (self.div(pair, Num::Known(4)), self.rem(pair, Num::Known(4)));
+        let to = self.part_of_room(x.at, r, which);
+        let rest = self.mul(rest, Num::Known(4));
+        let to = self.add(to, rest);
+        let to = self.at_room(to);
+        self.b.store(word, to);
+        self.b.close(opened, &[]);
+    }
+
+    /// The byte of room where part `which` of a row lies.
+    fn part_of_room(
+        &mut self,
+        at: i64,
+        row: Num<'c, 'a>,
+        which: Num<'c, 'a>,
+    ) -> Num<'c, 'a> {
+        let turn = self.rem(row, Num::Known(8));
+        let (which, turn) = (self.value(which), self.value(turn));
+        let place = Num::Run(self.b.two("arith.xori", which, turn));
+        let place = self.mul(place, Num::Known(PART));
+        let line = self.mul(row, Num::Known(ROW));
+        let place = self.add(place, line);
+        self.add(place, Num::Known(at))
+    }
+
+    fn at_room(&mut self, byte: Num<'c, 'a>) -> V<'c, 'a> {
+        let all = self.b.address_of(super::SHARED, 3);
+        let from = Num::Known(self.placement.room.expect(ROOM));
+        let byte = self.add(byte, from);
+        let byte = self.value(byte);
+        let of = self.b.int(8);
+        self.b.element(all, byte, of)
+    }
+
+    /// The registers of sixteen rows and sixteen terms. Of a left operand: rows, rows + 8, then both of terms + 8. Of
+    /// a right one: terms, terms + 8, then both of rows + 8, which are two pieces.
+    fn registers(
+        &mut self,
+        x: &Operand<'_>,
+        row: Num<'c, 'a>,
+        step: i64,
+        lane: Num<'c, 'a>,
+        by_terms: bool,
+    ) -> Vec<V<'c, 'a>> {
+        let eighth = self.rem(lane, Num::Known(8));
+        let second = self.div(lane, Num::Known(8));
+        let second = self.rem(second, Num::Known(2));
+        let last = self.div(lane, Num::Known(16));
+        let (rows, terms) = if by_terms { (last, second) } else { (second, last) };
+        let rows = self.mul(rows, Num::Known(8));
+        let at = self.add(row, eighth);
+        let at = self.add(at, rows);
+        let which = self.add(terms, Num::Known(2 * step));
+        let from = self.part_of_room(x.at, at, which);
+        let from = self.at_room(from);
+        let context = self.b.context;
+        let parsed = |text: &str| Attribute::parse(context, text).expect("an attribute");
+        let attributes = [
+            ("num", parsed("4 : i32")),
+            ("layout", parsed("#nvvm.mma_layout<row>")),
+            ("shape", parsed("#nvvm.ld_st_matrix_shape<m = 8, n = 8>")),
+            ("eltType", parsed("#nvvm.ld_st_matrix_elt_type<b16>")),
+        ];
+        let word = self.b.int(32);
+        let four = types::r#struct(context, &[word; 4], false);
+        let all = self.b.made("nvvm.ldmatrix", &[from], four, &attributes);
+        (0..4)
+            .map(|n| {
+                let at = DenseI64ArrayAttribute::new(context, &[n]).into();
+                self.b.made("llvm.extractvalue", &[all], word, &[("position", at)])
+            })
+            .collect()
+    }
+}
+
+/// Whether a stride is one element.
+fn is_one(stride: &Affine) -> bool {
+    stride.terms.is_empty() && stride.constant.as_slice() == [Monomial::number(1)]
+}

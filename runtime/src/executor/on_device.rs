@@ -1,0 +1,273 @@
+//! Plans on a device: memory from its pool, launches told in order, and from the second call with the same sizes on as a
+//! graph.
+
+use super::RunError;
+use super::engine::{Call, Engine, Home};
+use crate::device::cpu::{as_bytes, as_bytes_mut};
+use crate::device::pool::Span;
+use crate::device::product::{Operand, Product};
+use crate::device::{Command, Device, DeviceError, Graph, Held, Module, Shared};
+use crate::tensor_file::HostTensor;
+use nestor_ir::artifact::{Artifact, DeviceCode};
+use nestor_ir::dim::Sizes;
+use nestor_ir::entity::Entity;
+use nestor_ir::plan::{Dense, DenseOperand, Launch, Tensor};
+use nestor_ir::tile::Monomial;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Memory on a device, and the program's code in it.
+pub(crate) struct OnDevice {
+    shared: Shared,
+    code: Arc<DeviceCode>,
+    module: Module,
+    arena: Span,
+    scratch: Span,
+    own: Vec<Option<Span>>,
+    /// What addresses and sizes the last call had, and its launches as graphs where they were kept.
+    last: Option<(Vec<Command>, Vec<Graph>)>,
+}
+
+impl OnDevice {
+    /// Loads a program's code.
+    pub(crate) fn new(artifact: &Artifact, shared: Shared) -> Result<Self, RunError> {
+        let code = artifact.device.clone().ok_or(RunError::NotCompiled)?;
+        let module = shared.hold().device.load(&code)?;
+        let own = vec![None; artifact.plan.tensors.len()];
+        let (arena, scratch) = (Span::default(), Span::default());
+        Ok(Self { shared, code, module, arena, scratch, own, last: None })
+    }
+
+    fn address(&self, id: Tensor, at: Home) -> u64 {
+        match at {
+            Home::Arena(at) => self.arena.address + at as u64,
+            Home::Own => self.own[id.index()].expect("own tensors have a span").address,
+        }
+    }
+
+    /// A span of at least so many bytes in the place of another.
+    fn grown(&self, span: Span, bytes: usize) -> Result<Span, DeviceError> {
+        if span.bytes >= bytes && span.bytes > 0 {
+            return Ok(span);
+        }
+        let Held { device, pool } = &mut *self.shared.hold();
+        pool.give(span);
+        pool.take(device.as_mut(), bytes)
+    }
+
+    /// What the plan's launches tell the device.
+    fn commands(&self, call: &Call<'_>) -> Vec<Command> {
+        let sizes = &call.sizes;
+        let address = |t: Tensor| self.address(t, call.homes[t.index()]);
+        let one = |launch: &Launch| match launch {
+            Launch::Kernel { kernel, buffers } => {
+                let entry = &self.code.entries[kernel.index()];
+                let grid = &call.artifact.kernels[kernel.index()].grid;
+                let mut params: Vec<u64> = buffers.iter().map(|b| address(*b)).collect();
+                params.push(self.scratch.address);
+                params.extend([sizes.batch, sizes.time, sizes.start].map(|n| n as u64));
+                Command::Kernel {
+                    module: self.module,
+                    symbol: entry.symbol.clone(),
+                    grid: grid.iter().map(|(_, d)| d.size(sizes)).product(),
+                    threads: entry.threads,
+                    shared: entry.shared,
+                    params,
+                }
+            }
+            Launch::Dense(d) => Command::Product(self.module, dense(d, sizes, &address)),
+            Launch::Zero(t) => {
+                let bytes = call.bytes[t.index()];
+                Command::Fill { at: address(*t), bytes, value: 0 }
+            }
+            Launch::Copy { from, to } => {
+                let bytes = call.bytes[to.index()];
+                Command::Copy { from: address(*from), to: address(*to), bytes }
+            }
+        };
+        call.artifact.plan.launches.iter().map(one).collect()
+    }
+
+    /// Whether what a guard watches is finite.
+    fn good(&self, call: &Call<'_>) -> Result<bool, RunError> {
+        let watched = call.guard.iter().flat_map(|g| &g.watched);
+        for id in watched {
+            let mut bytes = [0; 4];
+            let at = self.address(*id, call.homes[id.index()]);
+            self.shared.hold().device.download(at, &mut bytes)?;
+            if !f32::from_le_bytes(bytes).is_finite() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn forget(&mut self) {
+        let Some((_, graphs)) = self.last.take() else { return };
+        let mut held = self.shared.hold();
+        graphs.into_iter().for_each(|g| held.device.forget(g));
+    }
+
+    /// Each command on its own, and what it took.
+    fn one_by_one(
+        &self,
+        call: &Call<'_>,
+        commands: &[Command],
+    ) -> Result<Vec<Duration>, RunError> {
+        let mut times = Vec::new();
+        for (step, command) in commands.iter().enumerate() {
+            if call.guard.is_some_and(|g| g.before == step) && !self.good(call)? {
+                break;
+            }
+            let start = Instant::now();
+            let device = &mut self.shared.hold().device;
+            device.tell(command)?;
+            if call.measured {
+                device.wait()?;
+                times.push(start.elapsed());
+            }
+        }
+        Ok(times)
+    }
+}
+
+/// A dense product with its numbers.
+fn dense(d: &Dense, sizes: &Sizes, address: &dyn Fn(Tensor) -> u64) -> Product {
+    let size = |m: &Monomial| usize::try_from(m.eval(sizes)).unwrap_or(0);
+    let operand = |o: &DenseOperand| Operand {
+        address: address(o.tensor).wrapping_add_signed(o.origin.eval(sizes, &[]) * 4),
+        repeat: o.batch.eval(sizes),
+        row: o.row.eval(sizes),
+        column: o.column.eval(sizes),
+    };
+    Product {
+        shape: [size(&d.m), size(&d.n), size(&d.k)],
+        repeats: size(&d.batch),
+        alpha: d.alpha as f32,
+        operands: [&d.left, &d.right, &d.out].map(operand),
+        accumulate: d.accumulate,
+    }
+}
+
+/// Keeps commands as graphs, one for each part.
+fn kept(
+    device: &mut dyn Device,
+    parts: &[&[Command]],
+) -> Result<Vec<Graph>, DeviceError> {
+    let mut graphs = Vec::new();
+    for part in parts {
+        device.begin()?;
+        let told = part.iter().try_for_each(|c| device.tell(c));
+        // The graph is ended in any case, or nothing would be done any more.
+        let graph = device.end();
+        told?;
+        graphs.push(graph?);
+    }
+    Ok(graphs)
+}
+
+impl Engine for OnDevice {
+    fn own(&mut self, tensor: Tensor, bytes: usize) -> Result<(), RunError> {
+        let before = self.own[tensor.index()].take().unwrap_or_default();
+        self.own[tensor.index()] = Some(self.grown(before, bytes)?);
+        Ok(())
+    }
+
+    fn reserve(
+        &mut self,
+        artifact: &Artifact,
+        arena: usize,
+        sizes: &Sizes,
+    ) -> Result<(), RunError> {
+        self.forget();
+        let scratch = self.scratch(artifact, sizes);
+        let (before, own) =
+            (std::mem::take(&mut self.arena), std::mem::take(&mut self.scratch));
+        self.arena = self.grown(before, arena)?;
+        self.scratch = self.grown(own, scratch)?;
+        Ok(())
+    }
+
+    fn scratch(&self, artifact: &Artifact, sizes: &Sizes) -> usize {
+        let of = |(entry, kernel): (
+            &nestor_ir::artifact::DeviceEntry,
+            &nestor_ir::tile::Kernel,
+        )| {
+            let points: usize = kernel.grid.iter().map(|(_, d)| d.size(sizes)).product();
+            entry.scratch_bytes(sizes) * points
+        };
+        self.code.entries.iter().zip(&artifact.kernels).map(of).max().unwrap_or(0)
+    }
+
+    fn room(&self) -> Option<usize> {
+        let held = self.shared.hold();
+        let (free, _) = held.device.memory().ok()?;
+        Some(free + held.pool.waiting() + self.arena.bytes + self.scratch.bytes)
+    }
+
+    fn arena_bytes(&self) -> usize {
+        self.arena.bytes
+    }
+
+    fn poison(&mut self) -> Result<(), RunError> {
+        let Span { address: at, bytes } = self.arena;
+        let command = Command::Fill { at, bytes, value: 0xff };
+        Ok(self.shared.hold().device.tell(&command)?)
+    }
+
+    fn put(&mut self, id: Tensor, at: Home, tensor: &HostTensor) -> Result<(), RunError> {
+        let to = self.address(id, at);
+        Ok(self.shared.hold().device.upload(to, &as_bytes(&tensor.data))?)
+    }
+
+    fn take(&self, id: Tensor, at: Home, into: &mut HostTensor) -> Result<(), RunError> {
+        let from = self.address(id, at);
+        let device = &mut self.shared.hold().device;
+        let mut result = Ok(());
+        as_bytes_mut(&mut into.data, |bytes| result = device.download(from, bytes));
+        Ok(result?)
+    }
+
+    fn launch(&mut self, call: &Call<'_>) -> Result<Vec<Duration>, RunError> {
+        let commands = self.commands(call);
+        let again = self.last.as_ref().is_some_and(|(before, _)| *before == commands);
+        if !again {
+            self.forget();
+        }
+        if call.measured || !again {
+            let times = self.one_by_one(call, &commands)?;
+            if !again {
+                self.last = Some((commands, Vec::new()));
+            }
+            return Ok(times);
+        }
+        let cut = call.guard.map_or(commands.len(), |g| g.before);
+        let Some((_, graphs)) = &mut self.last else { return Ok(Vec::new()) };
+        if graphs.is_empty() {
+            let (first, rest) = commands.split_at(cut);
+            let parts: Vec<&[Command]> =
+                [first, rest].into_iter().filter(|p| !p.is_empty()).collect();
+            *graphs = kept(self.shared.hold().device.as_mut(), &parts)?;
+        }
+        let graphs = graphs.clone();
+        for (n, graph) in graphs.iter().enumerate() {
+            if n > 0 && !self.good(call)? {
+                break;
+            }
+            self.shared.hold().device.replay(*graph)?;
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Drop for OnDevice {
+    fn drop(&mut self) {
+        self.forget();
+        let spans = self.own.iter().flatten().copied().chain([self.arena, self.scratch]);
+        let mut held = self.shared.hold();
+        // What is under way may still use them.
+        let _ = held.device.wait();
+        spans.for_each(|s| held.pool.give(s));
+        held.device.unload(self.module);
+    }
+}

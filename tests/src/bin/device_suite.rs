@@ -1,0 +1,151 @@
+//! What `bench/device.py` runs on a machine with a GPU; a JSON object on the standard output.
+//!
+//! `device_suite --device cuda:0 --products bf16 --seconds 300 [--rules gated_deltanet,gla] [--shapes 1x8192x96x128,...]`; the device
+//! `emulator` executes the kernels' PTX without a GPU, for small shapes.
+
+#![allow(clippy::print_stdout, reason = "it is a command")]
+
+use nestor_compiler::gpu::{Options, Products, Target};
+use nestor_runtime::device::{Shared, open};
+use nestor_tests::device_suite::{Shape, cases, emulator_and_device, limits, timed};
+use nestor_tests::emulated_device::EmulatedDevice;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Rules that are timed where none are named.
+const RULES: &str =
+    "gated_deltanet,gla,linear_attention,simple_gla,deltanet,kda,titans_mlp";
+/// The shapes that the field times: batch, tokens, heads, width.
+const SHAPES: &str =
+    "1x8192x96x128,2x16384x16x128,4x2048x16x128,4x4096x64x128,8x2048x32x256,8x1024x8x64";
+/// Cases on which the emulator is compared with the device: one of each form.
+const COMPARED: &[&str] = &["gated_deltanet", "titans_mlp", "mesa", "softmax_attention"];
+
+struct Asked {
+    device: String,
+    products: Products,
+    seconds: u64,
+    rules: Vec<String>,
+    shapes: Vec<Shape>,
+    checks: bool,
+}
+
+fn asked() -> Result<Asked, String> {
+    let mut out = Asked {
+        device: "cuda:0".to_owned(),
+        products: Products::Brain,
+        seconds: 300,
+        rules: RULES.split(',').map(str::to_owned).collect(),
+        shapes: shapes(SHAPES)?,
+        checks: true,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut next = || words.next().ok_or(format!("{word} wants a value"));
+        match word.as_str() {
+            "--device" => out.device = next()?,
+            "--products" => {
+                out.products = Products::find(&next()?).ok_or("no such products")?
+            }
+            "--seconds" => {
+                out.seconds = next()?.parse().map_err(|e| format!("--seconds: {e}"))?
+            }
+            "--rules" => out.rules = next()?.split(',').map(str::to_owned).collect(),
+            "--shapes" => out.shapes = shapes(&next()?)?,
+            "--no-checks" => out.checks = false,
+            other => return Err(format!("{other} is not known")),
+        }
+    }
+    Ok(out)
+}
+
+fn shapes(text: &str) -> Result<Vec<Shape>, String> {
+    let one = |text: &str| {
+        let sizes: Vec<usize> = text.split('x').filter_map(|n| n.parse().ok()).collect();
+        let sizes = sizes.try_into().map_err(|_| format!("{text} is no BxTxHxD"))?;
+        Ok(Shape { sizes })
+    };
+    text.split(',').map(one).collect()
+}
+
+fn main() -> Result<(), String> {
+    let began = Instant::now();
+    let asked = asked()?;
+    let emulated = asked.device == "emulator";
+    let device = match emulated {
+        true => Shared::new(Box::new(EmulatedDevice::new(1 << 32))),
+        false => open(&asked.device).map_err(|e| e.to_string())?,
+    };
+    let (name, capability) = {
+        let held = device.hold();
+        (held.device.name(), held.device.capability())
+    };
+    let exact = Options { target: Target::of(capability), products: Products::Float32 };
+    let options = Options { products: asked.products, ..exact };
+    let end = began + Duration::from_secs(asked.seconds);
+    let mut report = json!({ "device": name, "capability": [capability.0, capability.1],
+        "target": exact.target.name(), "products": asked.products.name() });
+    if asked.checks {
+        // A third of the time for what must be right before it may be fast.
+        let until = began + Duration::from_secs(asked.seconds / 3);
+        let found = cases(exact, &device, until);
+        let wrong =
+            found.iter().filter(|(_, f)| !matches!(f, Ok((_, share)) if *share <= 1.0));
+        report["cases"] = json!({ "all": found.len(), "wrong": wrong.count() });
+        let each: Vec<Value> = found
+            .iter()
+            .map(|(name, found)| match found {
+                Ok((tensor, share)) => {
+                    json!({ "case": name, "worst": tensor, "share": share })
+                }
+                Err(why) => json!({ "case": name, "error": why }),
+            })
+            .collect();
+        report["each_case"] = json!(each);
+        let same: Vec<Value> = COMPARED
+            .iter()
+            .map(|case| match emulator_and_device(case, exact, &device) {
+                Ok(off) => json!({ "case": case, "apart": off }),
+                Err(why) => json!({ "case": case, "error": why }),
+            })
+            .collect();
+        report["emulator"] = json!(same);
+    }
+    let (bytes, rows) = if emulated { (1 << 16, 64) } else { (1 << 30, 8192) };
+    let most = limits(&device, options, bytes, rows)?;
+    report["limits"] = json!({ "copy_bytes_per_second": most.copy,
+        "product_operations_per_second": most.product });
+    let mut timings = Vec::new();
+    let count = (2 * asked.rules.len() * asked.shapes.len()) as u64;
+    let each = Duration::from_millis((asked.seconds * 300 / count.max(1)).clamp(5, 500));
+    for rule in &asked.rules {
+        for shape in &asked.shapes {
+            for both in [false, true] {
+                let about = json!({ "rule": rule, "shape": shape.sizes, "both": both });
+                if Instant::now() > end {
+                    timings.push(with(about, json!({ "error": "no time is left" })));
+                    continue;
+                }
+                let found = timed(rule, *shape, both, options, &device, each);
+                timings.push(with(about, match found {
+                    Ok(t) => json!({ "milliseconds": t.seconds * 1e3, "compile_seconds": t.compile,
+                        "bytes": t.bytes, "operations": t.operations,
+                        "of_copy": t.bytes / most.copy / t.seconds,
+                        "of_product": t.operations / most.product / t.seconds }),
+                    Err(why) => json!({ "error": why }),
+                }));
+            }
+        }
+    }
+    report["timings"] = json!(timings);
+    report["seconds"] = json!(began.elapsed().as_secs_f64());
+    println!("{report:#}");
+    Ok(())
+}
+
+fn with(mut about: Value, more: Value) -> Value {
+    if let (Some(about), Some(more)) = (about.as_object_mut(), more.as_object()) {
+        about.extend(more.clone());
+    }
+    about
+}

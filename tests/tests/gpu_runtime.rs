@@ -1,0 +1,358 @@
+//! The runtime of GPUs without one: whole steps of training run through it, kernels as PTX in the emulator, and give
+//! what the CPU gives; a trace of what the device was told shows launches, memory, order and graphs. Needs the
+//! feature `cuda`.
+
+#![cfg(feature = "cuda")]
+
+use nestor_compiler::gpu::{Options, Products, Target};
+use nestor_compiler::native::Machine;
+use nestor_compiler::trained::{Start, answers_for, starts, trained_for};
+use nestor_compiler::{FormOptions, Precision, Program};
+use nestor_ir::level::Initial;
+use nestor_ir::plan::Launch;
+use nestor_runtime::Sizes;
+use nestor_runtime::device::trace::{Dry, Event, Log, Trace};
+use nestor_runtime::device::{Command, Shared, open};
+use nestor_runtime::executor::{Executor, RunError};
+use nestor_runtime::reader::Reader;
+use nestor_runtime::tensor_file::{Data, HostTensor};
+use nestor_runtime::train::rng::{self, initial_values};
+use nestor_tests::emulated_device::EmulatedDevice;
+use nestor_tests::spec::Specs;
+
+/// A language model small enough for the emulator, with products outside of kernels.
+const MODEL: &str = "\
+layer Block(d, heads = 2) {
+    in x: [d]
+    h     = d / heads
+    q     = x |> Linear(d, [heads, h]) |> l2norm
+    k     = x |> Linear(d, [heads, h]) |> l2norm
+    v     = x |> Linear(d, [heads, h])
+    alpha = x |> Linear(d, [heads], bias = true) |> sigmoid
+    beta  = x |> Linear(d, [heads], bias = true) |> sigmoid
+    M     = GatedDelta(h, h; alpha, beta)
+    M.write(k, v)
+    out M.read(q) |> flatten |> Linear(d, d)
+}
+model Tiny(vocab = 24, d = 16) {
+    in tokens: int(vocab)
+    x = tokens |> Embedding(vocab, d) |> Residual(d, Block)
+    logits = x |> RMSNorm(d) |> Linear(d, vocab)
+    loss   = cross_entropy(logits, next(tokens))
+    out logits
+    level pretrain every 1 step { minimize loss over * using adamw(lr = 1e-2) clip 1 }
+}
+";
+
+const SIZES: Sizes = Sizes { batch: 2, time: 21, start: 0 };
+const GPU: Machine =
+    Machine::Gpu(Options { target: Target::Sm80, products: Products::Float32 });
+/// Single precision in another order of sums, over some steps.
+const TOLERANCE: f64 = 2e-4;
+
+fn program() -> Program {
+    let specs = Specs::of("tiny.nest", MODEL);
+    let made = specs.elaborate("Tiny", &[]);
+    made.program.unwrap_or_else(|| panic!("{}", specs.render(&made.diagnostics)))
+}
+
+fn weights(program: &Program) -> Vec<HostTensor> {
+    let one = |(path, dims, start): (String, Vec<usize>, Start)| {
+        let kind = match start {
+            Start::Values(array) => {
+                let data = array.reals().iter().map(|x| *x as f32).collect();
+                return HostTensor::f32(path, &dims, data);
+            }
+            Start::Drawn(Initial::Normal(std)) => rng::Initial::Normal { std },
+            Start::Drawn(Initial::Uniform(bound)) => rng::Initial::Uniform { bound },
+            Start::Drawn(Initial::Orthogonal(gain)) => rng::Initial::Orthogonal { gain },
+            Start::Drawn(Initial::Values(_) | Initial::From(_)) | Start::Weight(_) => {
+                rng::Initial::Constant(0.0)
+            }
+        };
+        let values = initial_values(kind, &dims, 3, &path);
+        HostTensor::f32(path, &dims, values.iter().map(|x| *x as f32).collect())
+    };
+    starts(program).expect("weights start").into_iter().map(one).collect()
+}
+
+/// A device that executes PTX, with a trace of what it is told.
+fn emulator() -> (Shared, Log) {
+    let (trace, log) = Trace::new(Box::new(EmulatedDevice::new(1 << 30)));
+    (Shared::new(Box::new(trace)), log)
+}
+
+/// Tokens of step `n`, and what comes after each.
+fn streams(n: usize) -> Vec<HostTensor> {
+    let token = |i: usize| ((i * i + 7 * n) % 23) as i32;
+    let count = SIZES.batch * SIZES.time;
+    let dims = vec![SIZES.batch, SIZES.time];
+    let of = |name: &str, by: usize| HostTensor {
+        name: name.to_owned(),
+        dims: dims.clone(),
+        data: Data::I32((0..count).map(|i| token(i + by)).collect()),
+    };
+    let number = |name: &str, x: f32| HostTensor::f32(name, &[], vec![x]);
+    vec![
+        of("tokens", 0),
+        of("next.tokens", 1),
+        number("step", (n + 1) as f32),
+        number("steps", 10.0),
+    ]
+}
+
+fn reals(tensor: &HostTensor) -> &[f32] {
+    let Data::F32(data) = &tensor.data else { panic!("`{}` is real", tensor.name) };
+    data
+}
+
+fn distance(a: &HostTensor, b: &HostTensor) -> f64 {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let off: f64 = reals(a).iter().zip(reals(b)).map(|(x, y)| square(x - y)).sum();
+    let size: f64 = reals(b).iter().map(|y| square(*y)).sum();
+    (off / size.max(1e-12)).sqrt()
+}
+
+/// An executor of a step with its weights.
+fn ready(program: &Program, device: Option<&Shared>) -> Executor {
+    let machine = device.map_or(Machine::Cpu(Precision::F32), |_| GPU);
+    let compiled = trained_for(program, FormOptions::default(), machine);
+    let step = compiled.expect("it compiles").step;
+    let mut executor = match device {
+        Some(device) => Executor::on(step, device).expect("it is ready"),
+        None => Executor::new(step).expect("it is ready"),
+    };
+    assert!(executor.guard(&["loss", "gradient_norm"]), "updates come last");
+    let asked: Vec<String> =
+        executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+    for tensor in weights(program).iter().filter(|t| asked.contains(&t.name)) {
+        executor.set(tensor).expect("it fits");
+    }
+    executor
+}
+
+fn step(executor: &mut Executor, n: usize) -> Vec<HostTensor> {
+    let asked: Vec<String> =
+        executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+    let all = streams(n);
+    let given: Vec<&HostTensor> =
+        all.iter().filter(|t| asked.contains(&t.name)).collect();
+    executor.run(&given, SIZES).unwrap_or_else(|e| panic!("step {n}: {e}"))
+}
+
+#[test]
+fn steps_of_training_on_a_device_are_those_of_the_cpu() {
+    let program = program();
+    let (device, log) = emulator();
+    let (mut here, mut there) = (ready(&program, None), ready(&program, Some(&device)));
+    there.poison(true);
+    let plan = there.artifact().plan.clone();
+    let dense = plan.launches.iter().filter(|l| matches!(l, Launch::Dense(_))).count();
+    assert!(dense > 0, "there are products outside of kernels");
+    log.taken();
+    for n in 0..4 {
+        let (a, b) = (step(&mut there, n), step(&mut here, n));
+        for (got, want) in a.iter().zip(&b) {
+            assert_eq!(got.name, want.name);
+            let off = distance(got, want);
+            assert!(off <= TOLERANCE, "step {n}, `{}`: {off:.1e}", got.name);
+        }
+        told(&log.taken(), n, plan.launches.len());
+    }
+    for name in here.updated() {
+        let (got, want) =
+            (there.get(name).expect("is there"), here.get(name).expect("is"));
+        let off = distance(&got, &want);
+        assert!(off <= TOLERANCE, "`{name}`: {off:.1e}");
+    }
+}
+
+/// The first call tells every launch, the second keeps them as two graphs, before and after the guard; the others
+/// only do those.
+fn told(events: &[Event], step: usize, launches: usize) {
+    let count = |of: fn(&Event) -> bool| events.iter().filter(|e| of(e)).count();
+    // One fill for the poison.
+    let tells = count(|e| matches!(e, Event::Tell(_))) - 1;
+    let (begun, ended) =
+        (count(|e| matches!(e, Event::Begin)), count(|e| matches!(e, Event::End(_))));
+    let replayed = count(|e| matches!(e, Event::Replay(_)));
+    let expected = match step {
+        0 => (launches, 0, 0),
+        1 => (launches, 2, 2),
+        _ => (0, 0, 2),
+    };
+    assert_eq!((tells, begun, replayed), expected, "step {step}");
+    assert_eq!(begun, ended);
+    let allocated = count(|e| matches!(e, Event::Allocate(..)));
+    assert!(step == 0 || allocated == 0, "step {step} takes memory");
+}
+
+#[test]
+fn a_step_that_is_not_finite_changes_nothing() {
+    let program = program();
+    let (device, _) = emulator();
+    let mut executor = ready(&program, Some(&device));
+    for n in 0..3 {
+        step(&mut executor, n);
+    }
+    let names: Vec<String> = executor.updated().into_iter().map(str::to_owned).collect();
+    let mut broken = executor.get(&names[0]).expect("is there");
+    let Data::F32(data) = &mut broken.data else { panic!("real") };
+    data[0] = f32::NAN;
+    executor.set(&broken).expect("fits");
+    let before: Vec<HostTensor> =
+        names[1..].iter().map(|n| executor.get(n).expect("is there")).collect();
+    let found = step(&mut executor, 3);
+    assert!(found.iter().any(|t| t.name == "loss" && !reals(t)[0].is_finite()));
+    for (name, was) in names[1..].iter().zip(before) {
+        assert_eq!(executor.get(name).expect("is there"), was, "{name}");
+    }
+}
+
+#[test]
+fn text_goes_on_with_states_in_memory() {
+    let program = program();
+    let (device, _) = emulator();
+    let reader = |machine, device: Option<&Shared>| {
+        let made = answers_for(&program, machine).expect("it compiles");
+        let parts = [made.begin, made.step];
+        Reader::new(parts, device, "tokens", 24, &weights(&program)).expect("ready")
+    };
+    let mut there = reader(GPU, Some(&device));
+    let mut here = reader(Machine::Cpu(Precision::F32), None);
+    for tokens in [&[3, 1, 4, 1, 5][..], &[9], &[2], &[6]] {
+        let (a, b) =
+            (there.read(tokens).expect("reads"), here.read(tokens).expect("reads"));
+        let off = a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-4, "{tokens:?}: {off}");
+    }
+}
+
+#[test]
+fn too_little_memory_is_said_with_what_would_fit() {
+    let program = program();
+    let machine_of = |total: usize| Shared::new(Box::new(Dry::new(total)));
+    let device = machine_of(3 << 20);
+    let mut executor = ready(&program, Some(&device));
+    let large = Sizes { batch: 64, time: 512, start: 0 };
+    let run = |executor: &mut Executor, sizes: Sizes| {
+        let dims = vec![sizes.batch, sizes.time];
+        let count = sizes.batch * sizes.time;
+        let of = |name: &str| HostTensor {
+            name: name.to_owned(),
+            dims: dims.clone(),
+            data: Data::I32(vec![1; count]),
+        };
+        let all = [
+            of("tokens"),
+            of("next.tokens"),
+            streams(0)[2].clone(),
+            streams(0)[3].clone(),
+        ];
+        let asked: Vec<String> =
+            executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+        let given: Vec<&HostTensor> =
+            all.iter().filter(|t| asked.contains(&t.name)).collect();
+        executor.run(&given, sizes).map(|_| ())
+    };
+    let error = run(&mut executor, large).expect_err("it does not fit");
+    assert!(matches!(error, RunError::TooLarge { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("MiB are needed") && said.contains("are free"), "{said}");
+    assert!(said.contains("would fit"), "{said}");
+    // What it says fits, fits; the next larger does not.
+    let number = |before: &str| -> usize {
+        let word = said.split(before).next().and_then(|s| s.split_whitespace().last());
+        word.and_then(|w| w.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+    };
+    let fits = match said.contains("one sequence of") {
+        true => Sizes { batch: 1, time: number(" tokens would fit"), start: 0 },
+        false => Sizes { batch: number(" sequences of"), ..large },
+    };
+    run(&mut executor, fits).unwrap_or_else(|e| panic!("{fits:?}: {e}"));
+    let more = match fits.batch {
+        1 => Sizes { time: fits.time + 64, ..fits },
+        n => Sizes { batch: n + 1, ..fits },
+    };
+    run(&mut executor, more).expect_err("more does not fit");
+}
+
+#[test]
+fn memory_is_given_back_and_taken_again() {
+    let program = program();
+    let (device, log) = emulator();
+    drop(ready(&program, Some(&device)));
+    let taken = |log: &Log| {
+        log.taken().iter().filter(|e| matches!(e, Event::Allocate(..))).count()
+    };
+    assert!(taken(&log) > 0);
+    let mut again = ready(&program, Some(&device));
+    assert_eq!(taken(&log), 0, "a second program takes what the first gave back");
+    step(&mut again, 0);
+}
+
+#[test]
+fn launches_have_the_grids_and_parameters_of_their_kernels() {
+    let program = program();
+    let (trace, log) = Trace::new(Box::new(Dry::new(1 << 30)));
+    let device = Shared::new(Box::new(trace));
+    let mut executor = ready(&program, Some(&device));
+    log.taken();
+    let asked: Vec<String> =
+        executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+    let all = streams(0);
+    let given: Vec<&HostTensor> =
+        all.iter().filter(|t| asked.contains(&t.name)).collect();
+    executor.run(&given, SIZES).expect("it runs");
+    let events = log.taken();
+    let told: Vec<&Command> = events
+        .iter()
+        .filter_map(|e| match e {
+            Event::Tell(command) => Some(command),
+            _ => None,
+        })
+        .collect();
+    let artifact = executor.artifact();
+    let code = artifact.device.as_ref().expect("code of a device");
+    let mut kernels = 0;
+    // Nothing is computed: the guarded loss is zero, and all launches are told.
+    assert_eq!(told.len(), artifact.plan.launches.len());
+    for (launch, command) in artifact.plan.launches.iter().zip(told) {
+        match (launch, command) {
+            (
+                Launch::Kernel { kernel, buffers },
+                Command::Kernel { symbol, grid, threads, params, .. },
+            ) => {
+                use nestor_ir::entity::Entity;
+                let tile = &artifact.kernels[kernel.index()];
+                let points: usize =
+                    tile.grid.iter().map(|(_, d)| d.size(&SIZES)).product();
+                let entry = &code.entries[kernel.index()];
+                assert_eq!((symbol, *threads), (&entry.symbol, entry.threads));
+                assert_eq!((*grid, params.len()), (points, buffers.len() + 4));
+                let tail = [SIZES.batch, SIZES.time, SIZES.start].map(|n| n as u64);
+                assert_eq!(params[buffers.len() + 1..], tail);
+                kernels += 1;
+            }
+            (Launch::Dense(_), Command::Product(..))
+            | (Launch::Zero(_), Command::Fill { .. })
+            | (Launch::Copy { .. }, Command::Copy { .. }) => {}
+            (launch, command) => panic!("{launch:?} is told as {command:?}"),
+        }
+    }
+    assert!(kernels > 0);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_an_error_with_a_way_out() {
+    let what = open("gpu7").err().expect("there is no such name").to_string();
+    assert!(what.contains("`cuda:0`"), "{what}");
+    match open("cuda:99") {
+        Ok(_) => panic!("there are a hundred devices"),
+        Err(what) => {
+            let what = what.to_string();
+            let told = ["help: ", "the driver sees", "the driver says"];
+            assert!(told.iter().any(|t| what.contains(t)), "{what}");
+        }
+    }
+}
