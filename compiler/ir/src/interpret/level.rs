@@ -8,7 +8,7 @@ use super::past::Past;
 use super::tensor::{RunError, evaluate_with};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
-use crate::level::{Anchor, Clock, Program, Reset, Statement};
+use crate::level::{Anchor, Clock, Program, Reset, Statement, StatementId};
 use crate::tensor::{NodeData, Op};
 use crate::ty::Elem;
 use indexmap::IndexMap;
@@ -156,13 +156,7 @@ impl Sequence {
                     Ok(Some(vec![answer]))
                 }
                 Op::Write { statement } => {
-                    self.write(
-                        program,
-                        &program.statements[*statement],
-                        x,
-                        position,
-                        sizes,
-                    )?;
+                    self.write(program, *statement, x, position, sizes)?;
                     Ok(Some(vec![]))
                 }
                 _ => Ok(None),
@@ -246,11 +240,12 @@ impl Sequence {
     fn write(
         &mut self,
         program: &Program,
-        statement: &Statement,
+        number: StatementId,
         x: &[&Array],
         position: usize,
         sizes: &Sizes,
     ) -> Result<(), RunError> {
+        let statement = &program.statements[number];
         let id = match statement {
             Statement::Minimize(m) => m.memory,
             Statement::Update(u) => u.memory,
@@ -269,7 +264,7 @@ impl Sequence {
             let instance = &mut self.memories[place(id)][n];
             match statement {
                 Statement::Minimize(m) => {
-                    instance.minimize(m, captured, position, sizes)?
+                    instance.minimize((place(number), m), captured, position, sizes)?
                 }
                 Statement::Update(u) => {
                     let past = &mut self.updates[place(id)][n];
