@@ -33,18 +33,19 @@ pub struct Rates {
     pub byte: f64,
 }
 
-/// Rates of a thread of an AMD EPYC (Zen 4) with AVX-512; `docs/costs.md` says how far predictions
-/// are off with them. Elsewhere, products and vectors are slower in the ratio of the vectors' widths.
+/// Rates of a thread of an AMD EPYC (Zen 4) with AVX-512: those with which predictions of the
+/// library's forward times are least off, relatively (`costs --counts` prints what goes into that);
+/// `docs/costs.md` says how far. Elsewhere they order programs, and no more.
 pub const RATES: Rates = Rates {
-    launch: 1.5e-6,
-    statement: 40e-9,
-    vector: 0.4e-9,
-    hard: 5e-9,
-    strided: 6e-9,
-    product: 0.012e-9,
-    dense: 0.008e-9,
-    step: 10e-9,
-    byte: 0.06e-9,
+    launch: 8.8e-6,
+    statement: 1e-9,
+    vector: 0.164e-9,
+    hard: 4.7e-9,
+    strided: 1.5e-9,
+    product: 0.0123e-9,
+    dense: 0.0074e-9,
+    step: 11.3e-9,
+    byte: 0.002e-9,
 };
 
 /// How often each of [`Rates`] is needed, in its order.
@@ -174,12 +175,13 @@ impl Counter<'_> {
             Stmt::Eliminate { n, m, .. } => {
                 let (n, m) = (*n as f64, *m as f64);
                 out.0[PRODUCT] = 2.0 * n * n * ((m + n / 3.0) / LANES).ceil() * LANES;
-                out.0[STEP] = 2.0 * n;
+                // A row is subtracted from every other one, for each column.
+                out.0[STEP] = n * n;
             }
             Stmt::InverseRoot { n, .. } => {
                 let n = *n as f64;
-                out.0[STEP] = 10.0 * n * n;
-                out.0[PRODUCT] = 60.0 * n * n * n;
+                out.0[STEP] = 50.0 * n * n;
+                out.0[PRODUCT] = 300.0 * n * n * n;
             }
             Stmt::LinearScan { extent: (steps, n, m), .. } => {
                 let (steps, n, m) = (*steps as f64, *n as f64, *m as f64);

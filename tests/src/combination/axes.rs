@@ -40,7 +40,7 @@ pub(super) fn memory(die: &Die) -> Clauses {
     };
     let algorithm = match one {
         true => "sgd(1)".to_owned(),
-        false => algorithm(die, linear, rate, every_token, &reduced),
+        false => algorithm(die, (linear, structure), rate, every_token, &reduced),
     };
     // The first of two layers may rest: the memory is then linear over its features.
     let two = ["mlp", "deep"].iter().any(|s| structure.starts_with(s));
@@ -112,6 +112,9 @@ const DEEP: &[&str] = &[
 /// Structures that need keys and values of one size.
 const SQUARE: &[&str] = &["mlp", "drawn_tied"];
 
+/// Structures with weights that are vectors.
+const VECTORS: &[&str] = &["drawn_biased", "drawn_scaled"];
+
 fn bias(die: &Die, delta: &str, window: Option<usize>) -> String {
     let bias = match die.below("bias", 12) {
         0 => "dot",
@@ -168,7 +171,7 @@ fn retention(
 
 fn algorithm(
     die: &Die,
-    linear: bool,
+    (linear, structure): (bool, &str),
     rate: &str,
     every_token: bool,
     gate: &dyn Fn(&str) -> String,
@@ -182,7 +185,10 @@ fn algorithm(
         4 if linear && plain && every_token => format!("dgd({r})"),
         5 if linear && plain && every_token => format!("implicit({r})"),
         6 if linear && plain && every_token => format!("dgd_exact({r})"),
-        7 if plain => format!("delta_momentum({b}, {r})"),
+        // It takes matrices.
+        7 if plain && !VECTORS.iter().any(|s| structure.starts_with(s)) => {
+            format!("delta_momentum({b}, {r})")
+        }
         8 if plain && linear => format!("muon({b}, 0.3 * {r})"),
         9 => format!("adagrad(eps = 0.1; {r})"),
         10 => format!("rmsprop(eps = 0.1; 0.3 * {r})"),

@@ -87,8 +87,8 @@ fn part(array: &Array, lead: &[usize]) -> Array {
 struct Sequence {
     /// Instances of every memory, row-major over its leading dimensions.
     memories: Vec<Vec<Instance>>,
-    /// What each instance's `update` has seen.
-    updates: Vec<Vec<Past>>,
+    /// What each instance's updates have seen, by statement.
+    updates: Vec<Vec<IndexMap<usize, Past>>>,
     /// What the code has seen.
     past: Past,
 }
@@ -117,7 +117,7 @@ impl Sequence {
                     .collect()
             })
             .collect();
-        let updates = memories.iter().map(|m| vec![Past::default(); m.len()]).collect();
+        let updates = memories.iter().map(|m| vec![IndexMap::new(); m.len()]).collect();
         Self { memories, updates, past: Past::default() }
     }
 
@@ -267,7 +267,8 @@ impl Sequence {
                     instance.minimize((place(number), m), captured, position, sizes)?
                 }
                 Statement::Update(u) => {
-                    let past = &mut self.updates[place(id)][n];
+                    let seen = &mut self.updates[place(id)][n];
+                    let past = seen.entry(place(number)).or_default();
                     let inputs: Vec<Array> =
                         instance.weights.iter().cloned().chain(captured).collect();
                     let mut hook = |node: &NodeData, x: &[&Array]| {
