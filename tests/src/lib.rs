@@ -62,7 +62,9 @@ pub fn on_all_cores<T: Sync, R: Send>(
     all.into_iter().map(|(_, said)| said).collect()
 }
 
+pub mod agreement;
 pub mod combination;
+pub mod costs;
 pub mod device_suite;
 #[cfg(feature = "cuda")]
 pub mod emulated;

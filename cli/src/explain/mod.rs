@@ -5,13 +5,17 @@ mod latex;
 mod memory;
 
 use crate::arguments::Choices;
+use crate::doctor::threads;
 use crate::fail::{Failure, Outcome, settings, tell};
 use equation::Writer;
 use nestor_compiler::level::Memory;
+use nestor_compiler::native::scheduled;
 use nestor_compiler::pipeline::{Purpose, derived, forward};
 use nestor_compiler::predict::parameters;
-use nestor_compiler::tensor::{Feed, Op, Scan};
+use nestor_compiler::tensor::{Feed, Graph, Op, Scan};
+use nestor_compiler::time::{RATES, seconds};
 use nestor_compiler::{Choice, FormOptions, Program, check, source};
+use nestor_runtime::Sizes;
 use serde_json::json;
 use std::path::Path;
 
@@ -45,6 +49,7 @@ pub(crate) fn explain(
     let purpose = Purpose { resume: false, forms: FormOptions::default() };
     let lowered = forward(&program, purpose).map_err(|e| Failure::pass(&e))?;
     let updates = updates(&program)?;
+    let seconds = predicted(&lowered.graph)?;
     if way == Way::Latex {
         for update in &updates {
             anstream::println!(
@@ -74,11 +79,17 @@ pub(crate) fn explain(
         anstream::println!(
             "{}",
             json!({ "entry": program.name, "parameters": parameters(&program),
-                    "memories": memories, "forms": forms, "updates": updates })
+                    "memories": memories, "forms": forms, "updates": updates,
+                    "tokens": TOKENS, "threads": threads(), "predicted_seconds": seconds })
         );
         return Ok(());
     }
     anstream::println!("{}  {} parameters", program.name, parameters(&program));
+    anstream::println!(
+        "predicted  {:.2} us a token on the CPU: forward, one sequence of {TOKENS} tokens, {} threads",
+        1e6 * seconds / TOKENS as f64,
+        threads()
+    );
     let mut said: Vec<(Vec<memory::Row>, &str)> = Vec::new();
     for (id, memory) in program.memories.iter() {
         let weights = weights(memory);
@@ -130,6 +141,11 @@ pub(crate) fn explain(
             "    work      {} operations and {} bytes a token of one sequence",
             choice.work.flops,
             choice.work.bytes
+        );
+        anstream::println!(
+            "    depth     {} in a row for each of T / {} steps",
+            choice.work.depth,
+            choice.chunk
         );
         for (form, why) in &choice.reasons {
             anstream::println!("    rejected  {}: {why}", form.name());
@@ -233,6 +249,16 @@ fn class(choice: &Choice) -> String {
     }
 }
 
+/// Tokens of the call whose time is predicted.
+const TOKENS: usize = 1024;
+
+/// Seconds of a call of a graph on all threads of this machine.
+fn predicted(graph: &Graph) -> Result<f64, Failure> {
+    let (plan, kernels) = scheduled(graph).map_err(Failure::native)?;
+    let sizes = Sizes { batch: 1, time: TOKENS, start: 0 };
+    Ok(seconds(&plan, &kernels, &sizes, threads(), &RATES))
+}
+
 fn form(choice: &Choice) -> serde_json::Value {
     let rejected: Vec<_> = choice
         .reasons
@@ -241,7 +267,8 @@ fn form(choice: &Choice) -> serde_json::Value {
         .collect();
     json!({ "walk": choice.walk, "form": choice.form.name(), "chunk": choice.chunk,
             "exact": true, "class": choice.class(), "coupled": choice.structure.map_or(0, |s| s.coupled),
-            "flops": choice.work.flops, "bytes": choice.work.bytes, "rejected": rejected })
+            "flops": choice.work.flops, "bytes": choice.work.bytes, "depth": choice.work.depth,
+            "tokens_a_step": choice.chunk, "rejected": rejected })
 }
 
 fn weights(memory: &Memory) -> Vec<String> {

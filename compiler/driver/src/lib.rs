@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod predict;
 pub mod source;
 pub mod sweep;
+pub mod time;
 pub mod trained;
 
 pub use nestor_front::{Setting, SettingValue};

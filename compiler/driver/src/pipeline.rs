@@ -9,6 +9,7 @@ use nestor_ir::tensor::Graph;
 use nestor_passes::forms::{Choice, FormOptions, choose};
 use nestor_passes::simplify::simplify;
 use nestor_passes::to_tensors::{self, to_tensors};
+pub use nestor_passes::training::gradients;
 use nestor_passes::{PassError, derive, reading, training};
 
 /// What a graph is made for.

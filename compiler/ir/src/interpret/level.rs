@@ -15,7 +15,8 @@ use super::tensor::{RunError, evaluate_with, results_of};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
 use crate::level::{
-    Anchor, Clock, MemoryId, Program, Reset, StateInitial, Statement, WeightId,
+    Anchor, Clock, MemoryId, Program, Reset, StateInitial, Statement, StatementId,
+    WeightId,
 };
 use crate::tensor::{NodeData, Op};
 use crate::ty::Elem;
@@ -119,8 +120,8 @@ pub(super) fn part(array: &Array, lead: &[usize]) -> Array {
 pub(super) struct Sequence {
     /// Instances of every memory, row-major over its leading dimensions.
     memories: Vec<Vec<Instance>>,
-    /// What each instance's `update` has seen.
-    updates: Vec<Vec<Past>>,
+    /// What each instance's updates have seen, by statement.
+    updates: Vec<Vec<IndexMap<usize, Past>>>,
     /// What the code has seen.
     pub(super) past: Past,
     /// All values so far.
@@ -162,7 +163,7 @@ impl Sequence {
                     .collect()
             })
             .collect();
-        let updates = memories.iter().map(|m| vec![Past::default(); m.len()]).collect();
+        let updates = memories.iter().map(|m| vec![IndexMap::new(); m.len()]).collect();
         let history = History::new(&program.code, *sizes);
         Self { memories, updates, past: Past::default(), history, sizes: *sizes }
     }
@@ -260,8 +261,7 @@ impl Sequence {
                 vec![self.read(program, (m, *every), &x, position, &sizes)?]
             }
             (Op::Write { statement }, _) => {
-                let statement = &program.statements[*statement];
-                self.write(program, statement, &x, position, &sizes)?;
+                self.write(program, *statement, &x, position, &sizes)?;
                 vec![]
             }
             _ => results_of(node, &x, &whole, Precision::F64)?,
@@ -345,11 +345,12 @@ impl Sequence {
     pub(super) fn write(
         &mut self,
         program: &Program,
-        statement: &Statement,
+        number: StatementId,
         x: &[&Array],
         position: usize,
         sizes: &Sizes,
     ) -> Result<(), RunError> {
+        let statement = &program.statements[number];
         let id = match statement {
             Statement::Minimize(m) => m.memory,
             Statement::Update(u) => u.memory,
@@ -368,10 +369,11 @@ impl Sequence {
             let instance = &mut self.memories[place(id)][n];
             match statement {
                 Statement::Minimize(m) => {
-                    instance.minimize(m, captured, position, sizes)?
+                    instance.minimize((place(number), m), captured, position, sizes)?
                 }
                 Statement::Update(u) => {
-                    let past = &mut self.updates[place(id)][n];
+                    let seen = &mut self.updates[place(id)][n];
+                    let past = seen.entry(place(number)).or_default();
                     let inputs: Vec<Array> =
                         instance.weights.iter().cloned().chain(captured).collect();
                     let mut hook = |node: &NodeData, x: &[&Array]| {

@@ -12,6 +12,7 @@ use crate::level::{
     State, StateInitial, Target, Update, WeightId,
 };
 use crate::tensor::{Graph, NodeData};
+use indexmap::IndexMap;
 use std::collections::VecDeque;
 
 /// What one instance holds between tokens.
@@ -35,10 +36,10 @@ pub(super) struct Instance {
     snapshots: Vec<(usize, Vec<Array>)>,
     /// Number of updates so far.
     count: usize,
-    /// Captured values of past tokens, newest first.
-    past: VecDeque<Vec<Array>>,
-    /// Captured values of the open window.
-    window: Vec<Vec<Array>>,
+    /// Captured values of past tokens of every minimisation, newest first.
+    past: IndexMap<usize, VecDeque<Vec<Array>>>,
+    /// Captured values of the open window of every minimisation.
+    window: IndexMap<usize, Vec<Vec<Array>>>,
 }
 
 const F64: Precision = Precision::F64;
@@ -61,8 +62,8 @@ impl Instance {
             kept: Vec::new(),
             snapshots: Vec::new(),
             count: 0,
-            past: VecDeque::new(),
-            window: Vec::new(),
+            past: IndexMap::new(),
+            window: IndexMap::new(),
         }
     }
 
@@ -222,26 +223,28 @@ impl Instance {
         self.weights = results;
     }
 
-    /// A minimisation.
+    /// A minimisation: statement number `number` of the program.
     pub(super) fn minimize(
         &mut self,
-        what: &Minimize,
+        (number, what): (usize, &Minimize),
         captured: Vec<Array>,
         position: usize,
         sizes: &Sizes,
     ) -> Result<(), RunError> {
         self.prepare(&what.targets, &captured, sizes)?;
-        self.past.push_front(captured.clone());
-        self.past.truncate(what.window);
+        let past = self.past.entry(number).or_default();
+        past.push_front(captured.clone());
+        past.truncate(what.window);
         let mut samples = Vec::new();
         if what.every == 1 {
-            samples.extend(self.past.iter().cloned());
+            samples.extend(past.iter().cloned());
         } else {
-            self.window.push(captured.clone());
+            let window = self.window.entry(number).or_default();
+            window.push(captured.clone());
             if !(position + 1).is_multiple_of(what.every) {
                 return Ok(());
             }
-            samples = std::mem::take(&mut self.window);
+            samples = std::mem::take(window);
         }
         self.count += 1;
         let zeros: Vec<Array> = self

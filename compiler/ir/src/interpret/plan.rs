@@ -239,7 +239,7 @@ fn array(data: &[f64], ty: &Type, sizes: &Sizes) -> Array {
 
 fn rounded(x: f64, precision: Precision) -> f64 {
     match precision {
-        Precision::F32 => f64::from(x as f32),
+        Precision::F32 => super::tensor::single_precision(x),
         Precision::F64 => x,
     }
 }

@@ -384,13 +384,7 @@ impl Sequence {
                     Ok(Some(vec![answer]))
                 }
                 Op::Write { statement } => {
-                    self.write(
-                        program,
-                        &program.statements[*statement],
-                        x,
-                        position,
-                        sizes,
-                    )?;
+                    self.write(program, *statement, x, position, sizes)?;
                     Ok(Some(vec![]))
                 }
                 _ => Ok(None),

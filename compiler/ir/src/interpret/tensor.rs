@@ -129,9 +129,15 @@ pub(super) fn results_of(
 fn round(array: &mut Array, precision: Precision) {
     if let (Precision::F32, Data::Real(v)) = (precision, &mut array.data) {
         for x in v {
-            *x = f64::from(*x as f32);
+            *x = single_precision(*x);
         }
     }
+}
+
+/// A number as float32 holds it where programs run: what is too small to be held in full is 0.
+pub(super) fn single_precision(x: f64) -> f64 {
+    let x = x as f32;
+    if x.is_subnormal() { 0.0 } else { f64::from(x) }
 }
 
 fn single(op: &Op, x: &[&Array], sizes: &Sizes) -> Result<Array, RunError> {

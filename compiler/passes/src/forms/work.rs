@@ -9,6 +9,7 @@
 )]
 
 use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Axis, Feed, Graph, Group, NodeData, Op, Scan, Stride};
 use nestor_ir::ty::Type;
 
@@ -19,6 +20,8 @@ pub struct Work {
     pub flops: u64,
     /// Bytes.
     pub bytes: u64,
+    /// Operations in a row, within one step of the walk, that the next step waits for.
+    pub depth: u64,
 }
 
 /// The work of a walk whose operands have these types.
@@ -42,6 +45,47 @@ pub(super) fn work(scan: &Scan, operands: &[Type]) -> Work {
     Work {
         flops: (flops(&scan.body) / tokens * instances).round() as u64,
         bytes: (4.0 * numbers).round() as u64,
+        depth: depth(scan),
+    }
+}
+
+/// The longest chain of operations from a state to what the states are next. What no state is
+/// needed for is done for all steps at once; a product counts one, a solve or a walk in the body
+/// as many as it has rows or steps.
+fn depth(scan: &Scan) -> u64 {
+    let body = &scan.body;
+    let states = scan.states().count();
+    // Nothing: no state is needed.
+    let mut chain: Vec<Option<u64>> = vec![None; body.values.len()];
+    let mut feeds = scan.feeds.iter().zip(&body.inputs);
+    for (_, input) in feeds.by_ref().filter(|((feed, _), _)| *feed == Feed::Initial) {
+        chain[input.value.index()] = Some(0);
+    }
+    for node in body.nodes.values() {
+        let from = node.operands.iter().filter_map(|v| chain[v.index()]).max();
+        let Some(from) = from else { continue };
+        let to = from + waits(body, node);
+        node.results.iter().for_each(|v| chain[v.index()] = Some(to));
+    }
+    let ends = body.outputs[..states].iter();
+    ends.filter_map(|o| chain[o.value.index()]).max().unwrap_or(0)
+}
+
+/// Operations in a row of a node.
+fn waits(graph: &Graph, node: &NodeData) -> u64 {
+    let rows =
+        |n: usize| graph.ty(node.operands[n]).dims.last().map_or(1, |d| size(*d) as u64);
+    match &node.op {
+        Op::Scan { scan } => depth(scan).max(1) * scan.time.fixed().unwrap_or(1) as u64,
+        Op::SolveUnitLower { .. } | Op::Solve => rows(0),
+        Op::InverseRoot { .. } => 10 * rows(0),
+        Op::LinearScan { .. } => {
+            graph.ty(node.operands[0]).dims.first().map_or(1, |d| size(*d) as u64)
+        }
+        op => match op.info().group {
+            Group::Leaf | Group::Move | Group::Mark => 0,
+            _ => 1,
+        },
     }
 }
 

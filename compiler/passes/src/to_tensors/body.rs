@@ -239,9 +239,10 @@ impl<'p> Token<'p> {
         let mut gradients = self.gradients(m, samples, &anchors)?;
         let before = self.current.clone();
         let due = (m.every > 1).then(|| self.every(m.every, m.every - 1));
+        let number = self.needs.number(m);
         if pends(m) {
             for (w, gradient) in gradients.iter_mut().enumerate() {
-                let pending = self.state(Role::Pending(w))?;
+                let pending = self.state(Role::Pending(number, w))?;
                 *gradient = add(&mut self.g, pending, *gradient);
             }
         }
@@ -265,7 +266,7 @@ impl<'p> Token<'p> {
             }
         }
         if let Some(due) = due {
-            self.only_when(due, &before, &waiting)?;
+            self.only_when(due, &before, number, &waiting)?;
         }
         for w in 0..m.targets.len() {
             self.weights[w] = self.read_stored(w)?;
@@ -273,11 +274,13 @@ impl<'p> Token<'p> {
         Ok(())
     }
 
-    /// Takes an update back where its window is not complete; the gradients wait.
+    /// Takes an update back where its window is not complete; the gradients of minimisation
+    /// `number` wait.
     fn only_when(
         &mut self,
         due: Value,
         before: &[Value],
+        number: usize,
         gradients: &[Value],
     ) -> Result<(), PassError> {
         for (new, &old) in self.current.iter_mut().zip(before) {
@@ -289,7 +292,7 @@ impl<'p> Token<'p> {
             *new = select(&mut self.g, due, *new, old);
         }
         for (w, &gradient) in gradients.iter().enumerate() {
-            let slot = self.place(Role::Pending(w))?;
+            let slot = self.place(Role::Pending(number, w))?;
             let dims = self.g.ty(gradient).dims.clone();
             let due = broadcast(&mut self.g, due, &dims, &[]);
             self.current[slot] = zero_or_select(&mut self.g, due, gradient);

@@ -6,7 +6,7 @@
 //! | `state.A.W` | what is stored, where a retention reads the weights from it |
 //! | `state.S.W` | a state S of the algorithm or the retention |
 //! | `state.anchor.W` | the weights as the last boundary of an anchor or a read left them |
-//! | `state.pending.W` | the gradient of a window that is not complete |
+//! | `state.pending.W` | the gradient of a window that is not complete; `state.pending.1.W` of the second minimisation |
 //! | `state.count.W` | how many updates there were |
 //! | `state.past.M.0` | earlier values that the memory's update looks back at |
 
@@ -32,8 +32,8 @@ pub(super) enum Role {
     Retention(usize, usize),
     /// Weight `.1` at the last boundary of `.0` tokens.
     Boundary(usize, usize),
-    /// The gradient of weight `.0` so far in this window.
-    Pending(usize),
+    /// The gradient of weight `.1` so far in this window of minimisation number `.0`.
+    Pending(usize, usize),
     /// The number of updates.
     Count,
     /// Earlier values in the window of look-back `.0` of the updates.
@@ -143,17 +143,27 @@ impl<'p> Needs<'p> {
         };
         let reads = (0..memory.weights.len()).map(read).collect();
         let needs = Self { memory, minimize, periods, reads, windows };
-        for m in &needs.minimize {
-            needs.possible(m)?;
+        for (number, m) in needs.minimize.iter().enumerate() {
+            needs.possible(number, m)?;
         }
         Ok(needs)
     }
 
-    fn possible(&self, m: &Minimize) -> Result<(), PassError> {
+    fn possible(&self, number: usize, m: &Minimize) -> Result<(), PassError> {
         let path = &self.memory.path;
         let not = |code, what: String, help: &str| {
             Err(PassError::limitation(code, what, help.to_owned()))
         };
+        // Gradients are taken as tokens come, the last of them after the minimisation before this
+        // one has acted.
+        let anchored = matches!(m.anchor, Anchor::Every(n) if n.is_multiple_of(m.every));
+        if number > 0 && m.every > 1 && !anchored {
+            return not(
+                "L-two-windows",
+                format!("a second window of `{path}`, whose gradient moves within it"),
+                "take the gradient at every so many tokens, a multiple of the window",
+            );
+        }
         for (w, target) in m.targets.iter().enumerate() {
             let samples = target.algorithm.inputs.contains(&AlgorithmInput::Samples);
             if samples && (m.every > 1 || m.window > 1) {
@@ -209,6 +219,11 @@ impl<'p> Needs<'p> {
         self.retention(w).as_ref().is_some_and(asks)
     }
 
+    /// The place of a minimisation among those of its memory.
+    pub(super) fn number(&self, m: &Minimize) -> usize {
+        self.minimize.iter().position(|other| std::ptr::eq(*other, m)).unwrap_or(0)
+    }
+
     /// All that is carried, in order.
     pub(super) fn carried(&self) -> Vec<Carried> {
         let mut out = Vec::new();
@@ -241,14 +256,16 @@ impl<'p> Needs<'p> {
                 let own = self.retention(w).map(|r| &r.states[..]).unwrap_or_default();
                 let own = own.iter().enumerate();
                 out.extend(own.map(|(k, s)| named(s, Role::Retention(w, k))));
-                if pends(m) {
-                    out.push(Carried {
-                        name: format!("state.pending.{short}"),
-                        role: Role::Pending(w),
-                        dims: weight.dims.clone(),
-                        start: Start::Zero,
-                    });
-                }
+                let clocked = self.minimize.iter().enumerate().filter(|(_, m)| pends(m));
+                out.extend(clocked.map(|(n, _)| Carried {
+                    name: match n {
+                        0 => format!("state.pending.{short}"),
+                        n => format!("state.pending.{n}.{short}"),
+                    },
+                    role: Role::Pending(n, w),
+                    dims: weight.dims.clone(),
+                    start: Start::Zero,
+                }));
             }
             for &period in &self.periods {
                 let name = if self.periods.len() == 1 {

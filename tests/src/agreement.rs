@@ -1,0 +1,301 @@
+//! Whether every form of a drawn memory, on every engine, is its definition: outputs, final states
+//! and the gradients of all that it takes, with cotangents of outputs and of final states.
+//!
+//! How far two results may be apart follows from how far the derived walk, run in float32, is from
+//! itself in float64: memories amplify rounding, some without bounds.
+
+use crate::combination::{Draw, given, moved};
+use crate::native::Compiled;
+use crate::spec::Specs;
+use indexmap::IndexMap;
+use nestor_compiler::execute::{bound, by_definition, sizes};
+use nestor_compiler::interpret::{Array, Data};
+use nestor_compiler::pipeline::{Purpose, derived, forward, gradients};
+use nestor_compiler::{Choice, Form, FormOptions, PassError, Program, graphs};
+use nestor_grammar::Severity;
+use nestor_ir::artifact::Precision;
+use nestor_ir::dim::Sizes;
+use nestor_ir::tensor::Graph;
+use nestor_runtime::train::rng::Stream;
+
+type Arrays = IndexMap<String, Array>;
+
+/// The least that results may be apart: in float64, and in float32 of outputs and of gradients.
+const LEAST: (f64, f64, f64) = (1e-10, 1e-5, 1e-4);
+/// How many times the error of the derived walk in float32 a form may be off in float32.
+const TIMES: f64 = 30.0;
+/// What rounding in float64 is of rounding in float32.
+const FINER: f64 = 1.0 / (1u64 << 29) as f64;
+/// Beyond this error of the derived walk in float32, results in float32 say nothing.
+const ROUGH: f64 = 1e-2;
+/// The least that the definition may be off, whose inner gradients are differences.
+const DIFFERENCES: f64 = 1e-6;
+/// Distances are relative to the norm of what is expected, or to this where that is smaller.
+const FLOOR: f64 = 1e-6;
+/// Tokens of the comparison with the definition, which is slow.
+const SHORT: usize = 14;
+
+/// What came of a draw where nothing is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Judged {
+    /// Forms that ran; whether float32 was compared, too.
+    Same(Vec<&'static str>, bool),
+    /// The compiler says that it cannot, with a code.
+    Refused(String),
+    /// It grows without bounds: there is nothing to compare.
+    Unbounded,
+}
+
+/// Compares; what is wrong, otherwise.
+///
+/// # Errors
+/// In words: form, engine, tensor, distance.
+pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
+    let made = specs.elaborate(&draw.entry, &[]);
+    let Some(program) = made.program else {
+        let limit = made.diagnostics.iter().find(|d| d.severity == Severity::Limitation);
+        return match limit {
+            Some(d) => Ok(Judged::Refused(d.code.to_string())),
+            None => Err(specs.render(&made.diagnostics)),
+        };
+    };
+    let walk = match derived(&program, false) {
+        Ok(walk) => walk,
+        Err(PassError::Limitation { code, .. }) => {
+            return Ok(Judged::Refused(code.to_owned()));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    let all = given(draw, &program);
+    let run = |graph: &Graph, given: &Arrays, start| {
+        let found = graphs::interpreted(&program, graph, given, start, Precision::F64);
+        found.map_err(|e| e.to_string())
+    };
+    let whole = run(&walk, &all, 0)?;
+    if !whole.values().all(sane) {
+        return Ok(Judged::Unbounded);
+    }
+    let resumed = draw.before > 0;
+    let purpose = |forms| Purpose { resume: resumed, forms };
+    let mut own = part(&program, &all, draw.batch, draw.before..draw.before + draw.time);
+    let base = if resumed {
+        let before = part(&program, &all, draw.batch, 0..draw.before);
+        let mut states = run(&walk, &before, 0)?;
+        states.retain(|n, _| n.starts_with("state."));
+        let base = derived(&program, true).map_err(|e| e.to_string())?;
+        let mut handed = own.clone();
+        handed.extend(states.clone());
+        let rest = run(&base, &handed, draw.before)?;
+        joined(draw, &whole, &rest)?;
+        own.extend(states.iter().map(|(n, a)| (from(n), moved(draw.seed, n, a))));
+        base
+    } else {
+        walk.clone()
+    };
+    let base = gradients(&handed_over(base), &[]).map_err(|e| e.to_string())?;
+    seeds(draw, &base, &whole, &mut own);
+    let expected = run(&base, &own, draw.before)?;
+    if !expected.values().all(sane) {
+        return Ok(Judged::Unbounded);
+    }
+    let single = graphs::interpreted(&program, &base, &own, draw.before, Precision::F32);
+    let rounding: IndexMap<String, f64> =
+        apart(&single.map_err(|e| e.to_string())?, &expected);
+    meaning(draw, &program, &walk, &all, &rounding)?;
+    let rough = rounding.values().any(|off| !off.is_finite() || *off > ROUGH);
+    let mut ran = Vec::new();
+    for (form, name) in Form::ALL {
+        let options = FormOptions { form: Some(*form), chunk: draw.chunk };
+        let lowered = match forward(&program, purpose(options)) {
+            Ok(lowered) => lowered,
+            Err(PassError::Limitation { code: "L-form", .. }) => continue,
+            Err(error) => return Err(format!("{name}: {error}")),
+        };
+        if !walks(&lowered.choices, *form) {
+            continue;
+        }
+        let graph = gradients(&handed_over(lowered.graph), &[]);
+        let graph = graph.map_err(|e| format!("{name}: {e}"))?;
+        let bounds = Bounds { expected: &expected, rounding: &rounding };
+        let found = run(&graph, &own, draw.before)?;
+        bounds
+            .hold(&found, Precision::F64)
+            .map_err(|e| format!("{name}, interpreted: {e}"))?;
+        let sizes = Sizes {
+            start: draw.before,
+            ..sizes(&program, &own).map_err(|e| e.to_string())?
+        };
+        let inputs = bound(&program, &graph, &own, &sizes).map_err(|e| e.to_string())?;
+        let precisions: &[Precision] =
+            if rough { &[Precision::F64] } else { &[Precision::F64, Precision::F32] };
+        for precision in precisions {
+            let of =
+                |what: String| format!("{name}, machine code in {precision:?}: {what}");
+            let found = Compiled::new(&graph, *precision)
+                .and_then(|mut c| c.run(&inputs, &sizes))
+                .map_err(of)?;
+            let found: Arrays = found
+                .into_iter()
+                .map(|(n, a)| (graphs::outward(&program, &n), a))
+                .collect();
+            bounds.hold(&found, *precision).map_err(of)?;
+        }
+        ran.push(*name);
+    }
+    Ok(Judged::Same(ran, !rough))
+}
+
+/// Whether a form is what it is asked for: a program without walks has only one.
+fn walks(choices: &[Choice], form: Form) -> bool {
+    !choices.is_empty() || form == Form::Sequential
+}
+
+/// What forms are compared with.
+struct Bounds<'a> {
+    expected: &'a Arrays,
+    rounding: &'a IndexMap<String, f64>,
+}
+
+impl Bounds<'_> {
+    fn hold(&self, found: &Arrays, precision: Precision) -> Result<(), String> {
+        for (name, off) in apart(found, self.expected) {
+            let own = TIMES * self.rounding[&name];
+            let most = match precision {
+                Precision::F64 => LEAST.0.max(own * FINER),
+                Precision::F32 if name.starts_with("grad.") => LEAST.2.max(own),
+                Precision::F32 => LEAST.1.max(own),
+            };
+            if off.is_nan() || off > most {
+                return Err(format!(
+                    "{name} is off by {off:.1e}, where {most:.1e} may be"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The definition of the first tokens.
+fn meaning(
+    draw: &Draw,
+    program: &Program,
+    walk: &Graph,
+    all: &Arrays,
+    rounding: &IndexMap<String, f64>,
+) -> Result<(), String> {
+    let time = SHORT.min(draw.before + draw.time);
+    let given = part(program, all, 1, 0..time);
+    let meant = by_definition(program, &given).map_err(|e| e.to_string())?;
+    let found = graphs::interpreted(program, walk, &given, 0, Precision::F64);
+    let found = found.map_err(|e| e.to_string())?;
+    for (name, off) in apart(&found, &meant) {
+        // Differences lose half of the digits.
+        let own = rounding.get(&name).copied().unwrap_or(0.0);
+        let most = DIFFERENCES.max(TIMES * own * FINER.sqrt());
+        if off.is_nan() || off > most {
+            return Err(format!(
+                "the derived walk's {name} is off the definition by {off:.1e}, where {most:.1e} may be"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A sequence in two calls, its states handed over, is the sequence in one.
+fn joined(draw: &Draw, whole: &Arrays, rest: &Arrays) -> Result<(), String> {
+    let tail = |array: &Array| {
+        let mut dims = array.dims.clone();
+        dims[1] = draw.time;
+        array.rearranged(dims, |i| {
+            let mut i = i.to_vec();
+            i[1] += draw.before;
+            Some(i)
+        })
+    };
+    for (name, all) in whole {
+        let expected = if name.starts_with("state.") { all.clone() } else { tail(all) };
+        let off = rest.get(name).map_or(f64::INFINITY, |r| distance(r, &expected));
+        if off.is_nan() || off > LEAST.0 {
+            return Err(format!("{name} of a sequence in two calls is off by {off:.1e}"));
+        }
+    }
+    Ok(())
+}
+
+/// What a state that is handed over is called: its gradient is then one of an input like others.
+fn from(state: &str) -> String {
+    format!("from.{}", state.trim_start_matches("state."))
+}
+
+fn handed_over(mut graph: Graph) -> Graph {
+    for input in &mut graph.inputs {
+        if input.name.starts_with("state.") {
+            input.name = from(&input.name);
+        }
+    }
+    graph
+}
+
+/// Cotangents of all that comes out, final states too.
+fn seeds(draw: &Draw, graph: &Graph, whole: &Arrays, own: &mut Arrays) {
+    for input in &graph.inputs {
+        let Some(of) = input.name.strip_prefix("grad.") else { continue };
+        let mut dims = whole[of].dims.clone();
+        if !of.starts_with("state.") {
+            dims[1] = draw.time;
+        }
+        let mut stream = Stream::new(draw.seed, &input.name);
+        let values = (0..dims.iter().product()).map(|_| stream.normal()).collect();
+        own.insert(input.name.clone(), Array::real(dims, values));
+    }
+}
+
+/// Some sequences and tokens of the streams among inputs.
+fn part(
+    program: &Program,
+    given: &Arrays,
+    batch: usize,
+    tokens: std::ops::Range<usize>,
+) -> Arrays {
+    let mut out = given.clone();
+    for (name, array) in &mut out {
+        if program.inputs.iter().any(|i| i.name == *name) {
+            let dims = [&[batch, tokens.len()], &array.dims[2..]].concat();
+            *array = array.rearranged(dims, |i| {
+                let mut i = i.to_vec();
+                i[1] += tokens.start;
+                Some(i)
+            });
+        }
+    }
+    out
+}
+
+fn sane(array: &Array) -> bool {
+    match &array.data {
+        Data::Real(v) => v.iter().all(|x| x.abs() < 1e6),
+        Data::Int(_) | Data::Bool(_) => true,
+    }
+}
+
+/// Every expected tensor with its distance; infinitely far where it is missing.
+fn apart(found: &Arrays, expected: &Arrays) -> IndexMap<String, f64> {
+    let one = |(name, expected): (&String, &Array)| {
+        let off = found.get(name).map_or(f64::INFINITY, |f| distance(f, expected));
+        (name.clone(), off)
+    };
+    expected.iter().map(one).collect()
+}
+
+fn distance(a: &Array, b: &Array) -> f64 {
+    let (Data::Real(x), Data::Real(y)) = (&a.data, &b.data) else {
+        return if a == b { 0.0 } else { f64::INFINITY };
+    };
+    if a.dims != b.dims {
+        return f64::INFINITY;
+    }
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    let off = norm(&mut x.iter().zip(y).map(|(x, y)| x - y));
+    let ratio = off / norm(&mut y.iter().copied()).max(FLOOR);
+    if ratio.is_finite() { ratio } else { f64::INFINITY }
+}

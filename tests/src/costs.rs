@@ -1,0 +1,182 @@
+//! Predicted against measured time over the library: every program of `stdlib/checks`, forward and
+//! with all gradients, on one thread.
+//!
+//! Measured is processor time, so that other work on the machine only disturbs caches.
+
+use nestor_compiler::native::artifact;
+use nestor_compiler::pipeline::{Purpose, forward, with_gradients};
+use nestor_compiler::source::{self, Loaded};
+use nestor_compiler::time::{Counts, RATES, counted};
+use nestor_compiler::{Form, Precision, Setting, check};
+use nestor_ir::dim::Sizes;
+use nestor_ir::ty::Elem;
+use nestor_runtime::executor::Executor;
+use nestor_runtime::tensor_file::{Data, HostTensor};
+use nestor_runtime::train::rng::Stream;
+use std::fmt::Write;
+use std::time::Instant;
+
+/// Tokens of a call.
+const TIME: usize = 512;
+/// Sizes that programs are given where they have such parameters.
+const WIDTHS: [(&str, usize); 3] = [("d", 64), ("d_k", 32), ("d_v", 32)];
+/// Calls that are averaged, at least, and seconds that they take together.
+const CALLS: (usize, f64) = (5, 0.03);
+
+/// A program with seconds of a call.
+pub struct Row {
+    /// Its name; `gradients` where all of them are taken.
+    pub name: String,
+    /// Forms of its walks.
+    pub forms: String,
+    /// What is counted in its plan.
+    pub counts: Counts,
+    /// Processor time of a call.
+    pub measured: f64,
+}
+
+impl Row {
+    /// What the counts come to.
+    pub fn predicted(&self) -> f64 {
+        self.counts.seconds(&RATES)
+    }
+}
+
+/// Measures every program; those that do not compile are named with the reason.
+pub fn rows(gradients: bool) -> (Vec<Row>, Vec<String>) {
+    let loaded = source::checks();
+    let (mut rows, mut not) = (Vec::new(), Vec::new());
+    for name in check::entries(&loaded) {
+        match row(&loaded, &name, gradients) {
+            Ok(row) => rows.push(row),
+            Err(why) => not.push(format!("`{name}`: {why}")),
+        }
+    }
+    (rows, not)
+}
+
+fn row(loaded: &Loaded, name: &str, gradients: bool) -> Result<Row, String> {
+    let known = check::parameters(loaded, Some(name));
+    let own = WIDTHS.iter().filter(|(n, _)| known.iter().any(|k| k == n));
+    let settings: Result<Vec<Setting>, String> = own
+        .map(|(n, size)| {
+            let value = size.to_string().parse().map_err(|e| format!("{e}"))?;
+            Ok(Setting { name: (*n).to_owned(), value })
+        })
+        .collect();
+    let (program, _) = check::program(loaded, Some(name), &settings?)
+        .map_err(|found| found.first().map(|d| d.message.clone()).unwrap_or_default())?;
+    let outputs: Vec<&str> =
+        program.code.outputs.iter().map(|o| o.name.as_str()).collect();
+    let lowered = match gradients {
+        true => with_gradients(&program, Purpose::default(), &outputs),
+        false => forward(&program, Purpose::default()),
+    };
+    let lowered = lowered.map_err(|e| e.to_string())?;
+    let mut forms: Vec<Form> = lowered.choices.iter().map(|c| c.form).collect();
+    forms.sort_by_key(|f| Form::ALL.iter().position(|(g, _)| g == f));
+    forms.dedup();
+    let forms: Vec<&str> = forms.into_iter().map(Form::name).collect();
+    let artifact = artifact(&lowered.graph, Precision::F32).map_err(|e| e.to_string())?;
+    let sizes = Sizes { batch: 1, time: TIME, start: 0 };
+    let counts = counted(&artifact.plan, &artifact.kernels, &sizes, 1);
+    let executor = Executor::with_workers(artifact, 1).map_err(|e| e.to_string())?;
+    let measured = measured(executor, sizes)?;
+    Ok(Row { name: name.to_owned(), forms: forms.join(", "), counts, measured })
+}
+
+/// Seconds of a call, on drawn inputs.
+fn measured(mut executor: Executor, sizes: Sizes) -> Result<f64, String> {
+    let wanted: Vec<(String, Vec<usize>, Elem)> = executor
+        .inputs()
+        .into_iter()
+        .map(|(name, ty)| {
+            let dims = ty.dims.iter().map(|d| d.size(&sizes)).collect();
+            (name.to_owned(), dims, ty.elem)
+        })
+        .collect();
+    for (name, dims, elem) in wanted {
+        let mut stream = Stream::new(0, &name);
+        let count: usize = dims.iter().product();
+        let data = match elem {
+            Elem::Int => Data::I32(vec![0; count]),
+            Elem::Bool => Data::Bool(vec![true; count]),
+            Elem::Real => {
+                Data::F32((0..count).map(|_| 0.2 * stream.normal() as f32).collect())
+            }
+        };
+        let tensor = HostTensor { name, dims, data };
+        executor.set(&tensor).map_err(|e| e.to_string())?;
+    }
+    let mut step = || executor.step(sizes).map_err(|e| e.to_string());
+    step()?;
+    step()?;
+    let (mut calls, began) = (0, now());
+    while calls < CALLS.0 || now() - began < CALLS.1 {
+        step()?;
+        calls += 1;
+    }
+    Ok((now() - began) / calls as f64)
+}
+
+/// Processor time of all threads of this program in seconds, where the system tells it; otherwise
+/// time.
+fn now() -> f64 {
+    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let own = threads.filter_map(|t| {
+        let text = std::fs::read_to_string(t.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    let nanoseconds: f64 = own.sum();
+    if nanoseconds > 0.0 {
+        return nanoseconds * 1e-9;
+    }
+    BEGAN.get_or_init(Instant::now).elapsed().as_secs_f64()
+}
+
+/// Spearman's correlation: of places by one number and by another.
+pub fn rank_correlation(rows: &[Row]) -> f64 {
+    let a = places(&rows.iter().map(Row::predicted).collect::<Vec<_>>());
+    let b = places(&rows.iter().map(|r| r.measured).collect::<Vec<_>>());
+    let mean = (rows.len() as f64 - 1.0) / 2.0;
+    let product = |x: &[f64], y: &[f64]| -> f64 {
+        x.iter().zip(y).map(|(x, y)| (x - mean) * (y - mean)).sum()
+    };
+    product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
+}
+
+/// The place of every number; equal ones share theirs.
+fn places(numbers: &[f64]) -> Vec<f64> {
+    let one = |x: &f64| {
+        let below = numbers.iter().filter(|y| *y < x).count() as f64;
+        let same = numbers.iter().filter(|y| *y == x).count() as f64;
+        below + (same - 1.0) / 2.0
+    };
+    numbers.iter().map(one).collect()
+}
+
+/// A table as Markdown, with what it says as a whole.
+pub fn table(what: &str, rows: &[Row], not: &[String]) -> String {
+    let mut out = format!(
+        "## {what}\n\n{} programs, rank correlation {:.3}.\n\n\
+         | program | forms | predicted | measured | ratio |\n|---|---|---|---|---|\n",
+        rows.len(),
+        rank_correlation(rows)
+    );
+    let token = |seconds: f64| 1e6 * seconds / TIME as f64;
+    for row in rows {
+        let (predicted, measured) = (token(row.predicted()), token(row.measured));
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {predicted:.2} | {measured:.2} | {:.2} |",
+            row.name,
+            row.forms,
+            predicted / measured
+        );
+    }
+    for why in not {
+        let _ = writeln!(out, "\nNot measured: {why}.");
+    }
+    out
+}
