@@ -46,7 +46,7 @@ pre,code{font:13px/1.45 ui-monospace,monospace}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);padding:.5rem .75rem;margin:.5rem 0}
 details{border-bottom:1px solid var(--line);padding:.35rem 0}
 summary{cursor:pointer;overflow-wrap:anywhere}
-.levels svg{width:auto;max-width:100%;font-size:14px}.levels svg text{fill:var(--ink)}
+.levels svg{width:auto;max-width:none;font-size:14px}.levels svg text{fill:var(--ink)}
 ";
 
 /// The page.
