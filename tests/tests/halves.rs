@@ -3,14 +3,14 @@
 
 use nestor_compiler::native::scheduled;
 use nestor_compiler::pipeline::{Purpose, forward, with_gradients};
-use nestor_compiler::{Program, check, source};
+use nestor_compiler::{Program, Setting, check, source};
 use nestor_ir::tensor::Graph;
 use nestor_ir::tile::{Shape, Stmt};
 use nestor_tests::root;
 
-fn program(file: &str, entry: &str) -> Program {
+fn program(file: &str, entry: &str, settings: &[Setting]) -> Program {
     let loaded = source::load(&[root().join(file)]).expect("readable");
-    check::program(&loaded, Some(entry), &[]).expect("checks").0
+    check::program(&loaded, Some(entry), settings).expect("checks").0
 }
 
 /// How many products are whole, give a lower half, and take one.
@@ -40,7 +40,7 @@ fn products(graph: &Graph) -> [usize; 3] {
 
 #[test]
 fn a_chunk_of_a_gated_delta_rule_skips_halves() {
-    let program = program("bench/specs/gated_delta_op.nest", "GatedDeltaOp");
+    let program = program("bench/specs/gated_delta_op.nest", "GatedDeltaOp", &[]);
     let purpose = Purpose::default();
     let ahead = forward(&program, purpose).expect("compiles").graph;
     // Keys with keys and queries with keys; what was written to what is read.
@@ -55,7 +55,9 @@ fn a_chunk_of_a_gated_delta_rule_skips_halves() {
 
 #[test]
 fn a_memory_of_two_layers_skips_halves() {
-    let program = program("bench/specs/mlp_memory_op.nest", "MlpMemoryOp");
+    // Written by every token.
+    let chunk = Setting { name: "chunk".to_owned(), value: 1.0 };
+    let program = program("bench/specs/mlp_memory_op.nest", "MlpMemoryOp", &[chunk]);
     let ahead = forward(&program, Purpose::default()).expect("compiles").graph;
     let [_, lower, halves] = products(&ahead);
     assert_eq!(

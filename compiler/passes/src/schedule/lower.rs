@@ -35,6 +35,8 @@ pub(super) struct Lower<'g> {
     pub(super) users: Vec<Vec<Node>>,
     /// Element-wise values used more than once: stored by the first map that computes them.
     pub(super) pending: Vec<bool>,
+    /// How many element-wise operations in a row a value waits for.
+    depth: Vec<usize>,
     /// Products that will be added to a sum where it lies.
     pub(super) deferred: Vec<bool>,
     /// Where a value that replaces an input goes, and the input.
@@ -53,6 +55,10 @@ pub(super) struct Lower<'g> {
     pub(super) frame: Frame,
     pub(super) session: Session,
 }
+
+/// Element-wise operations in a row beyond which a value is stored: maps are written out by functions that
+/// call themselves for every operand.
+const DEEP: usize = 96;
 
 impl<'g> Lower<'g> {
     pub(super) fn new(
@@ -86,6 +92,7 @@ impl<'g> Lower<'g> {
             user,
             users,
             pending: vec![false; count],
+            depth: vec![0; count],
             deferred: vec![false; count],
             target: vec![None; count],
             packs: vec![],
@@ -151,6 +158,10 @@ impl<'g> Lower<'g> {
                 }
                 let computed = scalar_op(op).is_some()
                     || matches!(op, Op::Contract { .. } | Op::Reduce { .. });
+                if self.deepened(node) > DEEP && computed {
+                    self.depth[v.index()] = 0;
+                    return self.materialise(v).map(|_| ());
+                }
                 let again = self.cheap(node) || self.reads_one(node);
                 if computed && self.uses[v.index()] > 1 && !again {
                     self.pending[v.index()] = true;
@@ -158,6 +169,17 @@ impl<'g> Lower<'g> {
                 Ok(())
             }
         }
+    }
+
+    /// How many operations in a row the node's result waits for.
+    fn deepened(&mut self, node: &NodeData) -> usize {
+        let waits = |v: &Value| match self.known[v.index()] {
+            Some(_) => 0,
+            None => self.depth[v.index()],
+        };
+        let depth = 1 + node.operands.iter().map(waits).max().unwrap_or(0);
+        node.results.iter().for_each(|v| self.depth[v.index()] = depth);
+        depth
     }
 
     /// The place of a home in the kernel being built.
