@@ -3,7 +3,7 @@
 
 use nestor_compiler::native::scheduled;
 use nestor_compiler::pipeline::{Purpose, forward, with_gradients};
-use nestor_compiler::{Program, Setting, check, source};
+use nestor_compiler::{Program, Setting, SettingValue, check, source};
 use nestor_ir::tensor::Graph;
 use nestor_ir::tile::{Shape, Stmt};
 use nestor_tests::root;
@@ -56,7 +56,7 @@ fn a_chunk_of_a_gated_delta_rule_skips_halves() {
 #[test]
 fn a_memory_of_two_layers_skips_halves() {
     // Written by every token.
-    let chunk = Setting { name: "chunk".to_owned(), value: 1.0 };
+    let chunk = Setting { name: "chunk".to_owned(), value: SettingValue::Number(1.0) };
     let program = program("bench/specs/mlp_memory_op.nest", "MlpMemoryOp", &[chunk]);
     let ahead = forward(&program, Purpose::default()).expect("compiles").graph;
     let [_, lower, halves] = products(&ahead);
