@@ -60,7 +60,7 @@ fn row(loaded: &Loaded, name: &str, gradients: bool) -> Result<Row, String> {
     let own = WIDTHS.iter().filter(|(n, _)| known.iter().any(|k| k == n));
     let settings: Result<Vec<Setting>, String> = own
         .map(|(n, size)| {
-            let value = size.to_string().parse().map_err(|e| format!("{e}"))?;
+            let value = size.to_string().parse()?;
             Ok(Setting { name: (*n).to_owned(), value })
         })
         .collect();
