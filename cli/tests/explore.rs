@@ -3,31 +3,12 @@
 
 mod common;
 
-use common::{Folder, good, refused, signal};
+use common::{CELL, Folder, good, refused, signal};
 use serde_json::Value;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const GRID: &str = "\
-memory Cell(d_k, d_v; alpha, beta) {
-    structure matrix(d_k, d_v)
-    bias      l2
-    retention decay(alpha)
-    algorithm sgd(beta)
-    gradient  at kept
-}
-layer Mixer(d, heads = 2) {
-    in x: [d]
-    h     = d / heads
-    q     = x |> Linear(d, [heads, h]) |> l2norm
-    k     = x |> Linear(d, [heads, h]) |> l2norm
-    v     = x |> Linear(d, [heads, h])
-    alpha = x |> Linear(d, [heads], bias = true) |> sigmoid
-    beta  = x |> Linear(d, [heads], bias = true) |> sigmoid
-    M     = Cell(h, h; alpha, beta)
-    M.write(k, v)
-    out M.read(q) |> flatten |> Linear(d, d)
-}
 model Tiny(vocab = 8, d = 8) {
     in tokens: int(vocab)
     in targets: int(vocab)
@@ -62,7 +43,7 @@ const ASKED: &[&str] = &[
 
 fn grid(name: &str) -> Folder {
     let folder = Folder::new(name);
-    folder.write("grid.nest", GRID);
+    folder.write("grid.nest", [CELL, GRID].concat());
     folder
 }
 
@@ -166,7 +147,7 @@ fn trials_may_run_anywhere() {
         "    algorithm in [sgd(beta), momentum(beta = 0.5, eta = beta)]\n    gradient  in [at previous, at kept]\n",
         "",
     );
-    folder.write("grid.nest", small);
+    folder.write("grid.nest", [CELL, &small].concat());
     good(&folder.nestor(&with("here")));
     let pending = [with("there"), vec!["--pending"]].concat();
     let mut rounds = 0;
@@ -193,7 +174,7 @@ fn what_cannot_be_explored_is_said() {
     let said = refused(&folder.nestor(&["explore", "tiny.nest", "--task", "mqar"]), 1);
     assert!(said.contains("has no sweep"), "{said}");
     let wrong = GRID.replace("bias      in", "bios      in");
-    folder.write("wrong.nest", wrong);
+    folder.write("wrong.nest", [CELL, &wrong].concat());
     let said = refused(&folder.nestor(&["explore", "wrong.nest", "--list"]), 1);
     assert!(
         said.contains("`bios` is no parameter or clause of the memory `Cell`"),
@@ -214,7 +195,7 @@ fn a_trial_that_leaves_the_range_of_numbers_is_a_result() {
         "    bias      in [dot, l2, huber(delta = 0.5), nothing]\n    algorithm in [sgd(beta), momentum(beta = 0.5, eta = beta)]\n",
         "",
     );
-    folder.write("grid.nest", wild);
+    folder.write("grid.nest", [CELL, &wild].concat());
     let report: Value =
         serde_json::from_str(&good(&folder.nestor(&[ASKED, &["--json"]].concat())))
             .expect("JSON");

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Folder, good};
+use common::{CELL, Folder, good};
 use serde_json::Value;
 use std::process::Command;
 
@@ -21,25 +21,6 @@ def get(found): return found
 ";
 
 const SWEEP: &str = "
-memory Cell(d_k, d_v; alpha, beta) {
-    structure matrix(d_k, d_v)
-    bias      l2
-    retention decay(alpha)
-    algorithm sgd(beta)
-    gradient  at kept
-}
-layer Mixer(d, heads = 2) {
-    in x: [d]
-    h     = d / heads
-    q     = x |> Linear(d, [heads, h]) |> l2norm
-    k     = x |> Linear(d, [heads, h]) |> l2norm
-    v     = x |> Linear(d, [heads, h])
-    alpha = x |> Linear(d, [heads], bias = true) |> sigmoid
-    beta  = x |> Linear(d, [heads], bias = true) |> sigmoid
-    M     = Cell(h, h; alpha, beta)
-    M.write(k, v)
-    out M.read(q) |> flatten |> Linear(d, d)
-}
 model Small(vocab = 8, d = 8) {
     in tokens: int(vocab)
     in targets: int(vocab)
@@ -79,7 +60,7 @@ fn trials_that_ray_places_have_the_same_results() {
         return;
     }
     let folder = Folder::new("explore-ray");
-    folder.write("grid.nest", SWEEP);
+    folder.write("grid.nest", [CELL, SWEEP].concat());
     let words = |out| {
         let task = "induction:vocab=5,length=8,test=64";
         [

@@ -30,6 +30,29 @@ model Tiny(vocab = 256, d = 16) {
 }
 ";
 
+/// A memory to draw from, and a layer with it, for sweeps.
+pub const CELL: &str = "\
+memory Cell(d_k, d_v; alpha, beta) {
+    structure matrix(d_k, d_v)
+    bias      l2
+    retention decay(alpha)
+    algorithm sgd(beta)
+    gradient  at kept
+}
+layer Mixer(d, heads = 2) {
+    in x: [d]
+    h     = d / heads
+    q     = x |> Linear(d, [heads, h]) |> l2norm
+    k     = x |> Linear(d, [heads, h]) |> l2norm
+    v     = x |> Linear(d, [heads, h])
+    alpha = x |> Linear(d, [heads], bias = true) |> sigmoid
+    beta  = x |> Linear(d, [heads], bias = true) |> sigmoid
+    M     = Cell(h, h; alpha, beta)
+    M.write(k, v)
+    out M.read(q) |> flatten |> Linear(d, d)
+}
+";
+
 /// A folder that goes when the test ends.
 pub struct Folder(pub PathBuf);
 
