@@ -101,9 +101,22 @@ pub fn distances_on(
     graph: &Graph,
     (options, device): (Options, &Shared),
 ) -> Result<Vec<(String, f64)>, String> {
+    let mut compiled = native::Compiled::on(graph, options, device)?;
+    distances_of(program, case, graph, &mut compiled)
+}
+
+/// As [`distances`], of code that is made.
+///
+/// # Errors
+/// As [`distances`].
+pub fn distances_of(
+    program: &Program,
+    case: &IndexMap<String, Array>,
+    graph: &Graph,
+    compiled: &mut native::Compiled,
+) -> Result<Vec<(String, f64)>, String> {
     let sizes = sizes(program, case).map_err(|e| e.to_string())?;
     let inputs = bound(program, graph, case, &sizes).map_err(|e| e.to_string())?;
-    let mut compiled = native::Compiled::on(graph, options, device)?;
     let found = compiled.run(&inputs, &sizes)?;
     let found = found.into_iter().map(|(n, a)| (graphs::outward(program, &n), a));
     Ok(apart(program, case, &found.collect()))

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use nestor_compiler::gpu::Options;
 use nestor_compiler::interpret::{Array, Data};
 use nestor_compiler::native::{Machine, artifact, compiled};
-use nestor_ir::artifact::Precision;
+use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::dim::Sizes;
 use nestor_ir::tensor::Graph;
 use nestor_runtime::device::Shared;
@@ -36,6 +36,18 @@ impl Compiled {
     pub fn on(graph: &Graph, options: Options, device: &Shared) -> Result<Self, String> {
         let artifact =
             compiled(graph, Machine::Gpu(options)).map_err(|e| e.to_string())?;
+        Self::made(graph, artifact, device)
+    }
+
+    /// Code that is made, on a device.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn made(
+        graph: &Graph,
+        artifact: Artifact,
+        device: &Shared,
+    ) -> Result<Self, String> {
         let executor = Executor::on(artifact, device).map_err(|e| e.to_string())?;
         Ok(Self::of(graph, executor, Precision::F32))
     }

@@ -7,7 +7,9 @@
 
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_runtime::device::{Shared, open};
-use nestor_tests::device_suite::{Shape, cases, emulator_and_device, limits, timed};
+use nestor_tests::device_suite::{
+    Limits, Made, Shape, Wanted, cases, emulator_and_device, limits, made, spread, timed,
+};
 use nestor_tests::emulated_device::EmulatedDevice;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -102,45 +104,63 @@ fn main() -> Result<(), String> {
             })
             .collect();
         report["each_case"] = json!(each);
-        let same: Vec<Value> = COMPARED
-            .iter()
-            .map(|case| match emulator_and_device(case, exact, &device) {
+        let same =
+            spread(COMPARED, |case| match emulator_and_device(case, exact, &device) {
                 Ok(off) => json!({ "case": case, "apart": off }),
                 Err(why) => json!({ "case": case, "error": why }),
-            })
-            .collect();
+            });
         report["emulator"] = json!(same);
     }
     let (bytes, rows) = if emulated { (1 << 16, 64) } else { (1 << 30, 8192) };
     let most = limits(&device, options, bytes, rows)?;
     report["limits"] = json!({ "copy_bytes_per_second": most.copy,
         "product_operations_per_second": most.product });
-    let mut timings = Vec::new();
-    let count = (2 * asked.rules.len() * asked.shapes.len()) as u64;
-    let each = Duration::from_millis((asked.seconds * 300 / count.max(1)).clamp(5, 500));
-    for rule in &asked.rules {
-        for shape in &asked.shapes {
-            for both in [false, true] {
-                let about = json!({ "rule": rule, "shape": shape.sizes, "both": both });
-                if Instant::now() > end {
-                    timings.push(with(about, json!({ "error": "no time is left" })));
-                    continue;
-                }
-                let found = timed(rule, *shape, both, options, &device, each);
-                timings.push(with(about, match found {
-                    Ok(t) => json!({ "milliseconds": t.seconds * 1e3, "compile_seconds": t.compile,
-                        "bytes": t.bytes, "operations": t.operations,
-                        "of_copy": t.bytes / most.copy / t.seconds,
-                        "of_product": t.operations / most.product / t.seconds }),
-                    Err(why) => json!({ "error": why }),
-                }));
-            }
-        }
-    }
-    report["timings"] = json!(timings);
+    report["timings"] = json!(timings(&asked, options, &device, &most, end));
     report["seconds"] = json!(began.elapsed().as_secs_f64());
     println!("{report:#}");
     Ok(())
+}
+
+/// What every rule takes at every shape, one way and both.
+fn timings(
+    asked: &Asked,
+    options: Options,
+    device: &Shared,
+    most: &Limits,
+    end: Instant,
+) -> Vec<Value> {
+    let wanted: Vec<Wanted> = (asked.rules.iter())
+        .flat_map(|rule| asked.shapes.iter().map(move |shape| (rule, *shape)))
+        .flat_map(|(rule, shape)| [false, true].map(|both| (rule.clone(), shape, both)))
+        .map(|(rule, shape, both)| Wanted { rule, shape, both })
+        .collect();
+    let codes = spread(&wanted, |wanted| made(wanted, options));
+    let count = wanted.len().max(1) as u64;
+    let each = Duration::from_millis((asked.seconds * 300 / count).clamp(5, 500));
+    let one = |(wanted, code): (&Wanted, Result<Made, String>)| {
+        let about = json!({ "rule": wanted.rule, "shape": wanted.shape.sizes, "both": wanted.both });
+        if Instant::now() > end {
+            return with(about, json!({ "error": "no time is left" }));
+        }
+        let found = code.and_then(|code| {
+            let compile = code.seconds;
+            Ok((timed(wanted, code, device, each)?, compile))
+        });
+        with(
+            about,
+            match found {
+                Ok((t, compile)) => {
+                    json!({ "milliseconds": t.seconds * 1e3, "compile_seconds": compile,
+                "bytes": t.bytes, "operations": t.operations,
+                "of_copy": t.bytes / most.copy / t.seconds,
+                "of_product": t.operations / most.product / t.seconds,
+                "launches": t.launches.iter().map(|(n, s)| json!([n, s * 1e3])).collect::<Vec<_>>() })
+                }
+                Err(why) => json!({ "error": why }),
+            },
+        )
+    };
+    wanted.iter().zip(codes).map(one).collect()
 }
 
 fn with(mut about: Value, more: Value) -> Value {

@@ -5,6 +5,7 @@
 use super::Target;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An assembler that was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,6 +82,34 @@ pub fn assemble(
         return Err(format!("{}: {}", assembler.path.display(), said.trim()));
     }
     Ok(usages(&said))
+}
+
+/// Assembles PTX to machine code.
+///
+/// # Errors
+/// What the assembler said.
+pub fn image(
+    assembler: &Assembler,
+    target: Target,
+    ptx: &str,
+) -> Result<Vec<u8>, String> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let file = |end: &str| {
+        std::env::temp_dir().join(format!("nestor-{}-{}.{end}", name.0, name.1))
+    };
+    let (text, cubin) = (file("ptx"), file("cubin"));
+    let made = std::fs::write(&text, ptx)
+        .map_err(|e| format!("{}: {e}", text.display()))
+        .and_then(|()| assemble(assembler, target, &text, &cubin))
+        .and_then(|_| {
+            std::fs::read(&cubin).map_err(|e| format!("{}: {e}", cubin.display()))
+        });
+    for path in [&text, &cubin] {
+        // One that was not made is not there.
+        let _ = std::fs::remove_file(path);
+    }
+    made
 }
 
 /// Reads what the assembler says of each kernel.

@@ -1,0 +1,102 @@
+//! What must be right before it may be fast: golden cases, and the emulator beside the device.
+
+use super::made::{code, spread};
+use crate::emulated_device::EmulatedDevice;
+use crate::measure::{distances_of, lowered};
+use crate::native::Compiled;
+use crate::spec::Specs;
+use crate::{files, golden, root};
+use indexmap::IndexMap;
+use nestor_compiler::Program;
+use nestor_compiler::execute::{bound, sizes};
+use nestor_compiler::gpu::{Options, Products};
+use nestor_compiler::interpret::Array;
+use nestor_ir::artifact::Artifact;
+use nestor_ir::tensor::Graph;
+use nestor_runtime::device::Shared;
+use std::time::Instant;
+
+/// How far a tensor may be off when products are computed so.
+pub fn bound_of(products: Products, tensor: &str) -> f64 {
+    match (products, tensor.starts_with("grad.")) {
+        (Products::Float32 | Products::Tf32x3, true) => 1e-4,
+        (Products::Float32 | Products::Tf32x3, false) => 1e-5,
+        (Products::Tf32, true) => 4e-3,
+        (Products::Tf32, false) => 1e-3,
+        (Products::Brain, true) => 2e-2,
+        (Products::Brain, false) => 5e-3,
+    }
+}
+
+/// What came of a case: the tensor that takes the largest share of its bound, and that share; or what broke.
+pub type Case = (String, Result<(String, f64), String>);
+
+/// A golden case with its code.
+struct Made {
+    program: Program,
+    stored: IndexMap<String, Array>,
+    graph: Graph,
+    code: Artifact,
+}
+
+fn made(name: &str, options: Options) -> Result<Made, String> {
+    let folder = root().join("tests/oracle");
+    let specs = Specs::read(&[&folder.join(format!("{name}.nest"))]);
+    let program = specs.elaborate("Case", &[]).program.ok_or("it does not elaborate")?;
+    let stored = golden::read(&folder.join("cases").join(format!("{name}.safetensors")));
+    let graph = lowered(&program, &stored, None)?.ok_or("it has no form")?.graph;
+    let code = code(&graph, options)?;
+    Ok(Made { program, stored, graph, code })
+}
+
+/// Every golden case on the device against the stored results, as far as time allows.
+pub fn cases(options: Options, device: &Shared, until: Instant) -> Vec<Case> {
+    let paths = files(&root().join("tests/oracle"), "nest");
+    let named =
+        |p: &std::path::PathBuf| Some(p.file_stem()?.to_string_lossy().into_owned());
+    let names: Vec<String> = paths.iter().filter_map(named).collect();
+    let late = || Instant::now() > until;
+    let all = spread(&names, |name| match late() {
+        true => Err("no time is left".to_owned()),
+        false => made(name, options),
+    });
+    let one = |made: Result<Made, String>| {
+        let Made { program, stored, graph, code } = made?;
+        if late() {
+            return Err("no time is left".to_owned());
+        }
+        let mut compiled = Compiled::made(&graph, code, device)?;
+        let off = distances_of(&program, &stored, &graph, &mut compiled)?;
+        let share =
+            |(t, off): &(String, f64)| (t.clone(), off / bound_of(options.products, t));
+        // A number that is none is the worst of all.
+        let worse = |a: &f64, b: &f64| a.abs().total_cmp(&b.abs());
+        let worst = off.iter().map(share).max_by(|a, b| worse(&a.1, &b.1));
+        worst.ok_or("it gives nothing".to_owned())
+    };
+    names.into_iter().zip(all.into_iter().map(one)).collect()
+}
+
+/// How far the device is from the emulator on a case, relative to the largest of each tensor.
+///
+/// # Errors
+/// What broke.
+pub fn emulator_and_device(
+    name: &str,
+    options: Options,
+    device: &Shared,
+) -> Result<f64, String> {
+    let Made { program, stored, graph, code } = made(name, options)?;
+    let sizes = sizes(&program, &stored).map_err(|e| e.to_string())?;
+    let inputs = bound(&program, &graph, &stored, &sizes).map_err(|e| e.to_string())?;
+    let emulator = Shared::new(Box::new(EmulatedDevice::new(1 << 32)));
+    let there = Compiled::made(&graph, code.clone(), device)?.run(&inputs, &sizes)?;
+    let here = Compiled::made(&graph, code, &emulator)?.run(&inputs, &sizes)?;
+    let off = here.iter().map(|(name, a)| {
+        let b = there.get(name).map_or(&[][..], |t| t.reals());
+        let size = a.reals().iter().fold(1e-6_f64, |m, x| m.max(x.abs()));
+        let pairs = a.reals().iter().zip(b).map(|(x, y)| (x - y).abs() / size);
+        if a.len() == b.len() { pairs.fold(0.0, f64::max) } else { f64::INFINITY }
+    });
+    Ok(off.fold(0.0, f64::max))
+}

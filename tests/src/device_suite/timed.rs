@@ -1,0 +1,170 @@
+//! Rules at the shapes that others publish: golden cases at other sizes, with inputs that stay on the device.
+
+use super::made::code;
+use super::stop;
+use crate::root;
+use crate::spec::Specs;
+use nestor_compiler::FormOptions;
+use nestor_compiler::gpu::Options;
+use nestor_compiler::pipeline::{Lowered, Purpose, forward, with_gradients};
+use nestor_front::{Setting, SettingValue};
+use nestor_ir::artifact::Artifact;
+use nestor_ir::dim::Sizes;
+use nestor_ir::ty::{Elem, Type};
+use nestor_runtime::device::Shared;
+use nestor_runtime::executor::Executor;
+use nestor_runtime::tensor_file::{Data, HostTensor};
+use nestor_runtime::train::rng::Stream;
+use std::time::{Duration, Instant};
+
+/// Sizes at which a rule is timed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shape {
+    /// Sequences, tokens, heads, width of keys and values.
+    pub sizes: [usize; 4],
+}
+
+/// What is to be timed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The rule.
+    pub rule: String,
+    /// The shape.
+    pub shape: Shape,
+    /// With gradients of all inputs.
+    pub both: bool,
+}
+
+/// What a rule takes at a shape.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Timed {
+    /// Seconds of a call, median.
+    pub seconds: f64,
+    /// Bytes of inputs and outputs, each once.
+    pub bytes: f64,
+    /// Operations of the form.
+    pub operations: f64,
+    /// Seconds of each launch alone, with its name; the wait for it counts in.
+    pub launches: Vec<(String, f64)>,
+}
+
+/// Code for a shape, to be timed.
+pub struct Made {
+    lowered: Lowered,
+    code: Artifact,
+    /// Seconds from the text to code.
+    pub seconds: f64,
+}
+
+/// Makes the code of what is to be timed.
+///
+/// # Errors
+/// What stands in the way, in words.
+pub fn made(wanted: &Wanted, options: Options) -> Result<Made, String> {
+    let began = Instant::now();
+    let [_, _, heads, width] = wanted.shape.sizes;
+    let lowered = program(&wanted.rule, heads, width, wanted.both)?;
+    let code = code(&lowered.graph, options)?;
+    Ok(Made { lowered, code, seconds: began.elapsed().as_secs_f64() })
+}
+
+/// Times code on the device: inputs stay in its memory, calls are graphs.
+///
+/// # Errors
+/// What broke.
+pub fn timed(
+    wanted: &Wanted,
+    made: Made,
+    device: &Shared,
+    budget: Duration,
+) -> Result<Timed, String> {
+    let [batch, time, _, width] = wanted.shape.sizes;
+    let Made { lowered, code, .. } = made;
+    let mut executor = Executor::on(code, device).map_err(|e| e.to_string())?;
+    let sizes = Sizes { batch, time, start: 0 };
+    let mut bytes = 0.0;
+    let mut draw = Stream::new(0, "device suite");
+    let inputs: Vec<(String, Type)> =
+        executor.inputs().into_iter().map(|(n, t)| (n.to_owned(), t.clone())).collect();
+    for (name, ty) in inputs {
+        let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(&sizes)).collect();
+        let count: usize = dims.iter().product();
+        // Keys near length one, gates and factors of decay near one: no state grows.
+        let scale = (width as f32).powf(-0.5);
+        let mut real = || (draw.uniform() as f32 - 0.5) * 2.0 * scale;
+        let data = match ty.elem {
+            Elem::Real => Data::F32((0..count).map(|_| real()).collect()),
+            Elem::Int => Data::I32(vec![0; count]),
+            Elem::Bool => Data::Bool(vec![false; count]),
+        };
+        bytes += count as f64 * 4.0;
+        executor.set(&HostTensor { name, dims, data }).map_err(|e| e.to_string())?;
+    }
+    for output in &lowered.graph.outputs {
+        let dims = lowered.graph.ty(output.value).dims.iter().map(|d| d.size(&sizes));
+        bytes += dims.product::<usize>() as f64 * 4.0;
+    }
+    let mut step = |count: usize| -> Result<f64, String> {
+        let began = Instant::now();
+        for _ in 0..count {
+            executor.step(sizes).map_err(|e| e.to_string())?;
+        }
+        device.hold().device.wait().map_err(stop)?;
+        Ok(began.elapsed().as_secs_f64() / count as f64)
+    };
+    // The first call lays memory out, the second keeps the graph.
+    step(1)?;
+    let once = step(1)?;
+    let each = ((budget.as_secs_f64() / 5.0 / once.max(1e-6)) as usize).clamp(1, 50);
+    let mut rounds = (0..5).map(|_| step(each)).collect::<Result<Vec<f64>, String>>()?;
+    rounds.sort_by(f64::total_cmp);
+    let a_token: f64 = lowered.choices.iter().map(|c| c.work.flops as f64).sum();
+    let times = if wanted.both { 3.0 } else { 1.0 };
+    let operations = a_token * (batch * time) as f64 * times;
+    let launches = launches(&mut executor, sizes)?;
+    Ok(Timed { seconds: rounds[2], bytes, operations, launches })
+}
+
+/// What each launch takes alone.
+fn launches(executor: &mut Executor, sizes: Sizes) -> Result<Vec<(String, f64)>, String> {
+    let mut found: Vec<(String, f64)> = Vec::new();
+    // The first is a warm-up.
+    for _ in 0..2 {
+        executor.measure(true);
+        executor.step(sizes).map_err(|e| e.to_string())?;
+        let each = executor.timings().iter();
+        found = each.map(|t| (t.name.clone(), t.total.as_secs_f64())).collect();
+    }
+    executor.measure(false);
+    Ok(found)
+}
+
+/// A rule with so many heads of a width.
+fn program(
+    rule: &str,
+    heads: usize,
+    width: usize,
+    both: bool,
+) -> Result<Lowered, String> {
+    let path = root().join("tests/oracle").join(format!("{rule}.nest"));
+    let specs = Specs::read(&[&path]);
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{rule}: {e}"))?;
+    let set = |name: &str, n: usize| Setting {
+        name: name.to_owned(),
+        value: SettingValue::Number(n as f64),
+    };
+    let all = [("heads", heads), ("d_k", width), ("d_v", width), ("d", width)];
+    let head = text.split("Case(").nth(1).and_then(|t| t.split(')').next()).unwrap_or("");
+    let has =
+        |name: &str| head.split(',').any(|p| p.trim().starts_with(&format!("{name} ")));
+    let settings: Vec<Setting> =
+        all.iter().filter(|(n, _)| has(n)).map(|(n, v)| set(n, *v)).collect();
+    let made = specs.elaborate("Case", &settings);
+    let program = made.program.ok_or_else(|| specs.render(&made.diagnostics))?;
+    let purpose = Purpose { resume: false, forms: FormOptions::default() };
+    let lowered = match both {
+        true => with_gradients(&program, purpose, &["y"]),
+        false => forward(&program, purpose),
+    };
+    lowered.map_err(|e| e.to_string())
+}
