@@ -6,6 +6,7 @@ use crate::fail::{Failure, Outcome, settings, tell};
 use crate::gpu;
 use clap::ValueEnum;
 use nestor_compiler::gpu::Options;
+use nestor_compiler::native::Machine;
 use nestor_compiler::pipeline::{self, Purpose};
 use nestor_compiler::tensor::Graph;
 use nestor_compiler::{
@@ -136,7 +137,9 @@ fn text(
     let mut scheduled = || {
         let graph = last(program)?;
         clock.tick("derive and differentiate");
-        let scheduled = native::scheduled(&graph).map_err(Failure::native)?;
+        let machine = target.map_or(Machine::Cpu(Precision::F32), Machine::Gpu);
+        let scheduled =
+            native::scheduled_for(&graph, machine).map_err(Failure::native)?;
         clock.tick("schedule");
         Ok::<_, Failure>(scheduled)
     };

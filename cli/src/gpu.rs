@@ -6,7 +6,7 @@ use crate::artifact::{Source, Told, layout, pretty, provenance, put};
 use crate::fail::{Failure, Outcome};
 use nestor_compiler::gpu::ptxas::{Usage, assemble, find};
 use nestor_compiler::gpu::{self, Code, Entry, Options, Products, Target, c};
-use nestor_compiler::native::Kernel;
+use nestor_compiler::native::{Kernel, Machine};
 use nestor_compiler::{native, tensor};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -130,7 +130,9 @@ pub(crate) fn write(
     folder: &Path,
     as_json: bool,
 ) -> Outcome {
-    let (plan, kernels) = native::scheduled(graph).map_err(Failure::native)?;
+    let machine = Machine::Gpu(options);
+    let (plan, kernels) =
+        native::scheduled_for(graph, machine).map_err(Failure::native)?;
     let code = gpu::code_with_text(&kernels, options).map_err(Failure::native)?;
     std::fs::create_dir_all(folder)
         .map_err(|e| Failure::data(format!("cannot make `{}`: {e}", folder.display())))?;

@@ -5,7 +5,7 @@ use crate::spec::Specs;
 use crate::{golden, root};
 use nestor_compiler::gpu::ptxas::{Assembler, Usage, assemble};
 use nestor_compiler::gpu::{Options, Target, code};
-use nestor_compiler::native::scheduled;
+use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_compiler::pipeline::{Purpose, with_gradients};
 use nestor_front::{Setting, SettingValue};
 use nestor_ir::dim::Sizes;
@@ -102,7 +102,8 @@ pub fn taken(
         .collect();
     let lowered = with_gradients(&program, Purpose::default(), &seeds)
         .map_err(|e| e.to_string())?;
-    let (plan, kernels) = scheduled(&lowered.graph).map_err(|e| e.to_string())?;
+    let (plan, kernels) = scheduled_for(&lowered.graph, Machine::Gpu(options))
+        .map_err(|e| e.to_string())?;
     let code = code(&kernels, options).map_err(|e| e.to_string())?;
     let mut out = Taken {
         kernels: kernels.len(),

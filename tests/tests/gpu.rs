@@ -6,7 +6,7 @@
 use indexmap::IndexMap;
 use nestor_compiler::execute::{bound, sizes};
 use nestor_compiler::interpret::Array;
-use nestor_compiler::native::scheduled;
+use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_compiler::pipeline::{Purpose, with_gradients};
 use nestor_compiler::{Program, graphs};
 use nestor_mlir::{Options, Products, Target, compile_with_text};
@@ -43,13 +43,14 @@ fn wrong(
     let lowered =
         with_gradients(program, Purpose::default(), &seeds).map_err(|e| e.to_string())?;
     let graph = &lowered.graph;
-    let (plan, kernels) = scheduled(graph).map_err(|e| e.to_string())?;
+    let options = Options { target: Target::Sm80, products };
+    let (plan, kernels) =
+        scheduled_for(graph, Machine::Gpu(options)).map_err(|e| e.to_string())?;
     let sizes = sizes(program, case).map_err(|e| e.to_string())?;
     let inputs = bound(program, graph, case, &sizes).map_err(|e| e.to_string())?;
     let names = graph.inputs.iter().map(|i| i.name.clone());
     let inputs: IndexMap<String, Array> = names.zip(inputs).collect();
-    let code = compile_with_text(&kernels, Options { target: Target::Sm80, products })
-        .map_err(|e| e.to_string())?;
+    let code = compile_with_text(&kernels, options).map_err(|e| e.to_string())?;
     if let Some(folder) = std::env::var_os("NESTOR_PTX") {
         let path = std::path::Path::new(&folder).join(name);
         std::fs::write(path.with_extension("mlir"), &code.mlir).expect("a folder");

@@ -9,6 +9,8 @@ use nestor_ir::tile;
 pub use nestor_ir::tile::Kernel;
 use nestor_passes::PassError;
 use nestor_passes::schedule::schedule;
+use nestor_passes::spread::{Grain, spread};
+use nestor_passes::unpack::unpacked;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -54,7 +56,7 @@ pub fn artifact(graph: &Graph, precision: Precision) -> Result<Artifact, NativeE
 /// # Errors
 /// As [`artifact`], and where this build has no backend for GPUs.
 pub fn compiled(graph: &Graph, machine: Machine) -> Result<Artifact, NativeError> {
-    let (plan, kernels) = scheduled(graph)?;
+    let (plan, kernels) = scheduled_for(graph, machine)?;
     match machine {
         Machine::Cpu(precision) => {
             let native = nestor_cranelift::compile(&kernels, precision)?;
@@ -72,12 +74,28 @@ pub fn compiled(graph: &Graph, machine: Machine) -> Result<Artifact, NativeError
     }
 }
 
-/// The plan of a graph and its kernels, verified.
+/// The plan of a graph and its kernels for a CPU, verified.
 ///
 /// # Errors
 /// As [`artifact`].
 pub fn scheduled(graph: &Graph) -> Result<(Plan, Vec<Kernel>), NativeError> {
-    let (plan, kernels) = schedule(graph)?;
+    scheduled_for(graph, Machine::Cpu(Precision::F32))
+}
+
+/// The plan of a graph and its kernels for a machine, verified: on a GPU, products read operands where
+/// they lie, and maps are spread over blocks.
+///
+/// # Errors
+/// As [`artifact`].
+pub fn scheduled_for(
+    graph: &Graph,
+    machine: Machine,
+) -> Result<(Plan, Vec<Kernel>), NativeError> {
+    let (plan, mut kernels) = schedule(graph)?;
+    if let Machine::Gpu(_) = machine {
+        kernels =
+            kernels.into_iter().map(|k| spread(unpacked(k), Grain::BLOCKS)).collect();
+    }
     let bug = |what: String| PassError::bug("schedule", what);
     for kernel in &kernels {
         let checked = tile::verify::verify(kernel);

@@ -12,8 +12,10 @@ pub mod forms;
 pub mod reading;
 pub mod schedule;
 pub mod simplify;
+pub mod spread;
 pub mod to_tensors;
 pub mod training;
+pub mod unpack;
 pub mod vectorise;
 
 pub use error::PassError;

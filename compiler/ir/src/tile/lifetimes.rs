@@ -140,9 +140,9 @@ fn repeated(
     }
 }
 
-/// Tiles that a statement touches; whether it writes all of one without having read it. A part
+/// Tiles that a statement touches, those of statements that it holds left aside; whether it writes all of one without having read it. A part
 /// would not do: the rest may be what an earlier turn of a loop has left.
-fn touched(kernel: &Kernel, stmt: &Stmt, mut act: impl FnMut(Tile, bool)) {
+pub fn touched(kernel: &Kernel, stmt: &Stmt, mut act: impl FnMut(Tile, bool)) {
     let mut place = |p: Place, written: Option<usize>| {
         if let Place::Tile(tile) = p {
             let all = elements(&kernel.tiles[tile].dims);

@@ -1,6 +1,6 @@
-//! Whether a kernel builds on what is in a buffer, or only on what it has put there itself.
+//! Who reads and who writes: whether a kernel builds on what is in a buffer, or only on what it has put there itself.
 
-use crate::tile::{Buffer, Kernel, Place, Sink, Stmt};
+use crate::tile::{Buffer, Kernel, Place, Sink, Stmt, Tile};
 
 /// Whether some statement reads `buffer` before any has written to it, in the order of the text.
 pub fn reads_first(kernel: &Kernel, buffer: Buffer) -> bool {
@@ -51,4 +51,25 @@ fn first(body: &[Stmt], place: Place) -> Option<bool> {
         }
         Stmt::Loop { body, .. } | Stmt::When { body, .. } => first(body, place),
     })
+}
+
+/// Whether a statement, or one that it holds, writes to a place.
+pub fn writes(stmt: &Stmt, place: Place) -> bool {
+    let tile = |t: &Tile| Place::Tile(*t) == place;
+    match stmt {
+        Stmt::Map { sinks, .. } => sinks.iter().any(|(_, sink)| {
+            let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
+            to.place == place
+        }),
+        Stmt::Product { out, .. } => out.place == place,
+        Stmt::SolveUnitLower { x, .. } => tile(x),
+        Stmt::Eliminate { a, x, .. } => tile(a) || tile(x),
+        Stmt::InverseRoot { a, basis, .. } => tile(a) || tile(basis),
+        Stmt::LinearScan { y, .. } => tile(y),
+        Stmt::Gather { out, .. } => out.place == place,
+        Stmt::ScatterAdd { table, .. } => Place::Buffer(*table) == place,
+        Stmt::Loop { body, .. } | Stmt::When { body, .. } => {
+            body.iter().any(|s| writes(s, place))
+        }
+    }
 }

@@ -6,10 +6,14 @@ use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::array::Data;
 use nestor_ir::interpret::{plan, tensor};
+use nestor_ir::plan::Plan;
 use nestor_ir::plan::verify::verify;
+use nestor_ir::tensor::Graph;
 use nestor_ir::tensor::text::parse;
-use nestor_ir::tile;
+use nestor_ir::tile::{self, Kernel};
 use nestor_passes::schedule::schedule;
+use nestor_passes::spread::{Grain, spread};
+use nestor_passes::unpack::unpacked;
 
 const SIZES: &[Sizes] = &[
     Sizes { batch: 2, time: 7, start: 0 },
@@ -18,30 +22,38 @@ const SIZES: &[Sizes] = &[
     Sizes { batch: 2, time: 1, start: 5 },
 ];
 
-/// Both readings of a graph agree.
+/// Both readings of a graph agree, with kernels as they are and as they are for a GPU, maps spread as far as they can be.
 pub fn agree(text: &str) {
     let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let (made, kernels) = schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    let finest = Grain { first: 1, next: 1 };
+    let apart: Vec<Kernel> =
+        kernels.iter().map(|k| spread(unpacked(k.clone()), finest)).collect();
+    agrees(&graph, &made, &kernels);
+    agrees(&graph, &made, &apart);
+}
+
+fn agrees(graph: &Graph, made: &Plan, kernels: &[Kernel]) {
     let told = || {
         let kernels: String = kernels.iter().map(ToString::to_string).collect();
         format!("{graph}{kernels}{made}")
     };
-    for kernel in &kernels {
+    for kernel in kernels {
         tile::verify::verify(kernel).unwrap_or_else(|e| panic!("{e}\n{kernel}"));
         let read = tile::text::parse(&kernel.to_string());
         let read = read.unwrap_or_else(|e| panic!("{e}\n{kernel}"));
         assert!(read == *kernel, "reads back as\n{read}, not\n{kernel}");
     }
     let read = nestor_ir::plan::text::parse(&made.to_string());
-    assert_eq!(read.unwrap_or_else(|e| panic!("{e}\n{made}")), made);
-    verify(&made, &kernels).unwrap_or_else(|e| panic!("{e}\n{}", told()));
+    assert_eq!(read.unwrap_or_else(|e| panic!("{e}\n{made}")), *made);
+    verify(made, kernels).unwrap_or_else(|e| panic!("{e}\n{}", told()));
     for (seed, sizes) in SIZES.iter().enumerate() {
-        let given = inputs(&graph, sizes, &mut Numbers::new(seed as u64 + 1));
-        let expected = tensor::run(&graph, &given, sizes, Precision::F64);
+        let given = inputs(graph, sizes, &mut Numbers::new(seed as u64 + 1));
+        let expected = tensor::run(graph, &given, sizes, Precision::F64);
         let expected = expected.unwrap_or_else(|e| panic!("{e}\n{graph}"));
         let names = graph.inputs.iter().map(|i| i.name.clone());
         let named: IndexMap<_, _> = names.zip(given).collect();
-        let found = plan::run(&made, &kernels, &named, sizes, Precision::F64)
+        let found = plan::run(made, kernels, &named, sizes, Precision::F64)
             .unwrap_or_else(|e| panic!("{e}, {sizes:?}\n{}", told()));
         assert_eq!(found.len(), graph.outputs.len());
         for (output, expected) in graph.outputs.iter().zip(&expected) {
