@@ -119,7 +119,8 @@ fn compiled(arguments: &Arguments) -> Result<Executor, Failure> {
         }
         None => None,
     };
-    let forms = FormOptions { form, chunk: arguments.chunk };
+    let forms =
+        FormOptions { form, chunk: arguments.chunk, longest: Some(arguments.time) };
     let purpose = Purpose { resume: false, forms };
     let outputs: Vec<&str> = program
         .code

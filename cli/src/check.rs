@@ -27,7 +27,11 @@ pub(crate) fn check(files: &[PathBuf], as_json: bool) -> Outcome {
                         "message": d.message, "labels": labels, "notes": d.notes, "help": d.help })
             })
             .collect();
-        anstream::println!("{}", json!({ "diagnostics": list }));
+        let unseen = check::not_looked_into(&loaded);
+        anstream::println!(
+            "{}",
+            json!({ "diagnostics": list, "not_looked_into": unseen })
+        );
         let bad = found.iter().any(|d| d.severity != Severity::Warning);
         return if bad { Err(Failure::silent()) } else { Ok(()) };
     }
@@ -40,6 +44,13 @@ pub(crate) fn check(files: &[PathBuf], as_json: bool) -> Outcome {
     } else {
         anstream::println!(
             "{files} checked: {errors} errors, {limits} limitations, {warnings} warnings"
+        );
+    }
+    let unseen = check::not_looked_into(&loaded);
+    if !unseen.is_empty() {
+        anstream::println!(
+            "not looked into: {}; what has parameters without defaults is checked where something uses it",
+            unseen.join(", ")
         );
     }
     told

@@ -117,7 +117,9 @@ fn compiled(
         }
     };
     let resume = given.keys().any(|n| n.starts_with("state."));
-    let purpose = Purpose { resume, forms: FormOptions { form, chunk: how.chunk } };
+    let longest = sizes(program, given).ok().map(|s| s.time);
+    let purpose =
+        Purpose { resume, forms: FormOptions { form, chunk: how.chunk, longest } };
     let lowered = if how.grad {
         let seeds: Vec<&str> = given
             .keys()

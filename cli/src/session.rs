@@ -102,9 +102,16 @@ impl Session {
         Ok(Self { loaded, program, set, hash, data, identity, task: None })
     }
 
-    /// The model as machine code; a task needs its answers beside the loss.
-    pub(crate) fn compiled(&self, place: &Place) -> Result<Trained, Failure> {
-        compiled(&self.program, self.task.is_some(), place)
+    /// The model as machine code; a task needs its answers beside the loss. Sequences of a text have all this
+    /// length, those of a task may be tested longer.
+    pub(crate) fn compiled(
+        &self,
+        length: usize,
+        place: &Place,
+    ) -> Result<Trained, Failure> {
+        let longest = self.task.is_none().then_some(length);
+        let forms = FormOptions { longest, ..FormOptions::default() };
+        compiled_in(&self.program, forms, self.task.is_some(), place)
     }
 }
 
@@ -114,8 +121,17 @@ pub(crate) fn compiled(
     task: bool,
     place: &Place,
 ) -> Result<Trained, Failure> {
+    compiled_in(program, FormOptions::default(), task, place)
+}
+
+fn compiled_in(
+    program: &Program,
+    forms: FormOptions,
+    task: bool,
+    place: &Place,
+) -> Result<Trained, Failure> {
     let compile = if task { trained_with_outputs } else { trained_for };
-    compile(program, FormOptions::default(), place.machine()).map_err(Failure::native)
+    compile(program, forms, place.machine()).map_err(Failure::native)
 }
 
 /// A path that is good from every folder, where there is something at it.

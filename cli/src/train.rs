@@ -158,7 +158,7 @@ pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failur
             None
         }
     };
-    let compiled = session.compiled(&place)?;
+    let compiled = session.compiled(length, &place)?;
     let loaded = &session.loaded;
     tell(loaded, &costs(loaded, program, &compiled.choices, length))?;
     if a.timings {

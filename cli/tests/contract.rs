@@ -134,6 +134,30 @@ fn what_people_read_says_what_to_do_next() {
     }
     let checked = good(&folder.nestor(&["check", "tiny.nest"]));
     assert!(checked.contains("1 checked, nothing wrong"), "{checked}");
+    assert!(!checked.contains("not looked into"), "{checked}");
+}
+
+#[test]
+fn check_says_what_it_did_not_look_into() {
+    let folder = Folder::new("unseen");
+    let text = r#"
+layer Lost(d) {
+    in x: [d]
+    out nowhere(x)
+}
+structure plain(d) {
+    weight W: [d, d] = 0
+    read(q) = q @ W
+}
+memory Seen(d) {
+    structure plain(d)
+    bias      l2
+    algorithm sgd(1)
+}
+"#;
+    folder.write("lost.nest", text);
+    let checked = good(&folder.nestor(&["check", "lost.nest"]));
+    assert!(checked.contains("not looked into: Lost;"), "{checked}");
 }
 
 #[test]

@@ -105,7 +105,8 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
     let rough = rounding.values().any(|off| !off.is_finite() || *off > ROUGH);
     let mut ran = Vec::new();
     for (form, name) in Form::ALL {
-        let options = FormOptions { form: Some(*form), chunk: draw.chunk };
+        let longest = draw.seed.is_multiple_of(2).then_some(draw.time);
+        let options = FormOptions { form: Some(*form), chunk: draw.chunk, longest };
         let lowered = match forward(&program, purpose(options)) {
             Ok(lowered) => lowered,
             Err(PassError::Limitation { code: "L-form", .. }) => continue,

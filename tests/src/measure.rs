@@ -70,7 +70,8 @@ pub fn lowered(
     case: &IndexMap<String, Array>,
     form: Option<Form>,
 ) -> Result<Option<Lowered>, String> {
-    let purpose = Purpose { resume: false, forms: FormOptions { form, chunk: None } };
+    let purpose =
+        Purpose { resume: false, forms: FormOptions { form, ..FormOptions::default() } };
     match with_gradients(program, purpose, &seeds(program, case)) {
         Ok(lowered) => Ok(Some(lowered)),
         Err(_) if form.is_some() => Ok(None),

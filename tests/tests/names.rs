@@ -66,7 +66,10 @@ fn a_users_own_definitions_compile_by_the_same_path() {
     let forms = std::iter::once(None).chain(Form::ALL.iter().map(|(f, _)| Some(*f)));
     let mut ran = Vec::new();
     for form in forms {
-        let purpose = Purpose { resume: false, forms: FormOptions { form, chunk: None } };
+        let purpose = Purpose {
+            resume: false,
+            forms: FormOptions { form, ..FormOptions::default() },
+        };
         let lowered = match (with_gradients(&program, purpose, &["y"]), form) {
             (Ok(lowered), _) => lowered,
             (Err(_), Some(_)) => continue,

@@ -54,7 +54,8 @@ fn given(program: &Program) -> Arrays {
 
 /// Outputs, states and gradients in a form as machine code; nothing where it does not apply.
 fn ran(program: &Program, form: Option<Form>) -> Option<Arrays> {
-    let purpose = Purpose { resume: false, forms: FormOptions { form, chunk: None } };
+    let purpose =
+        Purpose { resume: false, forms: FormOptions { form, ..FormOptions::default() } };
     let lowered = match with_gradients(program, purpose, &["y"]) {
         Err(PassError::Limitation { code: "L-form", .. }) => return None,
         lowered => lowered.expect("it lowers"),

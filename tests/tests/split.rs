@@ -100,7 +100,10 @@ fn wrong(
     engine: Engine,
 ) -> Option<String> {
     let lowered = |resume| {
-        forward(program, Purpose { resume, forms: FormOptions { form, chunk: None } })
+        forward(
+            program,
+            Purpose { resume, forms: FormOptions { form, ..FormOptions::default() } },
+        )
     };
     let (begin, resume) = match (lowered(false), lowered(true)) {
         (Ok(a), Ok(b)) => (a.graph, b.graph),

@@ -127,8 +127,10 @@ fn form(
     outputs: &[String],
     place: &Place,
 ) -> Row {
-    let purpose =
-        Purpose { resume: false, forms: FormOptions { form: Some(form), chunk: None } };
+    let purpose = Purpose {
+        resume: false,
+        forms: FormOptions { form: Some(form), ..FormOptions::default() },
+    };
     let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
     let graph = match with_gradients(program, purpose, &outputs) {
         Ok(lowered) if lowered.choices.is_empty() && form != Form::Sequential => {

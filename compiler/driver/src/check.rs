@@ -15,17 +15,7 @@ pub fn check(loaded: &Loaded) -> Vec<Diagnostic> {
     for (_, file) in &loaded.files {
         for entry in &file.entries {
             let EntryKind::Definition(definition) = &entry.kind else { continue };
-            let defaults = definition.params.all.iter().all(|p| p.default.is_some());
-            let alone = match definition.kind {
-                Kind::Memory => true,
-                Kind::Layer | Kind::Model => defaults,
-                Kind::Function
-                | Kind::Bias
-                | Kind::Retention
-                | Kind::Algorithm
-                | Kind::Structure => false,
-            };
-            if alone {
+            if stands_alone(definition) {
                 for diagnostic in
                     elaborate(&table, &definition.name.text, &[]).diagnostics
                 {
@@ -38,6 +28,52 @@ pub fn check(loaded: &Loaded) -> Vec<Diagnostic> {
     }
     found.sort_by_key(Diagnostic::span);
     found
+}
+
+/// Whether a definition is elaborated by itself.
+fn stands_alone(definition: &Definition) -> bool {
+    match definition.kind {
+        Kind::Memory => true,
+        Kind::Layer | Kind::Model => {
+            definition.params.all.iter().all(|p| p.default.is_some())
+        }
+        Kind::Function
+        | Kind::Bias
+        | Kind::Retention
+        | Kind::Algorithm
+        | Kind::Structure => false,
+    }
+}
+
+/// The definitions of the user's files that [`check`] did not look into: they do not stand by themselves, and no
+/// definition that does names them, directly or through others.
+pub fn not_looked_into(loaded: &Loaded) -> Vec<String> {
+    let mut open = Vec::new();
+    let mut rest = Vec::new();
+    for (_, file) in &loaded.files {
+        for entry in &file.entries {
+            let text = || words(loaded.sources.text(entry.span));
+            match &entry.kind {
+                EntryKind::Definition(d) if !stands_alone(d) => {
+                    rest.push((d.name.text.clone(), text()));
+                }
+                EntryKind::Definition(_) | EntryKind::Constant(..) => open.push(text()),
+                EntryKind::Use(_) | EntryKind::Sweep(_) => {}
+            }
+        }
+    }
+    while let Some(named) = open.pop() {
+        let reached = |(name, _): &mut (String, Vec<String>)| named.contains(name);
+        open.extend(rest.extract_if(.., reached).map(|(_, text)| text));
+    }
+    rest.into_iter().map(|(name, _)| name).collect()
+}
+
+/// The words of a text, without those of its comments.
+fn words(text: &str) -> Vec<String> {
+    let code = text.lines().filter_map(|line| line.split("//").next());
+    let apart = |c: char| !c.is_alphanumeric() && c != '_';
+    code.flat_map(|line| line.split(apart)).map(str::to_owned).collect()
 }
 
 /// The program of an entry; the file's last memory, layer or model where no name is given.

@@ -192,7 +192,7 @@ pub fn answers(program: &Program) -> Result<Answers, NativeError> {
 /// As [`trained`].
 pub fn answers_for(program: &Program, machine: Machine) -> Result<Answers, NativeError> {
     let compiled = |resume, form| -> Result<Artifact, NativeError> {
-        let forms = FormOptions { form, chunk: None };
+        let forms = FormOptions { form, ..FormOptions::default() };
         let lowered = forward(program, Purpose { resume, forms })?;
         native::compiled(&only(&lowered.graph, |n| !n.starts_with("loss")), machine)
     };

@@ -216,3 +216,14 @@ pub fn strictly_lower(g: &mut Graph, n: Dim) -> Value {
     let column = g.add(Op::Iota { axis: 1, dims }, &[]);
     g.add(Op::Less, &[column, row])
 }
+
+/// Has everything that takes a value take another.
+pub fn replace(body: &mut Graph, value: Value, by: Value) {
+    for id in body.nodes.keys().collect::<Vec<_>>() {
+        let node = &mut body.nodes[id];
+        node.operands.iter_mut().filter(|o| **o == value).for_each(|o| *o = by);
+    }
+    for output in body.outputs.iter_mut().filter(|o| o.value == value) {
+        output.value = by;
+    }
+}

@@ -4,7 +4,7 @@
 //! result in registers, blocks that are zero or not wanted skipped, which the kernels of chunks
 //! live on. Everything else goes to `gemm` on this thread, in strips of rows where skipping pays.
 //! A right operand whose columns are contiguous is transposed first, because reading it through
-//! strides costs more.
+//! strides costs more; where it is larger than the other two, these are transposed instead.
 //!
 //! # Contract of the unsafe code
 //! With the given extents and strides `left [m, k]` and `right [k, n]` can be read and `out
@@ -32,6 +32,7 @@ pub(crate) const LEFT_LOWER: usize = 2;
 pub(crate) const LEFT_UPPER: usize = 3;
 
 /// One product.
+#[derive(Clone, Copy)]
 pub(super) struct Product<E> {
     pub(super) m: usize,
     pub(super) n: usize,
@@ -307,9 +308,17 @@ unsafe fn run<E: Numbers>(mut p: Product<E>, level: SimdLevel) {
     let right = p.right;
     // A right operand with contiguous columns is worth transposing when it is used often enough.
     let turn = right.column != 1 && right.row == 1 && p.m >= 4;
+    let sides = p.left.column == 1 || p.left.row == 1;
+    let few = turn && sides && p.shape == FULL && p.m * (p.n + p.k) < p.n * p.k;
     // SAFETY: the contract above; the transposed copy is [k, n].
     unsafe {
-        if small && p.out.column == 1 && (right.column == 1 || turn) && E::own(level) {
+        if small && p.out.column == 1 && few && E::own(level) {
+            E::turned(&p, level);
+        } else if small
+            && p.out.column == 1
+            && (right.column == 1 || turn)
+            && E::own(level)
+        {
             if right.column == 1 {
                 E::product(&p);
             } else {

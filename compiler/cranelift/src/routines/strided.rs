@@ -64,6 +64,10 @@ pub(super) trait Numbers: Real {
         f: impl FnMut(Matrix<Self>),
     );
 
+    /// The product in registers where rows are few and the depth of `right` is contiguous: the result is made
+    /// turned, so that `left` and the result are transposed instead of the larger `right`.
+    unsafe fn turned(p: &Product<Self>, level: SimdLevel);
+
     /// `out = alpha left right + beta out` on this thread, with `[m, n, k]`.
     unsafe fn gemm(
         [m, n, k]: [usize; 3],
@@ -139,6 +143,63 @@ macro_rules! numbers {
                         );
                     }
                     f(Matrix { address: copy.as_ptr(), row: n as isize, column: 1 });
+                });
+            }
+            unsafe fn turned(p: &Product<Self>, level: SimdLevel) {
+                thread_local! {
+                    static TURNED: RefCell<Vec<$t>> = const { RefCell::new(Vec::new()) };
+                }
+                TURNED.with_borrow_mut(|room| {
+                    let (m, n, k) = (p.m, p.n, p.k);
+                    if room.len() < m * (n + k) {
+                        room.resize(m * (n + k), 0.0);
+                    }
+                    let (out, left) = room.split_at_mut(m * n);
+                    let turn = transpose::turn::function::<$t>($precision, level);
+                    // SAFETY: the rooms hold m n and m k numbers; the contract above.
+                    unsafe {
+                        let mut right = Matrix {
+                            address: p.left.address,
+                            row: p.left.column,
+                            column: 1,
+                        };
+                        if p.left.row != 1 {
+                            turn(
+                                p.left.address,
+                                p.left.row as usize,
+                                left.as_mut_ptr(),
+                                m,
+                                m,
+                                k,
+                            );
+                            right = Matrix {
+                                address: left.as_ptr(),
+                                row: m as isize,
+                                column: 1,
+                            };
+                        }
+                        let (to, row) = (p.out.address, p.out.row as usize);
+                        if p.accumulate {
+                            turn(to, row, out.as_mut_ptr(), m, m, n);
+                        }
+                        Self::product(&Product {
+                            m: n,
+                            n: m,
+                            left: Matrix {
+                                address: p.right.address,
+                                row: p.right.column,
+                                column: p.right.row,
+                            },
+                            right,
+                            out: MatrixMut {
+                                address: out.as_mut_ptr(),
+                                row: m as isize,
+                                column: 1,
+                            },
+                            ..*p
+                        });
+                        turn(out.as_ptr(), m, to, row, n, m);
+                    }
                 });
             }
         }

@@ -17,7 +17,7 @@
 use super::boundaries::{body_inputs, boundary, kept, state_inputs};
 use super::keep::ends_worth_carrying;
 use super::pullback::pullback;
-use crate::build::{add, is_real, sum, transpose, zeros};
+use crate::build::{add, is_real, replace, sum, transpose, zeros};
 use crate::error::PassError;
 use nestor_ir::tensor::infer::seen_by_body;
 use nestor_ir::tensor::{
@@ -202,17 +202,6 @@ pub(super) fn reverse_scan(
         }
     }
     Ok(out)
-}
-
-/// Has everything that takes a value take another.
-fn replace(body: &mut Graph, value: Value, by: Value) {
-    for id in body.nodes.keys().collect::<Vec<_>>() {
-        let node = &mut body.nodes[id];
-        node.operands.iter_mut().filter(|o| **o == value).for_each(|o| *o = by);
-    }
-    for output in body.outputs.iter_mut().filter(|o| o.value == value) {
-        output.value = by;
-    }
 }
 
 /// The scan being built, with its operands.

@@ -108,45 +108,53 @@ fn unrolled(g: &mut Graph, d: Value, axis: usize, size: usize) -> Value {
     })
 }
 
-/// The same sum as a walk from the last token to the first: what is still owed to the token
-/// `j` places back stands in entry j of the state.
+/// The same sum as a walk from the last token to the first: what is still owed to the token `j` places back
+/// stands in entry j of the state. All other axes but the last are walked apart.
 fn walked(g: &mut Graph, d: Value, axis: usize, size: Dim) -> Value {
     let ty = g.ty(d).clone();
-    let time = ty.dims[axis];
     let rank = ty.rank();
-    let mut state_dims: Dims = ty.dims.clone();
-    state_dims.remove(axis);
+    let after = axis + 2;
+    let apart: Vec<usize> = (0..axis).chain(after..rank.max(after + 1) - 1).collect();
+    let state_dims: Dims = std::iter::once(size)
+        .chain(ty.dims.get(after..).and_then(<[Dim]>::last).copied())
+        .collect();
     let state = Type::real(state_dims.iter().copied());
     let mut body = Graph::new();
     let entry = body.input("d", state.clone());
     let owed = body.input("owed", state.clone());
     body.input("valid", Type::bool([]));
     body.input("position", Type::real([]));
-    let moved = body.add(Op::Shift { axis, by: -1 }, &[owed]);
+    let moved = body.add(Op::Shift { axis: 0, by: -1 }, &[owed]);
     let next = body.add(Op::Add, &[moved, entry]);
     // Entry 0 is picked by a sum, because the size may be known at run time only.
     let ages = body.add(Op::Iota { axis: 0, dims: smallvec![size] }, &[]);
     let zero = zeros(&mut body, &Type::real([size]));
     let first = body.add(Op::Equal, &[ages, zero]);
-    let op = Op::Broadcast { dims: state_dims, axes: smallvec![axis] };
+    let op = Op::Broadcast { dims: state_dims, axes: smallvec![0] };
     let first = body.add(op, &[first]);
     let picked = crate::build::select_or_zero(&mut body, first, next);
-    let now = sum(&mut body, picked, &[axis]);
+    let now = sum(&mut body, picked, &[0]);
     body.output("owed", next);
     body.output("a", now);
-    let along = |rank: usize| -> Layout {
-        (0..rank).map(|i| if i == axis { Axis::Time } else { Axis::Body }).collect()
+    let place = |i: usize| match apart.iter().position(|&a| a == i) {
+        Some(map) => Axis::Map(map),
+        None if i == axis => Axis::Time,
+        None => Axis::Body,
     };
+    let whole: Layout = (0..rank).map(place).collect();
     let scan = Scan {
-        map: smallvec![],
-        time,
+        map: apart.iter().map(|&a| ty.dims[a]).collect(),
+        time: ty.dims[axis],
         stride: Stride::Token,
         reverse: true,
         feeds: vec![
-            (Feed::Stream, along(rank)),
-            (Feed::Initial, (0..rank - 1).map(|_| Axis::Body).collect()),
+            (Feed::Stream, whole),
+            (Feed::Initial, (0..state.rank()).map(|_| Axis::Body).collect()),
         ],
-        yields: vec![(Yield::Stream, along(rank - 1))],
+        yields: vec![(
+            Yield::Stream,
+            (0..rank).filter(|&i| i != axis + 1).map(place).collect(),
+        )],
         body,
     };
     let none = zeros(g, &state);

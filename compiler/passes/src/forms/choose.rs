@@ -4,11 +4,13 @@
 //! where gradients are taken at an anchor, because these are then known at a chunk's start), with
 //! errors solved row by row where they are functions of reads, one token after another otherwise.
 
+use super::once::{found_as_begun, never_set_again};
 use super::work::{Work, work};
 use super::{Cut, Structure, chunked, periods, sequential};
+use crate::build::uniform;
 use crate::error::PassError;
 use nestor_ir::tensor::graph::Named;
-use nestor_ir::tensor::{Graph, Group, Op, Scan, Stride, Value};
+use nestor_ir::tensor::{Feed, Graph, Group, Op, Scan, Stride, Value};
 use nestor_ir::ty::Type;
 use std::fmt;
 
@@ -93,6 +95,8 @@ pub struct FormOptions {
     pub form: Option<Form>,
     /// This many tokens a chunk.
     pub chunk: Option<usize>,
+    /// No call that begins with the first token of its sequences has more tokens than this.
+    pub longest: Option<usize>,
 }
 
 /// Tokens of a chunk where nothing asks for another number.
@@ -123,9 +127,21 @@ pub fn choose(
                 let scan = if moves_only(scan) {
                     sequential(scan, &types, options.chunk.unwrap_or(CHUNK))
                 } else {
-                    let (scan, choice) = chosen(scan, &types, options, from_start)?;
+                    let parallel = parallel(scan);
+                    let scan = match options.longest {
+                        Some(longest) if from_start => {
+                            never_set_again(scan, &operands, longest)
+                        }
+                        _ => scan.as_ref().clone(),
+                    };
+                    let (scan, choice) =
+                        chosen(&scan, &types, parallel, options, from_start)?;
                     choices.push(choice);
-                    scan
+                    if from_start {
+                        found_as_begun(&scan, &begins(&out, &scan, &operands))
+                    } else {
+                        scan
+                    }
                 };
                 Op::Scan { scan: Box::new(scan) }
             }
@@ -146,6 +162,20 @@ pub fn choose(
     Ok((out, choices))
 }
 
+/// What forms with chunks as products are called for this walk.
+fn parallel(scan: &Scan) -> Form {
+    if periods(scan).is_empty() { Form::Affine } else { Form::Dual }
+}
+
+/// The number that each state is everywhere at the start, where that is known.
+fn begins(graph: &Graph, scan: &Scan, operands: &[Value]) -> Vec<Option<f64>> {
+    let feeds = scan.feeds.iter().zip(operands);
+    feeds
+        .filter(|((feed, _), _)| *feed == Feed::Initial)
+        .map(|(_, &operand)| uniform(graph, operand))
+        .collect()
+}
+
 /// Whether a walk computes nothing, so that there is no form to choose: it carries values along.
 fn moves_only(scan: &Scan) -> bool {
     let moves = |op: &Op| matches!(op.info().group, Group::Leaf | Group::Move);
@@ -155,6 +185,7 @@ fn moves_only(scan: &Scan) -> bool {
 fn chosen(
     scan: &Scan,
     types: &[Type],
+    parallel: Form,
     options: FormOptions,
     from_start: bool,
 ) -> Result<(Scan, Choice), PassError> {
@@ -165,7 +196,6 @@ fn chosen(
     let periods = periods(scan);
     let chunk = options.chunk.unwrap_or_else(|| aligned(&periods, from_start));
     let cut = Cut { tokens: chunk, from_start };
-    let parallel = if periods.is_empty() { Form::Affine } else { Form::Dual };
     let asked = |form: Form| options.form.is_none_or(|f| f == form);
     let mut choice = Choice {
         walk: names.join(", "),
@@ -211,13 +241,14 @@ fn chosen(
 /// the state as the chunk finds it, and need not be carried.
 const LONGEST: usize = 64;
 
-/// The distance of boundaries where chunks can be as long, otherwise the largest number of tokens
+/// The least distance of boundaries where chunks can be as long, otherwise the largest number of tokens
 /// up to the default that all boundaries are multiples of.
 fn aligned(periods: &[usize], from_start: bool) -> usize {
-    if let ([period], true) = (periods, from_start)
-        && (CHUNK / 2..=LONGEST).contains(period)
+    if let (Some(&least), true) = (periods.first(), from_start)
+        && (CHUNK / 2..=LONGEST).contains(&least)
+        && periods.iter().all(|p| p.is_multiple_of(least))
     {
-        return *period;
+        return least;
     }
     (1..=CHUNK).rev().find(|c| periods.iter().all(|p| p % c == 0)).unwrap_or(1)
 }

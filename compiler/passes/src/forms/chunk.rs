@@ -153,7 +153,7 @@ pub(super) fn built(
             }
             Some(b) if b.at + 1 == b.period && b.period.is_multiple_of(cut.tokens) => {
                 let otherwise = chunk.slot(input, b.otherwise, start)?;
-                chunk.turns(next, Otherwise::Slot(otherwise))
+                chunk.turns(b, next, Otherwise::Slot(otherwise))
             }
             _ => End::Slot(chunk.slot(input, next, start)?),
         });
@@ -192,7 +192,7 @@ impl Chunk<'_> {
         }
         if whole && boundary.at + 1 == period {
             self.values[input.index()] = Some(Abstract::Known(Mapped::shared(start)));
-            return Ok(self.turns(next, Otherwise::Held(start)));
+            return Ok(self.turns(boundary, next, Otherwise::Held(start)));
         }
         Err(Reason::new(format!(
             "a boundary every {period} tokens falls within chunks of {}",
@@ -201,10 +201,13 @@ impl Chunk<'_> {
     }
 
     /// A state that changes to `next` at the chunk's last row at most.
-    fn turns(&mut self, next: Value, otherwise: Otherwise) -> End {
+    fn turns(&mut self, at: Boundary, next: Value, otherwise: Otherwise) -> End {
         let reason = Reason::new("what a boundary changes feeds back before it");
         self.values[next.index()] = Some(Abstract::Top(reason));
-        self.clocked.push(Clocked { next, otherwise });
+        // Chunks are aligned to positions: a chunk as long as the distance of boundaries ends at one.
+        let chosen = self.body.def(next).operands[1];
+        let always = (at.period == self.rows).then_some(chosen);
+        self.clocked.push(Clocked { next, otherwise, always });
         End::Clocked(next)
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Clocked {
     pub(super) next: Value,
     /// What it is in all other rows.
     pub(super) otherwise: Otherwise,
+    /// What it is at the last row, where that is always at a boundary.
+    pub(super) always: Option<Value>,
 }
 
 /// What a state that may change at the chunk's last row is before.
@@ -73,16 +75,11 @@ impl Chunk<'_> {
                 if let Op::Input { .. } = node.op {
                     return Err(Reason::new("a state that is not known at a boundary"));
                 }
-                let mut operands = Vec::new();
-                for &operand in &node.operands {
-                    operands.push(self.at_last_row(operand, known)?);
-                }
-                let results = self.g.add_many(node.op.clone(), &operands);
-                for (&from, &to) in node.results.iter().zip(&results) {
-                    known[from.index()] = Some(to);
-                }
-                let k = node.results.iter().position(|&r| r == value).unwrap_or(0);
                 let clocked = self.clocked.iter().find(|c| c.next == value).cloned();
+                let found = match clocked.as_ref().and_then(|c| c.always) {
+                    Some(there) => self.at_last_row(there, known)?,
+                    None => self.node_at_last_row(value, known)?,
+                };
                 match clocked {
                     Some(clocked) => {
                         let otherwise = match clocked.otherwise {
@@ -92,14 +89,33 @@ impl Chunk<'_> {
                         let dims = self.g.ty(otherwise).dims.clone();
                         let there = self.last_row(self.valid);
                         let there = broadcast(&mut self.g, there, &dims, &[]);
-                        select(&mut self.g, there, results[k], otherwise)
+                        select(&mut self.g, there, found, otherwise)
                     }
-                    None => results[k],
+                    None => found,
                 }
             }
         };
         known[value.index()] = Some(found);
         Ok(found)
+    }
+
+    /// What an op makes of its operands at the last row.
+    fn node_at_last_row(
+        &mut self,
+        value: Value,
+        known: &mut Rows,
+    ) -> Result<Value, Reason> {
+        let node = self.body.def(value).clone();
+        let mut operands = Vec::new();
+        for &operand in &node.operands {
+            operands.push(self.at_last_row(operand, known)?);
+        }
+        let results = self.g.add_many(node.op.clone(), &operands);
+        for (&from, &to) in node.results.iter().zip(&results) {
+            known[from.index()] = Some(to);
+        }
+        let k = node.results.iter().position(|&r| r == value).unwrap_or(0);
+        Ok(results[k])
     }
 
     /// All rows of what is known as if nothing changed, but the last.

@@ -23,6 +23,7 @@ mod domain;
 mod flat;
 mod gates;
 mod matrices;
+mod once;
 mod reads;
 mod rules;
 mod runs;

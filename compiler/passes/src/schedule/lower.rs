@@ -50,7 +50,15 @@ pub(super) struct Lower<'g> {
     /// Which rows of the chunk are tokens, also when the condition itself was stored: the value,
     /// and `0 <= offset + row < high`.
     pub(super) valid: Option<(Value, Affine, Affine)>,
-    done: Vec<bool>,
+    /// Nodes in the order in which they are lowered.
+    pub(super) order: Vec<Node>,
+    pub(super) done: Vec<bool>,
+    /// The node that is being lowered.
+    pub(super) current: Option<Node>,
+    /// The tile of the state that a value is next.
+    pub(super) next_in: Vec<Option<View>>,
+    /// Which outputs are where they belong.
+    pub(super) stored: Vec<bool>,
     pub(super) nested: bool,
     pub(super) frame: Frame,
     pub(super) session: Session,
@@ -99,7 +107,11 @@ impl<'g> Lower<'g> {
             states: 0,
             shared: vec![],
             valid: None,
+            order: graph.nodes.keys().collect(),
             done: vec![false; graph.nodes.len()],
+            current: None,
+            next_in: vec![None; count],
+            stored: vec![false; graph.outputs.len()],
             nested,
             frame,
             session,
@@ -117,12 +129,15 @@ impl<'g> Lower<'g> {
         which: impl Fn(&NodeData) -> bool,
     ) -> Result<(), PassError> {
         let graph = self.graph;
-        for (id, node) in graph.nodes.iter() {
+        for id in self.order.clone() {
+            let node = &graph.nodes[id];
             if !self.done[id.index()] && which(node) {
                 self.done[id.index()] = true;
+                self.current = Some(id);
                 self.node(node)?;
             }
         }
+        self.current = None;
         Ok(())
     }
 

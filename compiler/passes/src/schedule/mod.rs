@@ -15,6 +15,7 @@ mod expand;
 mod expression;
 mod fold;
 mod frame;
+mod in_place;
 mod lower;
 mod plan;
 mod products;

@@ -37,6 +37,27 @@ struct How {
     shape: Shape,
 }
 
+/// Which operand of a product, and how it may lie.
+#[derive(Clone, Copy)]
+enum Side {
+    Left,
+    Right,
+    /// The right one of few rows: the product transposes the left one and the result where that is less.
+    Turned,
+}
+
+/// Whether the left operand and the result are smaller than the right operand, which need not be turned then.
+fn few_rows(how: &How) -> bool {
+    let fixed =
+        |m: Monomial| (Affine::from(m) == Affine::number(m.factor)).then_some(m.factor);
+    match (fixed(how.m), fixed(how.n), fixed(how.k)) {
+        (Some(m), Some(n), Some(k)) => {
+            how.shape == Shape::Full && m >= 4 && m * (n + k) < n * k
+        }
+        _ => false,
+    }
+}
+
 impl Lower<'_> {
     /// `sum over pairs of a b`, in a place of its own.
     pub(super) fn contract(&mut self, node: &NodeData) -> Result<(), PassError> {
@@ -80,8 +101,10 @@ impl Lower<'_> {
             accumulate,
             shape: if self.nested { self.shape_of(node) } else { Shape::Full },
         };
-        let left = self.operand(a, &left, false)?;
-        let right = self.operand(b, &right, true)?;
+        let few = batch.is_empty() && few_rows(&how);
+        let left = self.operand(a, &left, Side::Left)?;
+        let right =
+            self.operand(b, &right, if few { Side::Turned } else { Side::Right })?;
         if self.nested {
             self.tile_product(&extents, &how, &left, &right, out)
         } else {
@@ -94,14 +117,16 @@ impl Lower<'_> {
         &mut self,
         v: nestor_ir::tensor::Value,
         sides: &Sides,
-        right: bool,
+        side: Side,
     ) -> Result<Operand, PassError> {
         let view = self.settled(v)?;
-        if let Some(operand) = self.as_matrices(&view, sides, right) {
+        if let Some(operand) = self.as_matrices(&view, sides, side) {
             return Ok(operand);
         }
-        let (second, third) =
-            if right { (&sides.sum, &sides.free) } else { (&sides.free, &sides.sum) };
+        let (second, third) = match side {
+            Side::Left => (&sides.free, &sides.sum),
+            Side::Right | Side::Turned => (&sides.sum, &sides.free),
+        };
         let order: Vec<usize> =
             sides.batch.iter().chain(second).chain(third).copied().collect();
         let turned = view.transposed(&order);
@@ -125,10 +150,10 @@ impl Lower<'_> {
         if loaded {
             self.known[v.index()] = Some(Known::At(seen.clone()));
         }
-        self.as_matrices(&seen, sides, right).ok_or_else(|| bug("a packed operand"))
+        self.as_matrices(&seen, sides, side).ok_or_else(|| bug("a packed operand"))
     }
 
-    fn as_matrices(&self, view: &View, sides: &Sides, right: bool) -> Option<Operand> {
+    fn as_matrices(&self, view: &View, sides: &Sides, side: Side) -> Option<Operand> {
         if view.limit.is_some() {
             return None;
         }
@@ -152,9 +177,16 @@ impl Lower<'_> {
             };
             vec![one]
         };
-        // The tile product walks rows of its right operand one element after another.
+        // The tile product walks rows of its right operand one element after another, or columns where it turns
+        // the others.
         let wide = sides.free.iter().any(|&i| view.dims[i] != Dim::Fixed(1));
-        if self.nested && right && wide && free != Monomial::number(1) {
+        let one = Monomial::number(1);
+        let walked = match side {
+            Side::Left => true,
+            Side::Right => free == one,
+            Side::Turned => free == one || sum == one,
+        };
+        if self.nested && wide && !walked {
             return None;
         }
         Some(Operand { view: view.clone(), batch, free, sum })

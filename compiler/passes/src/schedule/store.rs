@@ -196,6 +196,9 @@ impl Lower<'_> {
         {
             return view;
         }
+        if let Some(tile) = self.place_of_old(v) {
+            return tile;
+        }
         let (name, ty) = (self.name(v), self.graph.ty(v).clone());
         self.room(&name, &ty)
     }

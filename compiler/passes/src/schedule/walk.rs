@@ -1,7 +1,9 @@
 //! A walk: one point of the grid for every index of its mapped dimensions, a loop over its steps.
 
 use super::bug;
+use super::elementwise::scalar_op;
 use super::frame::Frame;
+use super::in_place::old_first;
 use super::lower::{Known, Lower};
 use super::store::Touch;
 use super::view::{Limit, View, times};
@@ -66,6 +68,7 @@ impl Lower<'_> {
         let (step_index, steps) = steps(scan, &mut frame);
         let session = std::mem::take(&mut self.session);
         let mut body = Lower::new(&scan.body, true, frame, session);
+        body.order = old_first(scan);
         // What the body sees.
         let states: Vec<usize> = scan.states().collect();
         let mut carried: Vec<Option<View>> = Vec::new();
@@ -95,6 +98,8 @@ impl Lower<'_> {
                     let ty = scan.body.ty(input).clone();
                     let tile = body.frame.tile(&format!("state{}", carried.len()), &ty);
                     body.copy(&from, &tile);
+                    let next = scan.body.outputs[carried.len()].value;
+                    body.next_in[next.index()] = Some(tile.clone());
                     carried.push(Some(tile.clone()));
                     tile
                 }
@@ -127,12 +132,27 @@ impl Lower<'_> {
         body.invariants(steps.partial)?;
         let prologue = std::mem::take(&mut body.frame.body);
         body.load_streams(scan, &inputs)?;
-        body.nodes(|_| true)?;
-        for (y, (kind, layout)) in scan.yields.iter().enumerate() {
-            let Some(view) = &results[states.len() + y] else { continue };
+        // What a step found is stored before anything changes.
+        let found = |y: &usize| {
+            let value = scan.body.outputs[states.len() + y].value;
+            inputs.contains(&Some(value))
+        };
+        let (first, last): (Vec<usize>, Vec<usize>) =
+            (0..scan.yields.len()).partition(found);
+        let put = |body: &mut Lower<'_>, y: usize| -> Result<(), PassError> {
+            let (kind, layout) = &scan.yields[y];
+            let Some(view) = &results[states.len() + y] else { return Ok(()) };
             let feed = if *kind == Yield::Stream { Feed::Stream } else { Feed::Step };
             let to = along(view, layout, &at, Some(feed), &steps);
-            body.store(scan.body.outputs[states.len() + y].value, &to)?;
+            body.stored[states.len() + y] = true;
+            body.store(scan.body.outputs[states.len() + y].value, &to)
+        };
+        for y in first {
+            put(&mut body, y)?;
+        }
+        body.nodes(|_| true)?;
+        for y in last {
+            put(&mut body, y)?;
         }
         let extent = steps_of(scan).map_err(bug)?;
         for (k, to) in results[..states.len()].iter().enumerate() {
@@ -263,6 +283,10 @@ impl Lower<'_> {
         let mut next: Vec<Option<View>> = vec![None; carried.len()];
         let mut open: Vec<(usize, View)> = Vec::new();
         for (k, tile) in carried.iter().enumerate() {
+            // A state that was stored where it lies is done.
+            if tile.is_some() && self.view_of(value(self, k)) == *tile {
+                continue;
+            }
             open.extend(tile.clone().map(|tile| (k, tile)));
         }
         while !open.is_empty() {
@@ -315,15 +339,35 @@ impl Lower<'_> {
             Op::Constant { value, .. } => Some(*value),
             _ => None,
         };
-        let from = if constant.is_none() { Some(self.settled(v)?) } else { None };
+        let alone = constant.is_none() && self.made_alone(v);
+        if alone {
+            self.prepare(v, true)?;
+        }
+        let from = match (constant, alone) {
+            (None, false) => Some(self.settled(v)?),
+            (Some(_), _) | (_, true) => None,
+        };
         let before = std::mem::take(&mut self.frame.body);
         match (from, constant) {
             (Some(from), _) => self.copy(&from, to),
-            (None, number) => self.fill(to, number.unwrap_or(0.0)),
+            (None, Some(number)) => self.fill(to, number),
+            (None, None) => self.store(v, to)?,
         }
         let inner = std::mem::replace(&mut self.frame.body, before);
         self.frame.body.extend(at_last(inner));
         Ok(())
+    }
+
+    /// Whether nothing but the last step needs a value, nor what a map of it computes on its way.
+    fn made_alone(&self, v: Value) -> bool {
+        let mut others = Vec::new();
+        self.on_the_way(v, &mut others);
+        self.uses[v.index()] == 1
+            && self.known[v.index()].is_none()
+            && self.view_of(v).is_none()
+            && scalar_op(&self.graph.def(v).op).is_some()
+            && !self.is_sum_of_products(v)
+            && others.is_empty()
     }
 
     /// Which steps are walked at all: row `step` of the enclosing chunk is a token.

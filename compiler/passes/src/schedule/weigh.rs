@@ -14,6 +14,11 @@ const FEW: usize = 8;
 /// and some more cost less than memory.
 const AGAIN: usize = 24;
 
+/// In a walk, where tiles are near: work up to which a value is computed again, and elements from which that
+/// counts, because the first cache does not hold them.
+const AGAIN_NEAR: usize = 4;
+const LARGE: usize = 4096;
+
 /// What an element of an op itself costs, in additions.
 fn own_weight(op: &Op) -> usize {
     match op {
@@ -55,7 +60,7 @@ impl Lower<'_> {
     }
 
     /// Whether little work makes it of one stored value: a map that takes it then reads
-    /// no more than if it were stored. In a walk, tiles are near, and this saves nothing.
+    /// no more than if it were stored. In a walk this pays for large tiles; numbers cost nothing beside them.
     pub(super) fn reads_one(&self, node: &NodeData) -> bool {
         if scalar_op(&node.op).is_none() {
             return false;
@@ -71,11 +76,26 @@ impl Lower<'_> {
                 open.extend(node.operands.iter().copied());
             } else if (node.op.info().group != Group::Leaf || stored)
                 && !loads.contains(&v)
+                && !(self.nested && self.is_number(v))
             {
                 loads.push(v);
             }
         }
-        !self.nested && loads.len() <= 1 && weight <= AGAIN
+        let most = if self.nested { AGAIN_NEAR } else { AGAIN };
+        let size =
+            |dims: &[Dim]| dims.iter().map(|d| d.fixed()).product::<Option<usize>>();
+        let large =
+            size(&self.graph.ty(node.results[0]).dims).is_some_and(|n| n >= LARGE);
+        (large || !self.nested) && loads.len() <= 1 && weight <= most
+    }
+
+    /// Whether a value is one number, or one repeated.
+    fn is_number(&self, v: Value) -> bool {
+        let node = self.graph.def(v);
+        match &node.op {
+            Op::Broadcast { axes, .. } => axes.is_empty(),
+            _ => self.graph.ty(v).rank() == 0,
+        }
     }
 
     /// Whether a value is computed at the place that a shift or a pad looks at, rather than stored:

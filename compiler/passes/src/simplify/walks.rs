@@ -2,7 +2,7 @@
 //!
 //! - a shared constant, or a stream of zeros, becomes a constant of the body;
 //! - two operands that are one and fed alike become one;
-//! - a state that never changes becomes a shared operand;
+//! - a state that never changes, or stays one number, becomes a shared operand;
 //! - a yield of zeros, and a second yield of the same value, vanish.
 
 #![allow(
@@ -12,6 +12,7 @@
 
 use super::driver::Rewriter;
 use crate::autodiff::{body_inputs, state_inputs};
+use crate::build::uniform;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{
     Axes, Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield,
@@ -82,7 +83,10 @@ fn fed_once(
         };
         let mut feed = *feed;
         if feed == Feed::Initial {
-            let unchanged = scan.body.outputs[state].value == states[state];
+            let next = scan.body.outputs[state].value;
+            let begins = rw.constant_of(operand);
+            let stays = begins.is_some() && uniform(&scan.body, next) == begins;
+            let unchanged = next == states[state] || stays;
             dropped.push(unchanged);
             finals.push(unchanged.then(|| final_of(rw, scan, operand, layout)));
             if unchanged {
