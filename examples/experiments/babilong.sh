@@ -12,8 +12,8 @@ for question in ${QUESTIONS:-qa1:512 qa2:1024 qa3:2048}; do
     length=${question#*:}
     for mixer in ${MODELS:-GatedDeltaRule DeepMemory Attention2}; do
         run=$out/$name-$mixer
-        [ -f "$run/done" ] || $nestor train "$here/zoo.nest" --set mixer="$mixer" --task "babilong-$name:length=$length,test=400" --data "$DATA" \
-            --steps "${STEPS:-600}" --batch "${BATCH:-8}" --save-every "${STEPS:-600}" --out "$run" --force > "$run.log" 2>&1
+        [ -f "$run/done" ] || $nestor train "$here/zoo.nest" --set mixer="$mixer" --task "babilong-$name:length=$length,test=${TEST:-400}" --data "$DATA" \
+            --steps "${STEPS:-600}" --batch "${BATCH:-8}" --evaluate-every "${STEPS:-600}" --save-every "${STEPS:-600}" --out "$run" --force > "$run.log" 2>&1
         touch "$run/done"
         score=$($nestor eval "$run" --json | sed 's/.*"score":\([0-9.e-]*\).*/\1/')
         echo "$name $mixer $score"

@@ -12,7 +12,7 @@ mkdir -p "$out"
 for mixer in ${MODELS:-GatedDeltaRule DeltaRule Mamba2 DeepMemory DeepMemoryAsGate Attention2}; do
     run=$out/$task-$mixer
     [ -f "$run/done" ] || $nestor train "$here/zoo.nest" --set mixer="$mixer" --task "$task:length=512" $data --steps "${STEPS:-1000}" \
-        --batch "${BATCH:-8}" --save-every "${STEPS:-1000}" --out "$run" --force > "$run.log" 2>&1
+        --batch "${BATCH:-8}" --evaluate-every "${STEPS:-1000}" --save-every "${STEPS:-1000}" --out "$run" --force > "$run.log" 2>&1
     touch "$run/done"
     for length in ${LENGTHS:-512 1024 2048 4096}; do
         score=$($nestor eval "$run" --task "$task:length=512,test_length=$length" $data --json | sed 's/.*"score":\([0-9.e-]*\).*/\1/')
