@@ -11,6 +11,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nestor_compiler::gpu::Products;
 use nestor_compiler::machine::TARGETS;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// A compiler for nested-learning architectures: write what a memory minimises, how it forgets
@@ -119,6 +120,9 @@ pub(crate) enum Command {
     /// One trial of an exploration: a file, a seed and a budget in, one result file out.
     #[command(hide = true)]
     Trial(TrialArguments),
+    /// Trials, one after another, as they are told on the input.
+    #[command(hide = true)]
+    Worker,
     /// List tasks, or show one with samples.
     #[command(
         after_help = "Examples:\n  nestor task\n  nestor task mqar --sample 3\n  nestor task mqar:pairs=4,length=32 --sample 1"
@@ -285,7 +289,11 @@ pub(crate) struct ExploreArguments {
     /// One of so many combinations goes on to the next round.
     #[arg(long, default_value_t = 3, value_parser = positive::<u64>)]
     pub(crate) keep: u64,
-    /// What is the same for all: steps; or parameters, by `--width`; or time, measured before.
+    /// The first seed; those after it follow. Seeds that nothing was chosen by confirm a choice.
+    #[arg(long, default_value_t = 0, value_name = "SEED")]
+    pub(crate) first_seed: u64,
+    /// What is the same for all: steps; or parameters, by `--width`; or operations, as predicted;
+    /// or time, measured before.
     #[arg(long, value_enum, default_value_t = Equal::Steps)]
     pub(crate) equal: Equal,
     /// The parameter that makes models of one size, for `--equal parameters`.
@@ -327,12 +335,14 @@ pub(crate) enum On {
 }
 
 /// What all combinations have the same of.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(ValueEnum, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Equal {
     /// Steps.
     Steps,
     /// Learned numbers, as nearly as the width allows.
     Parameters,
+    /// Operations of all steps: a combination that takes half of them a token has twice the steps.
+    Operations,
     /// Time.
     Time,
 }

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::train(&arguments, json),
         Command::Explore(arguments) => explore::explore(&arguments, json),
         Command::Trial(arguments) => explore::trial(&arguments),
+        Command::Worker => explore::worker(),
         Command::Task { name, sample, seed, data } => {
             task::task(name.as_deref(), sample, seed, data, json)
         }

@@ -28,7 +28,7 @@ pub(crate) fn default_data(file: &Path) -> PathBuf {
 
 /// Trains a model.
 pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
-    let sitting = sitting(a, !json)?;
+    let sitting = sitting(a, &mut Ready::open(a)?, !json)?;
     let Sitting { ended, bits, steps, folder } = &sitting;
     let position = ended.position;
     if json {
@@ -90,25 +90,51 @@ pub(crate) struct Sitting {
     pub(crate) folder: PathBuf,
 }
 
-/// Trains a model as far as this sitting goes; prints on the way where asked to.
-pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failure> {
-    let began = Instant::now();
-    let place = a.on.open()?;
-    let folder = a.out.clone().unwrap_or_else(|| {
+/// What sittings of one model on the same data share, whatever their seeds, steps and folders.
+pub(crate) struct Ready {
+    place: Place,
+    session: Session,
+    /// The machine code, once a sitting has needed it.
+    code: Option<Trained>,
+    /// When this was begun, and what it took.
+    began: Instant,
+    front: Duration,
+}
+
+impl Ready {
+    /// Checks the model and opens its data.
+    pub(crate) fn open(a: &TrainArguments) -> Result<Self, Failure> {
+        let began = Instant::now();
+        let place = a.on.open()?;
+        let session = Session::open(&Request {
+            file: &a.file,
+            name: a.name.as_deref(),
+            set: &a.choices.set,
+            task: a.task.as_deref(),
+            data: a.data.as_deref(),
+            tokenizer: a.tokenizer.as_deref(),
+            folder: &folder(a),
+        })?;
+        Ok(Self { place, session, code: None, began, front: began.elapsed() })
+    }
+}
+
+fn folder(a: &TrainArguments) -> PathBuf {
+    a.out.clone().unwrap_or_else(|| {
         let stem = a.file.file_stem().map(|s| s.to_string_lossy().into_owned());
         Path::new("runs").join(stem.unwrap_or_else(|| "run".into()))
-    });
-    let session = Session::open(&Request {
-        file: &a.file,
-        name: a.name.as_deref(),
-        set: &a.choices.set,
-        task: a.task.as_deref(),
-        data: a.data.as_deref(),
-        tokenizer: a.tokenizer.as_deref(),
-        folder: &folder,
-    })?;
-    let front = began.elapsed();
-    let Session { program, hash, data, .. } = &session;
+    })
+}
+
+/// Trains a model as far as this sitting goes; prints on the way where asked to.
+pub(crate) fn sitting(
+    a: &TrainArguments,
+    ready: &mut Ready,
+    shown: bool,
+) -> Result<Sitting, Failure> {
+    let Ready { place, session, code, began, front } = ready;
+    let folder = folder(a);
+    let Session { program, hash, data, .. } = &*session;
     let (size, length) = match session.task {
         Some((size, length)) => (Some(size), length),
         None => (None, a.length.unwrap_or(256)),
@@ -158,7 +184,11 @@ pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failur
             None
         }
     };
-    let compiled = session.compiled(length, &place)?;
+    // Another sitting may need it again.
+    let compiled = match code {
+        Some(compiled) => compiled.clone(),
+        None => code.insert(session.compiled(length, place)?).clone(),
+    };
     let loaded = &session.loaded;
     tell(loaded, &costs(loaded, program, &compiled.choices, length))?;
     if a.timings {
@@ -168,7 +198,7 @@ pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failur
         }
     }
     if shown {
-        header(a, &session, &compiled, &place, began.elapsed());
+        header(a, session, &compiled, place, began.elapsed());
         anstream::println!(
             "{} steps of {} x {} tokens, into {}",
             options.steps,
@@ -186,7 +216,7 @@ pub(crate) fn sitting(a: &TrainArguments, shown: bool) -> Result<Sitting, Failur
             anstream::println!("{taken} of {all} weights start as another run left them");
         }
     }
-    let mut model = Model::new(program, compiled, start, steps, &place)?;
+    let mut model = Model::new(program, compiled, start, steps, place)?;
     model.measured().measure(a.timings);
     let stop = interrupt::flag();
     let mut first = true;

@@ -131,6 +131,9 @@ fn an_exploration_killed_twice_ends_as_one_that_was_not() {
     let table = std::fs::read_to_string(folder.path("whole").join("results.csv"))
         .expect("a table");
     assert_eq!(table.lines().count(), ranked.len() + 1);
+    let binary =
+        std::fs::read(folder.path("whole").join("results.parquet")).expect("one");
+    assert!(binary.starts_with(b"PAR1") && binary.ends_with(b"PAR1"));
 
     // The best one again, by the words that are printed.
     let command =
@@ -140,14 +143,106 @@ fn an_exploration_killed_twice_ends_as_one_that_was_not() {
     assert_eq!(again["score"], ranked[0]["scores"][0]);
 }
 
-#[test]
-fn trials_may_run_anywhere() {
-    let folder = grid("explore-pending");
-    let small = GRID.replace("nothing]", "nothing]  // one axis is enough").replace(
+/// A sweep of one axis: three combinations and one that is no definition.
+fn three(name: &str) -> Folder {
+    let folder = grid(name);
+    let few = GRID.replace(
         "    algorithm in [sgd(beta), momentum(beta = 0.5, eta = beta)]\n    gradient  in [at previous, at kept]\n",
         "",
     );
-    folder.write("grid.nest", [CELL, &small].concat());
+    folder.write("grid.nest", [CELL, &few].concat());
+    folder
+}
+
+#[test]
+fn a_process_that_dies_is_the_result_of_its_trial_alone() {
+    let folder = three("explore-dies");
+    let mut child = folder
+        .command(&[&with("out")[..], &["--json"]].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it begins");
+    // The first process that runs trials.
+    let worker = || {
+        let tasks = format!("/proc/{0}/task/{0}/children", child.id());
+        let found = std::fs::read_to_string(tasks).unwrap_or_default();
+        found.split(' ').next().and_then(|id| id.parse::<u32>().ok())
+    };
+    let late = Instant::now() + Duration::from_secs(120);
+    let worker = loop {
+        if let Some(worker) = worker() {
+            break worker;
+        }
+        assert!(Instant::now() < late, "nothing runs");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let killed =
+        std::process::Command::new("kill").args(["-KILL", &worker.to_string()]).status();
+    assert!(killed.expect("a command").success());
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().expect("a pipe"), &mut said)
+        .expect("text");
+    assert!(child.wait().expect("it ends").success());
+    let report: Value = serde_json::from_str(&said).expect("JSON");
+    let failures = report["failures"].as_array().expect("a list");
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    let cause = failures[0][1].as_str().expect("a cause");
+    assert!(cause.contains("killed by the system"), "{cause}");
+    assert_eq!(report["ranked"].as_array().expect("a ranking").len(), 2);
+}
+
+#[test]
+fn verdicts_are_kept_and_made_again_where_they_are_lost() {
+    let folder = three("explore-verdicts");
+    let pending = [&with("out")[..], &["--pending"]].concat();
+    let first = good(&folder.nestor(&pending));
+    let kept = folder.path("out").join("verdicts.json");
+    let text = std::fs::read_to_string(&kept).expect("verdicts");
+    // What is there is taken: with one verdict changed, its trials are gone.
+    let other = text.replacen(
+        "\"legal\"",
+        "\"left_out\",\"why\":\"it is a test\",\"help\":null,\"was\":\"legal\"",
+        1,
+    );
+    assert_ne!(text, other);
+    std::fs::write(&kept, other).expect("a file");
+    let fewer = good(&folder.nestor(&pending));
+    assert!(fewer.lines().count() < first.lines().count(), "{fewer}");
+    std::fs::write(&kept, &text[..text.len() / 2]).expect("a file");
+    assert_eq!(good(&folder.nestor(&pending)), first);
+    assert_eq!(std::fs::read_to_string(&kept).expect("verdicts"), text);
+}
+
+#[test]
+fn seeds_begin_where_they_are_told_and_operations_may_be_equal() {
+    let folder = three("explore-equal");
+    let more = ["--first-seed", "7", "--seeds", "1", "--equal", "operations", "--json"];
+    let report: Value =
+        serde_json::from_str(&good(&folder.nestor(&[&with("out")[..], &more].concat())))
+            .expect("JSON");
+    let ranked = report["ranked"].as_array().expect("a ranking");
+    assert_eq!(ranked.len(), 3);
+    let mut work: Vec<f64> = Vec::new();
+    for one in ranked {
+        let command = one["command"].as_str().expect("a command");
+        assert!(command.contains("--seed 7"), "{command}");
+        let steps = command.split(" --steps ").nth(1).and_then(|s| s.split(' ').next());
+        let steps: f64 = steps.and_then(|s| s.parse().ok()).expect("steps");
+        work.push(steps * one["operations_per_token"].as_f64().expect("operations"));
+        // It is what was trained, to the last digit.
+        let words: Vec<&str> = command.split(' ').skip(1).chain(["--json"]).collect();
+        let again: Value =
+            serde_json::from_str(&good(&folder.nestor(&words))).expect("JSON");
+        assert_eq!(again["score"], one["scores"][0]);
+    }
+    let (least, most) =
+        work.iter().fold((f64::MAX, 0.0_f64), |(a, b), w| (a.min(*w), b.max(*w)));
+    assert!(most / least < 1.1, "{work:?}");
+}
+
+#[test]
+fn trials_may_run_anywhere() {
+    let folder = three("explore-pending");
     good(&folder.nestor(&with("here")));
     let pending = [with("there"), vec!["--pending"]].concat();
     let mut rounds = 0;

@@ -9,14 +9,14 @@ use crate::roles::Roles;
 use nestor_compiler::predict::{Prediction, parameters, predict};
 use nestor_compiler::sweep::{Combination, Expanded, loaded};
 use nestor_compiler::{Diagnostic, PassError, Program, Severity, check};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What became of a combination before training.
-#[derive(Serialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
 pub(crate) enum Verdict {
     /// It can be trained.
@@ -36,7 +36,7 @@ pub(crate) enum Verdict {
 }
 
 /// A combination that can be trained.
-#[derive(Serialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 pub(crate) struct Legal {
     /// The forms of its walks.
     pub(crate) forms: Vec<String>,

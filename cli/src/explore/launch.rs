@@ -1,9 +1,11 @@
-//! Trials as processes, so many at a time. A process that dies without a result is a result too.
+//! Trials of a round, so many at a time, in processes of their own. A process that dies without a
+//! result is a result too.
 
+use super::crew::{Crew, Ended};
 use super::trial::{Status, TrialResult};
 use crate::fail::Failure;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,8 +20,6 @@ pub(crate) struct Job {
     pub(crate) until: u64,
     /// The file of its result.
     pub(crate) result: PathBuf,
-    /// Where what it says goes.
-    pub(crate) log: PathBuf,
 }
 
 /// Why no more trials are begun.
@@ -43,30 +43,28 @@ pub(crate) struct Moment<'a> {
     pub(crate) running: &'a [usize],
 }
 
-/// How often running trials are looked at.
+/// How long is waited for a trial before the view is brought up to date.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs all jobs that have no result yet.
 pub(crate) fn launch(
     jobs: &[Job],
-    workers: usize,
+    crew: &mut Crew,
     deadline: Option<Instant>,
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Moment<'_>) -> Result<(), Failure>,
 ) -> Result<Reason, Failure> {
     let mut waiting: Vec<&Job> =
-        jobs.iter().rev().filter(|j| TrialResult::read(&j.result).is_none()).collect();
-    let mut running: Vec<(&Job, Child)> = Vec::new();
+        jobs.iter().filter(|j| TrialResult::read(&j.result).is_none()).collect();
     loop {
         let stopped = stop.load(Ordering::Relaxed);
         let late = deadline.is_some_and(|d| Instant::now() >= d);
-        while !stopped && !late && running.len() < workers {
-            let Some(job) = waiting.pop() else { break };
-            running.push((job, spawn(job)?));
+        if !stopped && !late {
+            crew.give(&mut waiting)?;
         }
-        let now: Vec<usize> = running.iter().map(|(j, _)| j.combination).collect();
+        let running = crew.running();
         let left = waiting.len() + running.len();
-        watch(&Moment { done: jobs.len() - left, all: jobs.len(), running: &now })?;
+        watch(&Moment { done: jobs.len() - left, all: jobs.len(), running: &running })?;
         if running.is_empty() {
             return Ok(match (stopped, waiting.is_empty()) {
                 (true, _) => Reason::Stopped,
@@ -74,67 +72,37 @@ pub(crate) fn launch(
                 (false, false) => Reason::Budget,
             });
         }
-        std::thread::sleep(LOOK);
-        let mut still = Vec::new();
-        for (job, mut child) in running {
-            match child.try_wait() {
-                Ok(None) => still.push((job, child)),
-                Ok(Some(status)) => {
-                    if !stop.load(Ordering::Relaxed) {
-                        ended(job, status)?;
-                    }
-                }
-                Err(e) => {
-                    return Err(Failure::bug(format!(
-                        "a trial cannot be waited for: {e}"
-                    )));
-                }
-            }
+        if let Some((job, how)) = crew.listen(LOOK)?
+            && !stop.load(Ordering::Relaxed)
+        {
+            ended(&job, how)?;
         }
-        running = still;
     }
-}
-
-fn spawn(job: &Job) -> Result<Child, Failure> {
-    let wrong = |e: std::io::Error| Failure::data(format!("cannot begin a trial: {e}"));
-    let program = std::env::current_exe().map_err(wrong)?;
-    let log = std::fs::File::create(&job.log).map_err(wrong)?;
-    // A worker is a core; more threads in each would only wait for one another.
-    let mut command = Command::new(program);
-    command.args(&job.words).env("RAYON_NUM_THREADS", "1");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    command.spawn().map_err(wrong)
 }
 
 /// Where a trial left no result, its end is one.
-fn ended(job: &Job, status: std::process::ExitStatus) -> Result<(), Failure> {
+fn ended(job: &Job, how: Ended) -> Result<(), Failure> {
     if TrialResult::read(&job.result).is_some() {
         return Ok(());
     }
-    let said = last_line(&job.log);
-    let result = match signal(status) {
-        Some(9) => TrialResult::failed(
-            Status::Killed,
-            job.until,
-            "killed by the system, most likely for want of memory".into(),
-        ),
-        Some(n) => TrialResult::failed(
-            Status::Failed,
-            job.until,
-            format!("ended by signal {n}: our bug; {said}"),
-        ),
-        None => TrialResult::failed(Status::Failed, job.until, said),
+    let failed = |status, cause| TrialResult::failed(status, job.until, cause);
+    let result = match how {
+        Ended::Said(cause) => failed(Status::Failed, cause),
+        Ended::Died(status, said) => match signal(status) {
+            Some(9) => failed(
+                Status::Killed,
+                "killed by the system, most likely for want of memory".into(),
+            ),
+            Some(n) => {
+                failed(Status::Failed, format!("ended by signal {n}: our bug; {said}"))
+            }
+            None => failed(Status::Failed, said),
+        },
     };
     result.write(&job.result)
 }
 
-fn signal(status: std::process::ExitStatus) -> Option<i32> {
+fn signal(status: ExitStatus) -> Option<i32> {
     use std::os::unix::process::ExitStatusExt;
     status.signal()
-}
-
-fn last_line(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let line = text.lines().rev().find(|l| !l.trim().is_empty());
-    line.unwrap_or("it said nothing").trim_start_matches("error: ").to_owned()
 }

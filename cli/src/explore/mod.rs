@@ -6,80 +6,44 @@
 //! Everything else follows from these, so that the same command goes on after any kill, and who
 //! goes on to a next round depends on scores alone.
 
+mod crew;
 mod judge;
+mod kept;
 mod launch;
 mod live;
 mod page;
+mod parquet;
 mod plot;
+mod question;
 mod ray;
 mod report;
 mod rounds;
 mod statistics;
 mod store;
+mod table;
 mod trial;
 mod verdicts;
+mod worker;
 
 pub(crate) use trial::trial;
+pub(crate) use worker::worker;
 
 use crate::arguments::{Equal, ExploreArguments, On};
 use crate::fail::{Failure, Outcome, tell};
 use crate::interrupt;
-use crate::roles::{Needs, sizes};
-use crate::session::absolute;
-use crate::train::{default_data, quoted};
-use judge::{Legal, Verdict, judge};
+use crate::train::quoted;
+use crew::Crew;
+use judge::{Legal, Verdict};
 use launch::{Job, Moment, Reason, launch};
 use live::{Live, Row, View};
 use nestor_compiler::sweep::{Expanded, expand};
 use nestor_compiler::{check, source};
-use nestor_runtime::tasks::TaskData;
+use question::{Question, question};
 use rounds::{Standing, budgets, ranked, survivors};
-use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use store::Store;
 use verdicts::{name, tell_verdicts};
-
-/// What is asked: everything that a result depends on.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
-pub(crate) struct Question {
-    /// The file with the sweep, as it was.
-    pub(crate) text: String,
-    /// The sweep.
-    pub(crate) sweep: Option<String>,
-    /// The model; the last one of the file where none is named.
-    pub(crate) model: Option<String>,
-    /// The task.
-    pub(crate) task: String,
-    /// Where its data lies.
-    pub(crate) data: Option<PathBuf>,
-    /// What its score is.
-    pub(crate) metric: String,
-    /// Whether more of it is better.
-    pub(crate) more_is_better: bool,
-    /// The score of a guess.
-    pub(crate) chance: f64,
-    /// What it asks of a model's streams.
-    pub(crate) needs: Needs,
-    /// Tokens of a sequence.
-    pub(crate) length: usize,
-    /// Settings of every combination.
-    pub(crate) set: Vec<String>,
-    /// Steps of the last round.
-    pub(crate) steps: u64,
-    /// Sequences a step.
-    pub(crate) batch: usize,
-    /// Seeds of every combination.
-    pub(crate) seeds: u64,
-    /// Rounds.
-    pub(crate) rounds: u32,
-    /// One of so many goes on.
-    pub(crate) keep: u64,
-    /// The width that makes sizes equal, and its default.
-    pub(crate) width: Option<(String, usize)>,
-    /// Whether budgets are of time.
-    pub(crate) by_time: bool,
-}
 
 /// A round as it was measured.
 #[derive(Clone, Debug)]
@@ -109,7 +73,7 @@ pub(crate) fn explore(a: &ExploreArguments, json: bool) -> Outcome {
         true => None,
         false => Some(Store::open(&out, &question, a.force)?),
     };
-    let verdicts = judge(&expanded, &question);
+    let verdicts = kept::verdicts(&expanded, &question, store.as_ref())?;
     if (!json || a.list) && !a.pending {
         tell_verdicts(&expanded, &verdicts, a.list, json, began.elapsed());
     }
@@ -129,61 +93,9 @@ pub(crate) fn explore(a: &ExploreArguments, json: bool) -> Outcome {
     Ok(())
 }
 
-fn question(
-    a: &ExploreArguments,
-    expanded: &Expanded,
-    known: &[String],
-    loaded: &source::Loaded,
-) -> Result<Question, Failure> {
-    let path = a.data.clone().unwrap_or_else(|| default_data(&a.file));
-    let path = absolute(&path);
-    let data = (a.data.is_some() || path.exists()).then_some(path);
-    let task_text = a.task.clone().unwrap_or_else(|| "mqar".into());
-    let data_of_task = TaskData::open(&task_text, data.clone()).map_err(Failure::data)?;
-    let task = &data_of_task.task;
-    let mut set = a.choices.set.clone();
-    let swept = |name: &String| expanded.axes.iter().any(|(axis, _)| axis == name);
-    let free: Vec<String> = known.iter().filter(|p| !swept(p)).cloned().collect();
-    sizes(&data_of_task, &free, &mut set);
-    let width = match a.equal {
-        Equal::Parameters => {
-            let default = check::default_of(loaded, a.model.as_deref(), &a.width);
-            let Some(default) = default.filter(|d| *d >= 8.0) else {
-                return Err(Failure::usage(format!(
-                    "--equal parameters needs a parameter of the model with a number as its \
-                     default: `{}` is none; name it with --width",
-                    a.width
-                )));
-            };
-            Some((a.width.clone(), default as usize))
-        }
-        Equal::Steps | Equal::Time => None,
-    };
-    Ok(Question {
-        text: loaded
-            .files
-            .iter()
-            .map(|(id, _)| loaded.sources.get(*id).text.as_str())
-            .collect::<Vec<_>>()
-            .join("\n"),
-        sweep: a.sweep.clone(),
-        model: a.model.clone(),
-        task: task_text,
-        data,
-        metric: task.metric.name().to_owned(),
-        more_is_better: task.metric.more_is_better(),
-        chance: task.chance,
-        needs: Needs::of(&data_of_task),
-        length: task.length,
-        set,
-        steps: a.steps.unwrap_or(task.size.steps),
-        batch: a.batch.unwrap_or(task.size.rows),
-        seeds: a.seeds,
-        rounds: a.rounds,
-        keep: a.keep,
-        width,
-        by_time: a.equal == Equal::Time,
-    })
+/// The part of a combination's steps that a round ends after.
+fn part(steps: u64, until: u64, of: u64) -> u64 {
+    (steps as f64 * (until as f64 / of as f64)).round().max(1.0) as u64
 }
 
 /// Everything of an exploration that runs.
@@ -232,17 +144,18 @@ impl Exploration<'_> {
             Instant::now() + b.saturating_sub(self.spent)
         });
         let workers = self.a.workers.unwrap_or_else(crate::doctor::threads);
+        let mut crew = Crew::new(workers, self.store.trials());
         let q = self.question.clone();
         let mut alive = self.legal();
         let mut live = Live::new();
         let mut rounds: Vec<Round> = Vec::new();
-        if q.by_time {
+        if q.equal == Equal::Time {
             let pilots: Vec<Job> = alive.iter().map(|n| self.pilot(*n)).collect();
             let reason = self.round(
                 "pilot",
                 &pilots,
                 &alive,
-                (workers, deadline),
+                (&mut crew, deadline),
                 &stop,
                 &mut live,
             )?;
@@ -250,20 +163,24 @@ impl Exploration<'_> {
                 return Ok((rounds, reason));
             }
         }
-        let steps = self.steps(&alive);
+        let steps = self.steps();
         let all = budgets(q.steps, q.rounds, q.keep);
         for (r, until) in all.iter().enumerate() {
-            let part = *until as f64 / q.steps as f64;
-            let jobs: Vec<Job> = (0..q.seeds)
+            let jobs: Vec<Job> = (q.first_seed..q.first_seed + q.seeds)
                 .flat_map(|seed| alive.iter().map(move |n| (*n, seed)))
                 .map(|(n, seed)| {
-                    let until = (steps[n] as f64 * part).round().max(1.0) as u64;
-                    self.job(n, seed, steps[n], until)
+                    self.job(n, seed, steps[n], part(steps[n], *until, q.steps))
                 })
                 .collect();
             let title = format!("round {} of {}, {until} steps", r + 1, all.len());
-            let reason =
-                self.round(&title, &jobs, &alive, (workers, deadline), &stop, &mut live)?;
+            let reason = self.round(
+                &title,
+                &jobs,
+                &alive,
+                (&mut crew, deadline),
+                &stop,
+                &mut live,
+            )?;
             let ranking = self.ranking(&alive, &jobs);
             let going = survivors(&ranking, q.keep, q.more_is_better);
             let next: Vec<usize> =
@@ -283,22 +200,23 @@ impl Exploration<'_> {
         Ok((rounds, Reason::Done))
     }
 
-    /// The steps of every combination: equal, or as many as fit into the time of the middle one.
-    fn steps(&self, alive: &[usize]) -> Vec<u64> {
+    /// The steps of every combination: equal, or as many as come to the cost of the middle one.
+    fn steps(&self) -> Vec<u64> {
         let q = &self.question;
-        let mut out = vec![q.steps; self.verdicts.len()];
-        if !q.by_time {
-            return out;
-        }
-        let cost = |n: usize| {
-            let found = self.store.result(&self.pilot(n).result)?;
-            Some(found.seconds / found.until.max(1) as f64)
+        let cost = |n: usize| match q.equal {
+            Equal::Steps | Equal::Parameters => None,
+            Equal::Operations => Some(self.facts(n)?.flops),
+            Equal::Time => {
+                let found = self.store.result(&self.pilot(n).result)?;
+                Some(found.seconds / found.until.max(1) as f64)
+            }
         };
         let costs: Vec<(usize, f64)> =
-            alive.iter().filter_map(|n| Some((*n, cost(*n)?))).collect();
+            self.legal().into_iter().filter_map(|n| Some((n, cost(n)?))).collect();
         let mut sorted: Vec<f64> =
             costs.iter().map(|c| c.1).filter(|c| *c > 0.0).collect();
         sorted.sort_by(f64::total_cmp);
+        let mut out = vec![q.steps; self.verdicts.len()];
         let Some(middle) = sorted.get(sorted.len() / 2) else { return out };
         for (n, cost) in costs {
             let ratio = (middle / cost.max(1e-9)).clamp(0.125, 8.0);
@@ -343,8 +261,7 @@ impl Exploration<'_> {
             option("set", set);
         }
         words.extend(self.a.place.words());
-        let log = self.store.log(&trial);
-        Job { combination: n, words, until, result, log }
+        Job { combination: n, words, until, result }
     }
 
     /// The command that trains a combination again, all of it.
@@ -374,7 +291,7 @@ impl Exploration<'_> {
         title: &str,
         jobs: &[Job],
         alive: &[usize],
-        (workers, deadline): (usize, Option<Instant>),
+        (crew, deadline): (&mut Crew, Option<Instant>),
         stop: &std::sync::atomic::AtomicBool,
         live: &mut Live,
     ) -> Result<Reason, Failure> {
@@ -403,7 +320,7 @@ impl Exploration<'_> {
                 name: self.name(s.combination),
                 mean: s.mean,
                 half: s.half,
-                curve: self.store.losses(s.combination),
+                curve: self.store.losses(s.combination, self.question.first_seed),
             });
             live.show(&View {
                 round: title.to_owned(),
@@ -415,7 +332,7 @@ impl Exploration<'_> {
             });
             Ok(())
         };
-        let reason = launch(jobs, workers, deadline, stop, &mut watch);
+        let reason = launch(jobs, crew, deadline, stop, &mut watch);
         live.done();
         reason
     }
@@ -470,7 +387,7 @@ impl Exploration<'_> {
             anstream::println!("\nthe best one again, to the last digit:\n  {command}");
         }
         anstream::println!(
-            "\n  report   {folder}/report.html\n  tables   {folder}/results.csv, {folder}/results.json"
+            "\n  report   {folder}/report.html\n  tables   {folder}/results.csv, .parquet and .json"
         );
     }
 }

@@ -6,7 +6,8 @@ use super::launch::Reason;
 use super::live::score;
 use super::statistics::{Effect, cells, effects, interaction};
 use super::store::{Store, label};
-use super::{Exploration, Round, page};
+use super::{Exploration, Round, page, table};
+use crate::arguments::Equal;
 use crate::fail::{Failure, Outcome};
 use serde_json::{Value, json};
 
@@ -111,11 +112,13 @@ impl Report {
     pub(crate) fn of(e: &Exploration<'_>, rounds: &[Round], reason: Reason) -> Self {
         let q = &e.question;
         let mut ranked: Vec<Ranked> = Vec::new();
+        let steps = e.steps();
         for (r, round) in rounds.iter().enumerate().rev() {
             for standing in &round.ranking {
                 let name = label(standing.combination);
                 if !ranked.iter().any(|k| k.label == name) {
-                    ranked.extend(one(e, r, round, standing));
+                    let steps = steps[standing.combination];
+                    ranked.extend(one(e, (r, round), standing, steps));
                 }
             }
         }
@@ -288,41 +291,13 @@ impl Report {
                 "interactions": pairs })
     }
 
-    /// As a table.
-    fn csv(&self) -> String {
-        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-        let mut out = format!(
-            "rank,combination,{},round,steps,score,interval,scores,forms,parameters,state_bytes,operations_per_token,seconds\n",
-            self.axes.join(",")
-        );
-        for (n, r) in self.ranked.iter().enumerate() {
-            let choices: Vec<String> = r.choices.iter().map(|c| quoted(c)).collect();
-            let scores: Vec<String> = r.scores.iter().map(f64::to_string).collect();
-            let half = r.half.map_or(String::new(), |h| h.to_string());
-            out.push_str(&format!(
-                "{},{},{},{},{},{},{half},{},{},{},{},{},{}\n",
-                n + 1,
-                r.label,
-                choices.join(","),
-                r.round,
-                r.until,
-                r.mean,
-                quoted(&scores.join(" ")),
-                quoted(&r.forms),
-                r.parameters,
-                r.state_bytes,
-                r.flops,
-                r.seconds
-            ));
-        }
-        out
-    }
-
     /// Writes the page, the table and the data.
     pub(crate) fn write(&self, store: &Store) -> Outcome {
         let text = serde_json::to_string_pretty(&self.json()).map_err(Failure::bug)?;
         store.replace(&store.root().join("results.json"), &text)?;
-        store.replace(&store.root().join("results.csv"), &self.csv())?;
+        let table = table::table(self);
+        store.replace(&store.root().join("results.csv"), &table::csv(&table))?;
+        store.replace(&store.root().join("results.parquet"), table::binary(&table))?;
         store.replace(&store.root().join("report.html"), &page::page(self))
     }
 }
@@ -335,20 +310,18 @@ fn span(values: &[f64]) -> (f64, f64) {
 
 fn one(
     e: &Exploration<'_>,
-    r: usize,
-    round: &Round,
+    (r, round): (usize, &Round),
     standing: &super::Standing,
+    steps: u64,
 ) -> Option<Ranked> {
     let n = standing.combination;
     let facts = e.facts(n)?;
-    let lines = e.store.lines(n, 0);
+    let seed = e.question.first_seed;
+    let lines = e.store.lines(n, seed);
     let chosen = &e.expanded.combinations[n].choices;
     let choices = e.expanded.axes.iter().zip(chosen).map(|((_, all), k)| all[*k].clone());
-    let reached = lines.last().map_or(round.until, |l| l.step);
-    let last = lines.iter().rev().find(|l| l.step <= reached);
-    let steps = e.steps(&[n])[n];
-    let mut command = e.command(n, 0, steps);
-    let until = if e.question.by_time { reached } else { round.until };
+    let mut command = e.command(n, seed, steps);
+    let until = super::part(steps, round.until, e.question.steps);
     if until < steps {
         command.push_str(&format!(" --until {until}"));
     }
@@ -365,7 +338,7 @@ fn one(
         parameters: facts.parameters,
         state_bytes: facts.state_bytes,
         flops: facts.flops,
-        seconds: last.map_or(0.0, |l| l.seconds),
+        seconds: lines.last().map_or(0.0, |l| l.seconds),
         equation: facts.equation.clone(),
         levels: facts.levels.clone(),
         losses: lines.iter().filter_map(|l| Some((l.step, l.loss?))).collect(),
@@ -400,12 +373,13 @@ fn failures(e: &Exploration<'_>) -> Vec<(String, String)> {
 
 fn method(e: &Exploration<'_>) -> String {
     let q = &e.question;
-    let equal = match (&q.width, q.by_time) {
+    let equal = match (&q.width, q.equal) {
         (Some((width, _)), _) => {
             format!("as many parameters as `{width}` allows, the same steps")
         }
-        (None, true) => "the same time, measured on a pilot of each".to_owned(),
-        (None, false) => "the same steps".to_owned(),
+        (None, Equal::Time) => "the same time, measured on a pilot of each".to_owned(),
+        (None, Equal::Operations) => "as many operations, as predicted".to_owned(),
+        (None, Equal::Steps | Equal::Parameters) => "the same steps".to_owned(),
     };
     let rounds = super::budgets(q.steps, q.rounds, q.keep);
     let rounds: Vec<String> = rounds.iter().map(u64::to_string).collect();

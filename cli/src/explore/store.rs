@@ -9,6 +9,8 @@ use nestor_runtime::train::{durable, metrics, run_loop};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+const VERDICTS: &str = "verdicts.json";
+
 /// A combination's number as its name.
 pub(crate) fn label(n: usize) -> String {
     format!("c{n:03}")
@@ -51,7 +53,9 @@ impl Store {
             }
             std::fs::create_dir_all(&folder).map_err(|e| store.wrong(&folder, e))?;
         }
-        let _ = std::fs::remove_file(root.join("spent"));
+        for file in ["spent", VERDICTS] {
+            let _ = std::fs::remove_file(root.join(file));
+        }
         let text = serde_json::to_string_pretty(question).map_err(Failure::bug)?;
         store.replace(&asked, &text)?;
         Ok(store)
@@ -67,9 +71,19 @@ impl Store {
     }
 
     /// Writes a file, all or nothing.
-    pub(crate) fn replace(&self, path: &Path, text: &str) -> Outcome {
-        let written = durable::replace(path, &mut |out| out.write_all(text.as_bytes()));
+    pub(crate) fn replace(&self, path: &Path, content: impl AsRef<[u8]>) -> Outcome {
+        let written = durable::replace(path, &mut |out| out.write_all(content.as_ref()));
         written.map_err(|e| self.wrong(path, e))
+    }
+
+    /// What was judged before anything trained, as it was kept.
+    pub(crate) fn verdicts(&self) -> Option<String> {
+        std::fs::read_to_string(self.root.join(VERDICTS)).ok()
+    }
+
+    /// Keeps what was judged.
+    pub(crate) fn keep_verdicts(&self, text: &str) -> Outcome {
+        self.replace(&self.root.join(VERDICTS), text)
     }
 
     /// The file of a combination.
@@ -88,12 +102,12 @@ impl Store {
 
     /// The folder of a trial.
     pub(crate) fn trial(&self, trial: &str) -> PathBuf {
-        self.root.join("trials").join(trial)
+        self.trials().join(trial)
     }
 
-    /// Where a trial's messages go.
-    pub(crate) fn log(&self, trial: &str) -> PathBuf {
-        self.root.join("trials").join(format!("{trial}.log"))
+    /// Where the trials are.
+    pub(crate) fn trials(&self) -> PathBuf {
+        self.root.join("trials")
     }
 
     /// The file of a result.
@@ -106,9 +120,9 @@ impl Store {
         TrialResult::read(path)
     }
 
-    /// Every loss of a combination's first seed.
-    pub(crate) fn losses(&self, n: usize) -> Vec<f64> {
-        self.lines(n, 0).iter().filter_map(|l| l.loss).collect()
+    /// Every loss of a combination's trial.
+    pub(crate) fn losses(&self, n: usize, seed: u64) -> Vec<f64> {
+        self.lines(n, seed).iter().filter_map(|l| l.loss).collect()
     }
 
     /// What a trial noted on its way.
@@ -119,7 +133,7 @@ impl Store {
 
     /// Removes the weights of a combination that trains no further.
     pub(crate) fn forget_weights(&self, n: usize) {
-        let folder = self.root.join("trials");
+        let folder = self.trials();
         let begins = format!("{}-", label(n));
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(&begins) {

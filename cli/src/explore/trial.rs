@@ -1,10 +1,11 @@
-//! One trial: a file, a seed and a budget in, one result file out. A process of its own, so that
-//! trials may run anywhere and may fail in any way.
+//! One trial: a file, a seed and a budget in, one result file out, so that trials may run anywhere
+//! and may fail in any way. Trials of one combination that follow each other in a process share
+//! what was compiled.
 
 use crate::arguments::{Choices, TrainArguments, TrialArguments};
 use crate::fail::{Failure, Outcome};
 use crate::from::FromArguments;
-use crate::train::sitting;
+use crate::train::{Ready, sitting};
 use nestor_runtime::train::durable;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -67,6 +68,11 @@ pub(crate) fn evaluate_every(steps: u64) -> u64 {
 
 /// Runs one trial.
 pub(crate) fn trial(a: &TrialArguments) -> Outcome {
+    trial_with(a, &mut None)
+}
+
+/// Runs one trial with what earlier ones of the same combination left, or leaves it.
+pub(super) fn trial_with(a: &TrialArguments, ready: &mut Option<Ready>) -> Outcome {
     let cannot =
         |e: std::io::Error| Failure::data(format!("cannot use {}: {e}", a.out.display()));
     std::fs::create_dir_all(&a.out).map_err(cannot)?;
@@ -97,7 +103,12 @@ pub(crate) fn trial(a: &TrialArguments) -> Outcome {
         on: a.on.clone(),
         choices: Choices { set: a.choices.set.clone() },
     };
-    let result = match sitting(&asked, false) {
+    let ended = match ready {
+        Some(ready) => sitting(&asked, ready, false),
+        None => Ready::open(&asked)
+            .and_then(|opened| sitting(&asked, ready.insert(opened), false)),
+    };
+    let result = match ended {
         Ok(sitting) if sitting.ended.stopped => {
             return Err(Failure::data("the trial was interrupted"));
         }

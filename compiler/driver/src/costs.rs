@@ -67,7 +67,7 @@ pub fn costs(
 
 /// Where the definition of this name stands, in the last file that has it.
 fn named(loaded: &Loaded, name: &str) -> Span {
-    let files = loaded.files.iter().chain(&loaded.library).map(|(_, file)| file);
+    let files = loaded.files.iter().chain(loaded.library.iter()).map(|(_, file)| file);
     let mut found = files.flat_map(|f| &f.entries).filter_map(|e| match &e.kind {
         EntryKind::Definition(d) if d.name.text == name => Some(d.name.span),
         EntryKind::Definition(_)

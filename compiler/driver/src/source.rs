@@ -3,6 +3,7 @@
 use nestor_grammar::ast::{EntryKind, File};
 use nestor_grammar::{Diagnostic, FileId, Sources, parse};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use thiserror::Error;
 
 /// A file that could not be read.
@@ -16,12 +17,12 @@ pub struct Unreadable {
 }
 
 /// Files with the library, parsed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Loaded {
     /// All texts.
     pub sources: Sources,
-    /// The library's trees.
-    pub library: Vec<(FileId, File)>,
+    /// The library's trees; all that a process loads share them.
+    pub library: Arc<Vec<(FileId, File)>>,
     /// The user's trees; files that others use come first.
     pub files: Vec<(FileId, File)>,
     /// Syntax errors.
@@ -52,21 +53,21 @@ pub fn checks() -> Loaded {
     out
 }
 
-/// The library alone.
+/// The library alone; it is parsed once in a process, for a sweep asks for it in every combination.
 pub(crate) fn library() -> Loaded {
-    let mut out = Loaded {
-        sources: Sources::default(),
-        library: vec![],
-        files: vec![],
-        found: vec![],
-    };
+    static LIBRARY: LazyLock<Loaded> = LazyLock::new(parsed);
+    LIBRARY.clone()
+}
+
+fn parsed() -> Loaded {
+    let (mut sources, mut found, mut library) = (Sources::default(), vec![], vec![]);
     for (name, text) in nestor_stdlib::FILES {
-        let id = out.sources.add(*name, *text);
-        let (file, found) = parse(&out.sources, id);
-        out.found.extend(found);
-        out.library.push((id, file));
+        let id = sources.add(*name, *text);
+        let (file, more) = parse(&sources, id);
+        found.extend(more);
+        library.push((id, file));
     }
-    out
+    Loaded { sources, library: Arc::new(library), files: vec![], found }
 }
 
 fn read(out: &mut Loaded, path: &Path) -> Result<(), Unreadable> {

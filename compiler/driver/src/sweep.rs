@@ -126,7 +126,7 @@ fn target<'l>(
     sweep: &Sweep,
 ) -> Result<(&'l Definition, Span, bool), Diagnostic> {
     let name = &sweep.over.text;
-    for (library, files) in [(false, &loaded.files), (true, &loaded.library)] {
+    for (library, files) in [(false, &loaded.files), (true, &*loaded.library)] {
         for entry in files.iter().rev().flat_map(|(_, f)| &f.entries) {
             if let EntryKind::Definition(d) = &entry.kind
                 && d.name.text == *name
@@ -146,7 +146,7 @@ fn target<'l>(
 }
 
 fn definitions(loaded: &Loaded) -> Vec<(&Definition, Span)> {
-    let files = loaded.files.iter().chain(&loaded.library);
+    let files = loaded.files.iter().chain(loaded.library.iter());
     let entries = files.flat_map(|(_, f)| &f.entries);
     entries
         .filter_map(|e| match &e.kind {

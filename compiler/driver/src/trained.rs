@@ -20,7 +20,8 @@ use nestor_passes::training::{
 };
 use std::time::{Duration, Instant};
 
-/// The compiled parts of a model that learns.
+/// The compiled parts of a model that learns. A clone shares the machine code.
+#[derive(Clone)]
 pub struct Trained {
     /// One step: streams, weights and optimiser states in; `loss`, `gradient_norm` and the
     /// next weights and states out.
@@ -36,6 +37,7 @@ pub struct Trained {
 }
 
 /// A level that learns weights at a clock of steps.
+#[derive(Clone)]
 pub struct Acts {
     /// Its name.
     pub name: String,

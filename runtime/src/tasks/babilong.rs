@@ -5,7 +5,9 @@
 //! questions is several samples, each with all facts before its question and no earlier question.
 //! Samples whose facts take more than half of the text are left out. Slots between sentences are
 //! drawn evenly, with replacement. To learn from: stories and books to train on; held out: the
-//! others. The answer's bytes are asked, each after the true ones before it.
+//! others. The answer's bytes are asked, each after the true ones before it. Where a question's ten
+//! thousand samples to learn from are not there (`en-10k`), the thousand of `en` and those that
+//! were split off to validate on (`en-valid-10k`) take their place.
 
 use super::{
     Entry, IGNORE, Metric, Options, Part, Sample, Size, Task, TaskError, Words, ask,
@@ -26,6 +28,7 @@ macro_rules! question {
 
 question!(QA1, "babilong-qa1", "one fact of a story hidden in a book", "qa1_");
 question!(QA2, "babilong-qa2", "two facts of a story hidden in a book", "qa2_");
+question!(QA3, "babilong-qa3", "three facts of a story hidden in a book", "qa3_");
 question!(QA4, "babilong-qa4", "relations of two, hidden in a book", "qa4_");
 question!(QA5, "babilong-qa5", "relations of three, hidden in a book", "qa5_");
 
@@ -35,10 +38,14 @@ type Story = (Vec<String>, String, String);
 fn open(o: &mut Options, begins: &str) -> Result<Task, TaskError> {
     let length = o.whole("length", 512)?;
     let test_length = o.whole("test_length", length)?;
-    let read = |o: &Options, ends: &str| {
+    let read = |o: &Options, folder: &str, ends: &str| {
         let what = "bAbI 1.2 (Weston et al. 2015), the folder tasks/en-10k";
-        data::file_like(o, "babi/en-10k", begins, ends, what)
+        data::file_like(o, folder, begins, ends, what)
     };
+    let learned = read(o, "babi/en-10k", "_train.txt").or_else(|missing| {
+        let few = read(o, "babi/en", "_train.txt").map_err(|_| missing)?;
+        Ok(few + &read(o, "babi/en-valid-10k", "valid.txt").unwrap_or_default())
+    })?;
     let kept = |text: &str, length: usize| -> Vec<Story> {
         let fits = |s: &Story| {
             let facts: usize = s.0.iter().map(|f| f.len() + 1).sum();
@@ -47,8 +54,8 @@ fn open(o: &mut Options, begins: &str) -> Result<Task, TaskError> {
         stories(text).into_iter().filter(fits).collect()
     };
     let known = [
-        kept(&read(o, "_train.txt")?, length),
-        kept(&read(o, "_test.txt")?, test_length),
+        kept(&learned, length),
+        kept(&read(o, "babi/en-10k", "_test.txt")?, test_length),
     ];
     o.demand(known.iter().all(|s| !s.is_empty()), "no story fits into `length`")?;
     let noise =
@@ -141,7 +148,7 @@ fn draw(story: &Story, noise: &[String], length: usize, stream: &mut Stream) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{asked, each_in, text_of};
+    use super::super::tests::{asked, each_in, opened_in, run, text_of};
     use super::*;
 
     const STORY: &str = "1 Mary went to the bathroom.\n2 John is here.\n3 Where is Mary? \tbathroom\t1\n4 Mary went to the office.\n5 Where is Mary? \toffice\t4\n1 Sandra sat.\n2 Where is Sandra? \tgarden\t1\n";
@@ -190,5 +197,27 @@ mod tests {
             assert_eq!(text.matches("Where").count(), 1);
             assert!(text.len() > 290);
         });
+    }
+
+    #[test]
+    fn where_few_stories_are_there_all_of_them_are_learned_from() {
+        let book = "It was a dark night. The wind blew over the moor. ".repeat(30);
+        let other = STORY.replace("Sandra", "Daniel").replace("garden", "hallway");
+        let files = [
+            ("babi/en/qa3_x_train.txt", STORY),
+            ("babi/en-valid-10k/qa3_valid.txt", &other),
+            ("babi/en-10k/qa3_x_test.txt", STORY),
+            ("books/train/a.txt", &book),
+            ("books/test/b.txt", &book),
+        ];
+        let task = opened_in("babilong-qa3:length=300", &files);
+        let mut learned = [false; 2];
+        run(&task, Part::Train, &mut |_, s| {
+            let text = text_of(s);
+            learned[0] |= text.contains("Sandra");
+            learned[1] |= text.contains("Daniel");
+        });
+        assert_eq!(learned, [true; 2]);
+        run(&task, Part::Test, &mut |_, s| assert!(!text_of(s).contains("Daniel")));
     }
 }

@@ -223,6 +223,7 @@ pub const TASKS: &[Entry] = &[
     text::ENTRY,
     babilong::QA1,
     babilong::QA2,
+    babilong::QA3,
     babilong::QA4,
     babilong::QA5,
     lambada::ENTRY,
