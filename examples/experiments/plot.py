@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Draws lines as SVG: `plot.py TITLE X Y < lines > plot.svg`, a line of input being `series x y`. Points of one series and one x
-are averaged, and the smallest and the largest of them are marked."""
+are averaged, and the smallest and the largest of them are marked. Series `a/one` and `a/two` have one colour, the second is dashed."""
 
 import sys
 
 COLOURS = ["#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2"]
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 400, 60, 34, 150, 44
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 790, 400, 60, 34, 180, 44
 
 
 def ticks(low, high):
@@ -46,9 +46,11 @@ def main():
     for x in ticks(x0, x1):
         out.append(f'<text x="{at_x(x):.1f}" y="{TOP + high + 16}" text-anchor="middle">{x:g}</text>')
     for k, (name, by) in enumerate(series.items()):
-        colour, dash = COLOURS[k // 2 % len(COLOURS)], ' stroke-dasharray="5 4"' if "reset" in name else ""
-        if not any("reset" in n for n in series):
-            colour = COLOURS[k % len(COLOURS)]
+        group, _, way = name.partition("/")
+        groups = list(dict.fromkeys(n.partition("/")[0] for n in series))
+        ways = list(dict.fromkeys(n.partition("/")[2] for n in series))
+        colour = COLOURS[groups.index(group) % len(COLOURS)]
+        dash = ' stroke-dasharray="5 4"' if ways.index(way) % 2 else ""
         line = sorted((x, sum(ys) / len(ys), min(ys), max(ys)) for x, ys in by.items())
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y, _, _ in line)
         out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2"{dash} points="{path}"/>')
@@ -58,7 +60,7 @@ def main():
                 out.append(f'<line stroke="{colour}" x1="{at_x(x):.1f}" x2="{at_x(x):.1f}" y1="{at_y(low):.1f}" y2="{at_y(up):.1f}"/>')
         key = TOP + 14 + 18 * k
         out.append(f'<line stroke="{colour}" stroke-width="2"{dash} x1="{LEFT + wide + 10}" x2="{LEFT + wide + 34}" y1="{key}" y2="{key}"/>')
-        out.append(f'<text x="{LEFT + wide + 40}" y="{key + 4}">{name.replace("_", " ")}</text>')
+        out.append(f'<text x="{LEFT + wide + 40}" y="{key + 4}">{group} {way}</text>')
     out.append("</svg>")
     print("\n".join(out))
 
