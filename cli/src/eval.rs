@@ -3,6 +3,7 @@
 use crate::device::{Place, Where};
 use crate::fail::{Failure, Outcome};
 use crate::model::{Model, initial};
+use crate::positions::{Positions, measure};
 use crate::roles::Roles;
 use crate::run_folder::{Left, Run};
 use crate::session::compiled;
@@ -18,10 +19,10 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args, Debug, Clone)]
 pub(crate) struct EvalArguments {
     /// The folder of a run.
-    run: PathBuf,
+    pub(crate) run: PathBuf,
     /// Other data: its last tenth is measured.
     #[arg(long)]
-    data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// Another task: what was learned is measured on it, for instance the same one at another length.
     #[arg(long)]
     task: Option<String>,
@@ -32,12 +33,17 @@ pub(crate) struct EvalArguments {
     #[arg(long, value_name = "FILE", requires = "adapt")]
     state: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) by: Positions,
+    #[command(flatten)]
     on: Where,
 }
 
 /// Bits a byte on held-out text.
 pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
     let place = a.on.open()?;
+    if let Some(every) = a.by.positions {
+        return measure(a, every, &place)?.say(json);
+    }
     let mut left = Left::open(&a.run)?;
     if let Some(task) = &a.task {
         if left.run.data.task.is_none() {

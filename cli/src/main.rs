@@ -22,6 +22,7 @@ mod interrupt;
 mod levels;
 mod model;
 mod not_finite;
+mod positions;
 mod progress;
 mod roles;
 mod run;

@@ -16,6 +16,7 @@ use nestor_runtime::train::{
     Batch, LoadError, Place, RowTally, StepError, StepReport, TrainProgram,
 };
 use nestor_runtime::{Sizes, executor};
+use std::ops::Range;
 
 /// A model that learns.
 pub(crate) struct Model {
@@ -234,7 +235,7 @@ fn tallies(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
     if batch.numbers.iter().any(|n| n.target) {
         return foretold(batch, found);
     }
-    let Batch { rows, length, targets, .. } = batch;
+    let Batch { rows, length, targets, among, .. } = batch;
     let losses = reals(found, "loss").unwrap_or(&[]);
     let counts = reals(found, "loss.counts");
     let logits = found.iter().find_map(|t| match (&t.dims[..], &t.data) {
@@ -251,7 +252,9 @@ fn tallies(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
         RowTally::of((row * length..(row + 1) * length).map(|at| {
             let count = f64::from(counts.map_or(1.0, |c| c[at]));
             let right = |(n, logits): (usize, &Vec<f32>)| {
-                largest(&logits[at * n..(at + 1) * n]) as i32 == targets[at]
+                let Range { start, end } = among.clone().unwrap_or(0..n);
+                let asked = &logits[at * n + start..at * n + end.min(n)];
+                (start + largest(asked)) as i32 == targets[at]
             };
             let right = count > 0.0 && logits.is_some_and(right);
             (count, f64::from(losses[at]), right)

@@ -7,6 +7,7 @@ pub mod executor;
 pub mod memory;
 pub mod past_file;
 pub mod reader;
+pub mod segments;
 pub mod tasks;
 pub mod tensor_file;
 pub mod train;

@@ -295,6 +295,8 @@ fn whole_systems_and_roots() {
           %7: [B, 5, 5] = add %2, %6
           %8: [B, 5, 3] = solve %7, %1
           %9: [B, 5, 5] = inverse_root{p=4} %7
+          %10: [B, 5, 5] = eigenvectors %7
+          output "vectors" %10
           output "solve" %8
           output "root" %9
         }"#,

@@ -9,6 +9,7 @@ use nestor_compiler::trained::{Start, starts};
 use nestor_compiler::{FormOptions, Program};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
+use nestor_ir::level::Clock;
 use nestor_ir::tensor::Graph;
 use nestor_ir::ty::Elem;
 use nestor_runtime::train::rng::{self, Stream, initial_values};
@@ -82,27 +83,69 @@ fn streams(program: &Program) -> impl Iterator<Item = &str> {
     program.code.outputs.iter().map(|o| o.name.as_str())
 }
 
+/// What the definition is given: a value for every weight, though it does not look at those of copies.
+fn defined(program: &Program, given: &Arrays) -> Arrays {
+    let mut out = given.clone();
+    for weight in program.weights.values() {
+        out.entry(weight.path.clone()).or_insert_with(|| {
+            let dims: Vec<usize> = weight.dims.iter().filter_map(|d| d.fixed()).collect();
+            Array::zeros(Elem::Real, dims)
+        });
+    }
+    out.retain(|n, _| !n.starts_with("optimiser.") && !n.starts_with("window."));
+    out
+}
+
 #[test]
 fn windows_are_read_as_their_definition_says() {
     for name in MODELS {
         let program = program(name);
         let given = drawn(&program);
-        let mut known = given.clone();
-        for weight in program.weights.values() {
-            // The definition is given a value for every weight, and does not look at those of copies.
-            known.entry(weight.path.clone()).or_insert_with(|| {
-                let dims: Vec<usize> =
-                    weight.dims.iter().filter_map(|d| d.fixed()).collect();
-                Array::zeros(Elem::Real, dims)
-            });
-        }
-        known.retain(|n, _| !n.starts_with("optimiser.") && !n.starts_with("window."));
-        let expected = by_definition(&program, &known).expect("it is defined");
+        let expected =
+            by_definition(&program, &defined(&program, &given)).expect("it is defined");
         let found = evaluated(&program, &whole(&program), &given, &sizes(0, TIME));
         for output in streams(&program) {
             let off = golden::distance(&found[output], &expected[output]);
             assert!(off < 1e-8, "{name}: {output} is off by {off:.1e}");
         }
+    }
+}
+
+/// At a boundary of the slowest level nothing waits: what is handed on is what the definition holds.
+#[test]
+fn states_are_those_of_the_definition() {
+    let reads = |l: &nestor_ir::level::Level| match l.clock {
+        Clock::Tokens(n) if l.memory.is_none() => Some(n),
+        _ => None,
+    };
+    for name in MODELS {
+        let program = program(name);
+        let slowest = program.levels.node_weights().filter_map(reads).max();
+        let slowest = slowest.expect("a level that reads");
+        let time = TIME / slowest * slowest;
+        let mut given = drawn(&program);
+        for input in &program.inputs {
+            let array = &mut given[input.name.as_str()];
+            let mut dims = array.dims.clone();
+            dims[1] = time;
+            *array = array.rearranged(dims, |i| Some(i.to_vec()));
+        }
+        let expected =
+            by_definition(&program, &defined(&program, &given)).expect("it is defined");
+        let found = evaluated(&program, &whole(&program), &given, &sizes(0, time));
+        let mut compared = 0;
+        for (state, array) in &found {
+            let Some(own) = state.strip_prefix("state.reading.") else { continue };
+            let of = [state.clone(), format!("state.{own}")];
+            let Some(held) = of.iter().find_map(|n| expected.get(n.as_str())) else {
+                continue;
+            };
+            let off = golden::distance(array, held);
+            assert!(off < 1e-8, "{name}: {state} is off by {off:.1e}");
+            compared += 1;
+        }
+        let read = expected.keys().filter(|n| n.starts_with("state.reading.")).count();
+        assert!(read > 0 && compared >= read, "{name}: {compared} of {read} states");
     }
 }
 
@@ -113,7 +156,7 @@ fn learning_while_reading_changes_what_is_read() {
         let given = drawn(&program);
         let learns = evaluated(&program, &whole(&program), &given, &sizes(0, TIME));
         for level in program.levels.node_weights_mut() {
-            if matches!(level.clock, nestor_ir::level::Clock::Tokens(_)) {
+            if matches!(level.clock, Clock::Tokens(_)) {
                 level.objectives.iter_mut().for_each(|o| o.targets.clear());
             }
         }

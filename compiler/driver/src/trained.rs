@@ -209,6 +209,20 @@ pub fn answers_for(program: &Program, machine: Machine) -> Result<Answers, Nativ
     Ok(Answers { begin, step })
 }
 
+/// Compiles what a model makes of a text that is read in segments: the loss of every token, and the states at the end.
+///
+/// # Errors
+/// As [`trained`].
+pub fn scored_for(program: &Program, machine: Machine) -> Result<Answers, NativeError> {
+    let compiled = |resume| -> Result<Artifact, NativeError> {
+        let purpose = Purpose { resume, forms: FormOptions::default() };
+        let graph = forward(program, purpose)?.graph;
+        let wanted = |name: &str| name == "loss" || name.starts_with("state.");
+        native::compiled(&only(&graph, wanted), machine)
+    };
+    Ok(Answers { begin: compiled(false)?, step: compiled(true)? })
+}
+
 /// The graph with some of its outputs.
 fn only(graph: &Graph, keep: impl Fn(&str) -> bool) -> Graph {
     let mut graph = graph.clone();

@@ -71,6 +71,33 @@ fn a_scan_by_tokens_and_by_chunks_gives_one_sum() {
 }
 
 #[test]
+fn eigenvectors_are_of_length_one_and_make_their_matrix_diagonal() {
+    let n = Dim::Fixed(3);
+    let mut graph = Graph::new();
+    let a = graph.input("a", Type::real([n, n]));
+    let v = graph.add(Op::Eigenvectors, &[a]);
+    let product = |g: &mut Graph, a, b, (l, r)| {
+        g.add(Op::Contract { batch: smallvec![], sum: smallvec![(l, r)] }, &[a, b])
+    };
+    let av = product(&mut graph, a, v, (1, 0));
+    let vav = product(&mut graph, v, av, (0, 0));
+    let vv = product(&mut graph, v, v, (0, 0));
+    graph.output("values", vav);
+    graph.output("lengths", vv);
+    // A direction is missing: nothing is divided by its value.
+    let a = Array::real([3, 3], vec![2.0, 2.0, 1.0, 2.0, 2.0, 1.0, 1.0, 1.0, 2.0]);
+    let sizes = Sizes { batch: 1, time: 1, start: 0 };
+    let out = tensor::run(&graph, &[a], &sizes, Precision::F64).expect("runs");
+    let (values, lengths) = (out[0].reals(), out[1].reals());
+    for i in 0..9 {
+        let one = if i % 4 == 0 { 1.0 } else { 0.0 };
+        assert!((lengths[i] - one).abs() < 1e-12, "{lengths:?}");
+        assert!(i % 4 == 0 || values[i].abs() < 1e-12, "{values:?}");
+    }
+    assert!((values[0] + values[4] + values[8] - 6.0).abs() < 1e-12);
+}
+
+#[test]
 fn an_inverse_root_taken_p_times_is_the_inverse() {
     let n = Dim::Fixed(3);
     let mut graph = Graph::new();

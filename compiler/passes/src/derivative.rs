@@ -93,6 +93,7 @@ pub fn derivative(
         Op::SolveUnitLower { .. }
         | Op::Solve
         | Op::InverseRoot { .. }
+        | Op::Eigenvectors
         | Op::LinearScan { .. } => solve::derivative(g, node, d, wanted),
         Op::Stop => Ok(Derivative::None("`stop` says so")),
         Op::Anchor => Ok(Derivative::one(d)),

@@ -114,6 +114,8 @@ fn banking(o: &mut Options) -> Result<Task, TaskError> {
         first < last && last <= kinds,
         "classes go from `first` up to `last`, 77 at most",
     )?;
+    // With `among=1` an answer is sought among the stage's classes alone: what is left of telling them apart.
+    let among = o.whole("among", 0)? > 0;
     let stage = first as i32..last as i32;
     let labelled = |rows: &Vec<Vec<String>>| {
         rows.iter()
@@ -125,6 +127,7 @@ fn banking(o: &mut Options) -> Result<Task, TaskError> {
     let mut task = classes(o, parts, 256, kinds, |b| b.to_string())?;
     task.words = Words::Bytes;
     task.chance = 1.0 / (last - first) as f64;
+    task.among = among.then_some(first..last);
     Ok(task)
 }
 

@@ -33,6 +33,7 @@ pub use source::TaskData;
 
 use crate::train::RowTally;
 use crate::train::rng::Stream;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Stands in targets where nothing is asked.
@@ -139,6 +140,8 @@ pub struct Task {
     pub next: bool,
     /// How many different samples there are to learn from; no bound where none.
     pub examples: Option<u64>,
+    /// The answers among which the likeliest is sought; among all tokens where there is none.
+    pub among: Option<Range<usize>>,
     /// Numbers that come with tokens.
     pub numbers: Option<Numbers>,
     /// Sizes that a model's parameters of these names must have, beside `vocab`.
@@ -288,6 +291,7 @@ impl Task {
             words: Words::Numbers,
             next: false,
             examples: None,
+            among: None,
             numbers: None,
             sizes: vec![],
             draw: Box::new(draw),

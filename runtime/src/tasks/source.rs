@@ -71,7 +71,9 @@ impl TaskData {
             })
         });
         let numbers = named.collect();
-        let mut batch = Batch { rows, length, inputs: vec![], targets: vec![], numbers };
+        let among = self.task.among.clone();
+        let mut batch =
+            Batch { rows, length, inputs: vec![], targets: vec![], numbers, among };
         for row in first..first + rows as u64 {
             let sample = self.task.sample(part, row as usize, &mut stream(row));
             let drawn = self.task.draw_numbers(part, row as usize, &mut stream(row));

@@ -251,7 +251,16 @@ impl Corpus {
         Ok(Self { codec, identity, tokens, train, validation, validation_bytes })
     }
 
-    fn read(&self, start: u64, out: &mut [i32]) -> Result<(), DataError> {
+    /// All tokens, those to learn from first.
+    pub fn tokens(&self) -> u64 {
+        self.train + self.validation
+    }
+
+    /// Reads tokens from any place on.
+    ///
+    /// # Errors
+    /// Where there are not so many, or they cannot be read.
+    pub fn read(&self, start: u64, out: &mut [i32]) -> Result<(), DataError> {
         match &self.tokens {
             Tokens::Bytes(files) => {
                 let mut bytes = vec![0; out.len()];

@@ -23,6 +23,7 @@ pub mod tokens;
 
 use crate::tensor_file::{HostTensor, Mismatch};
 use std::fmt;
+use std::ops::Range;
 
 /// One training program. Its state (weights and optimiser states, named by path) lives inside.
 pub trait TrainProgram {
@@ -61,6 +62,8 @@ pub struct Batch {
     pub targets: Vec<i32>,
     /// Numbers that come with the tokens.
     pub numbers: Vec<Numbers>,
+    /// The tokens among which the likeliest answer is sought; among all where there is none.
+    pub among: Option<Range<usize>>,
 }
 
 /// Numbers for every token of a batch.
@@ -83,7 +86,8 @@ impl Batch {
             let rows = tokens.chunks_exact(length + 1);
             rows.flat_map(|r| r[from..from + length].iter().copied()).collect()
         };
-        Self { rows, length, inputs: part(0), targets: part(1), numbers: vec![] }
+        let (inputs, targets) = (part(0), part(1));
+        Self { rows, length, inputs, targets, numbers: vec![], among: None }
     }
 }
 

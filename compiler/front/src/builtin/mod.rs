@@ -68,6 +68,7 @@ const TABLE: &[Row] = &[
     row("last", &["x"], 1, shape::last),
     row("solve", &["A", "q"], 2, special::solve),
     row("inverse_root", &["A", "p"], 2, special::inverse_root),
+    row("eigenvectors", &["A"], 1, special::eigenvectors),
     row("poly", &["x", "n"], 2, poly::poly),
     row("rope", &["x", "at"], 1, special::rope),
     row("recent", &["x", "size"], 2, special::recent),

@@ -62,6 +62,21 @@ pub(super) fn solve<'a>(
     Some(Value::Tensor(emit::reshape(graph, &solved, q.dims)))
 }
 
+/// The eigenvectors of A, A symmetric, as columns.
+pub(super) fn eigenvectors<'a>(
+    this: &mut Elaborator<'a>,
+    mut given: Arguments,
+) -> Option<Value> {
+    let a = given.take(0);
+    let a = this.real(&a, given.span)?;
+    if a.dims.len() != 2 || a.dims[0].size != a.dims[1].size {
+        let text = format!("{} is not square", shape_text(&a.dims));
+        return Some(this.report(Diagnostic::error("N201", given.span, text)));
+    }
+    let node = this.graph().add(Op::Eigenvectors, &[a.node]);
+    Some(Value::Tensor(Tensor { node, ..a }))
+}
+
 /// `A^(-1/p)`, A symmetric.
 pub(super) fn inverse_root<'a>(
     this: &mut Elaborator<'a>,

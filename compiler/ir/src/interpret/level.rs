@@ -54,7 +54,9 @@ pub fn run(
                 let at = place(output.value);
                 row.push(tokens.iter().map(|values| values[at].clone()).collect());
             }
-            states.push(reader.sequence.states(program));
+            let mut held = reader.sequence.states(program);
+            held.extend(reader.states(program));
+            states.push(held);
             continue;
         }
         let mut sequence = Sequence::new(program, &weights, sizes);

@@ -119,11 +119,16 @@ pub(super) fn eliminate(a: &[f64], x: &mut [f64], n: usize, m: usize) {
 
 /// `A^(-1/p)` of a symmetric positive matrix.
 pub(super) fn inverse_root(a: &Array, p: f64) -> Array {
-    by_matrix(a, a, |a, x, n, _| root(a, x, n, p))
+    by_matrix(a, a, |a, x, n, _| root(a, x, &mut vec![0.0; n * n], n, p))
 }
 
-/// `x <- A^(-1/p)` by Jacobi's eigenvalue iteration.
-pub(super) fn root(a: &[f64], x: &mut [f64], n: usize, p: f64) {
+/// The eigenvectors of a symmetric matrix as columns.
+pub(super) fn eigenvectors(a: &Array) -> Array {
+    by_matrix(a, a, |a, x, n, _| root(a, &mut vec![0.0; n * n], x, n, f64::INFINITY))
+}
+
+/// `x <- A^(-1/p)` by Jacobi's eigenvalue iteration; the vectors, each times its value to the power of -1/2p, in `basis`.
+pub(super) fn root(a: &[f64], x: &mut [f64], basis: &mut [f64], n: usize, p: f64) {
     let mut s = a.to_vec();
     let mut v = vec![0.0; n * n];
     for i in 0..n {
@@ -138,6 +143,11 @@ pub(super) fn root(a: &[f64], x: &mut [f64], n: usize, p: f64) {
             for j in i + 1..n {
                 rotate(&mut s, &mut v, n, i, j);
             }
+        }
+    }
+    for i in 0..n {
+        for k in 0..n {
+            basis[i * n + k] = v[i * n + k] * s[k * n + k].powf(-0.5 / p);
         }
     }
     for i in 0..n {

@@ -14,6 +14,7 @@ use crate::dim::Sizes;
 use crate::level::{
     Algorithm, AlgorithmInput, Clock, Initial, Level, OuterMinimize, Program, Reset,
     Retention, RetentionForm, RetentionInput, State, StateInitial, WeightId,
+    optimiser_name, read_name, retained_name,
 };
 use crate::tensor::{NodeData, Op};
 use indexmap::IndexMap;
@@ -77,6 +78,29 @@ impl Reader {
         }
         for l in 0..out.levels.len() {
             out.begin_states(program, l);
+        }
+        out
+    }
+
+    /// What its levels hold after the last token: weights, states of their algorithms and retentions, updates.
+    pub(super) fn states(&self, program: &Program) -> IndexMap<String, Array> {
+        let mut out = IndexMap::new();
+        for (l, (level, _)) in readers(program).into_iter().enumerate() {
+            for (k, objective) in level.objectives.iter().enumerate() {
+                for (n, (id, algorithm, retention)) in
+                    objective.targets.iter().enumerate()
+                {
+                    let path = &program.weights[*id].path;
+                    out.insert(read_name(path), self.weights[place(*id)].clone());
+                    let kept = retention.iter().flat_map(|r| &r.states);
+                    let names =
+                        algorithm.states.iter().map(|s| optimiser_name(&s.name, path));
+                    let names = names.chain(kept.map(|s| retained_name(&s.name, path)));
+                    for (name, value) in names.zip(&self.levels[l].states[k][n]) {
+                        out.insert(read_name(&name), value.clone());
+                    }
+                }
+            }
         }
         out
     }

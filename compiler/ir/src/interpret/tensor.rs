@@ -289,6 +289,7 @@ fn computed(op: &Op, x: &[&Array]) -> Result<Array, RunError> {
         }
         Op::Solve => linear::solve(x[0], x[1]),
         Op::InverseRoot { p } => linear::inverse_root(x[0], *p),
+        Op::Eigenvectors => linear::eigenvectors(x[0]),
         Op::LinearScan { reverse } => linear::linear_scan(x[0], x[1], x[2], *reverse),
         Op::Gather => {
             let dims: Vec<usize> =

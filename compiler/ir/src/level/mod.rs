@@ -192,6 +192,11 @@ pub fn optimiser_name(state: &str, path: &str) -> String {
     format!("optimiser.{state}.{path}")
 }
 
+/// The name of what a level that learns while reading hands on.
+pub fn read_name(name: &str) -> String {
+    format!("state.reading.{name}")
+}
+
 /// The name of a state of the retention of a weight.
 pub fn retained_name(state: &str, path: &str) -> String {
     format!("optimiser.kept-{state}.{path}")

@@ -292,7 +292,7 @@ fn solved(op: &Op, t: &[&Type]) -> Result<Type, String> {
             })?;
             Ok(x.clone())
         }
-        Op::InverseRoot { .. } => Ok(a.clone()),
+        Op::InverseRoot { .. } | Op::Eigenvectors => Ok(a.clone()),
         other => Err(format!("{} solves nothing", other.info().name)),
     }
 }

@@ -315,6 +315,8 @@ ops! {
             /// The root.
             p: f64,
         } = "inverse_root" / 1;
+        /// The eigenvectors of symmetric A `[.., n, n]` as columns, in any order and of either sign.
+        Eigenvectors = "eigenvectors" / 1;
     }
     Control {
         /// `y_t = a_t y_{t-1} + b_t`, `y_{-1} = init`; `(a [.., L, n, n], b [.., L, n, m], init [.., n, m])` gives

@@ -222,15 +222,16 @@ pub enum Stmt {
         /// Number of right-hand sides.
         m: usize,
     },
-    /// `A <- A^(-1/p)` in place for symmetric positive A. Contiguous tiles [n, n].
+    /// `A <- A^(-1/p)` in place for symmetric positive A, by its eigenvectors: the columns of `basis`, each times its
+    /// eigenvalue to the power of -1/2p, so that where p is infinite they are of length one; A is used up then. Contiguous tiles [n, n].
     InverseRoot {
         /// The matrix, replaced by its root.
         a: Tile,
-        /// Room for the eigenvectors; what it holds before and after means nothing.
+        /// The eigenvectors; what it holds before means nothing.
         basis: Tile,
         /// Number of rows.
         n: usize,
-        /// The root.
+        /// The root; infinite where the eigenvectors alone are wanted.
         p: f64,
     },
     /// `y_t = a_t y_{t-1} + b_t` over tiles a [steps, n, n], b and y [steps, n, m], init [n, m].

@@ -142,6 +142,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let rest = e.rest(a, n);
             e.when(rest, |e| e.round(a, basis, n));
         });
+        // Eigenvectors alone: they are there.
+        if p.is_infinite() {
+            return;
+        }
         self.shared(&square, |e, point| {
             let (own, at) =
                 (e.cell(point[1], n, point[1]), e.cell(point[0], n, point[1]));

@@ -47,6 +47,11 @@ pub(super) fn derivative(
             Ok(Derivative::Of(vec![da, Some(dx)]))
         }
         Op::InverseRoot { p } => inverse_root(g, y, d, *p),
+        Op::Eigenvectors => Err(PassError::limitation(
+            "L-eigenvectors",
+            "the derivative of eigenvectors, which has no bound where two values are near each other",
+            "put them under `stop`, or keep them out of what is differentiated",
+        )),
         Op::LinearScan { reverse } => Ok(linear_scan(g, node, d, *reverse, wanted)),
         Op::Scan { .. } => {
             Err(PassError::bug("derivative", "a scan has its own reverse"))

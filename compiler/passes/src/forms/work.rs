@@ -78,7 +78,7 @@ fn waits(graph: &Graph, node: &NodeData) -> u64 {
     match &node.op {
         Op::Scan { scan } => depth(scan).max(1) * scan.time.fixed().unwrap_or(1) as u64,
         Op::SolveUnitLower { .. } | Op::Solve => rows(0),
-        Op::InverseRoot { .. } => 10 * rows(0),
+        Op::InverseRoot { .. } | Op::Eigenvectors => 10 * rows(0),
         Op::LinearScan { .. } => {
             graph.ty(node.operands[0]).dims.first().map_or(1, |d| size(*d) as u64)
         }
@@ -118,7 +118,7 @@ fn of_node(graph: &Graph, node: &NodeData) -> f64 {
             let n = dims(0).last().map_or(1.0, |d| size(*d));
             2.0 * result * n + 2.0 / 3.0 * sizes(dims(0)) * n
         }
-        Op::InverseRoot { .. } => {
+        Op::InverseRoot { .. } | Op::Eigenvectors => {
             60.0 * result * dims(0).last().map_or(1.0, |d| size(*d))
         }
         Op::LinearScan { .. } => 2.0 * result * dims(0).last().map_or(1.0, |d| size(*d)),

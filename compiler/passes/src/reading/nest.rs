@@ -7,14 +7,12 @@ use crate::build::{broadcast_to, mul, scalar, select, sum_all, zeros};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::level::{Program, Reset, loss_name};
+use nestor_ir::level::{Program, Reset, loss_name, read_name};
 use nestor_ir::tensor::infer::seen_by_body;
 use nestor_ir::tensor::{Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield};
 use nestor_ir::ty::{Dims, Type};
 use smallvec::smallvec;
 
-/// Names of the states that are handed on begin so.
-const PREFIX: &str = "state.reading.";
 /// How many rows of an open window were handed on.
 pub(super) const ROWS: &str = "rows";
 
@@ -94,7 +92,7 @@ pub(super) fn bug(what: &str) -> PassError {
 }
 
 pub(super) fn handed(name: &str) -> String {
-    format!("{PREFIX}{}", name.trim_start_matches("state."))
+    read_name(name.trim_start_matches("state."))
 }
 
 pub(super) fn seen(k: usize) -> String {

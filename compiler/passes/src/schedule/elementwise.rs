@@ -55,6 +55,7 @@ pub(super) fn scalar_op(op: &Op) -> Option<ScalarOp> {
         | Op::SolveUnitLower { .. }
         | Op::Solve
         | Op::InverseRoot { .. }
+        | Op::Eigenvectors
         | Op::LinearScan { .. }
         | Op::Scan { .. }
         | Op::Stop

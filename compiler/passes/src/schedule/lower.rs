@@ -161,6 +161,7 @@ impl<'g> Lower<'g> {
             }
             Op::Solve => self.solve(node, System::Whole),
             Op::InverseRoot { p } => self.inverse_root(node, *p),
+            Op::Eigenvectors => self.inverse_root(node, f64::INFINITY),
             Op::LinearScan { reverse } => self.linear_scan(node, *reverse),
             Op::Scan { scan } => self.walk(node, scan),
             Op::Broadcast { .. } => self.before_broadcast(node),

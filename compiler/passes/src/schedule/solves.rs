@@ -72,7 +72,7 @@ impl Lower<'_> {
         self.frame.body.push(stmt);
     }
 
-    /// `A^(-1/p)`, for every index of the leading dimensions.
+    /// `A^(-1/p)`, or its eigenvectors where p is infinite, for every index of the leading dimensions.
     pub(super) fn inverse_root(
         &mut self,
         node: &NodeData,
@@ -89,11 +89,12 @@ impl Lower<'_> {
             let (a, out) = (inner(&a, at), inner(&out, at));
             let (root, tile) = l.in_tile(&a, "root");
             let room = Type { elem: a.elem, dims: a.dims.clone() };
-            let Home::Tile(basis) = l.frame.tile("basis", &room).home else { return };
+            let vectors = l.frame.tile("basis", &room);
+            let Home::Tile(basis) = vectors.home else { return };
             l.frame.body.push(Stmt::InverseRoot { a: tile, basis, n, p });
-            l.copy_flat(&root, &out);
+            l.copy_flat(if p.is_infinite() { &vectors } else { &root }, &out);
         });
-        self.end("inverse_root");
+        self.end(node.op.info().name);
         self.known[v.index()] = Some(Known::At(out));
         Ok(())
     }

@@ -86,6 +86,7 @@ fn one(op: &Op, map: &[Dim]) -> Option<Op> {
         Op::SolveUnitLower { .. }
         | Op::Solve
         | Op::InverseRoot { .. }
+        | Op::Eigenvectors
         | Op::LinearScan { .. }
         | Op::Stop => op.clone(),
         op if matches!(op.info().group, Group::Unary | Group::Binary | Group::Select) => {

@@ -96,6 +96,7 @@ pub(super) fn apply(
         | Op::SolveUnitLower { .. }
         | Op::Solve
         | Op::InverseRoot { .. }
+        | Op::Eigenvectors
         | Op::LinearScan { .. }
         | Op::Stop
         | Op::Anchor => op.clone(),

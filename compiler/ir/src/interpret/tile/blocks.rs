@@ -73,10 +73,16 @@ impl Machine<'_> {
         self.fill(x, &y)
     }
 
-    pub(super) fn inverse_root(&mut self, a: Place, n: usize, p: f64) -> Done {
+    pub(super) fn inverse_root(
+        &mut self,
+        [a, basis]: [Place; 2],
+        n: usize,
+        p: f64,
+    ) -> Done {
         let matrix = self.whole(a, n * n)?;
-        let mut root = vec![0.0; n * n];
-        linear::root(&matrix, &mut root, n, p);
+        let (mut root, mut vectors) = (vec![0.0; n * n], vec![0.0; n * n]);
+        linear::root(&matrix, &mut root, &mut vectors, n, p);
+        self.fill(basis, &vectors)?;
         self.fill(a, &root)
     }
 

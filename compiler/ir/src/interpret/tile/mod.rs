@@ -105,8 +105,8 @@ impl Machine<'_> {
             Stmt::Eliminate { a, x, n, m } => {
                 self.eliminate(Place::Tile(*a), Place::Tile(*x), [*n, *m])
             }
-            Stmt::InverseRoot { a, n, p, .. } => {
-                self.inverse_root(Place::Tile(*a), *n, *p)
+            Stmt::InverseRoot { a, basis, n, p } => {
+                self.inverse_root([a, basis].map(|t| Place::Tile(*t)), *n, *p)
             }
             Stmt::LinearScan { a, b, init, y, extent, reverse } => {
                 let places = [a, b, init, y].map(|t| Place::Tile(*t));

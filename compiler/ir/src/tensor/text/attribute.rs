@@ -158,6 +158,7 @@ pub(super) fn of(op: &Op) -> Vec<(&'static str, Attribute)> {
         | Op::Gather
         | Op::SolveUnitLower { transpose: false }
         | Op::Solve
+        | Op::Eigenvectors
         | Op::LinearScan { reverse: false }
         | Op::Scan { .. }
         | Op::Stop
@@ -350,6 +351,7 @@ const SIMPLE: &[Op] = &[
     Op::Select,
     Op::Gather,
     Op::Solve,
+    Op::Eigenvectors,
     Op::Stop,
     Op::Anchor,
     Op::Gradient,

@@ -112,6 +112,7 @@ fn statement(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {
         "solve" => solve,
         "eliminate" => eliminate,
         "inverse_root" => inverse_root,
+        "eigenvectors" => eigenvectors,
         "linear_scan" => linear_scan,
         "gather" => gather,
         "scatter_add" => scatter_add,
@@ -212,6 +213,13 @@ fn inverse_root(r: &mut Reader) -> Read<Stmt> {
     let p = r.number()?;
     r.need("in")?;
     Ok(Stmt::InverseRoot { a, basis: tile(r)?, n, p })
+}
+
+fn eigenvectors(r: &mut Reader) -> Read<Stmt> {
+    let [n] = counts(r)?;
+    let a = tile(r)?;
+    r.need("in")?;
+    Ok(Stmt::InverseRoot { a, basis: tile(r)?, n, p: f64::INFINITY })
 }
 
 fn linear_scan(r: &mut Reader) -> Read<Stmt> {

@@ -107,6 +107,10 @@ fn statement(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
                 format_args!("{pad}eliminate [{n}, {m}] {x} by {a}  // {r} by {l}\n"),
             );
         }
+        Stmt::InverseRoot { a, basis, n, p } if p.is_infinite() => {
+            let l = name(Place::Tile(*a));
+            put(out, format_args!("{pad}eigenvectors [{n}] {a} in {basis}  // {l}\n"));
+        }
         Stmt::InverseRoot { a, basis, n, p } => {
             let (p, l) = (number(*p), name(Place::Tile(*a)));
             put(
