@@ -2,7 +2,8 @@
 //! and the gradients of all that it takes, with cotangents of outputs and of final states.
 //!
 //! How far two results may be apart follows from how far the derived walk, run in float32, is from
-//! itself in float64: memories amplify rounding, some without bounds.
+//! itself in float64, and from how far what it takes, moved by a few of its last digits, moves what it gives:
+//! memories amplify rounding, some without bounds, and one run may be off by less than it might be, or by all there is.
 
 use crate::combination::{Draw, given, moved};
 use crate::native::Compiled;
@@ -26,6 +27,8 @@ const LEAST: (f64, f64, f64) = (1e-10, 1e-5, 1e-4);
 const TIMES: f64 = 30.0;
 /// What rounding in float64 is of rounding in float32.
 const FINER: f64 = 1.0 / (1u64 << 29) as f64;
+/// By how much of itself, about, every number taken is moved, and what rounding in float32 is of a number.
+const MOVED: (f64, f64) = (1.0 / (1u64 << 40) as f64, 1.0 / (1u64 << 24) as f64);
 /// Beyond this error of the derived walk in float32, results in float32 say nothing.
 const ROUGH: f64 = 1e-2;
 /// The least that the definition may be off, whose inner gradients are differences.
@@ -99,8 +102,12 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
         return Ok(Judged::Unbounded);
     }
     let single = graphs::interpreted(&program, &base, &own, draw.before, Precision::F32);
-    let rounding: IndexMap<String, f64> =
+    let mut rounding: IndexMap<String, f64> =
         apart(&single.map_err(|e| e.to_string())?, &expected);
+    let beside = run(&base, &nudged(draw.seed, &own), draw.before)?;
+    for (off, moved) in rounding.values_mut().zip(apart(&beside, &expected).values()) {
+        *off = off.max(moved / MOVED.0 * MOVED.1);
+    }
     meaning(draw, &program, &walk, &all, &rounding)?;
     let rough = rounding.values().any(|off| !off.is_finite() || *off > ROUGH);
     let mut ran = Vec::new();
@@ -267,6 +274,18 @@ fn part(
                 i[1] += tokens.start;
                 Some(i)
             });
+        }
+    }
+    out
+}
+
+/// Every number moved by a little of itself.
+fn nudged(seed: u64, given: &Arrays) -> Arrays {
+    let mut out = given.clone();
+    for (name, array) in &mut out {
+        let mut stream = Stream::new(seed, &format!("nudges {name}"));
+        if let Data::Real(values) = &mut array.data {
+            values.iter_mut().for_each(|x| *x *= 1.0 + MOVED.0 * stream.normal());
         }
     }
     out
