@@ -154,6 +154,7 @@ library![
     "memory/longhorn.nest",
     "memory/lstm.nest",
     "memory/memora.nest",
+    "memory/memora_mlp.nest",
     "memory/mesa.nest",
     "memory/mlstm.nest",
     "memory/moneta.nest",

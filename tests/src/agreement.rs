@@ -2,7 +2,8 @@
 //! and the gradients of all that it takes, with cotangents of outputs and of final states.
 //!
 //! How far two results may be apart follows from how far the derived walk, run in float32, is from
-//! itself in float64: memories amplify rounding, some without bounds.
+//! itself in float64, and from how far what it takes, moved by a few of its last digits, moves what it gives:
+//! memories amplify rounding, some without bounds, and one run may be off by less than it might be, or by all there is.
 
 use crate::combination::{Draw, given, moved};
 use crate::native::Compiled;
@@ -26,6 +27,8 @@ const LEAST: (f64, f64, f64) = (1e-10, 1e-5, 1e-4);
 const TIMES: f64 = 30.0;
 /// What rounding in float64 is of rounding in float32.
 const FINER: f64 = 1.0 / (1u64 << 29) as f64;
+/// By how much of itself, about, every number taken is moved, and what rounding in float32 is of a number.
+const MOVED: (f64, f64) = (1.0 / (1u64 << 40) as f64, 1.0 / (1u64 << 24) as f64);
 /// Beyond this error of the derived walk in float32, results in float32 say nothing.
 const ROUGH: f64 = 1e-2;
 /// The least that the definition may be off, whose inner gradients are differences.
@@ -99,8 +102,17 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
         return Ok(Judged::Unbounded);
     }
     let single = graphs::interpreted(&program, &base, &own, draw.before, Precision::F32);
-    let rounding: IndexMap<String, f64> =
+    let mut rounding: IndexMap<String, f64> =
         apart(&single.map_err(|e| e.to_string())?, &expected);
+    // What cancels may do so to the last digit in one run and not in another.
+    for (precision, by) in [(Precision::F64, MOVED.0), (Precision::F32, MOVED.1)] {
+        let given = nudged(draw.seed, &own, by);
+        let beside = graphs::interpreted(&program, &base, &given, draw.before, precision);
+        let moved = apart(&beside.map_err(|e| e.to_string())?, &expected);
+        for (off, moved) in rounding.values_mut().zip(moved.values()) {
+            *off = off.max(moved / by * MOVED.1);
+        }
+    }
     meaning(draw, &program, &walk, &all, &rounding)?;
     let rough = rounding.values().any(|off| !off.is_finite() || *off > ROUGH);
     let mut ran = Vec::new();
@@ -167,13 +179,35 @@ impl Bounds<'_> {
                 Precision::F32 => LEAST.1.max(own),
             };
             if off.is_nan() || off > most {
+                let found = found.get(&name);
+                let worst = found.map(|f| worst(f, &self.expected[&name]));
+                let worst = worst.unwrap_or_default();
                 return Err(format!(
-                    "{name} is off by {off:.1e}, where {most:.1e} may be"
+                    "{name} is off by {off:.1e}, where {most:.1e} may be; {worst}"
                 ));
             }
         }
         Ok(())
     }
+}
+
+/// The place where two arrays are furthest apart, with what is there.
+fn worst(found: &Array, expected: &Array) -> String {
+    if found.dims != expected.dims {
+        return format!("{:?} for {:?}", found.dims, expected.dims);
+    }
+    let (x, y) = (found.reals(), expected.reals());
+    let off = |i: &usize| (x[*i] - y[*i]).abs();
+    let Some(at) = (0..x.len()).max_by(|i, j| off(i).total_cmp(&off(j))) else {
+        return "it is empty".to_owned();
+    };
+    let size = y.iter().map(|x| x * x).sum::<f64>().sqrt();
+    format!(
+        "at {at} of {} it is {:e} for {:e}, where all are {size:.1e}",
+        y.len(),
+        x[at],
+        y[at]
+    )
 }
 
 /// The definition of the first tokens.
@@ -267,6 +301,18 @@ fn part(
                 i[1] += tokens.start;
                 Some(i)
             });
+        }
+    }
+    out
+}
+
+/// Every number moved by a little of itself.
+fn nudged(seed: u64, given: &Arrays, by: f64) -> Arrays {
+    let mut out = given.clone();
+    for (name, array) in &mut out {
+        let mut stream = Stream::new(seed, &format!("nudges {name}, {by:e}"));
+        if let Data::Real(values) = &mut array.data {
+            values.iter_mut().for_each(|x| *x *= 1.0 + by * stream.normal());
         }
     }
     out

@@ -158,6 +158,7 @@ impl<'a> Elaborator<'a> {
         let mut code = Graph::new();
         let mut map: Vec<Node> = Vec::new();
         let mut held: Vec<(Node, Clock, Node)> = Vec::new();
+        let early = self.late_streams(&from, &mut code);
         for node in from.nodes.values() {
             let clock = self.happens(node, &clocks);
             let mut operands = Vec::new();
@@ -178,8 +179,11 @@ impl<'a> Elaborator<'a> {
             }
             let results = match &node.op {
                 Op::Input { index, ty } => {
+                    let known = early.iter().find(|(i, _)| i == index);
                     let name = from.inputs[*index].name.clone();
-                    [code.input(name, ty.clone())].into_iter().collect()
+                    let node = known
+                        .map_or_else(|| code.input(name, ty.clone()), |(_, node)| *node);
+                    [node].into_iter().collect()
                 }
                 op => code.add_many(op.clone(), &operands),
             };
@@ -190,6 +194,24 @@ impl<'a> Elaborator<'a> {
             }
         }
         Met { code, map, clocks }
+    }
+
+    /// Inputs of the new code that stand for inputs of the old one by their number, made ahead of all else. Streams come
+    /// before weights, as a program lists its inputs; those of a memory by itself are made once it is there, and
+    /// its weights with it.
+    fn late_streams(&self, from: &Graph, code: &mut Graph) -> Vec<(usize, Node)> {
+        let count = from.inputs.len();
+        let stream =
+            |i: &usize| self.inputs.iter().any(|s| s.name == from.inputs[*i].name);
+        let weight = (0..count).find(|i| !stream(i)).unwrap_or(count);
+        if !(weight..count).any(|i| stream(&i)) {
+            return vec![];
+        }
+        let mut one = |i: usize| {
+            let input = &from.inputs[i];
+            (i, code.input(input.name.clone(), from.ty(input.value).clone()))
+        };
+        (0..count).filter(stream).map(&mut one).collect()
     }
 
     /// The clock at which a node happens.

@@ -47,7 +47,8 @@ pub(crate) fn broadcast(
     out
 }
 
-/// Ways in which the smaller shape's dimensions appear in the larger's, in order.
+/// Ways in which the smaller shape's dimensions appear in the larger's, in order. What a name says comes first: beside
+/// a way in which every name meets itself, one that meets a nameless dimension of that size is none.
 fn embeddings(small: &[NamedDim], large: &[NamedDim]) -> Vec<Vec<usize>> {
     fn go(
         small: &[NamedDim],
@@ -74,6 +75,13 @@ fn embeddings(small: &[NamedDim], large: &[NamedDim]) -> Vec<Vec<usize>> {
     }
     let mut out = Vec::new();
     go(small, large, 0, &mut Vec::new(), &mut out);
+    let named = |way: &Vec<usize>| {
+        let mut pairs = small.iter().zip(way);
+        pairs.all(|(dim, &i)| dim.name.is_none() || large[i].name.is_some())
+    };
+    if out.len() > 1 && out.iter().any(named) {
+        out.retain(named);
+    }
     out
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Numbers, check, check_gradients, inputs, sizes, with_gradients};
+use common::{Numbers, check, check_gradients, evaluate, inputs, sizes, with_gradients};
 use nestor_ir::dim::Dim;
 use nestor_ir::interpret::array::Array;
 use nestor_ir::tensor::{Fold, Graph, Op, Value};
@@ -88,6 +88,43 @@ fn binary_ops() {
         let y = g.add(Op::Pow, &[a, n]);
         g.output("y", y);
         twice(&g, 5);
+    }
+}
+
+/// The slope of a norm where everything is 0 is 0, and so are all slopes of that slope.
+#[test]
+fn roots_are_flat_at_zero() {
+    for p in [2.0, 3.0, 4.0] {
+        let mut g = Graph::new();
+        let x = g.input("x", Type::real([f(3)]));
+        let size = g.add(Op::Abs, &[x]);
+        let power = constant(&mut g, p, &[f(3)]);
+        let raised = g.add(Op::Pow, &[size, power]);
+        let axes = smallvec![0];
+        let total = g.add(Op::Reduce { fold: Fold::Sum, axes }, &[raised]);
+        let norm = if p == 2.0 {
+            g.add(Op::Sqrt, &[total])
+        } else {
+            let root = constant(&mut g, 1.0 / p, &[]);
+            g.add(Op::Pow, &[total, root])
+        };
+        let norm = broadcast(&mut g, norm, &[f(3)], &[]);
+        let y = mul(&mut g, x, norm);
+        g.output("y", y);
+        let sizes = sizes(1, 1, 1);
+        for graph in [with_gradients(&g), with_gradients(&with_gradients(&g))] {
+            let given: Vec<Array> = graph
+                .inputs
+                .iter()
+                .map(|i| match i.name.as_str() {
+                    "x" => Array::real([3], vec![0.0; 3]),
+                    _ => Array::real([3], vec![0.5, -1.0, 2.0]),
+                })
+                .collect();
+            for found in evaluate(&graph, &given, &sizes) {
+                assert!(found.reals().iter().all(|x| *x == 0.0), "{p}: {found:?}");
+            }
+        }
     }
 }
 

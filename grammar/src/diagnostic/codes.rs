@@ -30,6 +30,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("W701", "a form too costly for its sequence length"),
     ("W702", "a library name that is hidden"),
     ("W703", "a memory that is never read"),
+    ("W704", "a gate that may let a memory grow without bound"),
 ];
 
 /// What a code is about; nothing for a limitation or an unknown code.

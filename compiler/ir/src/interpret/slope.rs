@@ -8,7 +8,7 @@
 //! order, which share their points, agree best.
 
 use super::array::{Array, Data};
-use super::tensor::{RunError, evaluate, evaluate_with, results_of};
+use super::tensor::{RunError, evaluate, results_of};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
 use crate::entity::Entity;
@@ -33,16 +33,15 @@ pub(super) fn gradient(
     sizes: &Sizes,
 ) -> Result<Array, RunError> {
     let base = evaluate(graph, inputs, sizes, Precision::F64)?;
-    let mut moved = inputs.to_vec();
+    let moving = moving(graph, wrt);
+    let mut moved: Vec<Option<Array>> = vec![None; graph.values.len()];
     let at = |element: usize, by: f64| -> Result<f64, RunError> {
-        let Data::Real(values) = &mut moved[wrt].data else { return Ok(0.0) };
-        let old = values[element];
-        values[element] = old + by;
-        let objective = held(graph, &moved, &base, sizes);
-        if let Data::Real(values) = &mut moved[wrt].data {
-            values[element] = old;
+        let mut input = inputs[wrt].clone();
+        if let Data::Real(values) = &mut input.data {
+            values[element] += by;
         }
-        objective
+        moved[graph.inputs[wrt].value.index()] = Some(input);
+        held(graph, &moving, &mut moved, &base, sizes)
     };
     let found = slopes(inputs[wrt].len(), at)?;
     Ok(Array::real(inputs[wrt].dims.clone(), found))
@@ -177,17 +176,43 @@ fn mark(
     gradient(&part, &given, 0, sizes)
 }
 
-/// The objective with every choice as at the base point.
+/// The nodes that an input moves, in order; what a choice fixes moves no further.
+fn moving(graph: &Graph, wrt: usize) -> Vec<&NodeData> {
+    let mut moves = vec![false; graph.values.len()];
+    moves[graph.inputs[wrt].value.index()] = true;
+    let mut out = Vec::new();
+    for node in graph.nodes.values() {
+        let fixed = matches!(node.op, Op::Input { .. } | Op::Sign | Op::Floor | Op::Stop)
+            || node.results.iter().all(|v| graph.ty(*v).elem != Elem::Real);
+        if !fixed && node.operands.iter().any(|v| moves[v.index()]) {
+            node.results.iter().for_each(|v| moves[v.index()] = true);
+            out.push(node);
+        }
+    }
+    out
+}
+
+/// The objective with every choice as at the base point. What does not move is as it was there, too.
 fn held(
     graph: &Graph,
-    inputs: &[Array],
+    moving: &[&NodeData],
+    moved: &mut [Option<Array>],
     base: &[Array],
     sizes: &Sizes,
 ) -> Result<f64, RunError> {
-    let mut hook = |node: &NodeData, x: &[&Array]| {
-        Ok(as_it_was(graph, node, x, base).map(|a| vec![a]))
-    };
-    let values = evaluate_with(graph, inputs, sizes, Precision::F64, &mut hook)?;
-    let objective = graph.outputs.first().map(|o| values[o.value.index()].reals()[0]);
+    for node in moving {
+        let of = |v: &Value| moved[v.index()].as_ref().unwrap_or(&base[v.index()]);
+        let operands: Vec<&Array> = node.operands.iter().map(of).collect();
+        let results = match as_it_was(graph, node, &operands, base) {
+            Some(one) => vec![one],
+            None => results_of(node, &operands, sizes, Precision::F64)?,
+        };
+        for (value, result) in node.results.iter().zip(results) {
+            moved[value.index()] = Some(result);
+        }
+    }
+    let objective = graph.outputs.first().map(|o| {
+        moved[o.value.index()].as_ref().unwrap_or(&base[o.value.index()]).reals()[0]
+    });
     objective.ok_or(RunError::Count { found: 0, expected: 1 })
 }

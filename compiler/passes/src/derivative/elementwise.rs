@@ -29,8 +29,10 @@ pub(super) fn unary(
             mul(g, d, sign)
         }
         Op::Sqrt => {
-            let half = full_like(g, y, 0.5);
-            let slope = div(g, half, y);
+            let slope = at_positive(g, a, y, |g, y| {
+                let half = full_like(g, y, 0.5);
+                div(g, half, y)
+            });
             mul(g, d, slope)
         }
         Op::Exp => mul(g, d, y),
@@ -132,12 +134,40 @@ pub(super) fn binary(
     Ok(Derivative::Of(vec![da, db]))
 }
 
+/// The slope of a root of `a`, a function of `x`, and 0 where `a` is 0: what is never negative is flat where it is
+/// 0, so that nothing of an infinite slope is left there. A norm's subgradient at 0 is 0 thereby. A sum with a
+/// positive number, as below the root of a normalisation, is not asked.
+fn at_positive(
+    g: &mut Graph,
+    a: Value,
+    x: Value,
+    slope: impl FnOnce(&mut Graph, Value) -> Value,
+) -> Value {
+    let def = g.def(a);
+    let guarded = def.op == Op::Add
+        && def.operands.iter().any(|&v| uniform(g, v).is_some_and(|n| n > 0.0));
+    if guarded {
+        return slope(g, x);
+    }
+    let zero = full_like(g, a, 0.0);
+    let one = full_like(g, x, 1.0);
+    let positive = g.add(Op::Less, &[zero, a]);
+    let safe = choose(g, positive, x, one);
+    let slope = slope(g, safe);
+    select_or_zero(g, positive, slope)
+}
+
 /// `d b a^(b-1)`
 fn power_in_base(g: &mut Graph, a: Value, b: Value, d: Value) -> Value {
     let slope = match uniform(g, b) {
         Some(0.0) => return full_like(g, a, 0.0),
         Some(1.0) => return d,
         Some(2.0) => add(g, a, a),
+        Some(n) if 0.0 < n && n < 1.0 => at_positive(g, a, a, |g, a| {
+            let lower = full_like(g, a, n - 1.0);
+            let power = g.add(Op::Pow, &[a, lower]);
+            scale(g, power, n)
+        }),
         Some(n) => {
             let lower = full_like(g, a, n - 1.0);
             let power = g.add(Op::Pow, &[a, lower]);

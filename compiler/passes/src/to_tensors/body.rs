@@ -84,10 +84,11 @@ impl<'p> Token<'p> {
         Ok(token)
     }
 
-    /// All states as they start, where a reset begins.
+    /// All states as they start, where a reset begins. What was seen of earlier tokens is no state of the memory's: an
+    /// update looks back over the reset, as an objective's window does.
     fn restart(&mut self, begins: Value) -> Result<(), PassError> {
         for (slot, carried) in self.carried.iter().enumerate() {
-            if let Role::Boundary(..) = carried.role {
+            if let Role::Boundary(..) | Role::Past(_) = carried.role {
                 continue;
             }
             let then = self.current[slot];
