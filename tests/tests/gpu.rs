@@ -5,6 +5,7 @@
 
 use indexmap::IndexMap;
 use nestor_compiler::execute::{bound, sizes};
+use nestor_compiler::gpu::{Rates, fission};
 use nestor_compiler::interpret::Array;
 use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_compiler::pipeline::{Purpose, with_gradients};
@@ -34,6 +35,7 @@ fn wrong(
     program: &Program,
     case: &IndexMap<String, Array>,
     products: Products,
+    walks: Walks,
 ) -> Result<(), String> {
     let seeds: Vec<&str> = case
         .keys()
@@ -42,7 +44,10 @@ fn wrong(
         .collect();
     let lowered =
         with_gradients(program, Purpose::default(), &seeds).map_err(|e| e.to_string())?;
-    let graph = &lowered.graph;
+    let graph = &match walks {
+        Walks::Whole => lowered.graph,
+        Walks::Split => fission(&lowered.graph, &ALWAYS),
+    };
     let options = Options { target: Target::Sm80, products };
     let (plan, kernels) =
         scheduled_for(graph, Machine::Gpu(options)).map_err(|e| e.to_string())?;
@@ -81,8 +86,19 @@ fn wrong(
     if off.is_empty() { Ok(()) } else { Err(off.join(", ")) }
 }
 
+/// Whether walks are split, where they can be.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Walks {
+    Whole,
+    Split,
+}
+
+/// At the sizes of the cases nothing pays.
+const ALWAYS: Rates =
+    Rates { products: 100.0, others: 6.0, processors: 64, always: true };
+
 /// Every case of a list of names, or all.
-fn check(names: Option<&[&str]>, products: Products) {
+fn check(names: Option<&[&str]>, products: Products, walks: Walks) {
     let only = std::env::var("NESTOR_CASE").ok();
     let folder = root().join("tests/oracle");
     let stem =
@@ -98,7 +114,8 @@ fn check(names: Option<&[&str]>, products: Products) {
         let specs = Specs::read(&[path]);
         let program = specs.elaborate("Case", &[]).program.expect("a case elaborates");
         let stored = folder.join("cases").join(format!("{name}.safetensors"));
-        let what = wrong(&name, &program, &golden::read(&stored), products).err()?;
+        let what =
+            wrong(&name, &program, &golden::read(&stored), products, walks).err()?;
         Some(format!("{name}: {what}"))
     });
     let failures: Vec<String> = judged.into_iter().flatten().collect();
@@ -107,7 +124,17 @@ fn check(names: Option<&[&str]>, products: Products) {
 
 #[test]
 fn every_golden_case_runs_as_ptx_forward_and_backward() {
-    check(None, Products::Float32);
+    check(None, Products::Float32, Walks::Whole);
+}
+
+#[test]
+fn every_golden_case_runs_as_ptx_with_its_walks_split() {
+    check(None, Products::Float32, Walks::Split);
+}
+
+#[test]
+fn split_walks_on_tensor_cores_are_as_close_as_float32() {
+    check(Some(ON_CORES), Products::Tf32x3, Walks::Split);
 }
 
 /// Cases with products large enough for tensor cores, one of each form.
@@ -115,12 +142,12 @@ const ON_CORES: &[&str] = &["gated_deltanet", "kda", "titans_mlp", "gla", "mlstm
 
 #[test]
 fn tensor_cores_with_operands_in_two_parts_are_as_close_as_float32() {
-    check(Some(ON_CORES), Products::Tf32x3);
+    check(Some(ON_CORES), Products::Tf32x3, Walks::Whole);
 }
 
 #[test]
 fn tensor_cores_with_rounded_operands_are_close() {
-    check(Some(ON_CORES), Products::Tf32);
+    check(Some(ON_CORES), Products::Tf32, Walks::Whole);
 }
 
 #[test]
@@ -133,5 +160,5 @@ fn tensor_cores_with_halved_operands_are_close() {
         .copied()
         .filter(|n| !["titans_mlp", "mlstm"].contains(n))
         .collect();
-    check(Some(&smooth), Products::Brain);
+    check(Some(&smooth), Products::Brain, Walks::Whole);
 }

@@ -82,8 +82,8 @@ pub fn scheduled(graph: &Graph) -> Result<(Plan, Vec<Kernel>), NativeError> {
     scheduled_for(graph, Machine::Cpu(Precision::F32))
 }
 
-/// The plan of a graph and its kernels for a machine, verified: on a GPU, products read operands where
-/// they lie, and maps are spread over blocks.
+/// The plan of a graph and its kernels for a machine, verified: on a GPU, walks are split where that pays, products read
+/// operands where they lie, and maps are spread over blocks.
 ///
 /// # Errors
 /// As [`artifact`].
@@ -91,7 +91,10 @@ pub fn scheduled_for(
     graph: &Graph,
     machine: Machine,
 ) -> Result<(Plan, Vec<Kernel>), NativeError> {
-    let (plan, mut kernels) = schedule(graph)?;
+    let (plan, mut kernels) = match machine {
+        Machine::Cpu(_) => schedule(graph)?,
+        Machine::Gpu(options) => schedule(&gpu::fission(graph, &gpu::rates(options)))?,
+    };
     if let Machine::Gpu(_) = machine {
         kernels =
             kernels.into_iter().map(|k| spread(unpacked(k), Grain::BLOCKS)).collect();

@@ -8,7 +8,7 @@ use nestor_ir::artifact::Precision;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::lifetimes::{self, LINE};
 use nestor_ir::tile::size::elements;
-use nestor_ir::tile::{Kernel, Monomial, Stmt, Tile};
+use nestor_ir::tile::{ExprId, Extent, Kernel, Monomial, Sink, Stmt, Tile};
 use nestor_ir::ty::Elem;
 
 /// The place of a tile.
@@ -78,6 +78,10 @@ fn own_room(body: &[Stmt]) -> i64 {
             (2 * n.div_ceil(2) as i64 * 4 + LINE - 1) / LINE * LINE
         }
         Stmt::Loop { body, .. } | Stmt::When { body, .. } => own_room(body),
+        // A number of each fold and warp.
+        Stmt::Map { space, sinks, .. } if by_all(space, sinks) => {
+            (sinks.len() as i64 * 4 * WARPS + LINE - 1) / LINE * LINE
+        }
         Stmt::Map { .. }
         | Stmt::Product { .. }
         | Stmt::SolveUnitLower { .. }
@@ -88,6 +92,24 @@ fn own_room(body: &[Stmt]) -> i64 {
     };
     body.iter().map(of).max().unwrap_or(0)
 }
+
+/// Warps of a block at most.
+const WARPS: i64 = 8;
+
+/// Whether all warps of a block share a map that is folded as a whole, each of its folds to one number: alone, a warp would
+/// walk too long.
+pub fn by_all(space: &[Extent], sinks: &[(ExprId, Sink)]) -> bool {
+    let fixed =
+        |space: &[Extent]| space.iter().map(|d| d.fixed()).product::<Option<usize>>();
+    let whole = sinks.iter().all(|(_, sink)| match sink {
+        Sink::Store(_) => false,
+        Sink::Fold { axes, .. } => fixed(&space[..space.len() - axes]) == Some(1),
+    });
+    whole && !sinks.is_empty() && fixed(space).is_some_and(|n| n >= LONG)
+}
+
+/// Numbers from which a fold is long.
+const LONG: usize = 1024;
 
 /// Bytes of an element.
 pub fn width(elem: Elem) -> i64 {

@@ -46,6 +46,15 @@ impl Target {
         }
     }
 
+    /// Processors that run blocks: of A100, A40 and H100 (SXM).
+    pub fn processors(self) -> usize {
+        match self {
+            Target::Sm80 => 108,
+            Target::Sm86 => 84,
+            Target::Sm90a => 132,
+        }
+    }
+
     /// Bytes of shared memory that a block may have.
     pub fn shared(self) -> i64 {
         match self {
@@ -82,6 +91,17 @@ impl Products {
     /// The choice of a name.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, products)| *products)
+    }
+
+    /// Operations of products in the time in which a GPU moves one number of four bytes, about. What its units can do is
+    /// several times as much; kernels of ours spend most of their time bringing operands.
+    pub fn in_a_move(self) -> f64 {
+        match self {
+            Products::Float32 => 6.0,
+            Products::Tf32x3 => 12.0,
+            Products::Tf32 => 30.0,
+            Products::Brain => 60.0,
+        }
     }
 
     /// Its name.

@@ -8,6 +8,7 @@ pub mod autodiff;
 mod causal;
 pub mod derivative;
 pub mod derive;
+pub mod fission;
 pub mod forms;
 pub mod reading;
 pub mod schedule;

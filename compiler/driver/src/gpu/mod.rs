@@ -7,6 +7,18 @@ pub mod ptxas;
 use crate::native::NativeError;
 use nestor_ir::tile::Kernel;
 pub use nestor_mlir::{Code, Entry, Options, Products, Target};
+pub use nestor_passes::fission::{Rates, fission};
+
+/// What costs are counted by when a graph is rearranged for a GPU.
+pub fn rates(options: Options) -> Rates {
+    Rates {
+        products: options.products.in_a_move(),
+        // Maps load and store every number they work on (not measured).
+        others: 3.0,
+        processors: options.target.processors(),
+        always: false,
+    }
+}
 
 /// Kernels as code for a GPU.
 ///

@@ -4,11 +4,12 @@ use super::Emit;
 use super::build::V;
 use super::number::Num;
 use crate::placement::{Home, width};
+use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::ScalarKind as Kind;
 use nestor_ir::tile::expr::kind_of;
 use nestor_ir::tile::lifetimes::LINE;
-use nestor_ir::tile::{Access, Matrix, Place};
+use nestor_ir::tile::{Access, Matrix, Place, Use};
 use nestor_ir::ty::Elem;
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -95,7 +96,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.store(x, at);
     }
 
-    fn address(&mut self, place: Place, n: Num<'c, 'a>) -> (V<'c, 'a>, Elem) {
+    pub(super) fn address(&mut self, place: Place, n: Num<'c, 'a>) -> (V<'c, 'a>, Elem) {
         let elem = self.elem(place);
         let base = self.base(place);
         let n = self.value(n);
@@ -133,11 +134,34 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         (n, condition)
     }
 
+    /// Whether a place has a first element that may be read at any time.
+    fn has_a_first(&self, place: Place) -> bool {
+        let Place::Buffer(b) = place else { return false };
+        let data = &self.kernel.buffers[b];
+        let there = |d: &Dim| {
+            d.fixed().is_none_or(|n| n > 0)
+                && matches!(
+                    d.of_tokens(),
+                    (Dim::Fixed(_) | Dim::Batch, _)
+                        | (Dim::Time | Dim::Samples | Dim::Chunks(_), 1)
+                )
+        };
+        data.usage == Use::Read && data.dims.iter().all(there)
+    }
+
     /// What an access reads at a point.
     pub(super) fn load(&mut self, a: &Access, point: &[Num<'c, 'a>]) -> V<'c, 'a> {
         let (n, condition) = self.spot(a, point);
         let Some(condition) = condition else { return self.read(a.place, n) };
         let kind = kind_of(self.elem(a.place));
+        if kind == Kind::Real && self.has_a_first(a.place) {
+            // No branch: loads of several points are under way together.
+            let (n, zero) = (self.value(n), self.value(Num::Known(0)));
+            let n = self.b.select(condition, n, zero);
+            let there = self.read(a.place, Num::Run(n));
+            let pad = self.b.real(a.pad);
+            return self.b.select(condition, there, pad);
+        }
         let ty = self.b.ty(kind);
         let opened = self.b.open_if(condition, &[ty]);
         let there = self.read(a.place, n);

@@ -119,43 +119,6 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.close(opened, &[]);
     }
 
-    /// Each thread has right-hand sides of its own, and takes their equations one after the other.
-    pub(super) fn solve(
-        &mut self,
-        lower: Tile,
-        x: Tile,
-        n: usize,
-        m: usize,
-        transpose: bool,
-    ) {
-        let (lower, x) = (Place::Tile(lower), Place::Tile(x));
-        let (rows, width) = (Num::Known(n as i64), Num::Known(m as i64));
-        self.shared(&[Extent::Fixed(m)], |e, point| {
-            let c = point[0];
-            e.turns(rows, transpose, |e, i| {
-                let after = e.add(i, Num::Known(1));
-                let (from, to) = match transpose {
-                    false => (Num::Known(0), i),
-                    true => (after, rows),
-                };
-                let row = e.mul(i, width);
-                let here = e.add(row, c);
-                let zero = e.b.real(0.0);
-                let sum = e.sum(from, to, zero, |e, j| {
-                    let (row, column) = if transpose { (j, i) } else { (i, j) };
-                    let row = e.mul(row, rows);
-                    let factor = e.add(row, column);
-                    let there = e.mul(j, width);
-                    let there = e.add(there, c);
-                    [e.read(lower, factor), e.read(x, there)]
-                });
-                let before = e.read(x, here);
-                let after = e.b.two("arith.subf", before, sum);
-                e.write(x, here, after);
-            });
-        });
-    }
-
     /// Each thread has columns of its own, and takes their steps one after the other.
     pub(super) fn linear_scan(
         &mut self,

@@ -53,7 +53,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let piece = Piece { row, column, group, within };
         let sums = self.sums(p, how, piece, [m, n, k], depth);
         for (n_th, sum) in sums.into_iter().enumerate() {
-            self.finish(p, piece, [m, n], n_th as i64, sum);
+            self.finish(p, piece, [m, n], [ROWS, COLUMNS], n_th as i64, sum);
         }
         self.b.close(opened, &[]);
     }
@@ -183,17 +183,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         multiples: [i64; 2],
         zero: Option<V<'c, 'a>>,
     ) -> V<'c, 'a> {
-        let mut inside: Option<V<'c, 'a>> = None;
-        for ((at, extent), multiple) in at.into_iter().zip(extent).zip(multiples) {
-            if matches!(extent, Num::Known(n) if n % multiple == 0) {
-                continue;
-            }
-            let here = self.less(at, extent);
-            inside = Some(match inside {
-                None => here,
-                Some(before) => self.b.two("arith.andi", before, here),
-            });
-        }
+        let mut inside = self.inside(at, extent, multiples);
         if let Some(zero) = zero {
             let one = self.b.constant(1, 1);
             let here = self.b.two("arith.xori", zero, one);
@@ -213,6 +203,27 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.otherwise(&opened, &[there]);
         let nothing = self.b.real(0.0);
         self.b.close(opened, &[nothing])[0]
+    }
+
+    /// Whether a row and a column are of a matrix; nothing where its extents are multiples, so that they always are.
+    fn inside(
+        &mut self,
+        at: [Num<'c, 'a>; 2],
+        extent: [Num<'c, 'a>; 2],
+        multiples: [i64; 2],
+    ) -> Option<V<'c, 'a>> {
+        let mut inside: Option<V<'c, 'a>> = None;
+        for ((at, extent), multiple) in at.into_iter().zip(extent).zip(multiples) {
+            if matches!(extent, Num::Known(n) if n % multiple == 0) {
+                continue;
+            }
+            let here = self.less(at, extent);
+            inside = Some(match inside {
+                None => here,
+                Some(before) => self.b.two("arith.andi", before, here),
+            });
+        }
+        inside
     }
 
     /// Values as a register of 32 bits, in the parts that their product takes.
@@ -282,12 +293,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         (0..4).map(|n| part(self, n)).collect()
     }
 
-    /// Stores a lane's sum number `n`.
+    /// Stores a lane's sum number `n`, of a block of the result that begins at multiples of some numbers.
     pub(super) fn finish(
         &mut self,
         p: Product<'_>,
         piece: Piece<'c, 'a>,
         extent: [Num<'c, 'a>; 2],
+        multiples: [i64; 2],
         n: i64,
         sum: V<'c, 'a>,
     ) {
@@ -296,10 +308,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let column = self.mul(piece.within, Num::Known(2));
         let column = self.add(piece.column, column);
         let column = self.add(column, Num::Known(n % 2));
-        let inside = self.less(row, extent[0]);
-        let below = self.less(column, extent[1]);
-        let inside = self.b.two("arith.andi", inside, below);
-        let opened = self.b.open_if(inside, &[]);
+        let inside = self.inside([row, column], extent, multiples);
+        let opened = inside.map(|inside| self.b.open_if(inside, &[]));
         let sum = match p.shape {
             Shape::OutputLower => {
                 let above = self.less(row, column);
@@ -309,6 +319,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Shape::Full | Shape::LeftLower | Shape::LeftUpper => sum,
         };
         self.put_entry(p, row, column, sum);
-        self.b.close(opened, &[]);
+        if let Some(opened) = opened {
+            self.b.close(opened, &[]);
+        }
     }
 }

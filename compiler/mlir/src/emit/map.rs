@@ -4,6 +4,7 @@
 use super::Emit;
 use super::build::V;
 use super::number::Num;
+use crate::placement::by_all;
 use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::Fold;
@@ -11,6 +12,10 @@ use nestor_ir::tile::{Access, Expr, ExprId, Extent, Sink};
 
 /// Threads of a warp.
 const LANES: i64 = 32;
+
+/// Points of a thread in one turn, where little is done at each, and how many scalars are little (not measured).
+const AT_ONCE: i64 = 4;
+const FEW: usize = 8;
 
 /// A map's parts.
 #[derive(Clone, Copy)]
@@ -38,9 +43,54 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if self.by_warps(map, kept) {
             return self.map_by_warps(map, kept);
         }
+        if kept == map.space.len() && self.together(map) {
+            return self.map_together(map);
+        }
         self.shared(&map.space[..kept], |e, point| {
             e.level(map, point.to_vec(), Vec::new());
         });
+    }
+
+    /// Whether a thread has several points in one turn: there are enough of them, and little is done at each, so that
+    /// the time is that of its loads.
+    fn together(&self, map: Map<'_>) -> bool {
+        let points: Option<usize> = map.space.iter().map(|d| d.fixed()).product();
+        let turn = AT_ONCE as usize * self.threads as usize;
+        points.is_some_and(|n| n > 0 && n % turn == 0)
+            && map.expr.scalars.len() <= FEW
+            && !map.loads.is_empty()
+    }
+
+    /// All that a thread computes in a turn is loaded before the first of it is stored.
+    fn map_together(&mut self, map: Map<'_>) {
+        let extents: Vec<Num<'c, 'a>> =
+            map.space.iter().map(|d| self.extent(*d)).collect();
+        let points: usize = map.space.iter().filter_map(|d| d.fixed()).product();
+        let threads = i64::from(self.threads);
+        let turns = points as i64 / (AT_ONCE * threads);
+        self.turns(Num::Known(turns), false, |e, turn| {
+            let first = e.mul(turn, Num::Known(AT_ONCE * threads));
+            let first = e.add(first, Num::Run(e.thread));
+            let all: Vec<(Vec<Num<'c, 'a>>, Vec<V<'c, 'a>>)> = (0..AT_ONCE)
+                .map(|n| {
+                    let n = e.add(first, Num::Known(n * threads));
+                    let point = e.unravelled(n, &extents);
+                    let values = e.scalars(map, &point);
+                    (point, values)
+                })
+                .collect();
+            for (point, values) in all {
+                e.stored(map, &point, &values);
+            }
+        });
+    }
+
+    fn stored(&mut self, map: Map<'_>, point: &[Num<'c, 'a>], values: &[V<'c, 'a>]) {
+        for (root, sink) in map.sinks {
+            if let Sink::Store(to) = sink {
+                self.store(to, point, values[root.index()]);
+            }
+        }
     }
 
     /// Whether a warp walks through what is folded together: it is long enough, and all folds are of the same dimensions.
@@ -54,46 +104,129 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         kept < map.space.len() && long && folds.into_iter().all(|depth| depth == kept)
     }
 
-    /// Each warp has points that stay; its lanes share what is folded, and put their parts together.
+    /// Each warp has points that stay; its lanes share what is folded, and put their parts together. Where no more than one
+    /// point stays, all warps share it.
     fn map_by_warps(&mut self, map: Map<'_>, kept: usize) {
         let thread = Num::Run(self.thread);
         let (lane, warp) =
             (self.rem(thread, Num::Known(LANES)), self.div(thread, Num::Known(LANES)));
-        let warps = Num::Known(i64::from(self.threads) / LANES);
-        self.strided(&map.space[..kept], [warp, warps], |e, point| {
-            let mut running = e.begun(map, kept);
-            let carried: Vec<V<'c, 'a>> = running.iter().map(|r| r.value).collect();
-            let extents: Vec<Num<'c, 'a>> =
-                map.space[kept..].iter().map(|d| e.extent(*d)).collect();
-            let mut total = Num::Known(1);
-            for extent in &extents {
-                total = e.mul(total, *extent);
-            }
-            let bounds = [lane, total, Num::Known(LANES)].map(|n| e.value(n));
-            let (opened, n, values) = e.b.open_for(bounds, &carried);
-            for (r, value) in running.iter_mut().zip(values) {
-                r.value = value;
-            }
-            let mut inner = point.to_vec();
-            inner.extend(e.unravelled(Num::Run(n), &extents));
-            e.point(map, &inner, &mut running);
-            let values: Vec<V<'c, 'a>> = running.iter().map(|r| r.value).collect();
-            let values = e.b.close(opened, &values);
-            for (r, value) in running.iter_mut().zip(values) {
-                let Sink::Fold { fold, .. } = &map.sinks[r.sink].1 else { continue };
-                r.value = value;
-                for apart in [16, 8, 4, 2, 1] {
-                    let other = e.b.shuffled(r.value, apart);
-                    r.value = e.folded(*fold, r.value, other);
-                }
-            }
-            let zero = e.value(Num::Known(0));
-            let own = e.value(lane);
-            let first = e.b.compare_whole(CmpiPredicate::Eq, own, zero);
-            let opened = e.b.open_if(first, &[]);
-            running.into_iter().for_each(|r| e.ended(map, point, r));
-            e.b.close(opened, &[]);
+        let warps = i64::from(self.threads) / LANES;
+        if by_all(map.space, map.sinks) && warps > 1 {
+            let shares = [thread, Num::Known(i64::from(self.threads))];
+            let point = vec![Num::Known(0); kept];
+            let mut parts = self.folded_by(map, &point, shares);
+            self.of_all_warps(map, &mut parts, [lane, warp], warps);
+            return self.ended_by(map, &point, parts, thread);
+        }
+        self.strided(&map.space[..kept], [warp, Num::Known(warps)], |e, point| {
+            let parts = e.folded_by(map, point, [lane, Num::Known(LANES)]);
+            e.ended_by(map, point, parts, lane);
         });
+    }
+
+    /// The folds of a point, as far as a lane's warp has walked for them: shares begin at a number and are so far apart.
+    fn folded_by(
+        &mut self,
+        map: Map<'_>,
+        point: &[Num<'c, 'a>],
+        [from, apart]: [Num<'c, 'a>; 2],
+    ) -> Vec<Running<'c, 'a>> {
+        let kept = point.len();
+        let mut running = self.begun(map, kept);
+        let carried: Vec<V<'c, 'a>> = running.iter().map(|r| r.value).collect();
+        let extents: Vec<Num<'c, 'a>> =
+            map.space[kept..].iter().map(|d| self.extent(*d)).collect();
+        let mut total = Num::Known(1);
+        for extent in &extents {
+            total = self.mul(total, *extent);
+        }
+        // Several at once where their number divides, so that their loads are under way together.
+        let turns = match (total, apart) {
+            (Num::Known(n), Num::Known(apart)) if n % (AT_ONCE * apart) == 0 => AT_ONCE,
+            _ => 1,
+        };
+        let step = self.mul(apart, Num::Known(turns));
+        let bounds = [from, total, step].map(|n| self.value(n));
+        let (opened, n, values) = self.b.open_for(bounds, &carried);
+        for (r, value) in running.iter_mut().zip(values) {
+            r.value = value;
+        }
+        for turn in 0..turns {
+            let further = self.mul(apart, Num::Known(turn));
+            let n = self.add(Num::Run(n), further);
+            let mut inner = point.to_vec();
+            inner.extend(self.unravelled(n, &extents));
+            self.point(map, &inner, &mut running);
+        }
+        let values: Vec<V<'c, 'a>> = running.iter().map(|r| r.value).collect();
+        let values = self.b.close(opened, &values);
+        for (r, value) in running.iter_mut().zip(values) {
+            let Sink::Fold { fold, .. } = &map.sinks[r.sink].1 else { continue };
+            r.value = value;
+            for apart in [16, 8, 4, 2, 1] {
+                let other = self.b.shuffled(r.value, apart);
+                r.value = self.folded(*fold, r.value, other);
+            }
+        }
+        running
+    }
+
+    /// What each warp has folded, put together through room that is the statement's own.
+    fn of_all_warps(
+        &mut self,
+        map: Map<'_>,
+        parts: &mut [Running<'c, 'a>],
+        [lane, warp]: [Num<'c, 'a>; 2],
+        warps: i64,
+    ) {
+        let first = self.is_zero(lane);
+        // The room may be what another statement has just read.
+        self.b.barrier();
+        let opened = self.b.open_if(first, &[]);
+        for (n, part) in parts.iter().enumerate() {
+            let at = self.add(warp, Num::Known(n as i64 * warps));
+            let at = self.in_room(at);
+            self.b.store(part.value, at);
+        }
+        self.b.close(opened, &[]);
+        self.b.barrier();
+        for (n, part) in parts.iter_mut().enumerate() {
+            let Sink::Fold { fold, .. } = &map.sinks[part.sink].1 else { continue };
+            let float = self.b.float();
+            for warp in 0..warps {
+                let at = self.in_room(Num::Known(n as i64 * warps + warp));
+                let other = self.b.load(at, float);
+                part.value = match warp {
+                    0 => other,
+                    _ => self.folded(*fold, part.value, other),
+                };
+            }
+        }
+    }
+
+    /// The first of those that share a point stores its folds.
+    fn ended_by(
+        &mut self,
+        map: Map<'_>,
+        point: &[Num<'c, 'a>],
+        parts: Vec<Running<'c, 'a>>,
+        who: Num<'c, 'a>,
+    ) {
+        let first = self.is_zero(who);
+        let opened = self.b.open_if(first, &[]);
+        parts.into_iter().for_each(|r| self.ended(map, point, r));
+        self.b.close(opened, &[]);
+    }
+
+    fn is_zero(&mut self, n: Num<'c, 'a>) -> V<'c, 'a> {
+        let (n, zero) = (self.value(n), self.value(Num::Known(0)));
+        self.b.compare_whole(CmpiPredicate::Eq, n, zero)
+    }
+
+    /// A number of the statement's own room.
+    fn in_room(&mut self, n: Num<'c, 'a>) -> V<'c, 'a> {
+        let byte = self.mul(n, Num::Known(4));
+        self.at_room(byte)
     }
 
     /// The folds that begin at a depth.
@@ -172,11 +305,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         running: &mut [Running<'c, 'a>],
     ) {
         let values = self.scalars(map, point);
-        for (root, sink) in map.sinks {
-            if let Sink::Store(to) = sink {
-                self.store(to, point, values[root.index()]);
-            }
-        }
+        self.stored(map, point, &values);
         for r in running {
             let (root, sink) = &map.sinks[r.sink];
             if let Sink::Fold { fold, .. } = sink {

@@ -10,8 +10,10 @@ mod map;
 mod number;
 mod parts;
 mod scalar;
+mod solve;
 mod staged;
 mod systems;
+mod wide;
 
 use crate::barriers::barriers;
 use crate::placement::{Placement, place};
@@ -28,6 +30,9 @@ use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, Regio
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Extent, Kernel, Stmt};
 use number::Num;
+
+/// Bytes of shared memory that every block has besides its own.
+const RESERVED: i64 = 1024;
 
 /// The name of a block's shared memory.
 const SHARED: &str = "shared";
@@ -102,6 +107,11 @@ fn function<'c: 'a, 'a>(
     check(kernel)?;
     let threads = threads(kernel);
     let (placement, staged) = placed(kernel, threads, options);
+    let blocks =
+        match 2 * (placement.shared + RESERVED) <= options.target.shared() + RESERVED {
+            true => "2 : i32",
+            false => "1 : i32",
+        };
     let b = Builder::new(context, block);
     let mut arguments = vec![b.pointer(1); kernel.buffers.len() + 1];
     arguments.extend([b.int(64); 3]);
@@ -114,8 +124,8 @@ fn function<'c: 'a, 'a>(
         ("linkage", parsed(context, "#llvm.linkage<external>")),
         ("gpu.kernel", unit),
         ("nvvm.kernel", unit),
-        // Registers are worth more than a second block: most kernels fill the shared memory.
-        ("nvvm.minctasm", parsed(context, "1 : i32")),
+        // Registers for as many blocks as shared memory has room for, up to two.
+        ("nvvm.minctasm", parsed(context, blocks)),
         (
             "nvvm.maxntid",
             DenseI32ArrayAttribute::new(context, &[threads as i32, 1, 1]).into(),

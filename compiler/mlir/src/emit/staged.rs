@@ -9,6 +9,7 @@ use super::Emit;
 use super::blocks::Product;
 use super::build::V;
 use super::number::Num;
+use super::wide::{self, Lines};
 use crate::placement::ROOM;
 use crate::target::Products;
 use melior::dialect::llvm::r#type as types;
@@ -17,14 +18,18 @@ use melior::ir::attribute::DenseI64ArrayAttribute;
 use nestor_ir::tile::{Affine, Extent, Kernel, Matrix, Monomial, Shape, Stmt};
 
 /// Columns of a block, and terms at a time.
-const SIDE: i64 = 64;
+pub(super) const SIDE: i64 = 64;
 /// Bytes of a row of room, and of the part that a lane loads.
-const ROW: i64 = 2 * SIDE;
-const PART: i64 = 16;
+pub(super) const ROW: i64 = 2 * SIDE;
+pub(super) const PART: i64 = 16;
 /// Terms of an instruction.
-const DEPTH: i64 = 16;
+pub(super) const DEPTH: i64 = 16;
 /// Bytes of room: both operands.
 pub(super) const BYTES: i64 = 2 * SIDE * ROW;
+
+/// How the eight by eight numbers of a load reach the lanes.
+const STRAIGHT: &str = "#nvvm.mma_layout<row>";
+const TURNED: &str = "#nvvm.mma_layout<col>";
 
 /// Whether operands of a product are brought: it is large, of known size, and has warps enough.
 pub(super) fn fits(extent: [Extent; 3], threads: u32) -> bool {
@@ -60,15 +65,17 @@ struct Layout {
 }
 
 /// An operand as it is brought: rows of the result's rows or columns, along them its terms.
-struct Operand<'k> {
-    matrix: &'k Matrix,
+pub(super) struct Operand<'k> {
+    pub(super) matrix: &'k Matrix,
     /// The right operand's terms are its rows.
-    turned: bool,
+    pub(super) right: bool,
     /// Rows in room, and how many there are in all.
-    rows: i64,
-    extent: i64,
+    pub(super) rows: i64,
+    pub(super) extent: i64,
     /// Where it lies in room.
-    at: i64,
+    pub(super) at: i64,
+    /// How it is brought, where not number by number.
+    lines: Option<Lines>,
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -76,22 +83,29 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let [m, n, k] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
         let warps = i64::from(self.threads) / 32;
         let down = if m <= 32 { 2 } else { 4 };
-        let layout = Layout { down, columns: SIDE / (warps / down) };
-        let left = Operand {
+        // Half a block across where the result has no more, and every warp still has two pieces.
+        let across = if n <= SIDE / 2 && 2 * warps / down <= 4 { SIDE / 2 } else { SIDE };
+        let layout = Layout { down, columns: across / (warps / down) };
+        let mut left = Operand {
             matrix: p.left,
-            turned: false,
+            right: false,
             rows: DEPTH * down,
             extent: m,
             at: 0,
+            lines: None,
         };
-        let right = Operand {
+        let mut right = Operand {
             matrix: p.right,
-            turned: true,
-            rows: SIDE,
+            right: true,
+            rows: across,
             extent: n,
             at: SIDE * ROW,
+            lines: None,
         };
-        let (high, wide) = (DEPTH * down, SIDE);
+        for operand in [&mut left, &mut right] {
+            operand.lines = wide::lines(operand, k, self.threads);
+        }
+        let (high, wide) = (left.rows, right.rows);
         let down_blocks = Num::Known((m + high - 1) / high);
         let across_blocks = Num::Known((n + wide - 1) / wide);
         self.turns(down_blocks, false, |e, i| {
@@ -170,7 +184,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         for (n, sum) in sums.into_iter().enumerate() {
             let column = self.add(column, Num::Known(8 * (n as i64 / 4)));
             let piece = super::cores::Piece { row, column, group, within };
-            self.finish(p, piece, extent, n as i64 % 4, sum);
+            let rows = [left.rows, right.rows];
+            self.finish(p, piece, extent, rows, n as i64 % 4, sum);
         }
     }
 
@@ -183,7 +198,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         shape: Shape,
     ) {
         let pairs = SIDE / 2;
-        let (along, across) = match x.turned {
+        if let Some(lines) = x.lines {
+            return self.bring_lines(x, lines, [row, term], shape);
+        }
+        let (along, across) = match x.right {
             false => (&x.matrix.column, &x.matrix.row),
             true => (&x.matrix.row, &x.matrix.column),
         };
@@ -209,11 +227,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     Shape::LeftLower => Some(self.less(at, l)),
                     Shape::LeftUpper => Some(self.less(l, at)),
                 };
-                let (entry, extent) = match x.turned {
+                let (entry, extent) = match x.right {
                     false => ([at, l], [x.extent, terms]),
                     true => ([l, at], [terms, x.extent]),
                 };
-                let multiples = match x.turned {
+                let multiples = match x.right {
                     false => [x.rows, SIDE],
                     true => [SIDE, x.rows],
                 };
@@ -232,7 +250,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// The byte of room where part `which` of a row lies.
-    fn part_of_room(
+    pub(super) fn part_of_room(
         &mut self,
         at: i64,
         row: Num<'c, 'a>,
@@ -247,7 +265,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.add(place, Num::Known(at))
     }
 
-    fn at_room(&mut self, byte: Num<'c, 'a>) -> V<'c, 'a> {
+    pub(super) fn at_room(&mut self, byte: Num<'c, 'a>) -> V<'c, 'a> {
         let all = self.b.address_of(super::SHARED, 3);
         let from = Num::Known(self.placement.room.expect(ROOM));
         let byte = self.add(byte, from);
@@ -271,17 +289,30 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let second = self.rem(second, Num::Known(2));
         let last = self.div(lane, Num::Known(16));
         let (rows, terms) = if by_terms { (last, second) } else { (second, last) };
-        let rows = self.mul(rows, Num::Known(8));
-        let at = self.add(row, eighth);
-        let at = self.add(at, rows);
-        let which = self.add(terms, Num::Known(2 * step));
+        let turned = x.lines.is_some_and(|lines| lines.turned);
+        let (at, which) = match turned {
+            false => {
+                let rows = self.mul(rows, Num::Known(8));
+                let at = self.add(row, eighth);
+                let which = self.add(terms, Num::Known(2 * step));
+                (self.add(at, rows), which)
+            }
+            // Lines are terms; along them, eight rows a part.
+            true => {
+                let terms = self.mul(terms, Num::Known(8));
+                let at = self.add(terms, eighth);
+                let which = self.div(row, Num::Known(8));
+                let which = self.add(which, rows);
+                (self.add(at, Num::Known(DEPTH * step)), which)
+            }
+        };
         let from = self.part_of_room(x.at, at, which);
         let from = self.at_room(from);
         let context = self.b.context;
         let parsed = |text: &str| Attribute::parse(context, text).expect("an attribute");
         let attributes = [
             ("num", parsed("4 : i32")),
-            ("layout", parsed("#nvvm.mma_layout<row>")),
+            ("layout", parsed(if turned { TURNED } else { STRAIGHT })),
             ("shape", parsed("#nvvm.ld_st_matrix_shape<m = 8, n = 8>")),
             ("eltType", parsed("#nvvm.ld_st_matrix_elt_type<b16>")),
         ];
@@ -298,6 +329,6 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 }
 
 /// Whether a stride is one element.
-fn is_one(stride: &Affine) -> bool {
+pub(super) fn is_one(stride: &Affine) -> bool {
     stride.terms.is_empty() && stride.constant.as_slice() == [Monomial::number(1)]
 }

@@ -50,10 +50,7 @@ impl Lower<'_> {
         let results: Vec<Option<View>> = node
             .results
             .iter()
-            .map(|&v| {
-                let ty = self.graph.ty(v).clone();
-                self.used(v).then(|| self.room(&self.name(v), &ty))
-            })
+            .map(|&v| self.used(v).then(|| self.room_as_used(v)))
             .collect();
         let mut frame =
             if self.nested { std::mem::take(&mut self.frame) } else { Frame::default() };
@@ -187,6 +184,7 @@ impl Lower<'_> {
             }
         }
         let epilogue = std::mem::take(&mut body.frame.body);
+        let masked = mask.is_some();
         let step = match mask {
             None => step,
             Some((offset, high)) => vec![Stmt::When {
@@ -196,10 +194,17 @@ impl Lower<'_> {
                 body: step,
             }],
         };
-        let looped =
-            Stmt::Loop { index: step_index, extent, reverse: scan.reverse, body: step };
+        // Steps that hand nothing on are points of the grid.
+        let apart = !self.nested && states.is_empty() && steps.chunk.is_some() && !masked;
+        let step = if apart {
+            maps.push((step_index, extent));
+            step
+        } else {
+            let reverse = scan.reverse;
+            vec![Stmt::Loop { index: step_index, extent, reverse, body: step }]
+        };
         let mut all: Vec<Stmt> =
-            prologue.into_iter().chain([looped]).chain(epilogue).collect();
+            prologue.into_iter().chain(step).chain(epilogue).collect();
         let Lower { mut frame, session, .. } = body;
         self.session = session;
         frame.body = before;
@@ -219,6 +224,20 @@ impl Lower<'_> {
             self.known[v.index()] = view.map(Known::At);
         }
         Ok(())
+    }
+
+    /// Room for a result: of the shape that its only user gives it, where that is another.
+    fn room_as_used(&mut self, v: Value) -> View {
+        let ty = self.graph.ty(v).clone();
+        let user = self.user[v.index()].map(|n| &self.graph.nodes[n]);
+        if let Some(NodeData { op: Op::Reshape { dims }, .. }) = user {
+            let shape = nestor_ir::ty::Type { elem: ty.elem, dims: dims.clone() };
+            let room = self.room(&self.name(v), &shape);
+            if let Some(view) = room.reshaped(&ty.dims) {
+                return view;
+            }
+        }
+        self.room(&self.name(v), &ty)
     }
 
     /// Computes before the first step what no step changes.

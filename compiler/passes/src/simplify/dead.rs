@@ -20,6 +20,12 @@ pub fn prune(graph: &Graph) -> Graph {
     restricted(graph, &all, &outputs)
 }
 
+/// A scan without what none of its results needs, and the operands that are left.
+pub(crate) fn alone(scan: &Scan) -> (Scan, Vec<usize>) {
+    let left = cut(scan, &vec![true; scan.body.outputs.len()]);
+    (left.scan, left.operands)
+}
+
 /// What of a scan is left: the scan, the operands kept, the results kept.
 struct Left {
     scan: Scan,

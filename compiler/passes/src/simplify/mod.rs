@@ -20,6 +20,7 @@ mod moves;
 mod share;
 mod walks;
 
+pub(crate) use dead::alone;
 pub use dead::prune;
 pub use share::share;
 

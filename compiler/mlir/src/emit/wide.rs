@@ -1,0 +1,124 @@
+//! Operands of products brought to room sixteen bytes at a time.
+//!
+//! Room has an operand's lines as memory has them: along its terms, or along the rows of the result, and then registers are
+//! loaded turned. A thread loads all its parts before it stores the first one, so that it waits for memory once. Its lines are
+//! a multiple of eight apart: their parts of room are exchanged alike.
+
+use super::Emit;
+use super::build::V;
+use super::number::Num;
+use super::staged::{DEPTH, Operand, PART, ROW, SIDE, is_one};
+use crate::target::Products;
+use melior::ir::Type;
+use nestor_ir::tile::{Affine, Shape};
+
+/// Numbers of one load.
+const WIDE: i64 = 4;
+
+/// How an operand's lines are brought.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Lines {
+    /// They lie along the rows of the result; each is a term.
+    pub(super) turned: bool,
+    /// How many, and loads of each.
+    count: i64,
+    loads: i64,
+}
+
+/// The lines of an operand, where all of its loads are whole and begin at a multiple of sixteen bytes.
+pub(super) fn lines(x: &Operand<'_>, terms: i64, threads: u32) -> Option<Lines> {
+    let (along, across) = match x.right {
+        false => (&x.matrix.column, &x.matrix.row),
+        true => (&x.matrix.row, &x.matrix.column),
+    };
+    let turned = match (is_one(along), is_one(across)) {
+        (true, _) => false,
+        (false, true) => true,
+        (false, false) => return None,
+    };
+    let apart = if turned { along } else { across };
+    let whole = |a: &Affine| {
+        let mut factors = a.constant.iter().chain(a.terms.iter().map(|(_, m)| m));
+        factors.all(|m| m.factor % WIDE == 0)
+    };
+    let fits = x.extent % x.rows == 0
+        && terms % DEPTH == 0
+        && (terms < SIDE || terms % SIDE == 0)
+        && whole(&x.matrix.origin)
+        && whole(apart);
+    let terms = terms.min(SIDE);
+    let (count, numbers) = if turned { (terms, x.rows) } else { (x.rows, terms) };
+    let loads = numbers / WIDE;
+    let threads = i64::from(threads);
+    let shared = (count * loads) % threads == 0 && threads % (8 * loads) == 0;
+    (fits && shared).then_some(Lines { turned, count, loads })
+}
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    /// Brings up to sixty-four terms of an operand's rows to room.
+    pub(super) fn bring_lines(
+        &mut self,
+        x: &Operand<'_>,
+        lines: Lines,
+        [row, term]: [Num<'c, 'a>; 2],
+        shape: Shape,
+    ) {
+        let thread = Num::Run(self.thread);
+        let loads = Num::Known(lines.loads);
+        let (line, load) = (self.div(thread, loads), self.rem(thread, loads));
+        let within = self.mul(load, Num::Known(WIDE));
+        let apart = i64::from(self.threads) / lines.loads;
+        let float = self.b.float();
+        let four = Type::vector(&[WIDE as u64], float);
+        let mut brought = Vec::new();
+        for turn in 0..lines.count / apart {
+            let line = self.add(line, Num::Known(turn * apart));
+            let (at, l) = match lines.turned {
+                false => (self.add(row, line), self.add(term, within)),
+                true => (self.add(row, within), self.add(term, line)),
+            };
+            let [down, right] = if x.right { [l, at] } else { [at, l] };
+            let entry = self.entry(x.matrix, down, right);
+            let (from, _) = self.address(x.matrix.place, entry);
+            brought.push((at, l, self.b.load(from, four)));
+        }
+        let (which, rest) =
+            (self.div(load, Num::Known(2)), self.rem(load, Num::Known(2)));
+        let to = self.part_of_room(x.at, line, which);
+        let rest = self.mul(rest, Num::Known(PART / 2));
+        let to = self.add(to, rest);
+        let word = self.b.int(32);
+        let pair = Type::vector(&[2], word);
+        for (turn, (at, l, loaded)) in brought.into_iter().enumerate() {
+            let numbers: Vec<V<'c, 'a>> = (0..WIDE)
+                .map(|n| {
+                    let place = self.b.constant(32, n);
+                    let number =
+                        self.b.made("llvm.extractelement", &[loaded, place], float, &[]);
+                    let (at, l) = match lines.turned {
+                        false => (at, self.add(l, Num::Known(n))),
+                        true => (self.add(at, Num::Known(n)), l),
+                    };
+                    let zero = match shape {
+                        Shape::Full | Shape::OutputLower => return number,
+                        Shape::LeftLower => self.less(at, l),
+                        Shape::LeftUpper => self.less(l, at),
+                    };
+                    let nothing = self.b.real(0.0);
+                    self.b.select(zero, nothing, number)
+                })
+                .collect();
+            let words =
+                [0, 2].map(|n| self.rounded(Products::Brain, &numbers[n..n + 2])[0]);
+            let mut both = self.b.made("llvm.mlir.undef", &[], pair, &[]);
+            for (n, word) in words.into_iter().enumerate() {
+                let place = self.b.constant(32, n as i64);
+                let operands = [both, word, place];
+                both = self.b.made("llvm.insertelement", &operands, pair, &[]);
+            }
+            let to = self.add(to, Num::Known(turn as i64 * apart * ROW));
+            let to = self.at_room(to);
+            self.b.store(both, to);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What operations cost on a GPU, counted in numbers moved between its memory and its processors.
+
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Graph, Group, NodeData, Op, Scan, Value};
+
+/// How much longer work takes in a walk than spread over all chunks where walks fill the processors: a block of a walk is
+/// alone on its processor, and waits with it (a guess).
+const ALONE: f64 = 2.5;
+
+/// What a GPU does while one number is moved between its memory and its processors.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rates {
+    /// Multiplications and additions of products.
+    pub products: f64,
+    /// Other operations on numbers.
+    pub others: f64,
+    /// Processors that run blocks of threads.
+    pub processors: usize,
+    /// Parts are made also where they do not pay: for tests at sizes at which nothing pays.
+    pub always: bool,
+}
+
+impl Rates {
+    /// How much longer work takes in the walk than spread over all chunks; the walks of two sequences (a guess) may
+    /// leave processors idle, too.
+    pub(super) fn waits(&self, scan: &Scan) -> f64 {
+        if self.always {
+            return 1e6;
+        }
+        let walks = 2 * walks(scan);
+        ALONE * (self.processors as f64 / walks as f64).max(1.0)
+    }
+}
+
+/// Walks of a sequence.
+pub(super) fn walks(scan: &Scan) -> usize {
+    scan.map.iter().map(|d| d.fixed().unwrap_or(1)).product::<usize>().max(1)
+}
+
+/// Whether all sizes are known.
+pub(super) fn sized(body: &Graph) -> bool {
+    body.values.values().all(|v| v.ty.dims.iter().all(|d| d.fixed().is_some()))
+}
+
+/// Numbers of a value.
+pub(super) fn size(body: &Graph, v: Value) -> f64 {
+    body.ty(v).dims.iter().filter_map(|d| d.fixed()).product::<usize>() as f64
+}
+
+/// What a node costs; nothing where it is not to be done twice.
+pub(super) fn own(body: &Graph, node: &NodeData, rates: &Rates) -> Option<f64> {
+    let of = |v: &Value| size(body, *v);
+    let result = node.results.iter().map(of).sum::<f64>();
+    Some(match (&node.op, node.op.info().group) {
+        (Op::Contract { sum, .. }, _) if !sum.is_empty() => {
+            let dims = &body.ty(node.operands[0]).dims;
+            let depth: usize = sum.iter().filter_map(|&(a, _)| dims[a].fixed()).product();
+            2.0 * result * depth as f64 / rates.products
+        }
+        (Op::Exp | Op::Log | Op::Sin | Op::Cos | Op::Tanh | Op::Erf, _)
+        | (Op::Sigmoid | Op::Softplus | Op::Pow, _) => 8.0 * result / rates.others,
+        (_, Group::Leaf | Group::Mark) => 0.0,
+        (Op::Reshape { .. } | Op::Transpose { .. }, _)
+        | (Op::Broadcast { .. } | Op::Slice { .. }, _) => 0.0,
+        (
+            _,
+            Group::Unary | Group::Binary | Group::Select | Group::Move | Group::Contract,
+        ) => result / rates.others,
+        (_, Group::Reduce) => node.operands.iter().map(of).sum::<f64>() / rates.others,
+        (_, Group::Index | Group::Solve | Group::Control | Group::Token) => return None,
+    })
+}
+
+/// What the nodes of some values cost together.
+pub(super) fn work(body: &Graph, rates: &Rates, which: &dyn Fn(usize) -> bool) -> f64 {
+    let of = |node: &NodeData| match node.results.iter().any(|v| which(v.index())) {
+        false => 0.0,
+        true => own(body, node, rates).unwrap_or_else(|| slow(body, node, rates)),
+    };
+    body.nodes.values().map(of).sum()
+}
+
+/// What is done row by row or step by step: threads wait for one another (a guess).
+fn slow(body: &Graph, node: &NodeData, rates: &Rates) -> f64 {
+    let results = node.results.iter().map(|v| size(body, *v)).sum::<f64>();
+    let rows = body.ty(node.operands[0]).dims.last().and_then(|d| d.fixed()).unwrap_or(1);
+    4.0 * results * rows as f64 / rates.others
+}

@@ -1,0 +1,102 @@
+//! What a part is given of what others compute, and what it computes again.
+
+use super::cost::{Rates, own, size};
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Graph, NodeData, Op, Value};
+
+/// Who computes a value.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Where {
+    /// It is there: what every part is fed, and the states of the walk.
+    Fed,
+    /// This part and no other.
+    Here,
+    /// Another, or this one again; how often each of its numbers is moved if it is handed over.
+    Elsewhere(f64),
+}
+
+/// A part's view of the body.
+pub(super) struct Cut<'a> {
+    pub(super) body: &'a Graph,
+    pub(super) rates: &'a Rates,
+    pub(super) place: &'a dyn Fn(Value) -> Where,
+}
+
+impl Cut<'_> {
+    /// Finds what is handed over so that the part can compute what is wanted of it; gives what that, and what is computed
+    /// again, costs.
+    ///
+    /// From the last value to the first, each where it is needed: handing it over is weighed against computing it from its
+    /// operands, which may themselves be handed over, or be needed already.
+    pub(super) fn take(&self, wanted: &[Value], handed: &mut Vec<Value>) -> f64 {
+        let least = self.least();
+        let mut needed = vec![false; self.body.values.len()];
+        wanted.iter().for_each(|v| needed[v.index()] = true);
+        let mut costs = 0.0;
+        for node in self.body.nodes.values().rev() {
+            let asked: Vec<Value> =
+                node.results.iter().copied().filter(|v| needed[v.index()]).collect();
+            if asked.is_empty() || (self.place)(node.results[0]) == Where::Fed {
+                continue;
+            }
+            let mut from: Vec<Value> = node.operands.to_vec();
+            from.sort_unstable_by_key(|v| v.index());
+            from.dedup();
+            let behind = from.iter().filter(|o| !needed[o.index()]);
+            let behind: f64 = behind.map(|o| least[o.index()]).sum();
+            let over: Option<f64> = asked.iter().map(|v| self.over(*v)).sum();
+            let again = self.again(node);
+            if let Some(over) = over
+                && again.is_none_or(|again| over < again + behind)
+            {
+                costs += over;
+                handed.extend(asked);
+                continue;
+            }
+            if over.is_some() {
+                costs += again.unwrap_or(0.0);
+            }
+            from.iter().for_each(|o| needed[o.index()] = true);
+        }
+        costs
+    }
+
+    /// What handing a value over costs, where it is computed elsewhere.
+    fn over(&self, v: Value) -> Option<f64> {
+        match (self.place)(v) {
+            Where::Fed | Where::Here => None,
+            Where::Elsewhere(times) => Some(times * size(self.body, v)),
+        }
+    }
+
+    /// What computing a node again costs, its operands apart.
+    fn again(&self, node: &NodeData) -> Option<f64> {
+        match node.op {
+            Op::Input { .. } => None,
+            _ => own(self.body, node, self.rates),
+        }
+    }
+
+    /// The least that each value costs by itself.
+    fn least(&self) -> Vec<f64> {
+        let mut least = vec![0.0_f64; self.body.values.len()];
+        for node in self.body.nodes.values() {
+            let behind: f64 = node.operands.iter().map(|o| least[o.index()]).sum();
+            for &v in &node.results {
+                let again = self.again(node).map(|own| own + behind);
+                least[v.index()] = match ((self.place)(v), again) {
+                    (Where::Fed, _) => match node.op {
+                        Op::Input { .. } => size(self.body, v),
+                        _ => 0.0,
+                    },
+                    (Where::Here, again) => again.unwrap_or(0.0),
+                    (Where::Elsewhere(times), again) => {
+                        let over = times * size(self.body, v);
+                        again.map_or(over, |again| again.min(over))
+                    }
+                };
+            }
+        }
+        least
+    }
+}

@@ -1,0 +1,207 @@
+//! A walk as up to three: what does not depend on the carried state leaves it.
+//!
+//! ```text
+//! before   walk: S' = a S + K' E,  E = T (V - K S),  T = (I + L)^-1,  Y = Q S + P E
+//! after    all chunks at once:  T, P                      no state
+//!          walk:                E, S' ;  S, E are yielded  thin
+//!          all chunks at once:  Y                         no state
+//! ```
+//!
+//! A walk without states is as many independent pieces of work as it has steps, and a GPU has use for them; the one that
+//! is left does little at each step, and where the columns of its states do not meet, each group of them is walked by
+//! itself (`columns`). What one part computes and another needs is handed over, once a step, or computed again where that
+//! costs less (`cut`). A system of equations whose matrix does not depend on the state is solved for the identity, so that
+//! its right-hand sides are met by a product (`inverse`). Nothing here is done where it does not pay (`Rates`).
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "walks are looked for; every other op is copied"
+)]
+
+mod columns;
+mod cost;
+mod cut;
+mod inverse;
+mod part;
+
+pub use cost::Rates;
+
+use crate::autodiff::state_inputs;
+use crate::simplify::prune;
+use cut::{Cut, Where};
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Feed, Graph, Group, Layout, Op, Scan, Stride, Value, Yield};
+use part::{Part, every_step};
+
+/// The graph with walks by chunks as several, where that pays.
+pub fn fission(graph: &Graph, rates: &Rates) -> Graph {
+    let mut split = false;
+    let made = graph.rebuilt(|r, _, node| {
+        let Op::Scan { scan } = &node.op else { return None };
+        let (scan, plan) = plan(scan, rates)?;
+        split = true;
+        let operands = r.operands(node);
+        Some(build(&mut r.graph, &scan, &operands, &plan, rates).into())
+    });
+    if split { prune(&made) } else { graph.clone() }
+}
+
+/// Who computes what.
+struct Plan {
+    /// Depends on the state, and the next state on it; or belongs to the walk because that costs less.
+    walked: Vec<bool>,
+    /// Handed from the first part to the walk.
+    to_walk: Vec<Value>,
+    /// Handed from the first part to the last.
+    to_last: Vec<Value>,
+    /// Handed from the walk to the last part, states as a step finds them among them.
+    on: Vec<Value>,
+}
+
+/// The walk with a body in which systems are products, and who computes what of it; nothing where it stays one.
+fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
+    let by_chunks = matches!(scan.stride, Stride::Chunk(_));
+    let whole = scan.feeds.iter().all(|(f, _)| *f != Feed::Mask);
+    let states = scan.states().count();
+    if !by_chunks || !whole || states == 0 || !cost::sized(&scan.body) {
+        return None;
+    }
+    let mut scan = scan.clone();
+    scan.body = inverse::inverted(&scan.body, &carried(&scan));
+    let body = &scan.body;
+    let carried = carried(&scan);
+    let nexts: Vec<Value> = body.outputs[..states].iter().map(|o| o.value).collect();
+    let yields: Vec<Value> = body.outputs[states..].iter().map(|o| o.value).collect();
+    let needed = behind(body, &nexts, &carried);
+    let inputs = state_inputs(&scan);
+    let all = behind(body, &[&nexts[..], &yields[..]].concat(), &carried);
+    let yielded = |v: Value| yields.contains(&v);
+    let fed = |v: Value| body.def(v).op.info().group == Group::Leaf;
+    let handed = |walked: &[bool]| -> (Plan, f64) {
+        let mut to_walk = Vec::new();
+        let mut wanted = nexts.clone();
+        wanted.extend(yields.iter().filter(|v| walked[v.index()]));
+        let place = |v: Value| match (fed(v), carried[v.index()]) {
+            (true, _) => Where::Fed,
+            (_, true) => Where::Here,
+            (_, false) => Where::Elsewhere(2.0),
+        };
+        let mut costs = Cut { body, rates, place: &place }.take(&wanted, &mut to_walk);
+        let rest: Vec<Value> =
+            yields.iter().copied().filter(|v| !walked[v.index()]).collect();
+        let place = |v: Value| {
+            // What is written anyway is only read.
+            let there = to_walk.contains(&v) || walked[v.index()] && yielded(v);
+            let here = carried[v.index()] && !walked[v.index()] || rest.contains(&v);
+            match (here, fed(v) && !inputs.contains(&v)) {
+                (true, _) => Where::Here,
+                (_, true) => Where::Fed,
+                (_, false) => Where::Elsewhere(if there { 1.0 } else { 2.0 }),
+            }
+        };
+        let mut found = Vec::new();
+        costs += Cut { body, rates, place: &place }.take(&rest, &mut found);
+        let (on, to_last) = found.into_iter().partition(|v: &Value| carried[v.index()]);
+        let plan = Plan { walked: walked.to_vec(), to_walk, to_last, on };
+        let work = |which: &dyn Fn(usize) -> bool| cost::work(body, rates, which);
+        costs += rates.waits(&scan) * work(&|v| walked[v]);
+        costs += work(&|v| !walked[v]);
+        (plan, costs)
+    };
+    let with_states = |mut walked: Vec<bool>| {
+        inputs.iter().for_each(|v| walked[v.index()] = true);
+        walked
+    };
+    let thin = handed(&with_states(needed));
+    let thick = handed(&with_states(all));
+    let (plan, costs) = if thin.1 < thick.1 { thin } else { thick };
+    let one = rates.waits(&scan) * cost::work(body, rates, &|_| true);
+    (costs < one).then_some((scan, plan))
+}
+
+/// Which values depend on a state.
+fn carried(scan: &Scan) -> Vec<bool> {
+    let mut carried = vec![false; scan.body.values.len()];
+    state_inputs(scan).iter().for_each(|v| carried[v.index()] = true);
+    for node in scan.body.nodes.values() {
+        if node.operands.iter().any(|o| carried[o.index()]) {
+            node.results.iter().for_each(|v| carried[v.index()] = true);
+        }
+    }
+    carried
+}
+
+/// Which of some values are needed for others.
+fn behind(body: &Graph, wanted: &[Value], among: &[bool]) -> Vec<bool> {
+    let mut needed = vec![false; body.values.len()];
+    wanted.iter().for_each(|v| needed[v.index()] = among[v.index()]);
+    for node in body.nodes.values().rev() {
+        if node.results.iter().any(|v| needed[v.index()]) {
+            for o in node.operands.iter().filter(|o| among[o.index()]) {
+                needed[o.index()] = true;
+            }
+        }
+    }
+    needed
+}
+
+/// The parts of a walk, and what stands for its results.
+fn build(
+    g: &mut Graph,
+    scan: &Scan,
+    operands: &[Value],
+    plan: &Plan,
+    rates: &Rates,
+) -> Vec<Value> {
+    let body = &scan.body;
+    let states = scan.states().count();
+    let step = |v: Value| (v, Yield::Step, every_step(scan, body.ty(v).rank()));
+    // First what is handed on and no state is needed for.
+    let mut first: Vec<Value> = plan.to_walk.clone();
+    first.extend(plan.to_last.iter().filter(|v| !plan.to_walk.contains(v)));
+    let mut part =
+        Part { given: vec![], yields: first.iter().map(|v| step(*v)).collect() };
+    let found = part.add(g, scan, operands, false);
+    let handed: Vec<(Value, Value)> = first.iter().copied().zip(found).collect();
+    // Then the walk: its own yields, and what the last part takes of it.
+    let own: Vec<usize> = (0..scan.yields.len())
+        .filter(|y| plan.walked[body.outputs[states + y].value.index()])
+        .collect();
+    let of = |y: usize| -> (Value, Yield, Layout) {
+        let (kind, layout) = scan.yields[y].clone();
+        (body.outputs[states + y].value, kind, layout)
+    };
+    let mut yields: Vec<_> = own.iter().map(|y| of(*y)).collect();
+    let place = |v: Value, yields: &[(Value, Yield, Layout)]| {
+        yields.iter().position(|y| *y == step(v))
+    };
+    for v in &plan.on {
+        if place(*v, &yields).is_none() {
+            yields.push(step(*v));
+        }
+    }
+    let among = |list: &[Value]| -> Vec<(Value, Value)> {
+        handed.iter().filter(|(v, _)| list.contains(v)).copied().collect()
+    };
+    part = Part { given: among(&plan.to_walk), yields };
+    let walk = columns::split(g, scan, operands, &mut part, rates);
+    let (finals, of_walk) = walk.split_at(states);
+    let mut given = among(&plan.to_last);
+    for v in &plan.on {
+        given.extend(place(*v, &part.yields).map(|at| (*v, of_walk[at])));
+    }
+    // The rest.
+    let others: Vec<usize> =
+        (0..scan.yields.len()).filter(|y| !own.contains(y)).collect();
+    let mut last = Part { given, yields: others.iter().map(|y| of(*y)).collect() };
+    let of_last = last.add(g, scan, operands, false);
+    let mut out = finals.to_vec();
+    for y in 0..scan.yields.len() {
+        let result = match own.iter().position(|o| *o == y) {
+            Some(at) => of_walk[at],
+            None => of_last[others.iter().position(|o| *o == y).expect("a yield")],
+        };
+        out.push(result);
+    }
+    out
+}

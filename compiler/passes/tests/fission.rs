@@ -1,0 +1,134 @@
+//! Walks split into what needs no state and what does: the same numbers, forward and backward.
+
+mod common;
+
+use common::walks::{K, Token, V, gate, read, tamed, walked};
+use common::{Numbers, close, evaluate, inputs, sizes, with_gradients};
+use nestor_ir::tensor::{Feed, Graph, Op, Scan, Value};
+use nestor_ir::ty::Type;
+use nestor_passes::build::{add, outer, scale, sub};
+use nestor_passes::fission::{Rates, fission};
+use nestor_passes::forms::affine;
+use nestor_passes::simplify::simplify;
+
+/// At these sizes nothing pays.
+const ALWAYS: Rates =
+    Rates { products: 100.0, others: 6.0, processors: 64, always: true };
+
+/// Gates, a key that is read before it is written, a read.
+fn gated_delta() -> (Scan, Graph, Vec<Value>) {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let (alpha, beta) = (t.stream("alpha", &[]), t.stream("beta", &[]));
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let kept = gate(b, alpha, m);
+    let p = read(b, k, kept);
+    let e = sub(b, v, p);
+    let e = gate(b, beta, e);
+    let g = outer(b, k, e);
+    let m2 = add(b, kept, g);
+    let y = read(b, q, m2);
+    t.scan(&[m2], &[y])
+}
+
+/// Momentum: two states, of which one is read.
+fn with_momentum() -> (Scan, Graph, Vec<Value>) {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let eta = t.stream("eta", &[]);
+    let (m, s) = (t.state("m", &[K, V]), t.state("s", &[K, V]));
+    let b = &mut t.body;
+    let p = read(b, k, m);
+    let e = sub(b, p, v);
+    let g = outer(b, k, e);
+    let g = scale(b, g, 0.3);
+    let kept = gate(b, eta, s);
+    let s2 = sub(b, kept, g);
+    let m2 = add(b, m, s2);
+    let y = read(b, q, m2);
+    t.scan(&[m2, s2], &[y])
+}
+
+/// No read before the write: sums alone are carried.
+fn linear() -> (Scan, Graph, Vec<Value>) {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let g = outer(b, k, v);
+    let m2 = add(b, m, g);
+    let y = read(b, q, m2);
+    t.scan(&[m2], &[y])
+}
+
+fn scans(graph: &Graph) -> Vec<&Scan> {
+    fn of(op: &Op) -> Option<&Scan> {
+        if let Op::Scan { scan } = op { Some(scan) } else { None }
+    }
+    graph.nodes.values().filter_map(|n| of(&n.op)).collect()
+}
+
+fn same((scan, outer, operands): (Scan, Graph, Vec<Value>)) {
+    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
+    let form = affine(&scan, &types, 4).expect("a form by chunks");
+    let plain = walked(&form, &outer, &operands);
+    for graph in [simplify(&plain), simplify(&with_gradients(&plain))] {
+        let made = fission(&graph, &ALWAYS);
+        let walks = scans(&made).iter().filter(|s| s.states().count() > 0).count();
+        assert!(scans(&made).len() > walks, "nothing leaves the walk of\n{graph}");
+        for (batch, time, start) in [(2, 17, 0), (1, 6, 3), (2, 1, 7), (1, 8, 4)] {
+            let sizes = sizes(batch, time, start);
+            let x = tamed(&graph, inputs(&graph, &sizes, &mut Numbers::new(3)));
+            let (a, b) = (evaluate(&graph, &x, &sizes), evaluate(&made, &x, &sizes));
+            for ((a, b), output) in a.iter().zip(&b).zip(&graph.outputs) {
+                let what = format!("{} T={time} t0={start} of\n{made}", output.name);
+                close(&what, b, a, 1e-10);
+            }
+        }
+    }
+}
+
+#[test]
+fn reads_before_writes() {
+    same(gated_delta());
+}
+
+#[test]
+fn two_states() {
+    same(with_momentum());
+}
+
+#[test]
+fn sums() {
+    same(linear());
+}
+
+#[test]
+fn columns_are_walked_by_themselves_and_no_system_is_left_in_the_walk() {
+    let (scan, outer, operands) = gated_delta();
+    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
+    let form = affine(&scan, &types, 4).expect("a form by chunks");
+    let made = fission(&simplify(&walked(&form, &outer, &operands)), &ALWAYS);
+    let walk = scans(&made).into_iter().find(|s| s.states().count() > 0);
+    let walk = walk.expect("a walk");
+    assert_eq!(walk.map.len(), 3, "{made}");
+    let solves = |s: &Scan| {
+        let nodes = s.body.nodes.values();
+        nodes.filter(|n| matches!(n.op, Op::SolveUnitLower { .. })).count()
+    };
+    assert_eq!(solves(walk), 0, "{made}");
+    assert_eq!(scans(&made).into_iter().map(solves).sum::<usize>(), 1, "{made}");
+    let given = walk.feeds.iter().filter(|(f, _)| *f == Feed::Step).count();
+    assert!(given > 0, "{made}");
+}
+
+#[test]
+fn where_nothing_pays_nothing_is_split() {
+    let (scan, outer, operands) = linear();
+    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
+    let form = affine(&scan, &types, 4).expect("a form by chunks");
+    let graph = simplify(&walked(&form, &outer, &operands));
+    let rates = Rates { always: false, processors: 1, products: 1e9, others: 1e9 };
+    assert_eq!(fission(&graph, &rates), graph);
+}

@@ -1,0 +1,72 @@
+//! Every golden case with its walks split, as they are for a GPU, in the interpreter in float64: the same numbers as in one
+//! walk, outputs, final states and gradients.
+
+use nestor_compiler::execute::{bound, sizes};
+use nestor_compiler::gpu::{Rates, fission};
+use nestor_compiler::interpret::{Array, tensor};
+use nestor_compiler::pipeline::{Purpose, with_gradients};
+use nestor_compiler::{FormOptions, Precision};
+use nestor_ir::tensor::{Graph, Op};
+use nestor_tests::spec::Specs;
+use nestor_tests::{files, golden, on_all_cores, root};
+
+/// At the sizes of the cases nothing pays.
+const ALWAYS: Rates =
+    Rates { products: 100.0, others: 6.0, processors: 64, always: true };
+
+fn walks(graph: &Graph) -> usize {
+    graph.nodes.values().filter(|n| matches!(n.op, Op::Scan { .. })).count()
+}
+
+/// Whether a case was split, and how far it is off.
+fn judged(path: &std::path::Path) -> Result<(bool, f64), String> {
+    let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+    let specs = Specs::read(&[path]);
+    let program = specs.elaborate("Case", &[]).program.ok_or("it does not elaborate")?;
+    let case = golden::read(
+        &root().join("tests/oracle/cases").join(format!("{name}.safetensors")),
+    );
+    let seeds: Vec<&str> = case
+        .keys()
+        .filter_map(|n| n.strip_prefix("grad."))
+        .filter(|n| program.code.find_output(n).is_some())
+        .collect();
+    // Chunks that divide nothing.
+    let forms = FormOptions { form: None, chunk: None };
+    let lowered = with_gradients(&program, Purpose { resume: false, forms }, &seeds)
+        .map_err(|e| e.to_string())?;
+    let whole = lowered.graph;
+    let split = fission(&whole, &ALWAYS);
+    let sizes = sizes(&program, &case).map_err(|e| e.to_string())?;
+    let inputs = bound(&program, &whole, &case, &sizes).map_err(|e| e.to_string())?;
+    let run = |graph: &Graph| -> Result<Vec<Array>, String> {
+        tensor::run(graph, &inputs, &sizes, Precision::F64).map_err(|e| e.to_string())
+    };
+    let off = run(&whole)?
+        .iter()
+        .zip(run(&split)?)
+        .map(|(a, b)| golden::distance(&b, a))
+        .fold(0.0, f64::max);
+    Ok((walks(&split) > walks(&whole), off))
+}
+
+#[test]
+fn split_walks_give_what_whole_ones_give() {
+    let cases = files(&root().join("tests/oracle"), "nest");
+    let found = on_all_cores(&cases, |path| judged(path));
+    let mut wrong = Vec::new();
+    let mut split = 0;
+    for (path, found) in cases.iter().zip(found) {
+        match found {
+            Ok((was, off)) => {
+                split += usize::from(was);
+                if off > 1e-10 {
+                    wrong.push(format!("{}: {off:.1e}", path.display()));
+                }
+            }
+            Err(why) => wrong.push(format!("{}: {why}", path.display())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(split * 2 > cases.len(), "{split} of {} are split", cases.len());
+}
