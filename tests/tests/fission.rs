@@ -32,7 +32,7 @@ fn judged(path: &std::path::Path) -> Result<(bool, f64), String> {
         .filter(|n| program.code.find_output(n).is_some())
         .collect();
     // Chunks that divide nothing.
-    let forms = FormOptions { form: None, chunk: None };
+    let forms = FormOptions::default();
     let lowered = with_gradients(&program, Purpose { resume: false, forms }, &seeds)
         .map_err(|e| e.to_string())?;
     let whole = lowered.graph;
