@@ -31,7 +31,6 @@ fn judged(path: &std::path::Path) -> Result<(bool, f64), String> {
         .filter_map(|n| n.strip_prefix("grad."))
         .filter(|n| program.code.find_output(n).is_some())
         .collect();
-    // Chunks that divide nothing.
     let forms = FormOptions::default();
     let lowered = with_gradients(&program, Purpose { resume: false, forms }, &seeds)
         .map_err(|e| e.to_string())?;

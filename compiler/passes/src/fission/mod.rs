@@ -26,12 +26,15 @@ mod part;
 
 pub use cost::Rates;
 
-use crate::autodiff::state_inputs;
+use crate::autodiff::{body_inputs, state_inputs};
 use crate::simplify::prune;
 use cut::{Cut, Where};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Feed, Graph, Group, Layout, Op, Scan, Stride, Value, Yield};
 use part::{Part, every_step};
+
+/// Numbers that may be handed over for each that a walk is fed: beyond that, memory would be the limit.
+const MOST: f64 = 8.0;
 
 /// The graph with walks by chunks as several, where that pays.
 pub fn fission(graph: &Graph, rates: &Rates) -> Graph {
@@ -77,6 +80,9 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
     let all = behind(body, &[&nexts[..], &yields[..]].concat(), &carried);
     let yielded = |v: Value| yields.contains(&v);
     let fed = |v: Value| body.def(v).op.info().group == Group::Leaf;
+    let fed_by_token = scan.feeds.iter().zip(body_inputs(&scan));
+    let fed_by_token = fed_by_token.filter(|((feed, _), _)| *feed == Feed::Stream);
+    let streams: f64 = fed_by_token.filter_map(|(_, v)| Some(cost::size(body, v?))).sum();
     let handed = |walked: &[bool]| -> (Plan, f64) {
         let mut to_walk = Vec::new();
         let mut wanted = nexts.clone();
@@ -106,6 +112,13 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
         let work = |which: &dyn Fn(usize) -> bool| cost::work(body, rates, which);
         costs += rates.waits(&scan) * work(&|v| walked[v]);
         costs += work(&|v| !walked[v]);
+        // What is kept for every step at once must fit beside what is kept anyway.
+        let new = |v: &&Value| !yielded(**v);
+        let kept = plan.to_walk.iter().chain(&plan.to_last).chain(&plan.on);
+        let kept: f64 = kept.filter(new).map(|v| cost::size(body, *v)).sum();
+        if kept > MOST * streams && !rates.always {
+            costs = f64::INFINITY;
+        }
         (plan, costs)
     };
     let with_states = |mut walked: Vec<bool>| {
