@@ -86,15 +86,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         choices: Choices,
     },
-    /// Run a memory or layer on tensors by name; with `--grad`, its gradients too.
+    /// Run a memory or layer on tensors by name; with `--grad`, its gradients too. Of a folder that `compile -o` has
+    /// written, what is in it.
     #[command(
-        after_help = "Example:\n  nestor run tests/oracle/deltanet.nest Case --inputs I.safetensors --outputs O.safetensors --grad --dtype f64"
+        after_help = "Examples:\n  nestor run tests/oracle/deltanet.nest Case --inputs I.safetensors --outputs O.safetensors --grad --dtype f64\n  nestor run compiled/ --inputs I.safetensors --outputs O.safetensors"
     )]
     Run {
-        /// The file.
+        /// The file, or a folder that `compile -o` has written.
         file: PathBuf,
-        /// The memory or layer.
-        name: String,
+        /// The memory or layer; none of a folder.
+        name: Option<String>,
         /// Streams `[B, T, ...]` by name and learned values by path (`init.W1`), as safetensors.
         #[arg(long)]
         inputs: PathBuf,

@@ -111,7 +111,7 @@ pub(crate) fn layout(program: &Program, plan: &Plan) -> Value {
                 strides[axis - 1] = strides[axis] * dims[axis];
             }
             let count: usize = dims.iter().product();
-            json!({ "path": w.path, "dtype": "f32", "dims": dims, "strides_bytes": strides,
+            json!({ "path": w.path, "short": w.short, "dtype": "f32", "dims": dims, "strides_bytes": strides,
                     "bytes": 4 * count, "learned": !w.fixed })
         })
         .collect();

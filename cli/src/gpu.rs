@@ -7,7 +7,7 @@ use crate::fail::{Failure, Outcome};
 use nestor_compiler::gpu::ptxas::{Usage, assemble, find};
 use nestor_compiler::gpu::{self, Code, Entry, Options, Products, Target, c};
 use nestor_compiler::native::{Kernel, Machine};
-use nestor_compiler::{native, tensor};
+use nestor_compiler::{kept, native, tensor};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -165,6 +165,7 @@ pub(crate) fn write(
         ("kernels.txt", tiles),
         ("kernels.mlir", code.mlir.clone()),
         ("kernels.ptx", code.ptx.clone()),
+        (kept::LAUNCHES, kept::launches(&code.for_device(options))),
         ("kernels.h", c::header(&kernels, &code)),
         ("example.c", c::example().to_owned()),
         ("layout.json", pretty(&layout(source.program, &plan))),

@@ -27,6 +27,7 @@ mod progress;
 mod roles;
 mod run;
 mod run_folder;
+mod run_kept;
 mod session;
 mod state;
 mod task;
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Command::Fmt { files, check } => check::format(&files, check, json),
         Command::Compile(arguments) => compile::compile(&arguments, json),
         Command::Run { file, name, inputs, outputs, how, choices } => {
-            run::run(&file, &name, &inputs, &outputs, &choices, &how, json)
+            run::run(&file, name.as_deref(), &inputs, &outputs, &choices, &how, json)
         }
         Command::Verify { file, name, on, choices } => {
             verify::verify(file.as_deref(), name.as_deref(), &choices, &on, json)

@@ -3,6 +3,7 @@
 use crate::arguments::{Choices, Dtype, RunChoices};
 use crate::device::{Place, unready};
 use crate::fail::{Failure, Outcome, settings, tell};
+use crate::run_kept;
 use indexmap::IndexMap;
 use nestor_compiler::execute::{self, bound, sizes};
 use nestor_compiler::interpret::{Array, Data as Values};
@@ -10,7 +11,7 @@ use nestor_compiler::native::NativeError;
 use nestor_compiler::pipeline::{Lowered, Purpose, forward, with_gradients};
 use nestor_compiler::tensor::Graph;
 use nestor_compiler::{
-    Form, FormOptions, PassError, Precision, Program, check, graphs, source,
+    Form, FormOptions, PassError, Precision, Program, check, graphs, kept, source,
 };
 use nestor_runtime::tensor_file::{self, Data, HostTensor};
 use nestor_runtime::train::durable;
@@ -18,16 +19,24 @@ use std::path::Path;
 
 type Arrays = IndexMap<String, Array>;
 
-/// Runs a memory or layer on tensors by name.
+/// Runs a memory or layer on tensors by name; or, of a folder, what it was compiled to.
 pub(crate) fn run(
     file: &Path,
-    name: &str,
+    name: Option<&str>,
     inputs: &Path,
     outputs: &Path,
     choices: &Choices,
     how: &RunChoices,
     json: bool,
 ) -> Outcome {
+    if kept::is_kept(file) {
+        return run_kept::run(file, inputs, outputs, how, json);
+    }
+    let Some(name) = name else {
+        return Err(Failure::usage(
+            "say which memory or layer of the file: `nestor run FILE NAME ...`; a folder that `compile -o` has written needs no name",
+        ));
+    };
     let place = how.on.open()?;
     if place.name().is_some() && how.dtype == Dtype::F64 {
         return Err(Failure::usage(
@@ -66,8 +75,13 @@ pub(crate) fn run(
         .iter()
         .map(|(name, array)| host(name, array, how.dtype.precision()))
         .collect();
+    written(outputs, &tensors, json)
+}
+
+/// Writes tensors and says so.
+pub(crate) fn written(outputs: &Path, tensors: &[HostTensor], json: bool) -> Outcome {
     let fields = Default::default();
-    durable::replace(outputs, &mut |out| tensor_file::write(out, &tensors, &fields))
+    durable::replace(outputs, &mut |out| tensor_file::write(out, tensors, &fields))
         .map_err(|e| Failure::data(format!("cannot write {}: {e}", outputs.display())))?;
     if json {
         let one = |t: &HostTensor| serde_json::json!({ "name": t.name, "dtype": t.dtype().name(), "shape": t.dims });
@@ -211,7 +225,8 @@ impl Dtype {
     }
 }
 
-fn host(name: &str, array: &Array, precision: Precision) -> HostTensor {
+/// An array as a file's tensor.
+pub(crate) fn host(name: &str, array: &Array, precision: Precision) -> HostTensor {
     let data = match (&array.data, precision) {
         (Values::Real(v), Precision::F32) => {
             Data::F32(v.iter().map(|x| *x as f32).collect())
