@@ -6,7 +6,7 @@ set -eu
 here=$(dirname "$0")
 nestor=${NESTOR:-nestor}
 out=${OUT:-runs/formal}
-steps=${STEPS:-600}
+steps=${STEPS:-800}
 mkdir -p "$out"
 for model in ${MODELS:-Gates DeltaRule Attention2 TitansMemory Reflecting1 SelfModifying1}; do
     case $model in Reflecting1 | SelfModifying1) entry=Hope ;; *) entry=Others ;; esac

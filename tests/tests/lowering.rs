@@ -296,9 +296,17 @@ fn whole_systems_and_roots() {
           %8: [B, 5, 3] = solve %7, %1
           %9: [B, 5, 5] = inverse_root{p=4} %7
           %10: [B, 5, 5] = eigenvectors %7
-          output "vectors" %10
+          %11: [B, 5, 5] = contract{batch=(0:0), sum=(1:1)} %10, %10
+          %12: [B, 5, 5] = inverse_root{p=1} %7
+          %13: [B, 5, 5] = contract{batch=(0:0), sum=(2:1)} %12, %10
+          %14: [B, 5, 5] = contract{batch=(0:0), sum=(1:1)} %10, %13
+          %15: bool[B, 5, 5] = not %5
+          %16: [B, 5, 5] = real %15
+          %17: [B, 5, 5] = mul %14, %16
           output "solve" %8
           output "root" %9
+          output "lengths of eigenvectors, in any order" %11
+          output "what they leave beside the diagonal" %17
         }"#,
     );
 }
