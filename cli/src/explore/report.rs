@@ -296,9 +296,9 @@ impl Report {
         let text = serde_json::to_string_pretty(&self.json()).map_err(Failure::bug)?;
         store.replace(&store.root().join("results.json"), &text)?;
         let table = table::table(self);
-        store.replace(&store.root().join("results.csv"), &table::csv(&table))?;
+        store.replace(&store.root().join("results.csv"), table::csv(&table))?;
         store.replace(&store.root().join("results.parquet"), table::binary(&table))?;
-        store.replace(&store.root().join("report.html"), &page::page(self))
+        store.replace(&store.root().join("report.html"), page::page(self))
     }
 }
 

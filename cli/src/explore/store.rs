@@ -153,6 +153,6 @@ impl Store {
 
     /// Notes the time taken so far.
     pub(crate) fn keep_spent(&self, spent: Duration) -> Outcome {
-        self.replace(&self.root.join("spent"), &spent.as_secs_f64().to_string())
+        self.replace(&self.root.join("spent"), spent.as_secs_f64().to_string())
     }
 }
