@@ -17,6 +17,7 @@ use crate::autodiff::state_inputs;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Node, Op, Scan, Value};
 use nestor_ir::tile::Affine;
+use std::collections::HashSet;
 
 /// The nodes of a walk's body, those that read a state before the one that makes it new.
 pub(super) fn old_first(scan: &Scan) -> Vec<Node> {
@@ -120,12 +121,14 @@ impl Lower<'_> {
     }
 
     fn waited_for(&self, v: Value, tile: &View) -> bool {
-        let reads = |o: &Value| self.touches(*o, tile.home, false) != Touch::Not;
+        let mut seen = HashSet::new();
+        let mut reads =
+            |o: &Value| self.touches_anew(*o, tile.home, false, &mut seen) != Touch::Not;
         let nodes = self.graph.nodes.iter();
         let mut open =
             nodes.filter(|(id, _)| !self.done[id.index()] || self.current == Some(*id));
         let made = self.graph.values[v].node;
-        open.any(|(id, node)| id != made && node.operands.iter().any(reads))
+        open.any(|(id, node)| id != made && node.operands.iter().any(&mut reads))
             || self
                 .graph
                 .outputs

@@ -14,6 +14,7 @@ use nestor_ir::tensor::{Op, Value};
 use nestor_ir::tile::{Affine, ExprId, Extent, ScalarOp, Sink, Stmt};
 use nestor_ir::ty::{Dims, Type};
 use smallvec::SmallVec;
+use std::collections::HashSet;
 
 /// How a computation reads a place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -205,6 +206,20 @@ impl Lower<'_> {
 
     /// How computing a value reads what lies in a home.
     pub(super) fn touches(&self, v: Value, home: Home, same: bool) -> Touch {
+        self.touches_anew(v, home, same, &mut HashSet::new())
+    }
+
+    /// The same, of what was not looked into before: most values are reached on many ways.
+    pub(super) fn touches_anew(
+        &self,
+        v: Value,
+        home: Home,
+        same: bool,
+        seen: &mut HashSet<(Value, bool)>,
+    ) -> Touch {
+        if !seen.insert((v, same)) {
+            return Touch::Not;
+        }
         if matches!(
             self.known[v.index()],
             Some(Known::Valid { .. } | Known::Position { .. })
@@ -221,7 +236,8 @@ impl Lower<'_> {
         let node = self.graph.def(v);
         let same = same && (scalar_op(&node.op).is_some() || node.op == Op::Stop);
         let operands = node.operands.iter();
-        operands.map(|&o| self.touches(o, home, same)).max().unwrap_or(Touch::Not)
+        let each = operands.map(|&o| self.touches_anew(o, home, same, seen));
+        each.max().unwrap_or(Touch::Not)
     }
 
     /// The values that a map of `v` computes at its own points and others need, too.
