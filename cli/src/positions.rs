@@ -40,7 +40,11 @@ pub(crate) fn measure(
         return Err(Failure::usage(text.to_owned()));
     }
     let (rows, length) = (a.by.rows.max(1), run.settings.length);
-    if every == 0 || every % length != 0 || a.by.reach % every != 0 || a.by.reach == 0 {
+    if every == 0
+        || !every.is_multiple_of(length)
+        || !a.by.reach.is_multiple_of(every)
+        || a.by.reach == 0
+    {
         return Err(Failure::usage(format!(
             "segments have {length} tokens: `--positions` is a multiple of that, and `--reach` one of `--positions`"
         )));

@@ -73,7 +73,13 @@ fn agree_as_ptx(graph: &Graph, inputs: &[Array], sizes: &Sizes, expected: &[Arra
         eprintln!("1 check skipped: no code for GPUs: {why}");
         return;
     }
-    let found = emulated.and_then(|e| e.plan(&plan, &given, sizes));
+    // Eigenvectors may come in another order: what is made of them in the end is compared, not every kernel.
+    let ordered =
+        !graph.nodes.values().any(|n| n.op == nestor_ir::tensor::Op::Eigenvectors);
+    let found = emulated.and_then(|mut e| {
+        e.tolerance = if ordered { e.tolerance } else { f64::INFINITY };
+        e.plan(&plan, &given, sizes)
+    });
     let found = found.unwrap_or_else(|e| panic!("{e}\n{graph}"));
     for (output, expected) in graph.outputs.iter().zip(expected) {
         let found = &found[&output.name];

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use nestor_compiler::execute::by_definition;
 use nestor_compiler::interpret::{Array, Data};
 use nestor_compiler::pipeline::{Purpose, with_gradients};
+use nestor_compiler::tensor::Graph;
 use nestor_compiler::{Form, FormOptions, PassError, Precision, Program, graphs};
 use nestor_runtime::train::rng::Stream;
 
@@ -21,6 +22,8 @@ const FLOAT32: (f64, f64) = (2e-5, 30.0);
 const DEFINITION: f64 = 1e-8;
 /// How far gradients may be from differences of outputs.
 const SLOPE: f64 = 1e-6;
+/// How near slopes by differences of two steps are to each other where there is one.
+const SETTLED: f64 = 0.1;
 /// Steps of those differences, which are of fourth order: a condition that changes between two
 /// sides spoils a step, a wrong gradient spoils all.
 const STEPS: [f64; 5] = [1e-4, 1e-5, 1e-6, 3e-7, 1e-7];
@@ -216,55 +219,99 @@ fn definition(program: &Program, sound: &Sound) -> Result<f64, Failure> {
     Ok(apart(&found, &expected).into_iter().map(|(_, off)| off).fold(0.0, worse))
 }
 
-/// Gradients along one direction of all real inputs against differences of outputs.
-fn slope(program: &Program, sound: &Sound) -> Result<f64, Failure> {
-    let walk = nestor_compiler::pipeline::derived(program, false);
-    let walk = walk.map_err(|e| Failure::pass(&e))?;
-    let mut expected = 0.0;
-    let mut along: IndexMap<&String, Vec<f64>> = IndexMap::new();
-    for (name, array) in &sound.given {
-        let Data::Real(values) = &array.data else { continue };
-        let short = program.weights.values().find(|w| w.path == *name);
-        let short = short.map_or(name, |w| &w.short);
-        let Some(gradient) = sound.expected.get(&format!("grad.{short}")) else {
-            continue;
-        };
-        let mut numbers = Stream::new(3, name);
-        let direction: Vec<f64> = values.iter().map(|_| numbers.normal()).collect();
-        let pairs = gradient.reals().iter().zip(&direction);
-        expected += pairs.map(|(g, d)| g * d).sum::<f64>();
-        along.insert(name, direction);
+/// A direction in which all real inputs move at once.
+struct Line<'a> {
+    program: &'a Program,
+    sound: &'a Sound,
+    walk: Graph,
+    along: IndexMap<&'a String, Vec<f64>>,
+    /// What the gradients say of it.
+    expected: f64,
+}
+
+impl<'a> Line<'a> {
+    fn new(program: &'a Program, sound: &'a Sound) -> Result<Self, Failure> {
+        let walk = nestor_compiler::pipeline::derived(program, false);
+        let walk = walk.map_err(|e| Failure::pass(&e))?;
+        let mut expected = 0.0;
+        let mut along: IndexMap<&String, Vec<f64>> = IndexMap::new();
+        for (name, array) in &sound.given {
+            let Data::Real(values) = &array.data else { continue };
+            let short = program.weights.values().find(|w| w.path == *name);
+            let short = short.map_or(name, |w| &w.short);
+            let Some(gradient) = sound.expected.get(&format!("grad.{short}")) else {
+                continue;
+            };
+            let mut numbers = Stream::new(3, name);
+            let direction: Vec<f64> = values.iter().map(|_| numbers.normal()).collect();
+            let pairs = gradient.reals().iter().zip(&direction);
+            expected += pairs.map(|(g, d)| g * d).sum::<f64>();
+            along.insert(name, direction);
+        }
+        Ok(Self { program, sound, walk, along, expected })
     }
-    let value = |by: f64| -> Result<f64, Failure> {
-        let mut given = sound.given.clone();
-        for (name, direction) in &along {
-            let array = &sound.given[*name];
+
+    /// The sum of outputs times cotangents, so far along.
+    fn value(&self, by: f64) -> Result<f64, Failure> {
+        let mut given = self.sound.given.clone();
+        for (name, direction) in &self.along {
+            let array = &self.sound.given[*name];
             let moved = array.reals().iter().zip(direction).map(|(x, d)| x + by * d);
             given.insert(
                 (*name).clone(),
                 Array::real(array.dims.clone(), moved.collect()),
             );
         }
-        let found = graphs::interpreted(program, &walk, &given, 0, Precision::F64)
-            .map_err(Failure::bug)?;
-        let seeds =
-            sound.given.iter().filter_map(|(n, s)| Some((n.strip_prefix("grad.")?, s)));
+        let found =
+            graphs::interpreted(self.program, &self.walk, &given, 0, Precision::F64)
+                .map_err(Failure::bug)?;
+        let given = self.sound.given.iter();
+        let seeds = given.filter_map(|(n, s)| Some((n.strip_prefix("grad.")?, s)));
         let of = |(n, seed): (&str, &Array)| -> f64 {
             let pairs = found.get(n).map(|y| y.reals().iter().zip(seed.reals()));
             pairs.map_or(0.0, |p| p.map(|(y, s)| y * s).sum())
         };
         Ok(seeds.map(of).sum())
-    };
+    }
+
+    /// Its slope by differences of values, a step apart.
+    fn difference(&self, step: f64) -> Result<f64, Failure> {
+        let near = self.value(step)? - self.value(-step)?;
+        let far = self.value(2.0 * step)? - self.value(-2.0 * step)?;
+        Ok((8.0 * near - far) / (12.0 * step))
+    }
+}
+
+/// Gradients along one direction of all real inputs against differences of outputs.
+fn slope(program: &Program, sound: &Sound) -> Result<f64, Failure> {
+    let line = Line::new(program, sound)?;
     let mut best = f64::INFINITY;
     for step in STEPS {
-        let near = value(step)? - value(-step)?;
-        let far = value(2.0 * step)? - value(-2.0 * step)?;
-        let found = (8.0 * near - far) / (12.0 * step);
-        let off = (found - expected).abs() / expected.abs().max(found.abs()).max(FLOOR);
+        let off = beside(line.difference(step)?, line.expected);
         best = best.min(if off.is_finite() { off } else { f64::INFINITY });
         if best <= SLOPE {
             break;
         }
     }
     Ok(best)
+}
+
+/// Whether there is a slope at all: differences of outputs, at one step and the next, tend to the same. Where a
+/// memory that begins at zero is normalised, say, they grow without end, and no gradient could be right.
+pub(super) fn smooth(program: &Program, sound: &Sound) -> Result<bool, Failure> {
+    let line = Line::new(program, sound)?;
+    let mut last = f64::NAN;
+    for step in STEPS {
+        let found = line.difference(step)?;
+        if beside(found, last) <= SETTLED {
+            return Ok(true);
+        }
+        last = found;
+    }
+    Ok(false)
+}
+
+/// How far two numbers are apart, relative to the larger.
+fn beside(a: f64, b: f64) -> f64 {
+    (a - b).abs() / a.abs().max(b.abs()).max(FLOOR)
 }

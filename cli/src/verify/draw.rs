@@ -3,11 +3,12 @@
 //! Vectors are drawn with norms around one, as layers give them. A gate (a number an instance, or
 //! what only the algorithm or the retention takes) is drawn from the one of three ranges in which
 //! the memory keeps most of how it started without growing: that is what a gate is for. Weights
-//! start as they are declared. Where outputs or gradients are not numbers then, rates are tried a
-//! tenth as large, and after that initial values of memories above 0 with columns that sum to 1.
+//! start as they are declared. Where outputs or gradients are not numbers then, or outputs have no
+//! slope, rates are tried a tenth as large, and after that initial values of memories above 0 with
+//! columns that sum to 1.
 
 use super::Arrays;
-use super::compare::apart;
+use super::compare::{apart, smooth};
 use crate::fail::Failure;
 use crate::model::initial;
 use crate::run::array;
@@ -68,7 +69,8 @@ pub(super) fn drawn(program: &Program, outputs: &[String]) -> Result<Sound, Fail
         }
         let given = streams(program, &walk, weights, rates);
         match sound(program, &graph, &walk, given, drawn)? {
-            Ok(sound) => return Ok(sound),
+            Ok(sound) if smooth(program, &sound)? => return Ok(sound),
+            Ok(_) => last = "outputs have no slope".to_owned(),
             Err(why) => last = why,
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn check_gates<'a>(
     for factor in shares(this, frame, keep) {
         let (low, high, free) = interval(this, frame, factor, 0);
         let never = low >= 1.0 && high > 1.0;
-        if !never && !(free && low.abs().max(high) > 1.0) {
+        if !(never || free && low.abs().max(high) > 1.0) {
             continue;
         }
         let base = source(this, frame, factor);

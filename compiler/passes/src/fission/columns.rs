@@ -48,7 +48,7 @@ pub(super) fn split(
 fn pieces(width: usize, walks: usize, rates: &Rates) -> usize {
     let mut pieces = 1;
     let least = if rates.always { 2 } else { NARROWEST };
-    while width % (2 * pieces) == 0
+    while width.is_multiple_of(2 * pieces)
         && width / (2 * pieces) >= least
         && (walks * pieces < rates.processors)
     {

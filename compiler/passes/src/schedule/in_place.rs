@@ -17,7 +17,7 @@ use crate::autodiff::state_inputs;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Node, Op, Scan, Value};
 use nestor_ir::tile::Affine;
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 /// The nodes of a walk's body, those that read a state before the one that makes it new.
 pub(super) fn old_first(scan: &Scan) -> Vec<Node> {
@@ -121,7 +121,7 @@ impl Lower<'_> {
     }
 
     fn waited_for(&self, v: Value, tile: &View) -> bool {
-        let mut seen = HashSet::new();
+        let mut seen = FxHashSet::default();
         let mut reads =
             |o: &Value| self.touches_anew(*o, tile.home, false, &mut seen) != Touch::Not;
         let nodes = self.graph.nodes.iter();

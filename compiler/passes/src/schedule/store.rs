@@ -13,8 +13,8 @@ use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Op, Value};
 use nestor_ir::tile::{Affine, ExprId, Extent, ScalarOp, Sink, Stmt};
 use nestor_ir::ty::{Dims, Type};
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
-use std::collections::HashSet;
 
 /// How a computation reads a place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -206,7 +206,7 @@ impl Lower<'_> {
 
     /// How computing a value reads what lies in a home.
     pub(super) fn touches(&self, v: Value, home: Home, same: bool) -> Touch {
-        self.touches_anew(v, home, same, &mut HashSet::new())
+        self.touches_anew(v, home, same, &mut FxHashSet::default())
     }
 
     /// The same, of what was not looked into before: most values are reached on many ways.
@@ -215,7 +215,7 @@ impl Lower<'_> {
         v: Value,
         home: Home,
         same: bool,
-        seen: &mut HashSet<(Value, bool)>,
+        seen: &mut FxHashSet<(Value, bool)>,
     ) -> Touch {
         if !seen.insert((v, same)) {
             return Touch::Not;
