@@ -22,7 +22,8 @@ pub fn unpacked(mut kernel: Kernel) -> Kernel {
         kernel.tiles.keys().filter(|&t| only_operand(&kernel, t)).collect();
     let mut body = std::mem::take(&mut kernel.body);
     for tile in copies {
-        without(&mut body, tile, &kernel);
+        let all = takers(&body, tile);
+        without(&mut body, tile, all, &kernel);
     }
     kernel.body = body;
     kernel
@@ -58,19 +59,24 @@ fn only_operand(kernel: &Kernel, tile: Tile) -> bool {
     written == 1 && !other
 }
 
-/// Takes the copy in a tile out of a body, or out of one that it holds, where that is sound.
-fn without(body: &mut Vec<Stmt>, tile: Tile, kernel: &Kernel) {
+/// Takes the copy in a tile out of a body, or out of one that it holds, where that is sound: all products that take it come
+/// behind it there, none in the loop's next turn or after the loop.
+fn without(body: &mut Vec<Stmt>, tile: Tile, all: usize, kernel: &Kernel) {
     let here = body.iter().position(|s| copied(s, tile, kernel).is_some());
     let Some(at) = here else {
         for stmt in body {
             if let Stmt::Loop { body, .. } | Stmt::When { body, .. } = stmt {
-                without(body, tile, kernel);
+                without(body, tile, all, kernel);
             }
         }
         return;
     };
     let Some(source) = copied(&body[at], tile, kernel) else { return };
-    let last = body.iter().rposition(|s| takes(s, tile)).unwrap_or(at);
+    if takers(&body[at + 1..], tile) != all {
+        return;
+    }
+    let takes = |s: &Stmt| takers(std::slice::from_ref(s), tile) > 0;
+    let last = body.iter().rposition(takes).unwrap_or(at);
     let between = &body[at + 1..=last.max(at)];
     let same = !between.iter().any(|s| writes(s, source.place));
     let [_, columns] = kernel.tiles[tile].dims[..] else { return };
@@ -101,13 +107,14 @@ fn copied(stmt: &Stmt, tile: Tile, kernel: &Kernel) -> Option<Access> {
     (whole && plain).then(|| from.clone())
 }
 
-/// Whether a statement, or one that it holds, has the tile as an operand of a product.
-fn takes(stmt: &Stmt, tile: Tile) -> bool {
+/// How many products have the tile as an operand.
+fn takers(body: &[Stmt], tile: Tile) -> usize {
     let of = |m: &Matrix| m.place == Place::Tile(tile);
-    match stmt {
-        Stmt::Product { left, right, .. } => of(left) || of(right),
-        _ => stmt.inner().iter().any(|s| takes(s, tile)),
-    }
+    let each = |stmt: &Stmt| match stmt {
+        Stmt::Product { left, right, .. } => usize::from(of(left) || of(right)),
+        _ => takers(stmt.inner(), tile),
+    };
+    body.iter().map(each).sum()
 }
 
 /// Reads the source in place of the tile; whether that could be said.

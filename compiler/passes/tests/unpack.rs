@@ -49,3 +49,9 @@ fn what_others_read_stays() {
     let both = [PACK, PRODUCT, other].concat();
     becomes(&both, &both);
 }
+
+#[test]
+fn a_copy_that_an_earlier_product_takes_in_the_next_turn_stays() {
+    let looped = ["  loop i1 < 3 {\n", PRODUCT, PACK, "  }\n"].concat();
+    becomes(&looped, &looped);
+}
