@@ -61,20 +61,9 @@ impl Reader {
         vocabulary: usize,
         weights: &[HostTensor],
     ) -> Result<Self, RunError> {
-        let ready = |artifact| {
-            let mut executor = match device {
-                Some(device) => Executor::on(artifact, device)?,
-                None => Executor::new(artifact)?,
-            };
-            let asked = names(&executor);
-            for tensor in weights.iter().filter(|t| asked.contains(&t.name)) {
-                executor.set(tensor)?;
-            }
-            Ok::<Executor, RunError>(executor)
-        };
         Ok(Self {
-            begin: ready(begin)?,
-            step: ready(step)?,
+            begin: ready(begin, device, weights)?,
+            step: ready(step, device, weights)?,
             stream: stream.to_owned(),
             vocabulary,
             past: Past::default(),
@@ -191,6 +180,24 @@ fn states(mut found: Vec<HostTensor>) -> Vec<HostTensor> {
     found
 }
 
-fn names(executor: &Executor) -> Vec<String> {
+/// A program with the weights that it asks for, on a device or on this machine.
+pub(crate) fn ready(
+    artifact: Artifact,
+    device: Option<&Shared>,
+    weights: &[HostTensor],
+) -> Result<Executor, RunError> {
+    let mut executor = match device {
+        Some(device) => Executor::on(artifact, device)?,
+        None => Executor::new(artifact)?,
+    };
+    let asked = names(&executor);
+    for tensor in weights.iter().filter(|t| asked.contains(&t.name)) {
+        executor.set(tensor)?;
+    }
+    Ok(executor)
+}
+
+/// What a program asks for.
+pub(crate) fn names(executor: &Executor) -> Vec<String> {
     executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect()
 }

@@ -7,6 +7,7 @@
 
 use crate::device::Shared;
 use crate::executor::{Executor, RunError};
+use crate::reader::{names, ready};
 use crate::tensor_file::{Data, HostTensor};
 use crate::train::Batch;
 use nestor_ir::artifact::Artifact;
@@ -43,20 +44,9 @@ impl Segments {
         stream: &str,
         weights: &[HostTensor],
     ) -> Result<Self, RunError> {
-        let ready = |artifact| {
-            let mut executor = match device {
-                Some(device) => Executor::on(artifact, device)?,
-                None => Executor::new(artifact)?,
-            };
-            let asked = names(&executor);
-            for tensor in weights.iter().filter(|t| asked.contains(&t.name)) {
-                executor.set(tensor)?;
-            }
-            Ok::<Executor, RunError>(executor)
-        };
         Ok(Self {
-            begin: ready(begin)?,
-            step: ready(step)?,
+            begin: ready(begin, device, weights)?,
+            step: ready(step, device, weights)?,
             stream: stream.to_owned(),
             states: vec![],
             position: 0,
@@ -100,8 +90,4 @@ impl Segments {
         self.position += length;
         Ok(losses)
     }
-}
-
-fn names(executor: &Executor) -> Vec<String> {
-    executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect()
 }
