@@ -227,15 +227,15 @@ pub(crate) struct TrainArguments {
     /// The run's folder; `runs/<file>` where left out.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
-    /// Go on from the last checkpoint, as if the run had never stopped.
+    /// Go on from the last checkpoint, as if the run had never stopped; what is not said is as the run began.
     #[arg(long)]
     pub(crate) resume: bool,
     /// Start anew where the folder holds a run already.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) force: bool,
-    /// The seed of weights and batches.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
+    /// The seed of weights and batches; 0 where left out.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     /// Steps between evaluations; an eighth of the run where left out.
     #[arg(long, value_parser = positive::<u64>)]
     pub(crate) evaluate_every: Option<u64>,

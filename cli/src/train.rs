@@ -28,6 +28,7 @@ pub(crate) fn default_data(file: &Path) -> PathBuf {
 
 /// Trains a model.
 pub(crate) fn train(a: &TrainArguments, json: bool) -> Outcome {
+    let a = &remembered(a)?;
     let sitting = sitting(a, &mut Ready::open(a)?, !json)?;
     let Sitting { ended, bits, steps, folder } = &sitting;
     let position = ended.position;
@@ -126,6 +127,37 @@ fn folder(a: &TrainArguments) -> PathBuf {
     })
 }
 
+/// What is asked for; where a run goes on, as it began in all that is not said.
+fn remembered(a: &TrainArguments) -> Result<TrainArguments, Failure> {
+    let mut a = a.clone();
+    let folder = folder(&a);
+    if !a.resume || !folder.join("run.json").exists() {
+        return Ok(a);
+    }
+    let Run { entry, set, settings, data, tokenizer, .. } = Run::open(&folder)?;
+    a.name = a.name.or(Some(entry));
+    if a.choices.set.is_empty() {
+        a.choices.set = set;
+    }
+    // A task's own options hold its length, and it may need no data.
+    if data.task.is_none() {
+        a.length = a.length.or(Some(settings.length));
+    }
+    if a.task.is_none() {
+        a.task = data.task;
+        a.tokenizer = a.tokenizer.or(tokenizer);
+    }
+    if a.data.is_none() && data.path != PathBuf::new() {
+        a.data = Some(data.path);
+    }
+    a.steps = a.steps.or(Some(settings.steps));
+    a.batch = a.batch.or(Some(settings.rows));
+    a.seed = a.seed.or(Some(settings.seed));
+    a.evaluate_every = a.evaluate_every.or(Some(settings.evaluate_every));
+    a.save_every = a.save_every.or(Some(settings.save_every));
+    Ok(a)
+}
+
 /// Trains a model as far as this sitting goes; prints on the way where asked to.
 pub(crate) fn sitting(
     a: &TrainArguments,
@@ -145,7 +177,7 @@ pub(crate) fn sitting(
         steps,
         rows: a.batch.unwrap_or(size.map_or(8, |s| s.rows)),
         length,
-        seed: a.seed,
+        seed: a.seed.unwrap_or(0),
         evaluate_every: a.evaluate_every.unwrap_or_else(|| (steps / 8).max(1)),
         evaluate_batches: 8,
         save_every: a.save_every.unwrap_or_else(|| (steps / 8).max(1)),
@@ -208,7 +240,7 @@ pub(crate) fn sitting(
         );
     }
     let mut others = Others::open(&a.from)?;
-    let start = initial_from(program, a.seed, others.as_mut())?;
+    let start = initial_from(program, options.seed, others.as_mut())?;
     if let Some(others) = &others {
         others.check()?;
         if shown {

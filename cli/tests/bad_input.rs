@@ -30,6 +30,8 @@ fn data(folder: &Folder, all: &mut String) {
     folder.write("binary.txt", b"fine \xff not");
     folder.write("broken.json", "{\"version\": 1");
     folder.write("other.json", "{\"version\": \"1.0\"}");
+    folder.write("nothing.nest", "/// Nothing yet.\n");
+    told(folder, "a file without a memory", &["explain", "nothing.nest"], all);
     std::fs::create_dir(folder.path("folder")).expect("a folder");
     let tokenizer = include_str!("tokenizer.json");
     folder.write("tokenizer.json", tokenizer);

@@ -41,6 +41,16 @@ fn a_run_killed_at_any_time_and_resumed_ends_with_the_same_bits() {
 }
 
 #[test]
+fn a_run_goes_on_as_it_began_in_all_that_is_not_said() {
+    let folder = Folder::new("remembered");
+    good(&folder.train("whole", &["--seed", "3"]).output().expect("the command runs"));
+    let paused = folder.train("paused", &["--seed", "3", "--until", "25"]).output();
+    good(&paused.expect("the command runs"));
+    good(&folder.nestor(&["train", "tiny.nest", "--out", "paused", "--resume"]));
+    assert_eq!(folder.weights("whole"), folder.weights("paused"));
+}
+
+#[test]
 fn an_interrupt_saves_and_says_so() {
     let folder = Folder::new("interrupt");
     good(&folder.train("whole", &[]).output().expect("the command runs"));

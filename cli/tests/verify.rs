@@ -53,3 +53,16 @@ fn a_rule_that_takes_raw_gates_is_given_inputs_it_is_made_for() {
         assert!(!list(&found["programs"][0], "forms").is_empty(), "{found:#}");
     }
 }
+
+#[test]
+fn a_file_of_the_library_is_a_file_like_others() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = Command::new(env!("CARGO_BIN_EXE_nestor"))
+        .current_dir(root)
+        .args(["verify", "stdlib/memory/gated_delta.nest"])
+        .output()
+        .expect("the command runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.starts_with("GatedDelta"), "{output:?}");
+    assert!(output.stderr.is_empty(), "it hides nothing: {output:?}");
+}

@@ -10,6 +10,7 @@ use crate::native::Compiled;
 use crate::spec::Specs;
 use indexmap::IndexMap;
 use nestor_compiler::execute::{bound, by_definition, sizes};
+use nestor_compiler::interpret::distance::{FLOOR, distance, distances};
 use nestor_compiler::interpret::{Array, Data};
 use nestor_compiler::pipeline::{Purpose, derived, forward, gradients};
 use nestor_compiler::{Choice, Form, FormOptions, PassError, Program, graphs};
@@ -33,8 +34,6 @@ const MOVED: (f64, f64) = (1.0 / (1u64 << 40) as f64, 1.0 / (1u64 << 24) as f64)
 const ROUGH: f64 = 1e-2;
 /// The least that the definition may be off, whose inner gradients are differences.
 const DIFFERENCES: f64 = 1e-6;
-/// Distances are relative to the norm of what is expected, or to this where that is smaller.
-const FLOOR: f64 = 1e-6;
 /// Tokens of the comparison with the definition, which is slow.
 const SHORT: usize = 14;
 
@@ -103,12 +102,12 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
     }
     let single = graphs::interpreted(&program, &base, &own, draw.before, Precision::F32);
     let mut rounding: IndexMap<String, f64> =
-        apart(&single.map_err(|e| e.to_string())?, &expected);
+        distances(&single.map_err(|e| e.to_string())?, &expected);
     // What cancels may do so to the last digit in one run and not in another.
     for (precision, by) in [(Precision::F64, MOVED.0), (Precision::F32, MOVED.1)] {
         let given = nudged(draw.seed, &own, by);
         let beside = graphs::interpreted(&program, &base, &given, draw.before, precision);
-        let moved = apart(&beside.map_err(|e| e.to_string())?, &expected);
+        let moved = distances(&beside.map_err(|e| e.to_string())?, &expected);
         for (off, moved) in rounding.values_mut().zip(moved.values()) {
             *off = off.max(moved / by * MOVED.1);
         }
@@ -171,7 +170,7 @@ struct Bounds<'a> {
 
 impl Bounds<'_> {
     fn hold(&self, found: &Arrays, precision: Precision) -> Result<(), String> {
-        for (name, off) in apart(found, self.expected) {
+        for (name, off) in distances(found, self.expected) {
             let own = TIMES * self.rounding[&name];
             let most = match precision {
                 Precision::F64 => LEAST.0.max(own * FINER),
@@ -223,7 +222,7 @@ fn meaning(
     let meant = by_definition(program, &given).map_err(|e| e.to_string())?;
     let found = graphs::interpreted(program, walk, &given, 0, Precision::F64);
     let found = found.map_err(|e| e.to_string())?;
-    for (name, off) in apart(&found, &meant) {
+    for (name, off) in distances(&found, &meant) {
         // Differences lose half of the digits.
         let own = rounding.get(&name).copied().unwrap_or(0.0);
         let most = DIFFERENCES.max(TIMES * own * FINER.sqrt());
@@ -249,7 +248,7 @@ fn joined(draw: &Draw, whole: &Arrays, rest: &Arrays) -> Result<(), String> {
     };
     for (name, all) in whole {
         let expected = if name.starts_with("state.") { all.clone() } else { tail(all) };
-        let off = rest.get(name).map_or(f64::INFINITY, |r| distance(r, &expected));
+        let off = rest.get(name).map_or(f64::INFINITY, |r| distance(r, &expected, FLOOR));
         if off.is_nan() || off > LEAST.0 {
             return Err(format!("{name} of a sequence in two calls is off by {off:.1e}"));
         }
@@ -323,26 +322,4 @@ fn sane(array: &Array) -> bool {
         Data::Real(v) => v.iter().all(|x| x.abs() < 1e6),
         Data::Int(_) | Data::Bool(_) => true,
     }
-}
-
-/// Every expected tensor with its distance; infinitely far where it is missing.
-fn apart(found: &Arrays, expected: &Arrays) -> IndexMap<String, f64> {
-    let one = |(name, expected): (&String, &Array)| {
-        let off = found.get(name).map_or(f64::INFINITY, |f| distance(f, expected));
-        (name.clone(), off)
-    };
-    expected.iter().map(one).collect()
-}
-
-fn distance(a: &Array, b: &Array) -> f64 {
-    let (Data::Real(x), Data::Real(y)) = (&a.data, &b.data) else {
-        return if a == b { 0.0 } else { f64::INFINITY };
-    };
-    if a.dims != b.dims {
-        return f64::INFINITY;
-    }
-    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-    let off = norm(&mut x.iter().zip(y).map(|(x, y)| x - y));
-    let ratio = off / norm(&mut y.iter().copied()).max(FLOOR);
-    if ratio.is_finite() { ratio } else { f64::INFINITY }
 }

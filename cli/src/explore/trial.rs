@@ -94,7 +94,7 @@ pub(super) fn trial_with(a: &TrialArguments, ready: &mut Option<Ready>) -> Outco
         out: Some(a.out.clone()),
         resume: true,
         force: false,
-        seed: a.seed,
+        seed: Some(a.seed),
         evaluate_every: Some(evaluate_every(a.steps)),
         save_every: Some(a.steps),
         until: Some(a.until),

@@ -8,11 +8,12 @@
 //! columns that sum to 1.
 
 use super::Arrays;
-use super::compare::{apart, smooth};
+use super::slope::slope;
 use crate::fail::Failure;
 use crate::model::initial;
 use crate::run::array;
 use indexmap::IndexMap;
+use nestor_compiler::interpret::distance::distances;
 use nestor_compiler::interpret::{Array, Data};
 use nestor_compiler::level::{AlgorithmInput, RetentionInput, Statement};
 use nestor_compiler::pipeline::{derived, reference};
@@ -40,14 +41,18 @@ const RATES: Range = (0.02, 0.2);
 /// Other ranges of gates: factors kept, logarithms of factors kept.
 const KEPT: [Range; 2] = [(0.8, 0.98), (-0.2, -0.02)];
 
-/// Inputs with cotangents, what the derived walk makes of them, and its own error in float32.
+/// Inputs with cotangents, what the derived walk makes of them, and its own errors.
 pub(super) struct Sound {
+    /// The derived walk.
+    pub(super) walk: Graph,
     /// Inputs and cotangents by name.
     pub(super) given: Arrays,
     /// Outputs, states and gradients in float64.
     pub(super) expected: Arrays,
     /// Distance of each in float32.
     pub(super) rounding: IndexMap<String, f64>,
+    /// Distance of gradients from differences of outputs.
+    pub(super) slope: f64,
     /// What does not start as declared.
     pub(super) drawn: Vec<String>,
 }
@@ -69,8 +74,7 @@ pub(super) fn drawn(program: &Program, outputs: &[String]) -> Result<Sound, Fail
         }
         let given = streams(program, &walk, weights, rates);
         match sound(program, &graph, &walk, given, drawn)? {
-            Ok(sound) if smooth(program, &sound)? => return Ok(sound),
-            Ok(_) => last = "outputs have no slope".to_owned(),
+            Ok(sound) => return Ok(sound),
             Err(why) => last = why,
         }
     }
@@ -103,12 +107,17 @@ fn sound(
         return Ok(Err(format!("`{name}` is not finite")));
     }
     let single = run(graph, &given, Precision::F32)?;
-    let rounding: IndexMap<String, f64> = apart(&single, &expected).into_iter().collect();
+    let rounding = distances(&single, &expected);
     let far = rounding.iter().find(|(_, off)| off.is_nan() || **off > CONDITION);
     if let Some((name, off)) = far {
         return Ok(Err(format!("`{name}` is off by {off:.0e} in float32 by rounding")));
     }
-    Ok(Ok(Sound { given, expected, rounding, drawn }))
+    Ok(match slope(program, walk, &given, &expected)? {
+        Some(slope) => {
+            Ok(Sound { walk: walk.clone(), given, expected, rounding, slope, drawn })
+        }
+        None => Err("outputs have no slope".to_owned()),
+    })
 }
 
 fn finite(a: &Array) -> bool {

@@ -6,6 +6,7 @@
 
 mod compare;
 mod draw;
+mod slope;
 mod table;
 
 use crate::arguments::Choices;

@@ -72,7 +72,7 @@ fn parsed() -> Loaded {
 
 fn read(out: &mut Loaded, path: &Path) -> Result<(), Unreadable> {
     let name = path.display().to_string();
-    if out.sources.iter().any(|(_, s)| s.name == name) {
+    if out.files.iter().any(|(id, _)| out.sources.get(*id).name == name) {
         return Ok(());
     }
     let text = std::fs::read_to_string(path)

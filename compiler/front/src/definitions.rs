@@ -44,7 +44,10 @@ impl<'a> Definitions<'a> {
         for (id, file) in files {
             let names = table.names(file, &mut found);
             let place = table.files.len() - 1;
-            for (name, known) in &names {
+            // A file of the library that is looked at hides nothing.
+            let text = &sources.get(*id).text;
+            let own = library.iter().any(|(of, _)| sources.get(*of).text == *text);
+            for (name, known) in names.iter().filter(|_| !own) {
                 if let (Some(_), Known::Definition(d)) = (table.library.get(name), known)
                 {
                     let span = table.entries[*d].span;

@@ -3,6 +3,7 @@
 
 pub mod array;
 mod course;
+pub mod distance;
 pub mod elementwise;
 pub mod level;
 pub mod linear;
