@@ -36,16 +36,18 @@ pub(crate) struct Arguments {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Parse and check files; every problem with its place, cause and a way out.
-    #[command(after_help = "Example:\n  nestor check examples/gated_delta.nest")]
+    #[command(
+        after_help = "Examples:\n  nestor check examples/gated_delta.nest\n  nestor check examples"
+    )]
     Check {
-        /// Files to check.
+        /// Files to check, or folders of them.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
     /// Lay files out in the one style, comments kept.
     #[command(after_help = "Example:\n  nestor fmt --check my_rule.nest")]
     Fmt {
-        /// Files to format in place.
+        /// Files to format in place, or folders of them.
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Change nothing; fail where a file is not laid out so.

@@ -3,11 +3,44 @@
 use crate::fail::{Failure, Outcome, tell};
 use nestor_compiler::{Severity, check, source};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Checks files.
-pub(crate) fn check(files: &[PathBuf], as_json: bool) -> Outcome {
-    let loaded = source::load(files).map_err(Failure::data)?;
+/// Files, and the specs below folders, in the order of their paths.
+fn specs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut out = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            out.push(path.clone());
+            continue;
+        }
+        let before = out.len();
+        below(path, &mut out)
+            .map_err(|e| Failure::data(format!("cannot read {}: {e}", path.display())))?;
+        if out.len() == before {
+            let path = path.display();
+            return Err(Failure::data(format!("there is no `.nest` file below {path}")));
+        }
+        out[before..].sort();
+    }
+    Ok(out)
+}
+
+fn below(folder: &Path, out: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            below(&path, out)?;
+        } else if path.extension().is_some_and(|e| e == "nest") {
+            out.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Checks files and folders.
+pub(crate) fn check(paths: &[PathBuf], as_json: bool) -> Outcome {
+    let files = specs(paths)?;
+    let loaded = source::load(&files).map_err(Failure::data)?;
     let found = check::check(&loaded);
     let count = |s: Severity| found.iter().filter(|d| d.severity == s).count();
     if as_json {
@@ -57,10 +90,11 @@ pub(crate) fn check(files: &[PathBuf], as_json: bool) -> Outcome {
 }
 
 /// Formats files in place, or says which are not laid out.
-pub(crate) fn format(files: &[PathBuf], only_check: bool, as_json: bool) -> Outcome {
+pub(crate) fn format(paths: &[PathBuf], only_check: bool, as_json: bool) -> Outcome {
+    let files = specs(paths)?;
     let mut bad = false;
     let mut other = Vec::new();
-    for path in files {
+    for path in &files {
         let unreadable =
             |e: std::io::Error| Failure::data(format!("{}: {e}", path.display()));
         let text = std::fs::read_to_string(path).map_err(unreadable)?;

@@ -32,7 +32,10 @@ fn data(folder: &Folder, all: &mut String) {
     folder.write("other.json", "{\"version\": \"1.0\"}");
     folder.write("nothing.nest", "/// Nothing yet.\n");
     told(folder, "a file without a memory", &["explain", "nothing.nest"], all);
+    told(folder, "a name that is not there", &["explain", "tiny.nest", "Tini"], all);
+    told(folder, "no name that is near", &["explain", "tiny.nest", "Other"], all);
     std::fs::create_dir(folder.path("folder")).expect("a folder");
+    told(folder, "a folder without specs", &["check", "folder"], all);
     let tokenizer = include_str!("tokenizer.json");
     folder.write("tokenizer.json", tokenizer);
     let on = |data: &'static str, more: &[&'static str]| {

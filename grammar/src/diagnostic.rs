@@ -36,7 +36,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong, in one line.
     pub message: String,
-    /// The place, then others that bear on it.
+    /// The place, then others that bear on it; none where no text is to blame.
     pub labels: Vec<Label>,
     /// More of the cause.
     pub notes: Vec<String>,
@@ -60,6 +60,10 @@ impl Diagnostic {
         message: impl Into<String>,
     ) -> Self {
         Self::new(code, Severity::Limitation, span, message)
+    }
+    /// An error that stands in no text: a name on the command line, say.
+    pub fn nowhere(code: &'static str, message: impl Into<String>) -> Self {
+        Self { labels: Vec::new(), ..Self::error(code, Span::default(), message) }
     }
     fn new(
         code: &'static str,
@@ -98,14 +102,17 @@ impl Diagnostic {
     /// The same, said of the call that led to it; the place it had stays as a second one.
     #[must_use]
     pub fn called_from(mut self, call: Span) -> Self {
-        let text = std::mem::take(&mut self.labels[0].text);
-        self.labels[0].text = "in the text of what is called".into();
+        let first = self.labels.first_mut();
+        let text = first.map(|l| {
+            std::mem::replace(&mut l.text, "in the text of what is called".into())
+        });
+        let text = text.unwrap_or_default();
         self.labels.insert(0, Label { span: call, text });
         self
     }
-    /// Where it is.
+    /// Where it is; the start of everything where that is nowhere.
     pub fn span(&self) -> Span {
-        self.labels[0].span
+        self.labels.first().map_or_else(Span::default, |l| l.span)
     }
 
     /// As people read it: code, place, the lines of source, cause and help.
@@ -120,6 +127,12 @@ impl Diagnostic {
             (name, span.start as usize..span.end as usize)
         };
         let title = format!("{word}[{}]", self.code);
+        if self.labels.is_empty() {
+            let more = self.notes.iter().map(|n| format!("  Note: {n}\n"));
+            let help = self.help.iter().map(|h| format!("  Help: {h}\n"));
+            let more: String = more.chain(help).collect();
+            return format!("{title}: {}\n{more}", self.message);
+        }
         let mut report =
             Report::build(ReportKind::Custom(&title, paint), place(self.span()))
                 .with_config(

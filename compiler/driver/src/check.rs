@@ -3,7 +3,7 @@
 use crate::source::Loaded;
 use nestor_front::{Definitions, Elaborated, Setting, elaborate};
 use nestor_grammar::ast::{Definition, EntryKind, Kind};
-use nestor_grammar::{Diagnostic, Severity, Span};
+use nestor_grammar::{Diagnostic, Severity};
 use nestor_ir::level::Program;
 
 /// Everything found in the user's files: every memory, and every layer and model whose parameters
@@ -95,13 +95,9 @@ pub fn program(
         .find(|(_, kind)| matches!(kind, Kind::Memory | Kind::Layer | Kind::Model));
     let Some(name) = entry.map(str::to_owned).or(last.map(|(name, _)| name)) else {
         if found.iter().all(|d| d.severity == Severity::Warning) {
-            let end = loaded.files.last().map_or_else(Span::default, |(file, _)| Span {
-                file: *file,
-                ..Span::default()
-            });
-            let text = "this file defines no memory, layer or model";
+            let text = "the file defines no memory, layer or model";
             let help = "write one, or name one of the library behind the file";
-            found.push(Diagnostic::error("N101", end, text).help(help));
+            found.push(Diagnostic::nowhere("N101", text).help(help));
         }
         return Err(found);
     };

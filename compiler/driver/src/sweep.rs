@@ -102,7 +102,7 @@ fn find<'l>(loaded: &'l Loaded, name: Option<&str>) -> Result<&'l Sweep, Diagnos
         })
         .collect();
     let names: Vec<&str> = all.iter().map(|s| s.name.text.as_str()).collect();
-    let none = |text: String| Diagnostic::error("N101", Span::default(), text);
+    let none = |text: String| Diagnostic::nowhere("N101", text);
     match (name, all.as_slice()) {
         (_, []) => Err(none("the file has no sweep".into()).help(
             "write `sweep NAME over DEFINITION { bias in [dot, l2]   ... }` into it",

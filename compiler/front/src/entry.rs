@@ -86,17 +86,14 @@ fn go<'a>(
     settings: &[Setting],
 ) -> Option<Program> {
     let Some(d) = this.table.entry(name) else {
-        let near = this.table.of_users();
-        let near =
-            crate::definitions::nearest(name, near.iter().map(|(n, _)| n.as_str()));
-        let diagnostic = Diagnostic::error(
-            "N101",
-            Span::default(),
-            format!("no definition is called `{name}`"),
-        );
-        this.report(match near {
+        let own = this.table.of_users();
+        let own: Vec<&str> = own.iter().map(|(n, _)| n.as_str()).collect();
+        let diagnostic =
+            Diagnostic::nowhere("N101", format!("no definition is called `{name}`"));
+        this.report(match crate::definitions::nearest(name, own.iter().copied()) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic,
+            None if own.is_empty() => diagnostic,
+            None => diagnostic.help(format!("the file defines {}", own.join(", "))),
         });
         return None;
     };
