@@ -1,8 +1,11 @@
 //! `check` and `fmt`.
 
 use crate::fail::{Failure, Outcome, tell};
-use nestor_compiler::{Severity, check, source};
-use serde_json::json;
+use indexmap::{IndexMap, IndexSet};
+use nestor_compiler::source::Loaded;
+use nestor_compiler::{Diagnostic, Label, Severity, check, source};
+use serde_json::{Value, json};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// Files, and the specs below folders, in the order of their paths.
@@ -37,56 +40,69 @@ fn below(folder: &Path, out: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Checks files and folders.
+/// Checks files and folders, each file by itself: what files of one folder call the same has nothing to do with each other.
 pub(crate) fn check(paths: &[PathBuf], as_json: bool) -> Outcome {
     let files = specs(paths)?;
-    let loaded = source::load(&files).map_err(Failure::data)?;
-    let found = check::check(&loaded);
-    let count = |s: Severity| found.iter().filter(|d| d.severity == s).count();
+    let color = std::io::stderr().is_terminal();
+    // A file that several use is told of once.
+    let mut told = IndexMap::new();
+    let mut unseen = IndexSet::new();
+    for file in &files {
+        let loaded = source::load(std::slice::from_ref(file)).map_err(Failure::data)?;
+        for found in check::check(&loaded) {
+            let text = found.render(&loaded.sources, color);
+            if !as_json && !told.contains_key(&text) {
+                anstream::eprintln!("{text}");
+            }
+            told.insert(text, (found.severity, described(&loaded, &found)));
+        }
+        unseen.extend(check::not_looked_into(&loaded));
+    }
+    let bad = told.values().any(|(severity, _)| *severity != Severity::Warning);
     if as_json {
-        let list: Vec<_> = found
-            .iter()
-            .map(|d| {
-                let labels: Vec<_> = d
-                    .labels
-                    .iter()
-                    .map(|l| {
-                        let (line, column) = loaded.sources.line_column(l.span.file, l.span.start);
-                        json!({ "file": loaded.sources.get(l.span.file).name, "line": line, "column": column,
-                                "start": l.span.start, "end": l.span.end, "text": l.text })
-                    })
-                    .collect();
-                json!({ "code": d.code, "severity": format!("{:?}", d.severity).to_lowercase(),
-                        "message": d.message, "labels": labels, "notes": d.notes, "help": d.help })
-            })
-            .collect();
-        let unseen = check::not_looked_into(&loaded);
+        let list: Vec<&Value> = told.values().map(|(_, json)| json).collect();
         anstream::println!(
             "{}",
             json!({ "diagnostics": list, "not_looked_into": unseen })
         );
-        let bad = found.iter().any(|d| d.severity != Severity::Warning);
-        return if bad { Err(Failure::silent()) } else { Ok(()) };
-    }
-    let told = tell(&loaded, &found);
-    let (errors, limits, warnings) =
-        (count(Severity::Error), count(Severity::Limitation), count(Severity::Warning));
-    let files = files.len();
-    if errors + limits + warnings == 0 {
-        anstream::println!("{files} checked, nothing wrong");
     } else {
-        anstream::println!(
-            "{files} checked: {errors} errors, {limits} limitations, {warnings} warnings"
-        );
+        let count = |s, word| {
+            let n = told.values().filter(|(severity, _)| *severity == s).count();
+            format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+        };
+        let found = if told.is_empty() {
+            ", nothing wrong".to_owned()
+        } else {
+            format!(
+                ": {}, {}, {}",
+                count(Severity::Error, "error"),
+                count(Severity::Limitation, "limitation"),
+                count(Severity::Warning, "warning")
+            )
+        };
+        anstream::println!("{} checked{found}", files.len());
+        if !unseen.is_empty() {
+            let unseen: Vec<&str> = unseen.iter().map(String::as_str).collect();
+            anstream::println!(
+                "not looked into: {}; what has parameters without defaults is checked where something uses it",
+                unseen.join(", ")
+            );
+        }
     }
-    let unseen = check::not_looked_into(&loaded);
-    if !unseen.is_empty() {
-        anstream::println!(
-            "not looked into: {}; what has parameters without defaults is checked where something uses it",
-            unseen.join(", ")
-        );
-    }
-    told
+    if bad { Err(Failure::silent()) } else { Ok(()) }
+}
+
+/// A diagnostic for programs.
+fn described(loaded: &Loaded, found: &Diagnostic) -> Value {
+    let place = |l: &Label| {
+        let sources = &loaded.sources;
+        let (line, column) = sources.line_column(l.span.file, l.span.start);
+        json!({ "file": sources.get(l.span.file).name, "line": line, "column": column,
+                "start": l.span.start, "end": l.span.end, "text": l.text })
+    };
+    let labels: Vec<Value> = found.labels.iter().map(place).collect();
+    json!({ "code": found.code, "severity": format!("{:?}", found.severity).to_lowercase(),
+            "message": found.message, "labels": labels, "notes": found.notes, "help": found.help })
 }
 
 /// Formats files in place, or says which are not laid out.

@@ -158,6 +158,10 @@ memory Seen(d) {
     folder.write("lost.nest", text);
     let checked = good(&folder.nestor(&["check", "lost.nest"]));
     assert!(checked.contains("not looked into: Lost;"), "{checked}");
+    // Another file may call something else the same.
+    folder.write("other.nest", "memory Lost(d; beta) {\n    structure matrix(d, d)\n    bias l2\n    algorithm sgd(beta)\n}\n");
+    let both = good(&folder.nestor(&["check", "."]));
+    assert!(both.contains("3 checked, nothing wrong"), "{both}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub mod time;
 pub mod trained;
 
 pub use nestor_front::{Setting, SettingValue};
-pub use nestor_grammar::{Diagnostic, Severity, format};
+pub use nestor_grammar::{Diagnostic, Label, Severity, format};
 pub use nestor_ir::artifact::{self, Precision};
 pub use nestor_ir::dim;
 pub use nestor_ir::interpret;
