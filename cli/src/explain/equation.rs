@@ -1,19 +1,20 @@
 //! A small graph as people write it: `½ Σ (x1 W − x2)²`.
 //!
 //! Moves of elements that only fit shapes together (broadcasts, reshapes) are left out; what is
-//! used more than once gets a letter of its own, in front of what uses it.
+//! used more than once gets a letter of its own, in front of what uses it. Sums and products: `terms.rs`.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
     reason = "an op without a notation of its own is written as a function of its operands"
 )]
 
+use super::terms::{negated, within};
 use nestor_compiler::tensor::{Axes, Fold, Graph, Op, Value};
 use std::collections::BTreeMap;
 
 /// How tightly a text holds together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Bond {
+pub(super) enum Bond {
     Choice,
     Sum,
     Product,
@@ -22,14 +23,14 @@ enum Bond {
     Whole,
 }
 
-type Text = (String, Bond);
+pub(super) type Text = (String, Bond);
 
 /// A graph with names for its inputs.
 pub(super) struct Writer<'g> {
-    graph: &'g Graph,
+    pub(super) graph: &'g Graph,
     inputs: Vec<String>,
-    uses: Vec<usize>,
-    letters: BTreeMap<usize, String>,
+    pub(super) uses: Vec<usize>,
+    pub(super) letters: BTreeMap<usize, String>,
     lines: Vec<String>,
 }
 
@@ -61,7 +62,7 @@ impl<'g> Writer<'g> {
     }
 
     /// The value behind moves that say nothing.
-    fn behind(&self, mut value: Value) -> Value {
+    pub(super) fn behind(&self, mut value: Value) -> Value {
         loop {
             let node = self.graph.def(value);
             match &node.op {
@@ -84,15 +85,14 @@ impl<'g> Writer<'g> {
         }
     }
 
-    fn text(&mut self, value: Value) -> Text {
+    pub(super) fn text(&mut self, value: Value) -> Text {
         let value = self.behind(value);
         let at = nestor_compiler::index_of(value);
         if let Some(letter) = self.letters.get(&at) {
             return (letter.clone(), Bond::Whole);
         }
         let own = self.own(value);
-        let leaf = self.graph.def(value).operands.is_empty();
-        if self.uses[at] < 2 || leaf {
+        if !self.named(value) {
             return own;
         }
         let letter = format!("t{}", self.letters.len() + 1);
@@ -101,7 +101,7 @@ impl<'g> Writer<'g> {
         (letter, Bond::Whole)
     }
 
-    fn own(&mut self, value: Value) -> Text {
+    pub(super) fn own(&mut self, value: Value) -> Text {
         let node = self.graph.def(value);
         let operands = node.operands.clone();
         let whole = |text: String| (text, Bond::Whole);
@@ -110,17 +110,13 @@ impl<'g> Writer<'g> {
                 let known = self.inputs.get(*index).cloned();
                 whole(known.unwrap_or_else(|| self.graph.inputs[*index].name.clone()))
             }
-            Op::Constant { value, .. } => whole(number(*value)),
-            Op::Add => self.infix(&operands, " + ", Bond::Sum, Bond::Sum),
-            Op::Sub => self.infix(&operands, " − ", Bond::Sum, Bond::Product),
-            Op::Mul => self.infix(&operands, " ", Bond::Product, Bond::Sign),
-            Op::Div => self.infix(&operands, " / ", Bond::Product, Bond::Sign),
-            Op::Neg => {
-                (format!("−{}", self.at(operands[0], Bond::Product)), Bond::Product)
+            Op::Constant { .. } | Op::Add | Op::Sub | Op::Mul | Op::Neg | Op::Div => {
+                let (negative, term) = self.term(value);
+                if negative { negated(term) } else { term }
             }
             Op::Pow => {
                 let base = self.at(operands[0], Bond::Whole);
-                match self.text(operands[1]).0.as_str() {
+                match self.at(operands[1], Bond::Whole).as_str() {
                     "2" => (format!("{base}²"), Bond::Power),
                     "3" => (format!("{base}³"), Bond::Power),
                     power => (format!("{base}^{power}"), Bond::Power),
@@ -134,6 +130,13 @@ impl<'g> Writer<'g> {
             Op::Select => {
                 let [c, a, b] = [0, 1, 2].map(|n| self.text(operands[n]).0);
                 (format!("if {c} then {a} else {b}"), Bond::Choice)
+            }
+            Op::Equal => self.infix(&operands, " = ", Bond::Choice, Bond::Sum),
+            Op::Rem => self.infix(&operands, " mod ", Bond::Product, Bond::Sign),
+            // A token of a window, or one of several weights under one name.
+            Op::Slice { axis: 0, start, size: 1 } => {
+                let of = self.at(operands[0], Bond::Whole);
+                whole(format!("{of}[{start}]"))
             }
             Op::Less => self.infix(&operands, " < ", Bond::Choice, Bond::Sum),
             Op::LessEqual => self.infix(&operands, " ≤ ", Bond::Choice, Bond::Sum),
@@ -157,6 +160,7 @@ impl<'g> Writer<'g> {
                     _ => whole(format!("contract({a}, {b})")),
                 }
             }
+            Op::Real if self.is_identity(operands[0]) => whole("I".into()),
             op => {
                 let name = op.info().name;
                 let name = match op {
@@ -170,24 +174,13 @@ impl<'g> Writer<'g> {
     }
 
     /// A text in parentheses where it holds together less tightly than asked.
-    fn at(&mut self, value: Value, least: Bond) -> String {
-        let (text, bond) = self.text(value);
-        if bond < least { format!("({text})") } else { text }
+    pub(super) fn at(&mut self, value: Value, least: Bond) -> String {
+        within(self.text(value), least)
     }
 
     fn infix(&mut self, operands: &[Value], sign: &str, bond: Bond, right: Bond) -> Text {
         let a = self.at(operands[0], bond);
         let b = self.at(operands[1], right);
         (format!("{a}{sign}{b}"), bond)
-    }
-}
-
-fn number(value: f64) -> String {
-    match value {
-        0.5 => "½".into(),
-        f64::INFINITY => "∞".into(),
-        f64::NEG_INFINITY => "−∞".into(),
-        v if v < 0.0 => format!("−{}", -v),
-        v => v.to_string(),
     }
 }

@@ -55,7 +55,13 @@ fn expression(text: &str) -> String {
                 out.push_str(&format!("\\sqrt{{{}}}", expression(&text)));
                 at += inside;
             }
-            '^' => out.push('^'),
+            '^' => {
+                let inside = root(&all[at..]);
+                let text: String = all[at..at + inside].iter().collect();
+                let bare = text.strip_prefix('(').and_then(|t| t.strip_suffix(')'));
+                out.push_str(&format!("^{{{}}}", expression(bare.unwrap_or(&text))));
+                at += inside;
+            }
             ' ' => {
                 // A product is written by a space.
                 let near = |c: Option<&char>| {
@@ -73,7 +79,7 @@ fn expression(text: &str) -> String {
     out
 }
 
-/// How far what stands under a root goes: a word, or what is in parentheses.
+/// How far what stands under a root, or in a power, goes: a word, or what is in parentheses.
 fn root(rest: &[char]) -> usize {
     if rest.first() != Some(&'(') {
         return rest.iter().take_while(|c| c.is_alphanumeric() || **c == '.').count();

@@ -3,6 +3,7 @@
 mod equation;
 mod latex;
 mod memory;
+mod terms;
 
 use crate::arguments::Choices;
 use crate::doctor::threads;

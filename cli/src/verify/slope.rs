@@ -14,8 +14,8 @@ pub(super) const SLOPE: f64 = 1e-6;
 /// How near slopes by differences of two steps are to each other where there is one.
 const SETTLED: f64 = 0.1;
 /// Steps of those differences, which are of fourth order: a condition that changes between two
-/// sides spoils a step, a wrong gradient spoils all.
-const STEPS: [f64; 5] = [1e-4, 1e-5, 1e-6, 3e-7, 1e-7];
+/// sides spoils a step, and rules with many thresholds need small ones; a wrong gradient spoils all.
+const STEPS: [f64; 7] = [1e-4, 1e-5, 1e-6, 3e-7, 1e-7, 3e-8, 1e-8];
 
 /// How far gradients are from differences of outputs; nothing where there is no slope. Where a memory that begins at
 /// zero is normalised, say, differences of one step and the next do not tend to the same but grow without end, and no

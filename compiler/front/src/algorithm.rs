@@ -50,7 +50,7 @@ impl<'a> Elaborator<'a> {
         let mut outer = env.clone();
         outer.names.insert("#count".into(), Value::Tensor(count.clone()));
         outer.names.insert("#total".into(), Value::Tensor(total));
-        let (d, mut scope) = self.axis(&mut outer, call, Kind::Algorithm)?;
+        let (d, mut scope) = self.axis(&mut outer, call, Kind::Algorithm, dims)?;
         let definition = self.table.entries[d].definition;
         let roles = self.roles(Kind::Algorithm, &definition.params);
         scope.names.insert("n".into(), Value::Tensor(count));
@@ -61,14 +61,7 @@ impl<'a> Elaborator<'a> {
             {
                 for (dim, name) in own.iter_mut().zip(names) {
                     let name = name.as_ref().and_then(crate::eval::dotted);
-                    if let Some(name) = name {
-                        let size = dim.size.fixed().unwrap_or(0);
-                        scope.names.insert(
-                            name.clone(),
-                            Value::Number(crate::value::Number::whole(size)),
-                        );
-                        dim.name = Some(name);
-                    }
+                    dim.name = name.or(dim.name.take());
                 }
             }
             let slot = match param.name.text.as_str() {

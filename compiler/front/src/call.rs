@@ -167,7 +167,11 @@ impl<'a> Elaborator<'a> {
             return true;
         }
         let text = format!("no value for `{}`", missing.join("`, `"));
-        self.report(Diagnostic::error("N102", span, text));
+        let first = missing[0];
+        let help = format!(
+            "give it in the call or a default in the definition; on the command line, `--set {first}=...`"
+        );
+        self.report(Diagnostic::error("N102", span, text).help(help));
         false
     }
 

@@ -4,7 +4,7 @@ use crate::call::Given;
 use crate::elaborate::{Elaborator, Env, Part, Slot, path_text};
 use crate::trail::Declared;
 use crate::value::{NamedDim, Tensor, Value, shape_text};
-use nestor_grammar::ast::{Call, Clock, Item, ItemKind, Kind, Params, Reset};
+use nestor_grammar::ast::{Call, Clock, Item, ItemKind, Kind, Params, Reset, Shape};
 use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
 use nestor_ir::level::{self, FastWeight, Kept, Memory, MemoryId, Statement, Update};
@@ -103,7 +103,7 @@ impl<'a> Elaborator<'a> {
         let (mut scope, body) = match (definition.kind, structure) {
             (Kind::Structure, _) => (env.clone(), definition.body.as_slice()),
             (_, Some(call)) => {
-                let (d, scope) = self.axis(&mut env, call, Kind::Structure)?;
+                let (d, scope) = self.axis(&mut env, call, Kind::Structure, &[])?;
                 (scope, self.table.entries[d].definition.body.as_slice())
             }
             (_, None) => (env.clone(), definition.body.as_slice()),
@@ -202,12 +202,14 @@ impl<'a> Elaborator<'a> {
         }
     }
 
-    /// The definition and scope of an axis: `decay(alpha)`; its arguments are read in `env`.
+    /// The definition and scope of an axis: `decay(alpha)`; its arguments are read in `env`. Names that a role's shape
+    /// gives to the dimensions of the weight, `G: [rows, cols]`, are sizes to the defaults of what follows.
     pub(crate) fn axis(
         &mut self,
         env: &mut Env,
         call: &'a Call,
         kind: Kind,
+        weight: &[NamedDim],
     ) -> Option<(usize, Env)> {
         let name = call.path.dotted().unwrap_or_default();
         // A parameter may have the name of a library definition; here a definition is meant.
@@ -246,6 +248,19 @@ impl<'a> Elaborator<'a> {
         };
         let skip = self.roles(kind, &definition.params);
         let mut scope = self.scope_of(d);
+        for param in &definition.params.all[..skip] {
+            let Some(Shape::Dims(names, _)) = &param.shape else { continue };
+            if matches!(param.name.text.as_str(), "Z" | "k" | "v") {
+                continue;
+            }
+            for (dim, name) in weight.iter().zip(names) {
+                let name = name.as_ref().and_then(crate::eval::dotted);
+                if let (Some(name), Some(size)) = (name, dim.size.fixed()) {
+                    let size = Value::Number(crate::value::Number::whole(size));
+                    scope.names.insert(name, size);
+                }
+            }
+        }
         if !self.bind(&mut scope, &definition.params, skip, given) {
             return None;
         }

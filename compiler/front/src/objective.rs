@@ -26,7 +26,7 @@ impl<'a> Elaborator<'a> {
         let span = bias.call.span;
         let (frame, weights) = self.anchored_frame(made, group, vec![]);
         let before = std::mem::replace(&mut self.frame, frame);
-        let (d, mut scope) = match self.axis(env, &bias.call, Kind::Bias) {
+        let (d, mut scope) = match self.axis(env, &bias.call, Kind::Bias, &[]) {
             Some(pair) => pair,
             None => {
                 self.frame = before;

@@ -34,7 +34,7 @@ impl<'a> Elaborator<'a> {
         call: &'a Call,
         dims: &[NamedDim],
     ) -> Option<Retention> {
-        let (d, mut scope) = self.axis(env, call, Kind::Retention)?;
+        let (d, mut scope) = self.axis(env, call, Kind::Retention, dims)?;
         let definition = self.table.entries[d].definition;
         let roles = self.roles(Kind::Retention, &definition.params);
         for (i, param) in definition.params.all[..roles].iter().enumerate() {
