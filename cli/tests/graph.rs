@@ -1,4 +1,5 @@
-//! `graph`: six levels as text, as data, and as pictures that hold all of them in the page.
+//! `graph`: six levels as text, as data, and as pictures that hold all of them in the page; memories of one layer that
+//! nothing tells apart as one.
 
 mod common;
 
@@ -75,4 +76,34 @@ fn six_levels_are_said_and_drawn() {
     }
     let dot = std::fs::read_to_string(folder.path("six.dot")).expect("the text");
     assert!(dot.starts_with("digraph \"Six\"") && dot.contains("rank = same"), "{dot}");
+}
+
+const MUTUAL: &str = "\
+model Mutual(vocab = 256, d = 16, depth = 2) {
+    in tokens: int(vocab)
+    x = tokens |> Embedding(vocab, d)
+    repeat depth { x = x |> Residual(d, SelfModifyingTitans) }
+    logits = x |> RMSNorm(d) |> Linear(d, vocab)
+    loss   = cross_entropy(logits, next(tokens))
+    out logits
+    level pretrain every 1 step { minimize loss over * using adamw(lr = 1e-3) }
+}
+";
+
+#[test]
+fn memories_that_feed_one_another_are_drawn_as_one() {
+    let folder = Folder::new("mutual");
+    folder.write("mutual.nest", MUTUAL);
+    let said = good(&folder.nestor(&["graph", "mutual.nest"]));
+    for part in [
+        "Residual.SelfModifyingTitans.box.{k, v, eta, alpha, mem} × 2",
+        "5 memories that feed one another: ",
+        "gradient → pretrain",
+    ] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    let report = good(&folder.nestor(&["graph", "mutual.nest", "--json"]));
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let levels = report["levels"].as_array().expect("levels");
+    assert_eq!(levels.len(), 6, "data have each of them");
 }

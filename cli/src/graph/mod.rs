@@ -1,6 +1,7 @@
 //! `graph`: the levels of a model, how often each acts, what it holds, and what flows between them.
 
 mod dot;
+mod group;
 mod svg;
 
 use crate::arguments::Choices;
@@ -16,6 +17,10 @@ use std::path::PathBuf;
 struct Node {
     /// Its name; places in a list are left out where there are several.
     name: String,
+    /// Memories of one layer that are drawn as one, by the last part of their names.
+    members: Vec<String>,
+    /// Whether those feed one another.
+    mutual: bool,
     /// How many there are.
     count: usize,
     clock: Clock,
@@ -70,7 +75,11 @@ pub(crate) fn graph(a: &GraphArguments, as_json: bool) -> Outcome {
         }
         Err(found) => return tell(&loaded, &found),
     };
-    let drawing = drawing(&program);
+    let levels = drawing(&program);
+    if as_json {
+        anstream::println!("{}", report(&levels));
+    }
+    let drawing = group::grouped(levels);
     let pictures = [(svg, svg::draw(&drawing)), (dot, dot::draw(&drawing))];
     for (path, text) in pictures {
         let Some(path) = path else { continue };
@@ -81,9 +90,7 @@ pub(crate) fn graph(a: &GraphArguments, as_json: bool) -> Outcome {
             anstream::println!("{}", path.display());
         }
     }
-    if as_json {
-        anstream::println!("{}", report(&drawing));
-    } else if svg.is_none() && dot.is_none() {
+    if !as_json && svg.is_none() && dot.is_none() {
         print(&drawing);
     }
     Ok(())
@@ -91,7 +98,7 @@ pub(crate) fn graph(a: &GraphArguments, as_json: bool) -> Outcome {
 
 /// The picture of a program's levels.
 pub(crate) fn picture(program: &Program) -> String {
-    svg::draw(&drawing(program))
+    svg::draw(&group::grouped(drawing(program)))
 }
 
 /// A path without the places in lists.
@@ -190,6 +197,8 @@ fn node(program: &Program, level: &Level) -> Node {
     };
     Node {
         name: level.name.clone(),
+        members: Vec::new(),
+        mutual: false,
         count: 1,
         clock: level.clock,
         memory: level.memory.is_some(),
@@ -223,9 +232,13 @@ fn word(kind: FlowKind) -> &'static str {
 
 impl Node {
     fn title(&self) -> String {
+        let name = match &self.members[..] {
+            [] => self.name.clone(),
+            members => format!("{}.{{{}}}", self.name, members.join(", ")),
+        };
         match self.count {
-            1 => self.name.clone(),
-            n => format!("{} × {n}", self.name),
+            1 => name,
+            n => format!("{name} × {n}"),
         }
     }
 
@@ -234,11 +247,19 @@ impl Node {
         let number = |n: usize| short(n as f64);
         let all = |n: usize| number(n * self.count);
         let holds = all(self.holds);
+        let memory = match self.members.len() {
+            0 => "memory".to_owned(),
+            n if self.mutual => format!("{n} memories that feed one another"),
+            n => format!("{n} memories"),
+        };
         match self.memory {
-            true if self.holds == 0 => "memory: its past".into(),
-            true if self.states == 0 => format!("memory: {holds} weights a sequence"),
+            true if self.holds == 0 => format!("{memory}: its past"),
+            true if self.states == 0 => format!("{memory}: {holds} weights a sequence"),
             true => {
-                format!("memory: {holds} weights, {} state a sequence", all(self.states))
+                format!(
+                    "{memory}: {holds} weights, {} state a sequence",
+                    all(self.states)
+                )
             }
             false => format!("{holds} parameters, {} state", all(self.states)),
         }
