@@ -7,7 +7,8 @@
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_compiler::native::Machine;
 use nestor_compiler::trained::{Start, answers_for, starts, trained_for};
-use nestor_compiler::{FormOptions, Precision, Program};
+use nestor_compiler::{FormOptions, Precision, Program, kept, native};
+use nestor_ir::artifact::Artifact;
 use nestor_ir::level::Initial;
 use nestor_ir::plan::Launch;
 use nestor_runtime::Sizes;
@@ -113,11 +114,19 @@ fn distance(a: &HostTensor, b: &HostTensor) -> f64 {
     (off / size.max(1e-12)).sqrt()
 }
 
+/// A step as code for a machine.
+fn compiled(program: &Program, machine: Machine) -> Artifact {
+    trained_for(program, FormOptions::default(), machine).expect("it compiles").step
+}
+
 /// An executor of a step with its weights.
 fn ready(program: &Program, device: Option<&Shared>) -> Executor {
     let machine = device.map_or(Machine::Cpu(Precision::F32), |_| GPU);
-    let compiled = trained_for(program, FormOptions::default(), machine);
-    let step = compiled.expect("it compiles").step;
+    holding(program, compiled(program, machine), device)
+}
+
+/// An executor of this code with the program's weights.
+fn holding(program: &Program, step: Artifact, device: Option<&Shared>) -> Executor {
     let mut executor = match device {
         Some(device) => Executor::on(step, device).expect("it is ready"),
         None => Executor::new(step).expect("it is ready"),
@@ -164,6 +173,32 @@ fn steps_of_training_on_a_device_are_those_of_the_cpu() {
             (there.get(name).expect("is there"), here.get(name).expect("is"));
         let off = distance(&got, &want);
         assert!(off <= TOLERANCE, "`{name}`: {off:.1e}");
+    }
+}
+
+#[test]
+fn code_that_is_read_back_from_a_folder_gives_the_same_bits() {
+    let program = program();
+    let made = compiled(&program, GPU);
+    let folder = std::env::temp_dir().join(format!("nestor-kept-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let code = made.device.as_ref().expect("code for a device");
+    let files = [
+        ("plan.txt", native::plan_text(&made.plan, &made.kernels)),
+        ("kernels.txt", made.kernels.iter().map(ToString::to_string).collect()),
+        ("kernels.ptx", code.text.clone()),
+        (kept::LAUNCHES, kept::launches(code)),
+    ];
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).expect("it is written");
+    }
+    let again = kept::read(&folder).expect("it reads back");
+    std::fs::remove_dir_all(&folder).expect("it goes");
+    let (device, _) = emulator();
+    let mut once = holding(&program, made, Some(&device));
+    let mut twice = holding(&program, again, Some(&device));
+    for n in 0..2 {
+        assert_eq!(step(&mut once, n), step(&mut twice, n), "step {n}");
     }
 }
 
