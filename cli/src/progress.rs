@@ -4,6 +4,7 @@
 use nestor_runtime::train::LevelReport;
 use nestor_runtime::train::progress::{Event, StepLine};
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Cells of the bar.
@@ -18,8 +19,8 @@ pub(crate) struct Screen {
     bits: f64,
     /// When a plain line was printed last.
     last: Option<Instant>,
-    /// The last checkpoint.
-    saved: Option<String>,
+    /// Whether the line of an evaluation waits for the checkpoint that may follow.
+    open: bool,
     /// The last report of each level, the fastest first.
     levels: Vec<LevelReport>,
 }
@@ -28,12 +29,17 @@ impl Screen {
     /// A screen; `bits` is how many bits a byte one nat a token is.
     pub(crate) fn new(bits: f64) -> Self {
         let terminal = std::io::stdout().is_terminal();
-        Self { terminal, bits, last: None, saved: None, levels: vec![] }
+        Self { terminal, bits, last: None, open: false, levels: vec![] }
     }
 
     /// Shows what happened.
     pub(crate) fn show(&mut self, event: &Event) {
         let clear = if self.terminal { "\r\x1b[2K" } else { "" };
+        let saved = match event {
+            Event::Saved { path, .. } => Some(path.as_path()),
+            _ => None,
+        };
+        self.close(saved);
         match event {
             Event::Started { step, resumed, train_tokens, validation_tokens, .. } => {
                 if let Some(path) = resumed {
@@ -62,28 +68,37 @@ impl Screen {
                 }
             }
             Event::Evaluated { step, loss, score: Some((metric, score)), .. } => {
-                anstream::println!(
+                anstream::print!(
                     "{clear}      held out: {metric} {score:.4}, loss {loss:.4} at step {step}"
                 );
+                self.open = true;
             }
             Event::Evaluated { step, loss, bits_per_byte, best, score: None } => {
                 let bits = bits_per_byte.unwrap_or(loss * self.bits);
-                let saved = self.saved.as_ref().map(|p| format!(" · saved {p}"));
-                anstream::println!(
+                anstream::print!(
                     "{clear}      validation {bits:.3} bits/byte at step {step} · best {:.3} \
-                     at step {}{}",
+                     at step {}",
                     best.1 * self.bits,
                     best.0,
-                    saved.unwrap_or_default()
                 );
-                for level in &self.levels {
-                    anstream::println!("{}", level_line(level));
-                }
+                self.open = true;
             }
-            Event::Saved { path, .. } => self.saved = Some(path.display().to_string()),
+            Event::Saved { .. } => {}
             Event::Stopping { step } => {
                 anstream::println!("{clear}stopping after step {step}, saving");
             }
+        }
+    }
+
+    /// Ends the line of an evaluation, with the checkpoint of the same step where there is one.
+    fn close(&mut self, saved: Option<&Path>) {
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        let saved = saved.map(|p| format!(" · saved {}", p.display()));
+        anstream::println!("{}", saved.unwrap_or_default());
+        for level in &self.levels {
+            anstream::println!("{}", level_line(level));
         }
     }
 
@@ -114,6 +129,12 @@ impl Screen {
             short(tokens_per_second),
             time(left)
         )
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.close(None);
     }
 }
 
