@@ -111,6 +111,14 @@ fn answer(executor: &mut Executor, sizes: Sizes, line: &str) -> Result<(), Failu
     Ok(())
 }
 
+/// Those that run a call.
+fn workers(arguments: &Arguments) -> usize {
+    match arguments.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
 fn compiled(arguments: &Arguments) -> Result<Executor, Failure> {
     let program = program(arguments)?;
     let form = match &arguments.form {
@@ -119,8 +127,12 @@ fn compiled(arguments: &Arguments) -> Result<Executor, Failure> {
         }
         None => None,
     };
-    let forms =
-        FormOptions { form, chunk: arguments.chunk, longest: Some(arguments.time) };
+    let forms = FormOptions {
+        form,
+        chunk: arguments.chunk,
+        longest: Some(arguments.time),
+        workers: Some(workers(arguments) / arguments.batch),
+    };
     let purpose = Purpose { resume: false, forms };
     let outputs: Vec<&str> = program
         .code

@@ -53,7 +53,8 @@ pub(crate) fn bench(a: &BenchArguments, as_json: bool) -> Outcome {
         }
         Err(found) => return tell(&loaded, &found),
     };
-    let forms = FormOptions { longest: Some(a.length), ..FormOptions::default() };
+    let (longest, workers) = (Some(a.length), place.workers(a.batch));
+    let forms = FormOptions { longest, workers, ..FormOptions::default() };
     let compiled = trained_for(&program, forms, place.machine());
     let compiled = compiled.map_err(Failure::native)?;
     let mut executor = place.executor(compiled.step).map_err(unready)?;

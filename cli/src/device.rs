@@ -66,6 +66,12 @@ impl Place {
         }
     }
 
+    /// Workers that each of so many sequences has to itself; nothing on a GPU, where walks are split for its processors.
+    pub(crate) fn workers(&self, batch: usize) -> Option<usize> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.device.is_none().then_some(cores / batch)
+    }
+
     /// What a GPU is called; nothing for the CPU.
     pub(crate) fn name(&self) -> Option<String> {
         self.device.as_ref().map(|d| d.hold().device.name())

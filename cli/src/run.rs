@@ -131,9 +131,11 @@ fn compiled(
         }
     };
     let resume = given.keys().any(|n| n.starts_with("state."));
-    let longest = sizes(program, given).ok().map(|s| s.time);
-    let purpose =
-        Purpose { resume, forms: FormOptions { form, chunk: how.chunk, longest } };
+    let sizes = sizes(program, given).ok();
+    let longest = sizes.map(|s| s.time);
+    let workers = sizes.and_then(|s| place.workers(s.batch.max(1)));
+    let forms = FormOptions { form, chunk: how.chunk, longest, workers };
+    let purpose = Purpose { resume, forms };
     let lowered = if how.grad {
         let seeds: Vec<&str> = given
             .keys()

@@ -106,11 +106,12 @@ impl Session {
     /// length, those of a task may be tested longer.
     pub(crate) fn compiled(
         &self,
-        length: usize,
+        (batch, length): (usize, usize),
         place: &Place,
     ) -> Result<Trained, Failure> {
         let longest = self.task.is_none().then_some(length);
-        let forms = FormOptions { longest, ..FormOptions::default() };
+        let workers = place.workers(batch);
+        let forms = FormOptions { longest, workers, ..FormOptions::default() };
         compiled_in(&self.program, forms, self.task.is_some(), place)
     }
 }

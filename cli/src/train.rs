@@ -219,7 +219,7 @@ pub(crate) fn sitting(
     // Another sitting may need it again.
     let compiled = match code {
         Some(compiled) => compiled.clone(),
-        None => code.insert(session.compiled(length, place)?).clone(),
+        None => code.insert(session.compiled((options.rows, length), place)?).clone(),
     };
     let loaded = &session.loaded;
     tell(loaded, &costs(loaded, program, &compiled.choices, length))?;

@@ -6,6 +6,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// Steps of each training.
+const STEPS: usize = 30;
+
 /// The layers that `stdlib/checks/mixers.nest` runs.
 fn mixers(root: &Path) -> Vec<String> {
     let path = root.join("stdlib/checks/mixers.nest");
@@ -15,12 +18,7 @@ fn mixers(root: &Path) -> Vec<String> {
 }
 
 /// Losses of a short training of a model with these parameters; or what was said.
-fn losses(
-    root: &Path,
-    file: &str,
-    parameters: &[&str],
-    steps: usize,
-) -> Result<Vec<f64>, String> {
+fn losses(root: &Path, file: &str, parameters: &[&str]) -> Result<Vec<f64>, String> {
     let name: String =
         parameters.concat().chars().filter(|c| c.is_alphanumeric()).collect();
     let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
@@ -31,7 +29,7 @@ fn losses(
     for parameter in parameters {
         command.args(["--set", parameter]);
     }
-    command.args(["--batch", "2", "--length", "32", "--steps", &steps.to_string()]);
+    command.args(["--batch", "2", "--length", "32", "--steps", &STEPS.to_string()]);
     let said = command.arg("--out").arg(&out).output().map_err(|e| e.to_string())?;
     let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap_or_default();
     let _ = std::fs::remove_dir_all(&out);
@@ -54,9 +52,6 @@ fn falls(losses: &[f64]) -> bool {
 #[test]
 fn a_language_model_of_every_layer_learns() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    // All 30 steps where asked for.
-    let steps = std::env::var("NESTOR_STEPS").ok().and_then(|s| s.parse().ok());
-    let steps = steps.unwrap_or(10);
     let mixers = mixers(&root);
     assert!(mixers.len() >= 40, "only {} layers", mixers.len());
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -68,8 +63,8 @@ fn a_language_model_of_every_layer_learns() {
                     let set =
                         [mixers.as_str(), "d=16", "depth=1", "rate=1e-2", "warmup=1"];
                     let file = "examples/language_model.nest";
-                    let what = match losses(&root, file, &set, steps) {
-                        Ok(l) if l.len() == steps && falls(&l) => {
+                    let what = match losses(&root, file, &set) {
+                        Ok(l) if l.len() == STEPS && falls(&l) => {
                             continue;
                         }
                         Ok(losses) => format!("{mixer}: {losses:.2?}"),
@@ -96,8 +91,7 @@ fn models_that_no_mixer_makes_learn() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     for (file, small) in OTHERS {
         let set = [*small, &["rate=1e-2", "warmup=1"]].concat();
-        let found =
-            losses(&root, file, &set, 10).unwrap_or_else(|e| panic!("{file}: {e}"));
-        assert!(found.len() == 10 && falls(&found), "{file}: {found:.2?}");
+        let found = losses(&root, file, &set).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(found.len() == STEPS && falls(&found), "{file}: {found:.2?}");
     }
 }

@@ -117,7 +117,12 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
     let mut ran = Vec::new();
     for (form, name) in Form::ALL {
         let longest = draw.seed.is_multiple_of(2).then_some(draw.time);
-        let options = FormOptions { form: Some(*form), chunk: draw.chunk, longest };
+        let options = FormOptions {
+            form: Some(*form),
+            chunk: draw.chunk,
+            longest,
+            workers: Some(1 << (draw.seed % 3)),
+        };
         let lowered = match forward(&program, purpose(options)) {
             Ok(lowered) => lowered,
             Err(PassError::Limitation { code: "L-form", .. }) => continue,

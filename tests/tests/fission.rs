@@ -11,8 +11,14 @@ use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, on_all_cores, root};
 
 /// At the sizes of the cases nothing pays.
-const ALWAYS: Rates =
-    Rates { products: 100.0, others: 6.0, processors: 64, always: true };
+const ALWAYS: Rates = Rates {
+    products: 100.0,
+    others: 6.0,
+    processors: 64,
+    alone: 2.5,
+    sequences: 2,
+    always: true,
+};
 
 fn walks(graph: &Graph) -> usize {
     graph.nodes.values().filter(|n| matches!(n.op, Op::Scan { .. })).count()

@@ -94,8 +94,14 @@ enum Walks {
 }
 
 /// At the sizes of the cases nothing pays.
-const ALWAYS: Rates =
-    Rates { products: 100.0, others: 6.0, processors: 64, always: true };
+const ALWAYS: Rates = Rates {
+    products: 100.0,
+    others: 6.0,
+    processors: 64,
+    alone: 2.5,
+    sequences: 2,
+    always: true,
+};
 
 /// Every case of a list of names, or all.
 fn check(names: Option<&[&str]>, products: Products, walks: Walks) {

@@ -8,12 +8,18 @@ use nestor_ir::tensor::{Feed, Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::build::{add, outer, scale, sub};
 use nestor_passes::fission::{Rates, fission};
-use nestor_passes::forms::affine;
+use nestor_passes::forms::{Form, FormOptions, affine, choose};
 use nestor_passes::simplify::simplify;
 
 /// At these sizes nothing pays.
-const ALWAYS: Rates =
-    Rates { products: 100.0, others: 6.0, processors: 64, always: true };
+const ALWAYS: Rates = Rates {
+    products: 100.0,
+    others: 6.0,
+    processors: 64,
+    alone: 2.5,
+    sequences: 2,
+    always: true,
+};
 
 /// Gates, a key that is read before it is written, a read.
 fn gated_delta() -> (Scan, Graph, Vec<Value>) {
@@ -129,6 +135,52 @@ fn where_nothing_pays_nothing_is_split() {
     let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
     let form = affine(&scan, &types, 4).expect("a form by chunks");
     let graph = simplify(&walked(&form, &outer, &operands));
-    let rates = Rates { always: false, processors: 1, products: 1e9, others: 1e9 };
+    let rates = Rates {
+        products: 1e9,
+        others: 1e9,
+        processors: 1,
+        alone: 2.5,
+        sequences: 2,
+        always: false,
+    };
     assert_eq!(fission(&graph, &rates), graph);
+}
+
+/// The walk in the form that is chosen where each sequence has so many workers, or in two passes where that is asked for.
+fn chosen(form: Option<Form>, workers: usize, longest: Option<usize>) -> (Graph, Form) {
+    let (scan, outer, operands) = gated_delta();
+    let options = FormOptions { form, chunk: Some(4), longest, workers: Some(workers) };
+    let walk = walked(&scan, &outer, &operands);
+    let (graph, choices) = choose(&walk, options, false).expect("a form");
+    (simplify(&graph), choices[0].form)
+}
+
+#[test]
+fn two_passes_and_a_short_walk_are_the_walk() {
+    let (scan, outer, operands) = gated_delta();
+    let token = with_gradients(&walked(&scan, &outer, &operands));
+    for workers in [1, 4, 8] {
+        let (graph, _) = chosen(Some(Form::TwoPass), workers, None);
+        let stateful = scans(&graph).iter().filter(|s| s.states().count() > 0).count();
+        assert_eq!((scans(&graph).len(), stateful), (3, 1), "{graph}");
+        let made = simplify(&with_gradients(&graph));
+        for (batch, time, start) in [(2, 17, 0), (1, 6, 3), (2, 1, 7)] {
+            let sizes = sizes(batch, time, start);
+            let x = tamed(&token, inputs(&token, &sizes, &mut Numbers::new(3)));
+            let (a, b) = (evaluate(&token, &x, &sizes), evaluate(&made, &x, &sizes));
+            for ((a, b), output) in a.iter().zip(&b).zip(&token.outputs) {
+                close(&format!("{} T={time} t0={start}", output.name), b, a, 1e-10);
+            }
+        }
+    }
+}
+
+#[test]
+fn two_passes_are_taken_where_workers_would_be_idle() {
+    let long = Some(1 << 24);
+    assert_eq!(chosen(None, 64, long).1, Form::TwoPass);
+    // As many workers as the walk has instances; too short, or of unknown length.
+    assert_eq!(chosen(None, 2, long).1, Form::Affine);
+    assert_eq!(chosen(None, 64, Some(64)).1, Form::Affine);
+    assert_eq!(chosen(None, 64, None).1, Form::Affine);
 }

@@ -16,6 +16,10 @@ pub fn rates(options: Options) -> Rates {
         // Maps load and store every number they work on (not measured).
         others: 3.0,
         processors: options.target.processors(),
+        // A block of a walk is alone on its processor, and waits with it (a guess).
+        alone: 2.5,
+        // The walks of two sequences (a guess) may leave processors idle, too.
+        sequences: 2,
         always: false,
     }
 }

@@ -1,34 +1,33 @@
-//! What operations cost on a GPU, counted in numbers moved between its memory and its processors.
+//! What operations cost, counted in numbers moved between its memory and its processors.
 
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Group, NodeData, Op, Scan, Value};
 
-/// How much longer work takes in a walk than spread over all chunks where walks fill the processors: a block of a walk is
-/// alone on its processor, and waits with it (a guess).
-const ALONE: f64 = 2.5;
-
-/// What a GPU does while one number is moved between its memory and its processors.
+/// What a machine does while one number is moved between its memory and its processors, and how many walks it has for them.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Rates {
     /// Multiplications and additions of products.
     pub products: f64,
     /// Other operations on numbers.
     pub others: f64,
-    /// Processors that run blocks of threads.
+    /// Processors that work at once: those that run blocks of threads, or workers.
     pub processors: usize,
+    /// How much longer work takes in a walk than spread over all chunks where walks fill the processors.
+    pub alone: f64,
+    /// Sequences that are walked at once.
+    pub sequences: usize,
     /// Parts are made also where they do not pay: for tests at sizes at which nothing pays.
     pub always: bool,
 }
 
 impl Rates {
-    /// How much longer work takes in the walk than spread over all chunks; the walks of two sequences (a guess) may
-    /// leave processors idle, too.
+    /// How much longer work takes in the walk than spread over all chunks: too few walks leave processors idle.
     pub(super) fn waits(&self, scan: &Scan) -> f64 {
         if self.always {
             return 1e6;
         }
-        let walks = 2 * walks(scan);
-        ALONE * (self.processors as f64 / walks as f64).max(1.0)
+        let walks = self.sequences * walks(scan);
+        self.alone * (self.processors as f64 / walks as f64).max(1.0)
     }
 }
 

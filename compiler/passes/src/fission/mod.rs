@@ -41,12 +41,36 @@ pub fn fission(graph: &Graph, rates: &Rates) -> Graph {
     let mut split = false;
     let made = graph.rebuilt(|r, _, node| {
         let Op::Scan { scan } = &node.op else { return None };
-        let (scan, plan) = plan(scan, rates)?;
+        let parts = Parts::of(scan, rates)?;
         split = true;
         let operands = r.operands(node);
-        Some(build(&mut r.graph, &scan, &operands, &plan, rates).into())
+        Some(parts.add(&mut r.graph, &operands, rates).into())
     });
     if split { prune(&made) } else { graph.clone() }
+}
+
+/// A walk that is worth parting.
+pub(crate) struct Parts {
+    /// With a body in which systems are products.
+    scan: Scan,
+    plan: Plan,
+}
+
+impl Parts {
+    /// Nothing where it stays one.
+    pub(crate) fn of(scan: &Scan, rates: &Rates) -> Option<Self> {
+        plan(scan, rates).map(|(scan, plan)| Self { scan, plan })
+    }
+
+    /// Adds the parts to a graph; gives what stands for the walk's results.
+    pub(crate) fn add(
+        &self,
+        g: &mut Graph,
+        operands: &[Value],
+        rates: &Rates,
+    ) -> Vec<Value> {
+        build(g, &self.scan, operands, &self.plan, rates)
+    }
 }
 
 /// Who computes what.

@@ -2,13 +2,15 @@
 //!
 //! The first that applies is taken: chunk-parallel where the update is affine (called *dual*
 //! where gradients are taken at an anchor, because these are then known at a chunk's start), with
-//! errors solved row by row where they are functions of reads, one token after another otherwise.
+//! errors solved row by row where they are functions of reads, one token after another otherwise. A walk with fewer
+//! instances than there are workers goes in two passes, where that pays.
 
 use super::once::{found_as_begun, never_set_again};
 use super::work::{Work, work};
-use super::{Cut, Structure, chunked, periods, sequential};
+use super::{Cut, Structure, chunked, periods, sequential, two_pass};
 use crate::build::uniform;
 use crate::error::PassError;
+use crate::fission::{Parts, Rates};
 use nestor_ir::tensor::graph::Named;
 use nestor_ir::tensor::{Feed, Graph, Group, Op, Scan, Stride, Value};
 use nestor_ir::ty::Type;
@@ -17,6 +19,8 @@ use std::fmt;
 /// A form of a walk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Form {
+    /// As affine; a short walk joins what all chunks do at once.
+    TwoPass,
     /// Chunks as products; errors affine in reads.
     Affine,
     /// Chunks as products; gradients known at the chunk's start.
@@ -30,6 +34,7 @@ pub enum Form {
 impl Form {
     /// All forms with their names.
     pub const ALL: &'static [(Form, &'static str)] = &[
+        (Form::TwoPass, "two_pass"),
         (Form::Affine, "affine"),
         (Form::Dual, "dual"),
         (Form::Rowwise, "rowwise"),
@@ -72,8 +77,8 @@ impl Choice {
             (_, Some(Structure { clocked: true, .. })) => "clocked",
             (Form::Dual, _) => "anchored",
             (Form::Rowwise, _) => "row-nonlinear",
-            (Form::Affine, Some(Structure { feedback: true, .. })) => "affine",
-            (Form::Affine, Some(_)) => "no feedback",
+            (_, Some(Structure { feedback: true, .. })) => "affine",
+            (Form::Affine | Form::TwoPass, Some(_)) => "no feedback",
         }
     }
 }
@@ -97,6 +102,8 @@ pub struct FormOptions {
     pub chunk: Option<usize>,
     /// No call that begins with the first token of its sequences has more tokens than this.
     pub longest: Option<usize>,
+    /// Workers that each sequence of a call has to itself, where that is known.
+    pub workers: Option<usize>,
 }
 
 /// Tokens of a chunk where nothing asks for another number.
@@ -118,6 +125,7 @@ pub fn choose(
     let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
     for node in graph.nodes.values() {
         let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
+        let mut parts = None;
         let op = match &node.op {
             Op::Scan { scan }
                 if scan.stride == Stride::Token && scan.time.ticks_of().is_some() =>
@@ -134,20 +142,21 @@ pub fn choose(
                         }
                         _ => scan.as_ref().clone(),
                     };
-                    let (scan, choice) =
-                        chosen(&scan, &types, parallel, options, from_start)?;
-                    choices.push(choice);
-                    if from_start {
-                        found_as_begun(&scan, &begins(&out, &scan, &operands))
-                    } else {
-                        scan
-                    }
+                    let begins = from_start.then(|| begins(&out, &scan, &operands));
+                    let found =
+                        chosen(&scan, &types, parallel, options, begins.as_deref())?;
+                    choices.push(found.choice);
+                    parts = found.parts;
+                    found.scan
                 };
                 Op::Scan { scan: Box::new(scan) }
             }
             op => op.clone(),
         };
-        let results = out.add_many(op, &operands);
+        let results = match parts {
+            Some((parts, rates)) => parts.add(&mut out, &operands, &rates),
+            None => out.add_many(op, &operands).to_vec(),
+        };
         for (&from, &to) in node.results.iter().zip(&results) {
             map[from.index()] = to;
             out.values[to].name.clone_from(&graph.values[from].name);
@@ -182,18 +191,28 @@ fn moves_only(scan: &Scan) -> bool {
     scan.body.nodes.values().all(|n| moves(&n.op))
 }
 
+/// A walk in its form.
+struct Chosen {
+    scan: Scan,
+    choice: Choice,
+    /// Where it is more than one.
+    parts: Option<(Parts, Rates)>,
+}
+
+/// `begins` where every call begins with the first token of its sequences, as [`begins`] has it.
 fn chosen(
     scan: &Scan,
     types: &[Type],
     parallel: Form,
     options: FormOptions,
-    from_start: bool,
-) -> Result<(Scan, Choice), PassError> {
+    begins: Option<&[Option<f64>]>,
+) -> Result<Chosen, PassError> {
     let names: Vec<&str> = scan.body.outputs[..scan.states().count()]
         .iter()
         .map(|o| o.name.as_str())
         .collect();
     let periods = periods(scan);
+    let from_start = begins.is_some();
     let chunk = options.chunk.unwrap_or_else(|| aligned(&periods, from_start));
     let cut = Cut { tokens: chunk, from_start };
     let asked = |form: Form| options.form.is_none_or(|f| f == form);
@@ -205,25 +224,52 @@ fn chosen(
         work: Work::default(),
         reasons: vec![],
     };
+    let as_begun = |scan: Scan| match begins {
+        Some(begins) => found_as_begun(&scan, begins),
+        None => scan,
+    };
+    let two_pass = match options.form {
+        None => options.workers.map(|n| two_pass::rates(n, false)),
+        Some(Form::TwoPass) => Some(two_pass::rates(options.workers.unwrap_or(1), true)),
+        Some(Form::Affine | Form::Dual | Form::Rowwise | Form::Sequential) => None,
+    };
     for form in [parallel, Form::Rowwise] {
-        if !asked(form) {
+        let parted = two_pass.filter(|_| form == Form::Affine);
+        if !asked(form) && parted.is_none() {
             continue;
         }
         match chunked(scan, types, cut, form == Form::Rowwise) {
             Ok((scan, structure)) => {
-                choice.form = form;
                 choice.structure = Some(structure);
                 choice.work = work(&scan, types);
-                return Ok((scan, choice));
+                let scan = as_begun(scan);
+                if let Some(rates) = parted {
+                    let long =
+                        rates.always || two_pass::long(choice.work, options.longest);
+                    let parts = long.then(|| Parts::of(&scan, &rates)).flatten();
+                    if let Some(parts) = parts {
+                        choice.form = Form::TwoPass;
+                        return Ok(Chosen { scan, choice, parts: Some((parts, rates)) });
+                    }
+                    if rates.always {
+                        let why = "every step of it needs the state".to_owned();
+                        choice.reasons.push((Form::TwoPass, why));
+                    }
+                }
+                if asked(form) {
+                    choice.form = form;
+                    return Ok(Chosen { scan, choice, parts: None });
+                }
             }
             Err(reason) => choice.reasons.push((form, reason.what)),
         }
     }
     if asked(Form::Sequential) {
         choice.chunk = options.chunk.unwrap_or(CHUNK);
+        choice.structure = None;
         let scan = sequential(scan, types, choice.chunk);
         choice.work = work(&scan, types);
-        return Ok((scan, choice));
+        return Ok(Chosen { scan: as_begun(scan), choice, parts: None });
     }
     let form = options.form.unwrap_or(Form::Sequential);
     let why = choice

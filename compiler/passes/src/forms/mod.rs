@@ -31,6 +31,7 @@ mod sequential;
 mod solve;
 mod substitution;
 mod terms;
+mod two_pass;
 mod work;
 
 pub use anchors::periods;
