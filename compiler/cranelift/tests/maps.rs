@@ -4,7 +4,7 @@
 mod common;
 
 use common::check::*;
-use nestor_ir::dim::Dim;
+use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::tensor::Fold;
 use nestor_ir::tile::*;
 use nestor_ir::ty::Elem;
@@ -179,5 +179,32 @@ fn random_map(seed: u64) -> Kernel {
 fn random_maps_agree() {
     for seed in 0..400 {
         agree(&random_map(seed), SIZES, seed, &format!("seed {seed}"));
+    }
+}
+
+/// What is stored past the caches, in large tensors from the beginning of a line, is what is stored anywhere else.
+#[test]
+fn large_tensors_agree() {
+    for origin in [0, 4, 8, 12] {
+        let text = format!(
+            r#"kernel "large" {{
+  b0 "x": [16, 256] read
+  b1 "y": [B, T, 4096] write
+  t0 "state": [16, 256]
+  grid i0 < T
+  map [16, 256] {{
+    e0 = b0[0; 256, 1]
+    e1 = at(p0 + i0)
+    e2 = e0 + e1
+    t0[0; 256, 1] = e2
+    b1[4096*i0 + {origin}; 256, 1] = e2 * e0
+  }}
+}}"#
+        );
+        let kernel = text::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        for time in [3, 520] {
+            let sizes = Sizes { batch: 2, time, start: 0 };
+            agree(&kernel, sizes, 1, &format!("from {origin}, T {time}"));
+        }
     }
 }

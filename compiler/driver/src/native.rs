@@ -8,6 +8,7 @@ use nestor_ir::tensor::Graph;
 use nestor_ir::tile;
 pub use nestor_ir::tile::Kernel;
 use nestor_passes::PassError;
+use nestor_passes::merge::merged;
 use nestor_passes::schedule::schedule;
 use nestor_passes::spread::{Grain, spread};
 use nestor_passes::unpack::unpacked;
@@ -83,7 +84,7 @@ pub fn scheduled(graph: &Graph) -> Result<(Plan, Vec<Kernel>), NativeError> {
 }
 
 /// The plan of a graph and its kernels for a machine, verified: on a GPU, walks are split where that pays, products read
-/// operands where they lie, and maps are spread over blocks.
+/// operands where they lie, and maps are spread over blocks; on a CPU maps over the same points are joined.
 ///
 /// # Errors
 /// As [`artifact`].
@@ -95,10 +96,11 @@ pub fn scheduled_for(
         Machine::Cpu(_) => schedule(graph)?,
         Machine::Gpu(options) => schedule(&gpu::fission(graph, &gpu::rates(options)))?,
     };
-    if let Machine::Gpu(_) = machine {
-        kernels =
-            kernels.into_iter().map(|k| spread(unpacked(k), Grain::BLOCKS)).collect();
-    }
+    let suited = |kernel: Kernel| match machine {
+        Machine::Cpu(_) => merged(kernel),
+        Machine::Gpu(_) => spread(unpacked(kernel), Grain::BLOCKS),
+    };
+    kernels = kernels.into_iter().map(suited).collect();
     let bug = |what: String| PassError::bug("schedule", what);
     for kernel in &kernels {
         let checked = tile::verify::verify(kernel);

@@ -10,6 +10,7 @@ pub mod derivative;
 pub mod derive;
 pub mod fission;
 pub mod forms;
+pub mod merge;
 pub mod reading;
 pub mod schedule;
 pub mod simplify;

@@ -228,22 +228,71 @@ fn long_rows(c: usize) -> Graph {
 #[test]
 fn what_costs_most_is_not_computed_again() {
     check(&long_rows(3), &sizes(1, 4, 2), 26);
-    let back = nestor_passes::simplify::simplify(&with_gradients(&long_rows(3)));
-    let walks: Vec<&Scan> = back
-        .nodes
-        .values()
-        .filter_map(|n| match &n.op {
-            Op::Scan { scan } => Some(&**scan),
-            _ => None,
-        })
-        .collect();
-    let products = |scan: &Scan| {
-        let product = |op: &Op| matches!(op, Op::Contract { sum, .. } if !sum.is_empty());
-        scan.body.nodes.values().filter(|n| product(&n.op)).count()
-    };
-    let [ahead, reverse] = walks[..] else { panic!("{} walks", walks.len()) };
     // On the way back the gradients of x and w, and not h.
-    assert_eq!((products(ahead), products(reverse)), (1, 2), "{}", reverse.body);
+    assert_eq!(products_of_walks(&long_rows(3)), [1, 2]);
+}
+
+/// How many products the bodies of the walks of a graph and of its gradients hold.
+fn products_of_walks(graph: &Graph) -> Vec<usize> {
+    let both = nestor_passes::simplify::simplify(&with_gradients(graph));
+    let walks = both.nodes.values().filter_map(|n| match &n.op {
+        Op::Scan { scan } => Some(&scan.body),
+        _ => None,
+    });
+    let product = |op: &Op| matches!(op, Op::Contract { sum, .. } if !sum.is_empty());
+    walks.map(|body| body.nodes.values().filter(|n| product(&n.op)).count()).collect()
+}
+
+/// Chunks in which two values follow from two products, each worth keeping only beside the other.
+fn two_products(c: usize) -> Graph {
+    let (rows, long) = (Dim::Fixed(c), Dim::Fixed(64));
+    let mut b = Graph::new();
+    let x = b.input("x", Type::real([rows, long]));
+    let w = b.input("w", Type::real([long, n()]));
+    let v = b.input("v", Type::real([long, n()]));
+    let s = b.input("s", Type::real([n()]));
+    b.input("valid", Type::bool([rows]));
+    b.input("position", Type::real([rows]));
+    let p = contract(&mut b, x, w, &[], &[(1, 0)]);
+    let q = contract(&mut b, x, v, &[], &[(1, 0)]);
+    let both = mul(&mut b, p, q);
+    let either = add(&mut b, p, q);
+    let (y, z) = (unary(&mut b, Op::Sin, both), unary(&mut b, Op::Tanh, either));
+    let total = sum(&mut b, z, &[0]);
+    let next = mul(&mut b, s, total);
+    b.output("s", next);
+    b.output("y", y);
+    let mut g = Graph::new();
+    let (batch, time) = (Dim::Batch, Dim::Time);
+    let x = g.input("x", Type::real([batch, time, long]));
+    let w = g.input("w", Type::real([long, n()]));
+    let v = g.input("v", Type::real([long, n()]));
+    let s = g.input("s", Type::real([batch, n()]));
+    let scan = Scan {
+        map: smallvec![batch],
+        time,
+        stride: Stride::Chunk(c),
+        reverse: false,
+        feeds: vec![
+            (Feed::Stream, body_of(&[Axis::Map(0), Axis::Time], 1)),
+            (Feed::Shared, body_of(&[], 2)),
+            (Feed::Shared, body_of(&[], 2)),
+            (Feed::Initial, body_of(&[Axis::Map(0)], 1)),
+        ],
+        yields: vec![(Yield::Stream, body_of(&[Axis::Map(0), Axis::Time], 1))],
+        body: b,
+    };
+    let r = g.add_many(Op::Scan { scan: Box::new(scan) }, &[x, w, v, s]);
+    g.output("s", r[0]);
+    g.output("y", r[1]);
+    g
+}
+
+#[test]
+fn products_are_kept_rather_than_what_follows_from_them() {
+    check(&two_products(3), &sizes(1, 4, 2), 27);
+    // On the way back x's gradient takes two products, those of w and v one each.
+    assert_eq!(products_of_walks(&two_products(3)), [2, 4]);
 }
 
 /// A walk by chunks whose body walks the chunk's tokens under a mask.

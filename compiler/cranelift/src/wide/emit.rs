@@ -53,6 +53,8 @@ pub(super) struct Emit<'m> {
     /// Accumulators of each target, one a vector.
     pub(super) sums: Vec<Vec<u8>>,
     pub(super) unroll: usize,
+    /// Stores of tensors larger than caches pass them by.
+    pub(super) past_caches: bool,
 }
 
 /// Registers for cursors and counters; others have fixed parts: the arguments, and two for scratch.
@@ -94,6 +96,7 @@ pub(super) fn code(
         counters: Vec::new(),
         sums: vec![Vec::new(); nest.targets.len()],
         unroll,
+        past_caches: false,
     };
     e.place_nodes(keep);
     let (saved, frame) = e.place_words();
@@ -102,7 +105,7 @@ pub(super) fn code(
     }
     e.stack(Code::Sub_rm64_imm32, frame);
     e.start_cursors();
-    e.level(0, Part { blocks: 1, tail: false });
+    e.all_loops();
     e.stack(Code::Add_rm64_imm32, frame);
     for &r in saved.iter().rev() {
         e.asm.put(Instruction::with1(Code::Pop_r64, r));

@@ -1,12 +1,51 @@
 //! The loops of a nest: plain ones, and the one that goes along vectors.
 
 use super::emit::{Emit, Part};
-use super::nest::{LANES, Quantity};
+use super::nest::{LANES, LINE, Quantity, Reach, Target};
 use super::program::Id;
 use super::registers::TAIL;
 use iced_x86::{Code, Instruction, Register};
 
+/// Elements of a tensor that no cache would hold until somebody reads it.
+const BEYOND_CACHES: i32 = 4 << 20;
+
 impl Emit<'_> {
+    /// The loops; twice, where stores may pass the caches by, for large tensors on whole lines and for others.
+    ///
+    /// A line that is written through a cache is read before, and drives out what the kernel still needs.
+    pub(super) fn all_loops(&mut self) {
+        let whole = Part { blocks: 1, tail: false };
+        let nest = self.nest;
+        let stores = nest.targets.iter().filter_map(|t| match t {
+            Target::Store(reach) => Some((reach, reach.lines?)),
+            Target::Fold { .. } => None,
+        });
+        let stores: Vec<(&Reach, Quantity)> = stores.collect();
+        if stores.is_empty() {
+            return self.level(0, whole);
+        }
+        let (plain, end) = (self.asm.label(), self.asm.label());
+        for (reach, size) in stores {
+            self.move_to(Register::RAX, nest.cursors[reach.cursor].start);
+            let line = i32::try_from(LINE - 1).expect("a small number");
+            self.asm.put(Instruction::with2(Code::Test_rm64_imm32, Register::RAX, line));
+            self.asm.jump(Code::Jne_rel32_64, plain);
+            self.move_to(Register::RAX, size);
+            let many = BEYOND_CACHES;
+            self.asm.put(Instruction::with2(Code::Cmp_rm64_imm32, Register::RAX, many));
+            self.asm.jump(Code::Jl_rel32_64, plain);
+        }
+        self.past_caches = true;
+        self.level(0, whole);
+        self.past_caches = false;
+        // What others read after this kernel must have arrived.
+        self.asm.put(Ok(Instruction::with(Code::Sfence)));
+        self.asm.jump(Code::Jmp_rel32_64, end);
+        self.asm.here(plain);
+        self.level(0, whole);
+        self.asm.here(end);
+    }
+
     /// Everything inside of loop `p - 1`.
     pub(super) fn level(&mut self, p: usize, part: Part) {
         let leaf = self.loops();

@@ -187,7 +187,11 @@ impl Emit<'_> {
                 self.registers.free_vector(z);
             }
             (Elem::Real | Elem::Int, Along::Near | Along::Same) => {
-                let code = Code::EVEX_Vmovups_zmmm512_k1z_zmm;
+                let past = self.past_caches && reach.lines.is_some() && under.is_none();
+                let code = match past {
+                    true => Code::EVEX_Vmovntps_m512_zmm,
+                    false => Code::EVEX_Vmovups_zmmm512_k1z_zmm,
+                };
                 let built = Instruction::with2(code, to.operand(), zmm(value));
                 self.asm.put_masked(built, under, false);
             }

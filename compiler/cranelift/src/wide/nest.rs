@@ -7,11 +7,14 @@
 use crate::normalise::MapParts;
 use nestor_ir::artifact::Precision;
 use nestor_ir::tensor::Fold;
-use nestor_ir::tile::{Access, Affine, Bound, Kernel, Monomial, Place, Sink};
+use nestor_ir::tile::size::elements;
+use nestor_ir::tile::{Access, Affine, Bound, Kernel, Monomial, Place, Sink, Use};
 use nestor_ir::ty::Elem;
 
 /// Elements of a vector.
 pub(super) const LANES: i64 = 16;
+/// Bytes of a cache line.
+pub(super) const LINE: i64 = 64;
 
 /// What a map is called with: a whole number each.
 #[derive(Clone, PartialEq, Debug)]
@@ -64,6 +67,8 @@ pub(super) struct Reach {
     pub(super) along: Along,
     pub(super) limits: Vec<Limit>,
     pub(super) pad: f64,
+    /// Of a store that goes along whole cache lines: how many elements the tensor has.
+    pub(super) lines: Option<Quantity>,
 }
 
 /// Where a root goes.
@@ -128,7 +133,11 @@ pub(super) fn nest(
     }
     for (_, sink) in &m.sinks {
         let target = match sink {
-            Sink::Store(to) => Target::Store(n.reach(kernel, to)?),
+            Sink::Store(to) => {
+                let reach = n.reach(kernel, to)?;
+                let lines = n.lines(kernel, to, &reach);
+                Target::Store(Reach { lines, ..reach })
+            }
             Sink::Fold { fold, axes, to, accumulate } => {
                 let to = n.reach(kernel, to)?;
                 if !to.limits.is_empty() || to.elem != Elem::Real {
@@ -287,7 +296,26 @@ impl Nest {
                 limits.push(self.limit(b, rank));
             }
         }
-        Some(Reach { cursor, elem, along, limits, pad: a.pad })
+        Some(Reach { cursor, elem, along, limits, pad: a.pad, lines: None })
+    }
+
+    /// How many elements a tensor has that a store goes through by whole cache lines, if it begins on one; nothing
+    /// where it does not, or where the kernel reads the tensor too, or its size is known now.
+    fn lines(&mut self, kernel: &Kernel, a: &Access, reach: &Reach) -> Option<Quantity> {
+        let Place::Buffer(buffer) = a.place else { return None };
+        let data = &kernel.buffers[buffer];
+        let near = reach.along == Along::Near && reach.limits.is_empty();
+        let steps = self.cursors[reach.cursor].steps.iter().enumerate();
+        let mut apart = steps.filter(|(d, _)| *d != self.lanes).map(|(_, s)| *s);
+        let line = |q: Quantity| matches!(q, Quantity::Known(n) if n % LINE == 0);
+        let vectors =
+            matches!(self.extents[self.lanes], Quantity::Known(n) if n % LANES == 0);
+        let whole = near && vectors && apart.all(line) && data.elem == Elem::Real;
+        if !whole || data.usage != Use::Write {
+            return None;
+        }
+        let size = self.quantity(&Affine::from(elements(&data.dims)));
+        matches!(size, Quantity::Argument(_)).then_some(size)
     }
 
     /// Whether a bound holds at every point, as far as can be known now.

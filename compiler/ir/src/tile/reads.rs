@@ -1,4 +1,4 @@
-//! Who reads and who writes: whether a kernel builds on what is in a buffer, or only on what it has put there itself.
+//! Who reads and who writes: whether a kernel builds on what is in a buffer, or only on what it has put there itself; what a statement touches.
 
 use crate::tile::{Buffer, Kernel, Place, Sink, Stmt, Tile};
 
@@ -70,6 +70,82 @@ pub fn writes(stmt: &Stmt, place: Place) -> bool {
         Stmt::ScatterAdd { table, .. } => Place::Buffer(*table) == place,
         Stmt::Loop { body, .. } | Stmt::When { body, .. } => {
             body.iter().any(|s| writes(s, place))
+        }
+    }
+}
+
+/// The places that a statement touches.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct Touches {
+    /// What it reads.
+    pub reads: Vec<Place>,
+    /// What it writes.
+    pub writes: Vec<Place>,
+}
+
+impl Touches {
+    /// Whether two statements may change places.
+    #[must_use]
+    pub fn apart(&self, other: &Touches) -> bool {
+        let free = |a: &Touches, b: &Touches| {
+            !a.writes.iter().any(|p| b.reads.contains(p) || b.writes.contains(p))
+        };
+        free(self, other) && free(other, self)
+    }
+}
+
+/// What a statement, and what it holds, reads and writes.
+pub fn touches(stmt: &Stmt) -> Touches {
+    let mut found = Touches::default();
+    add_touches(stmt, &mut found);
+    found
+}
+
+fn add_touches(stmt: &Stmt, found: &mut Touches) {
+    let tiles =
+        |list: &[Tile]| -> Vec<Place> { list.iter().map(|t| Place::Tile(*t)).collect() };
+    match stmt {
+        Stmt::Map { loads, sinks, .. } => {
+            found.reads.extend(loads.iter().map(|l| l.place));
+            for (_, sink) in sinks {
+                let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
+                if matches!(sink, Sink::Fold { accumulate: true, .. }) {
+                    found.reads.push(to.place);
+                }
+                found.writes.push(to.place);
+            }
+        }
+        Stmt::Product { left, right, out, accumulate, .. } => {
+            found.reads.extend([left.place, right.place]);
+            found.reads.extend(accumulate.then_some(out.place));
+            found.writes.push(out.place);
+        }
+        Stmt::SolveUnitLower { lower, x, .. } => {
+            found.reads.extend(tiles(&[*lower, *x]));
+            found.writes.extend(tiles(&[*x]));
+        }
+        Stmt::Eliminate { a, x, .. } => {
+            found.reads.extend(tiles(&[*a, *x]));
+            found.writes.extend(tiles(&[*a, *x]));
+        }
+        Stmt::InverseRoot { a, basis, .. } => {
+            found.reads.extend(tiles(&[*a]));
+            found.writes.extend(tiles(&[*a, *basis]));
+        }
+        Stmt::LinearScan { a, b, init, y, .. } => {
+            found.reads.extend(tiles(&[*a, *b, *init]));
+            found.writes.extend(tiles(&[*y]));
+        }
+        Stmt::Gather { table, index, out, .. } => {
+            found.reads.extend([Place::Buffer(*table), index.place]);
+            found.writes.push(out.place);
+        }
+        Stmt::ScatterAdd { table, index, values, .. } => {
+            found.reads.extend([Place::Buffer(*table), index.place, values.place]);
+            found.writes.push(Place::Buffer(*table));
+        }
+        Stmt::Loop { body, .. } | Stmt::When { body, .. } => {
+            body.iter().for_each(|s| add_touches(s, found));
         }
     }
 }

@@ -11,7 +11,7 @@
 
 use crate::causal::only_lower_is_wanted;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Graph, Group, Node, Op, Value};
+use nestor_ir::tensor::{Graph, Group, Node, NodeData, Op, Value};
 use nestor_ir::ty::{Dims, Elem};
 
 /// Operations an element from which keeping costs less than computing again. A core does about a
@@ -45,9 +45,45 @@ pub(super) fn worth_keeping(body: &Graph) -> Vec<Value> {
     let values = results.map(|n| n.results[0]);
     // Half of a matrix of pairs of tokens need not be computed at all, which keeping it would undo.
     let half = |v: Value| body.ty(v).rank() == 2 && only_lower_is_wanted(body, v);
-    values
-        .filter(|&v| enough(v) && last(v) && first(v) && !output(v) && !half(v))
-        .collect()
+    let ends =
+        values.filter(|&v| enough(v) && last(v) && first(v) && !output(v) && !half(v));
+    or_products(body, &near, ends.collect(), &|v| output(v) || half(v))
+}
+
+/// The products that values are element-wise functions of, instead of values that take no less room: then
+/// products are not computed again for what else follows from them.
+fn or_products(
+    body: &Graph,
+    near: &[Vec<Node>],
+    mut ends: Vec<Value>,
+    not: &dyn Fn(Value) -> bool,
+) -> Vec<Value> {
+    let room = |v: &Value| count(&body.ty(*v).dims).unwrap_or(0);
+    let mut done: Vec<Vec<Node>> = Vec::new();
+    while let Some(set) =
+        ends.iter().map(|v| &near[v.index()]).find(|set| !done.contains(set))
+    {
+        done.push(set.clone());
+        let products: Option<Vec<Value>> = set
+            .iter()
+            .map(|n| match &body.nodes[*n] {
+                NodeData { op: Op::Contract { .. }, results, .. } => Some(results[0]),
+                _ => None,
+            })
+            .collect();
+        let Some(products) = products else { continue };
+        let of_set = |v: &&Value| near[v.index()] == *set;
+        let taken: usize = ends.iter().filter(of_set).map(room).sum();
+        let instead: usize = products.iter().map(room).sum();
+        let new = |v: &Value| !not(*v) && !ends.contains(v);
+        if instead <= taken && products.len() > 1 && products.iter().all(new) {
+            let set = set.clone();
+            ends.retain(|v| near[v.index()] != set);
+            ends.extend(products);
+        }
+    }
+    ends.sort_unstable();
+    ends
 }
 
 /// States, of the first `states` outputs, that the chunk reads as it leaves them, and that cost more

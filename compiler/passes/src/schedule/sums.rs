@@ -14,7 +14,7 @@ use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{NodeData, Op, Value};
 use nestor_ir::tile::{ExprId, ScalarOp, Sink};
 
-/// The terms of a sum with their signs.
+/// The terms of a sum with their signs, products with their factors.
 #[derive(Default)]
 struct Terms {
     products: Vec<(f64, Value)>,
@@ -26,10 +26,28 @@ impl Lower<'_> {
         self.user[v.index()].map(|n| &self.graph.nodes[n])
     }
 
-    /// The sum of which a value is only a term.
+    /// The sum of which a value is only a term, a product perhaps times a number.
     fn above(&self, v: Value) -> Option<Value> {
-        let user = self.only_user(v)?;
+        let mut user = self.only_user(v)?;
+        if self.scaled(user).is_some_and(|(_, product)| product == v) {
+            user = self.only_user(user.results[0])?;
+        }
         matches!(user.op, Op::Add | Op::Sub).then(|| user.results[0])
+    }
+
+    /// The number and the product, where a node is one times the other and nothing else takes the product.
+    fn scaled(&self, node: &NodeData) -> Option<(f64, Value)> {
+        let (Op::Mul, &[a, b]) = (&node.op, &node.operands[..]) else { return None };
+        [(a, b), (b, a)].into_iter().find_map(|(product, factor)| {
+            let Op::Constant { value, .. } = self.graph.def(factor).op else {
+                return None;
+            };
+            let multiplied = match &self.graph.def(product).op {
+                Op::Contract { sum, .. } => !sum.is_empty(),
+                _ => false,
+            };
+            (multiplied && self.uses[product.index()] == 1).then_some((value, product))
+        })
     }
 
     /// Whether a sum is a part of another that nothing else takes.
@@ -69,7 +87,7 @@ impl Lower<'_> {
                 .map(|&o| self.products(o))
                 .sum(),
             Op::Contract { sum, .. } => usize::from(!sum.is_empty()),
-            _ => 0,
+            _ => usize::from(self.scaled(node).is_some()),
         }
     }
 
@@ -93,6 +111,13 @@ impl Lower<'_> {
         while let Some((sign, at)) = open.pop() {
             let node = self.graph.def(at);
             let inner = at == v || self.uses[at.index()] == 1;
+            let free = inner && self.known[at.index()].is_none();
+            let scaled =
+                self.scaled(node).filter(|(_, p)| free && self.deferred[p.index()]);
+            if let Some((factor, product)) = scaled {
+                terms.products.push((sign * factor, product));
+                continue;
+            }
             let minus = match node.op {
                 Op::Add => 1.0,
                 Op::Sub => -1.0,
@@ -105,7 +130,7 @@ impl Lower<'_> {
                     continue;
                 }
             };
-            if inner && self.known[at.index()].is_none() {
+            if free {
                 open.push((sign * minus, node.operands[1]));
                 open.push((sign, node.operands[0]));
             } else {

@@ -11,6 +11,7 @@ use nestor_ir::plan::verify::verify;
 use nestor_ir::tensor::Graph;
 use nestor_ir::tensor::text::parse;
 use nestor_ir::tile::{self, Kernel};
+use nestor_passes::merge::merged;
 use nestor_passes::schedule::schedule;
 use nestor_passes::spread::{Grain, spread};
 use nestor_passes::unpack::unpacked;
@@ -22,14 +23,17 @@ const SIZES: &[Sizes] = &[
     Sizes { batch: 2, time: 1, start: 5 },
 ];
 
-/// Both readings of a graph agree, with kernels as they are and as they are for a GPU, maps spread as far as they can be.
+/// Both readings of a graph agree, with kernels as they are, with maps joined as they are for a CPU, and as they are for a
+/// GPU, maps spread as far as they can be.
 pub fn agree(text: &str) {
     let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let (made, kernels) = schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{graph}"));
     let finest = Grain { first: 1, next: 1 };
     let apart: Vec<Kernel> =
         kernels.iter().map(|k| spread(unpacked(k.clone()), finest)).collect();
+    let joined: Vec<Kernel> = kernels.iter().cloned().map(merged).collect();
     agrees(&graph, &made, &kernels);
+    agrees(&graph, &made, &joined);
     agrees(&graph, &made, &apart);
 }
 

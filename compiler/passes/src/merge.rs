@@ -1,0 +1,342 @@
+//! Maps over the same points as one, where that saves reading or writing.
+//!
+//! ```text
+//! before   map [64, 256] t4 = t0 + t1;  product t5 = x @ t4;  map [64, 256] t0 = t4 * a;  map [64, 256] b0 = t1
+//! after    map [64, 256] { t4 = t0 + t1, t0 = (t0 + t1) * a, b0 = t1 };  product t5 = x @ t4
+//! ```
+//!
+//! Two maps become one where the first may wait for the second, or the second come as early as the first: nothing in
+//! between writes what the moved one touches, or reads what it writes. What the first stores and the second loads, or the
+//! first loads and the second stores, must be the same element at every point. What nobody reads any more is not stored.
+
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::reads::{Touches, touches};
+use nestor_ir::tile::{
+    Access, Expr, ExprId, Extent, Kernel, Place, ScalarOp, Sink, Stmt,
+};
+use smallvec::SmallVec;
+
+/// Scalars of a map, transcendental ones counted as what they are made of, beyond which registers would not suffice.
+const MOST_SCALARS: usize = 56;
+/// Accesses beyond which addresses would not stay in registers.
+const MOST_ACCESSES: usize = 16;
+
+/// Points from which a map is worth joining to another.
+const LEAST_POINTS: usize = 512;
+
+/// The kernel with maps joined.
+#[must_use]
+pub fn merged(mut kernel: Kernel) -> Kernel {
+    let mut body = std::mem::take(&mut kernel.body);
+    within(&mut body);
+    let mut read = Vec::new();
+    body.iter().for_each(|s| read.extend(touches(s).reads));
+    forget(&mut body, &read);
+    kernel.body = body;
+    kernel
+}
+
+/// A map's parts.
+#[derive(Clone, Copy)]
+struct Parts<'s> {
+    space: &'s SmallVec<[Extent; 4]>,
+    expr: &'s Expr,
+    loads: &'s [Access],
+    sinks: &'s [(ExprId, Sink)],
+}
+
+fn parts(stmt: &Stmt) -> Option<Parts<'_>> {
+    let Stmt::Map { space, expr, loads, sinks } = stmt else { return None };
+    Some(Parts { space, expr, loads, sinks })
+}
+
+/// Joins the maps of a body, and of those that it holds.
+fn within(body: &mut Vec<Stmt>) {
+    for stmt in body.iter_mut() {
+        if let Stmt::Loop { body, .. } | Stmt::When { body, .. } = stmt {
+            within(body);
+        }
+    }
+    body.retain(|s| !changes_nothing(s));
+    let mut touched: Vec<Touches> = body.iter().map(touches).collect();
+    let mut at = 1;
+    while at < body.len() {
+        let found = (0..at).rev().find_map(|first| {
+            let place = place(body, &touched, first, at)?;
+            Some((first, place))
+        });
+        let Some((first, place)) = found else {
+            at += 1;
+            continue;
+        };
+        let joined = join(&body[first], &body[at]);
+        body.remove(at);
+        body.remove(first);
+        body.insert(place, joined);
+        touched = body.iter().map(touches).collect();
+        at = place.max(1);
+    }
+}
+
+/// Whether a map puts every element where it has it from.
+fn changes_nothing(stmt: &Stmt) -> bool {
+    let Some(map) = parts(stmt) else { return false };
+    let stays = |(root, sink): &(ExprId, Sink)| match (&map.expr.scalars[*root].op, sink)
+    {
+        (ScalarOp::Load(n), Sink::Store(to)) => same(&map.loads[*n], to),
+        _ => false,
+    };
+    map.sinks.iter().all(stays)
+}
+
+/// The same elements, all of them there.
+fn same(a: &Access, b: &Access) -> bool {
+    let whole = a.bounds.is_empty() && b.bounds.is_empty();
+    whole && (a.place, &a.origin, &a.strides) == (b.place, &b.origin, &b.strides)
+}
+
+/// Where two maps of a body would stand as one; nothing where they stay two.
+fn place(
+    body: &[Stmt],
+    touched: &[Touches],
+    first: usize,
+    second: usize,
+) -> Option<usize> {
+    let (a, b) = (parts(&body[first])?, parts(&body[second])?);
+    if a.space != b.space
+        || !large(a.space)
+        || !saves(a, b)
+        || !point_by_point(a, b)
+        || !fits(a, b)
+    {
+        return None;
+    }
+    let between = &touched[first + 1..second];
+    let free = |moved: usize| between.iter().all(|t| t.apart(&touched[moved]));
+    match (free(second), free(first)) {
+        (true, _) => Some(first),
+        (_, true) => Some(second - 1),
+        _ => None,
+    }
+}
+
+/// Whether a map has points enough that reading and writing is what it costs; small ones should not wait for others.
+fn large(space: &[Extent]) -> bool {
+    let points: Option<usize> = space.iter().map(|n| n.fixed()).product();
+    points.is_none_or(|n| n >= LEAST_POINTS)
+}
+
+fn target(sink: &Sink) -> &Access {
+    let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
+    to
+}
+
+/// Whether one of them reads what the other has at hand.
+fn saves(a: Parts<'_>, b: Parts<'_>) -> bool {
+    let wide = |x: &Access| {
+        let moves = x.strides.iter().zip(a.space.iter());
+        moves
+            .filter(|(_, n)| **n != Extent::Fixed(1))
+            .all(|(s, _)| s.as_number() != Some(0))
+    };
+    let stored = |sinks: &[(ExprId, Sink)], x: &Access| {
+        sinks.iter().any(|(_, s)| matches!(s, Sink::Store(to) if same(to, x)))
+    };
+    b.loads.iter().any(|x| wide(x) && (a.loads.contains(x) || stored(a.sinks, x)))
+        || a.loads.iter().any(|x| wide(x) && stored(b.sinks, x))
+}
+
+/// Whether what one writes and the other touches is the same element at every point, and another at every other.
+fn point_by_point(a: Parts<'_>, b: Parts<'_>) -> bool {
+    let held = |writer: Parts<'_>, reader: Parts<'_>| {
+        writer.sinks.iter().all(|(_, sink)| {
+            let to = target(sink);
+            let of_reader = reader.loads.iter().filter(|x| x.place == to.place);
+            let stored = matches!(sink, Sink::Store(_)) && one_each(to, a.space);
+            let mut of_reader = of_reader;
+            of_reader.all(|x| stored && same(to, x))
+        })
+    };
+    let places = |of: Parts<'_>| -> Vec<Place> {
+        of.sinks.iter().map(|(_, s)| target(s).place).collect()
+    };
+    let both = places(a).iter().any(|p| places(b).contains(p));
+    !both && held(a, b) && held(b, a)
+}
+
+/// Whether an access names another element at every point.
+fn one_each(access: &Access, space: &[Extent]) -> bool {
+    let each = access.strides.iter().zip(space);
+    let each = each.filter(|(_, n)| **n != Extent::Fixed(1));
+    let known: Option<Vec<(i64, i64)>> = each
+        .map(|(s, n)| Some((s.as_number()?, i64::try_from(n.fixed()?).ok()?)))
+        .collect();
+    let Some(mut known) = known else { return false };
+    known.sort_unstable();
+    let mut beyond = 1;
+    known.into_iter().all(|(stride, n)| {
+        let free = stride >= beyond;
+        beyond = stride * n;
+        free
+    })
+}
+
+/// Whether registers suffice for both, and one order of loops suits their folds.
+fn fits(a: Parts<'_>, b: Parts<'_>) -> bool {
+    let folded = |of: Parts<'_>| -> Option<usize> {
+        of.sinks
+            .iter()
+            .filter_map(|(_, s)| match s {
+                Sink::Fold { axes, .. } => Some(*axes),
+                Sink::Store(_) => None,
+            })
+            .max()
+    };
+    let alike = match (folded(a), folded(b)) {
+        (Some(x), Some(y)) => x == y,
+        _ => true,
+    };
+    let weight =
+        |of: Parts<'_>| -> usize { of.expr.scalars.values().map(|s| weight(s.op)).sum() };
+    let mut accesses: Vec<&Access> = Vec::new();
+    for of in [a, b] {
+        for x in of.loads.iter().chain(of.sinks.iter().map(|(_, s)| target(s))) {
+            if !accesses.iter().any(|y| *y == x || same(x, y)) {
+                accesses.push(x);
+            }
+        }
+    }
+    alike && weight(a) + weight(b) <= MOST_SCALARS && accesses.len() <= MOST_ACCESSES
+}
+
+#[allow(clippy::wildcard_enum_match_arm, reason = "the rest is one instruction each")]
+fn weight(op: ScalarOp) -> usize {
+    match op {
+        ScalarOp::Exp
+        | ScalarOp::Log
+        | ScalarOp::Sin
+        | ScalarOp::Cos
+        | ScalarOp::Tanh
+        | ScalarOp::Erf
+        | ScalarOp::Sigmoid
+        | ScalarOp::Softplus
+        | ScalarOp::Pow => 24,
+        _ => 1,
+    }
+}
+
+/// Two maps as one; the second takes what the first stores from the first.
+fn join(first: &Stmt, second: &Stmt) -> Stmt {
+    let (Some(a), Some(b)) = (parts(first), parts(second)) else {
+        unreachable!("both are maps");
+    };
+    let mut whole = Whole::default();
+    let mut sinks = whole.add(a, &[], |_| true);
+    let given: Vec<(Access, ExprId)> = sinks
+        .iter()
+        .filter_map(|(root, sink)| match sink {
+            Sink::Store(to) => Some((to.clone(), *root)),
+            Sink::Fold { .. } => None,
+        })
+        .collect();
+    sinks.extend(whole.add(b, &given, |_| true));
+    let Whole { expr, loads } = whole;
+    Stmt::Map { space: a.space.clone(), expr, loads, sinks }
+}
+
+/// A map's program in the making: operands before users, in the order of the roots, each scalar and load once.
+#[derive(Default)]
+struct Whole {
+    expr: Expr,
+    loads: Vec<Access>,
+}
+
+impl Whole {
+    /// Adds what sinks of a map take; loads of what is given are that.
+    fn add(
+        &mut self,
+        map: Parts<'_>,
+        given: &[(Access, ExprId)],
+        wanted: impl Fn(&Sink) -> bool,
+    ) -> Vec<(ExprId, Sink)> {
+        let mut known = vec![None; map.expr.scalars.len()];
+        let wanted = map.sinks.iter().filter(|(_, s)| wanted(s));
+        wanted
+            .map(|(r, s)| (self.scalar(map, *r, &mut known, given), s.clone()))
+            .collect()
+    }
+
+    fn scalar(
+        &mut self,
+        map: Parts<'_>,
+        id: ExprId,
+        known: &mut [Option<ExprId>],
+        given: &[(Access, ExprId)],
+    ) -> ExprId {
+        if let Some(found) = known[id.index()] {
+            return found;
+        }
+        let scalar = &map.expr.scalars[id];
+        let mut operands: SmallVec<[ExprId; 3]> = SmallVec::new();
+        for o in &scalar.operands {
+            operands.push(self.scalar(map, *o, known, given));
+        }
+        #[allow(clippy::wildcard_enum_match_arm, reason = "others stay as they are")]
+        let op = match scalar.op {
+            ScalarOp::Load(n) => {
+                let from = &map.loads[n];
+                if let Some((_, value)) = given.iter().find(|(to, _)| same(to, from)) {
+                    known[id.index()] = Some(*value);
+                    return *value;
+                }
+                ScalarOp::Load(place_of(&mut self.loads, from))
+            }
+            ScalarOp::Index(d, n) => {
+                let offset = &map.expr.offsets[n];
+                ScalarOp::Index(d, place_of(&mut self.expr.offsets, offset))
+            }
+            op => op,
+        };
+        let alike =
+            self.expr.scalars.iter().find(|(_, s)| {
+                (s.op, &s.operands, s.kind) == (op, &operands, scalar.kind)
+            });
+        let found = match alike {
+            Some((there, _)) => there,
+            None => self.expr.add(op, &operands, scalar.kind),
+        };
+        known[id.index()] = Some(found);
+        found
+    }
+}
+
+/// Where a thing stands in a list, at its end where it did not.
+fn place_of<A: PartialEq + Clone>(list: &mut Vec<A>, thing: &A) -> usize {
+    list.iter().position(|x| x == thing).unwrap_or_else(|| {
+        list.push(thing.clone());
+        list.len() - 1
+    })
+}
+
+/// Leaves out what maps store in tiles that nothing reads.
+fn forget(body: &mut Vec<Stmt>, read: &[Place]) {
+    for stmt in body.iter_mut() {
+        if let Stmt::Loop { body, .. } | Stmt::When { body, .. } = stmt {
+            forget(body, read);
+            continue;
+        }
+        let Some(map) = parts(stmt) else { continue };
+        let asked = |sink: &Sink| match target(sink).place {
+            place @ Place::Tile(_) => read.contains(&place),
+            Place::Buffer(_) => true,
+        };
+        if map.sinks.iter().all(|(_, s)| asked(s)) {
+            continue;
+        }
+        let mut whole = Whole::default();
+        let sinks = whole.add(map, &[], asked);
+        let Whole { expr, loads } = whole;
+        *stmt = Stmt::Map { space: map.space.clone(), expr, loads, sinks };
+    }
+    body.retain(|s| !parts(s).is_some_and(|m| m.sinks.is_empty()));
+}
