@@ -2,12 +2,14 @@
 
 use crate::device::{Place, Where};
 use crate::fail::{Failure, Outcome};
+use crate::losses::Losses;
 use crate::model::{Model, initial};
 use crate::positions::{Positions, measure};
 use crate::roles::Roles;
 use crate::run_folder::{Left, Run};
 use crate::session::compiled;
-use nestor_compiler::trained::online;
+use nestor_compiler::FormOptions;
+use nestor_compiler::trained::{measured_for, measured_with_outputs, online};
 use nestor_runtime::tasks::TaskData;
 use nestor_runtime::train::checkpoint::{self, Checkpoint};
 use nestor_runtime::train::data::{Corpus, DataOptions, Source, cache_beside};
@@ -58,12 +60,16 @@ pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
         return adapt(a, left, data.as_ref(), &place, json);
     }
     let Left { run, program, state, .. } = left;
-    let compiled = compiled(&program, run.data.task.is_some(), &place)?;
-    let start = initial(&program, run.settings.seed)?;
-    let mut model = Model::new(&program, compiled, start, run.settings.steps, &place)?;
-    model.load(state).map_err(Failure::data)?;
-    let measured = run_loop::evaluate(&mut model, data.as_ref(), &run.settings, u64::MAX)
-        .map_err(Failure::data)?;
+    // As it was trained: sequences of a text have all this length.
+    let task = run.data.task.is_some();
+    let longest = (!task).then_some(run.settings.length);
+    let forms = FormOptions { longest, ..FormOptions::default() };
+    let compile = if task { measured_with_outputs } else { measured_for };
+    let loss = compile(&program, forms, place.machine()).map_err(Failure::native)?;
+    let mut losses = Losses::of(&program, loss, &state, &place)?;
+    let measured =
+        run_loop::evaluate(&mut losses, data.as_ref(), &run.settings, u64::MAX)
+            .map_err(Failure::data)?;
     let loss = measured.loss;
     if let Some((metric, score)) = measured.score {
         if json {

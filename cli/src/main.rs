@@ -20,6 +20,7 @@ mod gpu;
 mod graph;
 mod interrupt;
 mod levels;
+mod losses;
 mod model;
 mod not_finite;
 mod positions;

@@ -4,19 +4,19 @@ use crate::device::{Place as On, unready};
 use crate::fail::Failure;
 use crate::from::Others;
 use crate::levels::Levels;
+use crate::losses::{Losses, asked, failed, reals, sizes};
 use crate::not_finite;
 use crate::roles::Roles;
 use nestor_compiler::Program;
 use nestor_compiler::interpret::Data as Values;
 use nestor_compiler::trained::{Start, Trained, starts};
+use nestor_runtime::executor;
 use nestor_runtime::executor::Executor;
-use nestor_runtime::tensor_file::{Data, HostTensor};
+use nestor_runtime::tensor_file::HostTensor;
 use nestor_runtime::train::rng::{self, initial_values};
 use nestor_runtime::train::{
-    Batch, LoadError, Place, RowTally, StepError, StepReport, TrainProgram,
+    Batch, LoadError, Measure, Place, RowTally, StepError, StepReport, TrainProgram,
 };
-use nestor_runtime::{Sizes, executor};
-use std::ops::Range;
 
 /// A model that learns.
 pub(crate) struct Model {
@@ -24,10 +24,10 @@ pub(crate) struct Model {
     roles: Roles,
     paths: Vec<String>,
     step: Executor,
-    loss: Executor,
+    losses: Losses,
     levels: Levels,
     steps: u64,
-    /// Whether the loss's weights are those of the step.
+    /// Whether the weights of what is measured are those of the step.
     fresh: bool,
 }
 
@@ -107,13 +107,12 @@ impl Model {
         steps: u64,
         on: &On,
     ) -> Result<Self, Failure> {
-        let roles = Roles::of(program)?;
         let mut model = Self {
             program: program.clone(),
-            roles,
+            roles: Roles::of(program)?,
             paths: state.iter().map(|t| t.name.clone()).collect(),
             step: on.executor(compiled.step).map_err(unready)?,
-            loss: on.executor(compiled.loss).map_err(unready)?,
+            losses: Losses::new(program, compiled.loss, on)?,
             levels: Levels::new(program, compiled.levels, &state, steps, on)?,
             steps,
             fresh: false,
@@ -131,25 +130,15 @@ impl Model {
     }
 }
 
-/// The tensors that an executor asks for.
-fn asked<'t>(executor: &Executor, tensors: &'t [HostTensor]) -> Vec<&'t HostTensor> {
-    let names: Vec<String> =
-        executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
-    tensors.iter().filter(|t| names.contains(&t.name)).collect()
-}
-
-fn sizes(batch: &Batch) -> Sizes {
-    Sizes { batch: batch.rows, time: batch.length, start: 0 }
-}
-
-fn failed(error: executor::RunError) -> StepError {
-    StepError::Failed(Box::new(error))
-}
-
-fn reals<'t>(found: &'t [HostTensor], name: &str) -> Option<&'t [f32]> {
-    match &found.iter().find(|t| t.name == name)?.data {
-        Data::F32(v) => Some(v),
-        _ => None,
+impl Measure for Model {
+    fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError> {
+        if !self.fresh {
+            for path in self.losses.asks(&self.paths) {
+                self.losses.set(&self.step.get(&path).map_err(failed)?)?;
+            }
+            self.fresh = true;
+        }
+        self.losses.evaluate(batch)
     }
 }
 
@@ -184,22 +173,6 @@ impl TrainProgram for Model {
         Ok(report)
     }
 
-    fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError> {
-        if !self.fresh {
-            let names: Vec<String> =
-                self.loss.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
-            for path in self.paths.iter().filter(|p| names.contains(p)) {
-                let tensor = self.step.get(path).map_err(failed)?;
-                self.loss.set(&tensor).map_err(failed)?;
-            }
-            self.fresh = true;
-        }
-        let streams = self.roles.streams(batch);
-        let given = asked(&self.loss, &streams);
-        let found = self.loss.run(&given, sizes(batch)).map_err(failed)?;
-        Ok(tallies(batch, &found))
-    }
-
     fn state(&self) -> Vec<HostTensor> {
         let one = |p: &String| self.step.get(p).ok().or_else(|| self.levels.get(p));
         self.paths.iter().filter_map(one).collect()
@@ -227,78 +200,4 @@ impl TrainProgram for Model {
     fn place(&self, path: &str) -> Place {
         not_finite::weight(&self.program, path)
     }
-}
-
-/// What each sequence adds to an evaluation, from the loss of its tokens, from which of them are
-/// asked, and, where there are logits, from which is largest.
-fn tallies(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
-    if batch.numbers.iter().any(|n| n.target) {
-        return foretold(batch, found);
-    }
-    let Batch { rows, length, targets, among, .. } = batch;
-    let losses = reals(found, "loss").unwrap_or(&[]);
-    let counts = reals(found, "loss.counts");
-    let logits = found.iter().find_map(|t| match (&t.dims[..], &t.data) {
-        ([r, l, n], Data::F32(v)) if r == rows && l == length => Some((*n, v)),
-        _ => None,
-    });
-    let tally = |row: usize| {
-        if losses.len() != rows * length {
-            // A loss of the whole batch.
-            let mean = f64::from(losses.first().copied().unwrap_or(f32::NAN));
-            let asked = *length as f64;
-            return RowTally { nats: mean * asked, asked, ..RowTally::default() };
-        }
-        RowTally::of((row * length..(row + 1) * length).map(|at| {
-            let count = f64::from(counts.map_or(1.0, |c| c[at]));
-            let right = |(n, logits): (usize, &Vec<f32>)| {
-                let Range { start, end } = among.clone().unwrap_or(0..n);
-                let asked = &logits[at * n + start..at * n + end.min(n)];
-                (start + largest(asked)) as i32 == targets[at]
-            };
-            let right = count > 0.0 && logits.is_some_and(right);
-            (count, f64::from(losses[at]), right)
-        }))
-    };
-    (0..*rows).map(tally).collect()
-}
-
-/// What each sequence adds where numbers are foretold: the errors where they are asked.
-fn foretold(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
-    let Batch { rows, length, .. } = batch;
-    let Some(target) = batch.numbers.iter().find(|n| n.target) else { return vec![] };
-    let wide = [&[*rows, *length], &target.dims[..]].concat();
-    let forecast = found.iter().find(|t| t.dims == wide && t.name != "loss");
-    let forecast = forecast.and_then(|t| reals(found, &t.name)).unwrap_or(&[]);
-    let losses = reals(found, "loss").unwrap_or(&[]);
-    let width: usize = target.dims.iter().product();
-    let row = |row: usize| {
-        let mut tally = RowTally::default();
-        for at in row * length..(row + 1) * length {
-            if batch.targets[at] < 0 {
-                continue;
-            }
-            let place = at * width..(at + 1) * width;
-            let guess = forecast.get(place.clone()).unwrap_or(&[]);
-            let one = RowTally::foretold(&target.values[place], guess);
-            tally.asked += one.asked;
-            tally.values += one.values;
-            tally.squared += one.squared;
-            tally.absolute += one.absolute;
-            tally.nats += f64::from(losses.get(at).copied().unwrap_or(f32::NAN));
-        }
-        tally
-    };
-    (0..*rows).map(row).collect()
-}
-
-/// The first of the largest.
-fn largest(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (n, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = n;
-        }
-    }
-    best
 }

@@ -8,8 +8,8 @@ nestor=${NESTOR:-nestor}
 out=${OUT:-runs/formal}
 steps=${STEPS:-800}
 mkdir -p "$out"
-for model in ${MODELS:-Gates DeltaRule Attention2 TitansMemory Reflecting1 SelfModifying1}; do
-    case $model in Reflecting1 | SelfModifying1) entry=Hope ;; *) entry=Others ;; esac
+for model in ${MODELS:-Gates DeltaRule Attention2 TitansMemory Reflecting1 Bounded1 SelfModifying1}; do
+    case $model in Reflecting1 | Bounded1 | SelfModifying1) entry=Hope ;; *) entry=Others ;; esac
     for language in ${LANGUAGES:-parity aa abab anbn anbncn shuffle-2}; do
         run=$out/$language-$model
         if [ ! -f "$run.scores" ]; then

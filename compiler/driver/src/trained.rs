@@ -74,7 +74,7 @@ pub fn trained_for(
     forms: FormOptions,
     machine: Machine,
 ) -> Result<Trained, NativeError> {
-    compiled(program, forms, machine, |output| output.starts_with("loss"))
+    compiled(program, forms, machine, LOSS)
 }
 
 /// As [`trained`], and the loss comes with the model's outputs, so that answers can be counted.
@@ -86,14 +86,54 @@ pub fn trained_with_outputs(
     forms: FormOptions,
     machine: Machine,
 ) -> Result<Trained, NativeError> {
-    compiled(program, forms, machine, |output| !output.starts_with("state."))
+    compiled(program, forms, machine, ANSWERS)
+}
+
+/// Compiles a model's loss alone, as it is in [`trained_for`]: nothing learns.
+///
+/// # Errors
+/// As [`trained`].
+pub fn measured_for(
+    program: &Program,
+    forms: FormOptions,
+    machine: Machine,
+) -> Result<Artifact, NativeError> {
+    measured(program, forms, machine, LOSS)
+}
+
+/// As [`measured_for`], with the model's outputs as in [`trained_with_outputs`].
+///
+/// # Errors
+/// As [`trained`].
+pub fn measured_with_outputs(
+    program: &Program,
+    forms: FormOptions,
+    machine: Machine,
+) -> Result<Artifact, NativeError> {
+    measured(program, forms, machine, ANSWERS)
+}
+
+/// Which outputs an evaluation takes.
+type Wanted = fn(&str) -> bool;
+
+const LOSS: Wanted = |output| output.starts_with("loss");
+const ANSWERS: Wanted = |output| !output.starts_with("state.");
+
+fn measured(
+    program: &Program,
+    forms: FormOptions,
+    machine: Machine,
+    wanted: Wanted,
+) -> Result<Artifact, NativeError> {
+    let lowered = forward(program, Purpose { resume: false, forms })?;
+    native::compiled(&only(&lowered.graph, wanted), machine)
 }
 
 fn compiled(
     program: &Program,
     forms: FormOptions,
     machine: Machine,
-    measured: fn(&str) -> bool,
+    wanted: Wanted,
 ) -> Result<Trained, NativeError> {
     let mut timings = Vec::new();
     let mut timed = |what: &'static str, since: &mut Instant| {
@@ -109,7 +149,7 @@ fn compiled(
     timed("step to machine code", &mut since);
     let levels = acts(program, machine)?;
     timed("levels to machine code", &mut since);
-    let loss = native::compiled(&only(&lowered.graph, measured), machine)?;
+    let loss = native::compiled(&only(&lowered.graph, wanted), machine)?;
     timed("loss to machine code", &mut since);
     Ok(Trained { step, levels, loss, choices: lowered.choices, timings })
 }

@@ -7,7 +7,9 @@ use nestor_ir::dim::Dim;
 use nestor_ir::interpret::array::Array;
 use nestor_ir::tensor::{Fold, Graph, Op, Value};
 use nestor_ir::ty::Type;
-use nestor_passes::build::{add, broadcast, constant, mul, scale, sub};
+use nestor_passes::build::{
+    add, broadcast, constant, matmul, mul, scale, sub, sum, transpose_last,
+};
 use smallvec::smallvec;
 
 fn f(n: usize) -> Dim {
@@ -329,14 +331,58 @@ fn systems() {
     }
 }
 
+/// What is made of eigenvectors here depends on neither their order nor their sign: `Q tanh(Q' B Q) Q' x`, with the
+/// values taken as `Q' A Q` has them.
 #[test]
-fn large_inverse_roots_and_eigenvectors_say_that_they_have_none() {
-    for op in [Op::InverseRoot { p: 2.0 }, Op::Eigenvectors] {
-        let mut g = of(op, &[vec![f(30), f(30)]]);
-        let (y, x) = (g.outputs[0].value, g.inputs[0].value);
-        let error = nestor_passes::autodiff::pullback(&mut g, &[(y, y)], &[x]);
-        assert!(matches!(error, Err(nestor_passes::PassError::Limitation { .. })));
+fn eigenvectors_away_from_equal_values() {
+    for lead in [vec![], vec![Dim::Batch]] {
+        let at = lead.len();
+        let shape = |n: usize| lead.iter().copied().chain([f(3), f(n)]);
+        let mut g = Graph::new();
+        let k = g.input("k", Type::real(shape(3)));
+        let x = g.input("x", Type::real(shape(2)));
+        let turned = transpose_last(&mut g, k);
+        let a = add(&mut g, k, turned);
+        let q = g.add(Op::Eigenvectors, &[a]);
+        let across = transpose_last(&mut g, q);
+        let aq = matmul(&mut g, a, q);
+        let values = mul(&mut g, q, aq);
+        let values = sum(&mut g, values, &[at]);
+        let values = g.add(Op::Tanh, &[values]);
+        let seen = matmul(&mut g, across, x);
+        let dims: Vec<Dim> = shape(2).collect();
+        let axes: Vec<usize> = (0..=at).collect();
+        let values = broadcast(&mut g, values, &dims, &axes);
+        let seen = mul(&mut g, seen, values);
+        let y = matmul(&mut g, q, seen);
+        g.output("y", y);
+        twice(&g, 18);
     }
+}
+
+/// Equal values pass no slope between their vectors, and nothing that is not finite.
+#[test]
+fn eigenvectors_of_equal_values_pass_nothing() {
+    let mut g = Graph::new();
+    let a = g.input("a", Type::real([f(3), f(3)]));
+    let q = g.add(Op::Eigenvectors, &[a]);
+    let seed = g.input("seed", Type::real([f(3), f(3)]));
+    let found = nestor_passes::autodiff::pullback(&mut g, &[(q, seed)], &[a]);
+    let da = found.expect("it has a derivative")[0].expect("it depends on it");
+    g.output("da", da);
+    let identity = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+    let seed = (0..9).map(f64::from).collect();
+    let given = [Array::real([3, 3], identity), Array::real([3, 3], seed)];
+    let found = evaluate(&g, &given, &sizes(1, 1, 0));
+    assert!(found[0].reals().iter().all(|x| *x == 0.0));
+}
+
+#[test]
+fn large_inverse_roots_say_that_they_have_none() {
+    let mut g = of(Op::InverseRoot { p: 2.0 }, &[vec![f(30), f(30)]]);
+    let (y, x) = (g.outputs[0].value, g.inputs[0].value);
+    let error = nestor_passes::autodiff::pullback(&mut g, &[(y, y)], &[x]);
+    assert!(matches!(error, Err(nestor_passes::PassError::Limitation { .. })));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::data::{Corpus, DataOptions};
 use super::fault::{Fault, passed, plan};
 use super::run_loop::{LoopError, LoopSettings, checkpoints, train};
-use super::{Batch, LoadError, RowTally, StepError, StepReport, TrainProgram};
+use super::{Batch, LoadError, Measure, RowTally, StepError, StepReport, TrainProgram};
 use crate::tensor_file::{Data, HostTensor};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,6 +25,13 @@ struct Toy {
     speed: Vec<f32>,
 }
 
+impl Measure for Toy {
+    fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError> {
+        let nats = f64::from(self.weights[1].abs());
+        Ok(vec![RowTally { nats, asked: 1.0, ..RowTally::default() }; batch.rows])
+    }
+}
+
 impl TrainProgram for Toy {
     fn step(&mut self, batch: &Batch, step_index: u64) -> Result<StepReport, StepError> {
         for (n, token) in batch.inputs.iter().enumerate() {
@@ -34,10 +41,6 @@ impl TrainProgram for Toy {
         }
         let loss = f64::from(self.weights[0].abs());
         Ok(StepReport { loss, gradient_norm: 1.0, levels: vec![] })
-    }
-    fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError> {
-        let nats = f64::from(self.weights[1].abs());
-        Ok(vec![RowTally { nats, asked: 1.0, ..RowTally::default() }; batch.rows])
     }
     fn state(&self) -> Vec<HostTensor> {
         let of = |name: &str, v: &[f32]| HostTensor::f32(name, &[v.len()], v.to_vec());

@@ -1,7 +1,7 @@
 //! Training, without knowing what is trained.
 //!
 //! The loop needs little of a model: take a step, evaluate, hand over its state, take it back.
-//! That is [`TrainProgram`]; an executor of a compiled plan implements it, and so does a
+//! That is [`TrainProgram`] (evaluating alone is [`Measure`]); an executor of a compiled plan implements it, and so does a
 //! five-line model in a test. Everything that must survive a crash lives in a run directory:
 //! a run that was killed at any moment and resumed ends with the same bits as one that was not,
 //! because step `s` depends only on the state after step `s - 1`, on the seed, and on `s`.
@@ -25,15 +25,18 @@ use crate::tensor_file::{HostTensor, Mismatch};
 use std::fmt;
 use std::ops::Range;
 
+/// What can be evaluated.
+pub trait Measure {
+    /// What each sequence of a batch adds to an evaluation. Leaves the state as it is.
+    fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError>;
+}
+
 /// One training program. Its state (weights and optimiser states, named by path) lives inside.
-pub trait TrainProgram {
+pub trait TrainProgram: Measure {
     /// Takes step `step_index` (from 1) on a batch. The new state and the report depend on the
     /// state, the batch and the index alone, to the bit. A step that meets a value that is not
     /// finite leaves the state as it was.
     fn step(&mut self, batch: &Batch, step_index: u64) -> Result<StepReport, StepError>;
-
-    /// What each sequence of a batch adds to an evaluation. Leaves the state as it is.
-    fn evaluate(&mut self, batch: &Batch) -> Result<Vec<RowTally>, StepError>;
 
     /// Every weight and optimiser state, by path.
     fn state(&self) -> Vec<HostTensor>;

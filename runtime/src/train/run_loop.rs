@@ -10,7 +10,7 @@ use super::durable;
 use super::metrics::{self, Line, Metrics, MetricsError};
 use super::progress::{Event, Meter, StepLine};
 use super::sealed::{MAKE_ROOM, SealedError, is_full};
-use super::{Place, RowTally, StepError, TrainProgram, curve, fits};
+use super::{Measure, Place, RowTally, StepError, TrainProgram, curve, fits};
 use crate::exchange::first_not_finite;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -277,7 +277,7 @@ pub struct Measured {
 /// # Errors
 /// Where data or the program fails.
 pub fn evaluate(
-    program: &mut dyn TrainProgram,
+    program: &mut dyn Measure,
     data: &dyn Source,
     settings: &LoopSettings,
     most: u64,

@@ -8,11 +8,12 @@
 
 use super::{Derivative, left};
 use crate::build::{
-    accumulate, add, broadcast, broadcast_to, constant, contract, dims, matmul, mul, neg,
-    select_or_zero, strictly_lower, sub, transpose, transpose_last, zeros_like,
+    accumulate, add, broadcast, broadcast_to, constant, contract, dims, div, fold,
+    full_like, matmul, mul, neg, scale, select, select_or_zero, strictly_lower, sub, sum,
+    transpose, transpose_last, unary, zeros_like,
 };
 use crate::error::PassError;
-use nestor_ir::tensor::{Axes, AxisPairs, Graph, NodeData, Op, Value};
+use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, NodeData, Op, Value};
 
 pub(super) fn derivative(
     g: &mut Graph,
@@ -47,11 +48,7 @@ pub(super) fn derivative(
             Ok(Derivative::Of(vec![da, Some(dx)]))
         }
         Op::InverseRoot { p } => inverse_root(g, y, d, *p),
-        Op::Eigenvectors => Err(PassError::limitation(
-            "L-eigenvectors",
-            "the derivative of eigenvectors, which has no bound where two values are near each other",
-            "put them under `stop`, or keep them out of what is differentiated",
-        )),
+        Op::Eigenvectors => Ok(eigenvectors(g, node.operands[0], y, d)),
         Op::LinearScan { reverse } => Ok(linear_scan(g, node, d, *reverse, wanted)),
         Op::Scan { .. } => {
             Err(PassError::bug("derivative", "a scan has its own reverse"))
@@ -118,6 +115,42 @@ fn inverse_root(
     let da = matmul(g, inverse, z);
     let da = matmul(g, da, inverse);
     Ok(Derivative::Of(vec![Some(neg(g, da))]))
+}
+
+/// Values nearer to each other than this share of the largest are equal: any vectors of their plane are
+/// eigenvectors, and no slope says which. Single precision knows values no better.
+const EQUAL: f64 = 1e-6;
+
+/// With `A = Q diag(l) Q'` and `Q' dQ = F * (Q' dA Q)`, `F_ij = 1 / (l_j - l_i)`, nothing on the diagonal: the
+/// cotangent of A is `Q (F * Q' d) Q'`, of which the symmetric part, as A is.
+fn eigenvectors(g: &mut Graph, a: Value, q: Value, d: Value) -> Derivative {
+    let shape = dims(g, q);
+    let lead = shape.len() - 2;
+    let turned = matmul(g, a, q);
+    let turned = mul(g, q, turned);
+    let values = sum(g, turned, &[lead]);
+    let but = |axis: usize| (0..lead + 2).filter(|i| *i != axis).collect::<Axes>();
+    let rows = broadcast(g, values, &shape, &but(lead + 1));
+    let columns = broadcast(g, values, &shape, &but(lead));
+    let gap = sub(g, columns, rows);
+    let sizes = unary(g, Op::Abs, values);
+    let largest = fold(g, Fold::Max, sizes, &[lead]);
+    let bound = scale(g, largest, EQUAL);
+    let front: Axes = (0..lead).collect();
+    let bound = broadcast(g, bound, &shape, &front);
+    let size = unary(g, Op::Abs, gap);
+    let apart = g.add(Op::Less, &[bound, size]);
+    let one = full_like(g, gap, 1.0);
+    let gap = select(g, apart, gap, one);
+    let across = transpose_last(g, q);
+    let inner = matmul(g, across, d);
+    let inner = div(g, inner, gap);
+    let inner = select_or_zero(g, apart, inner);
+    let outer = matmul(g, q, inner);
+    let da = matmul(g, outer, across);
+    let other = transpose_last(g, da);
+    let both = add(g, da, other);
+    Derivative::one(scale(g, both, 0.5))
 }
 
 /// With `y_t = a_t y_{t-1} + b_t` and cotangents d: `e_t = d_t + a_{t+1}' e_{t+1}`; then `e` is the
