@@ -22,10 +22,16 @@ except ImportError:
 
 @ray.remote(num_cpus=1, max_retries=3)
 def trial(words):
-    """One trial; its result is the file it writes."""
+    """One trial; its result is the file it writes, or that it died and of what."""
     environment = dict(os.environ, RAYON_NUM_THREADS="1")
     ended = subprocess.run(words, env=environment, capture_output=True, text=True)
-    return ended.returncode, ended.stderr
+    if ended.returncode == 0:
+        return 0, ""
+    # As a shell says it: a signal is 128 more than its number.
+    status = ended.returncode if ended.returncode > 0 else 128 - ended.returncode
+    said = ended.stderr[-4000:]
+    told = words + ["--died", str(status), "--said", said]
+    return subprocess.run(told, capture_output=True).returncode, said
 
 
 def explore(words):

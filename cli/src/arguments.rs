@@ -381,6 +381,12 @@ pub(crate) struct TrialArguments {
     /// The file that the result is written to, as a whole.
     #[arg(long)]
     pub(crate) result: PathBuf,
+    /// The status with which its process died, as a shell says it: write that down, and run nothing.
+    #[arg(long)]
+    pub(crate) died: Option<i32>,
+    /// What it had said.
+    #[arg(long, requires = "died", allow_hyphen_values = true)]
+    pub(crate) said: Option<String>,
     #[command(flatten)]
     pub(crate) on: Where,
     #[command(flatten)]

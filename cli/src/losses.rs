@@ -85,7 +85,9 @@ fn tallies(batch: &Batch, found: &[HostTensor]) -> Vec<RowTally> {
             return RowTally { nats: mean * asked, asked, ..RowTally::default() };
         }
         RowTally::of((row * length..(row + 1) * length).map(|at| {
-            let count = f64::from(counts.map_or(1.0, |c| c[at]));
+            // A model may learn from more than is asked; what counts is what is asked.
+            let chosen = f64::from(counts.map_or(1.0, |c| c[at]));
+            let count = if targets[at] < 0 { 0.0 } else { chosen };
             let right = |(n, logits): (usize, &Vec<f32>)| {
                 let Range { start, end } = among.clone().unwrap_or(0..n);
                 let asked = &logits[at * n + start..at * n + end.min(n)];
@@ -163,5 +165,32 @@ pub(crate) fn reals<'t>(found: &'t [HostTensor], name: &str) -> Option<&'t [f32]
     match &found.iter().find(|t| t.name == name)?.data {
         Data::F32(v) => Some(v),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_learned_beside_the_answer_does_not_count() {
+        let batch = Batch {
+            rows: 1,
+            length: 3,
+            inputs: vec![0, 1, 0],
+            targets: vec![-100, 1, -100],
+            numbers: vec![],
+            among: None,
+        };
+        let found = |name: &str, dims: &[usize], values: &[f32]| HostTensor {
+            name: name.into(),
+            dims: dims.to_vec(),
+            data: Data::F32(values.to_vec()),
+        };
+        let losses = found("loss", &[1, 3], &[5.0, 2.0, 7.0]);
+        let logits = found("logits", &[1, 3, 2], &[1.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
+        let tally = tallies(&batch, &[losses, logits])[0];
+        assert_eq!((tally.asked, tally.nats, tally.right), (1.0, 2.0, 1.0));
+        assert_eq!((tally.answers, tally.whole), (1.0, 1.0));
     }
 }

@@ -56,7 +56,8 @@ impl Screen {
             }
             Event::Step(line) if self.terminal => {
                 self.remember(line);
-                anstream::print!("{clear}{}", self.line(line, true));
+                // Where the terminal is narrow the line ends at its edge, so that it can be cleared.
+                anstream::print!("{clear}\x1b[?7l{}\x1b[?7h", self.line(line, true));
                 let _ = std::io::stdout().flush();
             }
             Event::Step(line) => {

@@ -161,7 +161,12 @@ impl Roles {
         let mut out = Vec::new();
         if let Some((tokens, _)) = &self.tokens {
             out.push(stream(tokens, &[], Data::I32(batch.inputs.clone())));
-            out.push(stream(&format!("next.{tokens}"), &[], Data::I32(targets.clone())));
+            // Beside targets of its own a model may learn what comes next.
+            let next = match self.targets {
+                Some(_) => next(&batch.inputs, batch.length),
+                None => targets.clone(),
+            };
+            out.push(stream(&format!("next.{tokens}"), &[], Data::I32(next)));
         }
         if let Some((name, _)) = &self.targets {
             out.push(stream(name, &[], Data::I32(targets)));
@@ -178,6 +183,22 @@ impl Roles {
     }
 }
 
+/// The token after each one of every sequence; after the last comes 0.
+fn next(tokens: &[i32], length: usize) -> Vec<i32> {
+    let rows = tokens.chunks(length.max(1));
+    rows.flat_map(|row| row.iter().skip(1).chain([&0])).copied().collect()
+}
+
 fn no_tokens(model: &str) -> Failure {
     Failure::data(format!("`{model}` takes no stream of tokens `int(n)`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next;
+
+    #[test]
+    fn after_the_last_token_of_a_sequence_comes_nothing() {
+        assert_eq!(next(&[1, 2, 3, 4], 2), [2, 0, 4, 0]);
+    }
 }

@@ -302,3 +302,48 @@ fn a_trial_that_leaves_the_range_of_numbers_is_a_result() {
         assert!(cause.contains("not finite"), "{cause}");
     }
 }
+
+#[test]
+fn a_trial_without_memory_is_a_result_with_its_cause() {
+    let folder = three("explore-memory");
+    // So many sequences take more addresses than there are; judging takes no such room.
+    let words: Vec<&str> = with("out")
+        .into_iter()
+        .map(|w| if w == "4" { "200000" } else { w })
+        .chain(["--seeds", "1", "--json"])
+        .collect();
+    let limited = format!("ulimit -v {}; exec \"$0\" \"$@\"", 1 << 20);
+    let output = std::process::Command::new("sh")
+        .args(["-c", &limited, env!("CARGO_BIN_EXE_nestor")])
+        .args(&words)
+        .current_dir(folder.path(""))
+        .output()
+        .expect("it runs");
+    let report: Value = serde_json::from_str(&good(&output)).expect("JSON");
+    assert_eq!(report["ranked"], serde_json::json!([]));
+    let failures = report["failures"].as_array().expect("a list");
+    assert_eq!(failures.len(), 3, "{failures:?}");
+    for failure in failures {
+        let cause = failure[1].as_str().expect("a cause");
+        assert!(cause.contains("no memory was left: memory allocation of"), "{cause}");
+    }
+}
+
+#[test]
+fn who_placed_a_trial_may_say_that_it_died() {
+    let folder = three("explore-told");
+    let pending = [&with("out")[..], &["--pending"]].concat();
+    let printed = good(&folder.nestor(&pending));
+    let first = printed.lines().next().expect("a trial");
+    let words: Vec<&str> = first.split(' ').skip(1).collect();
+    let told = |status: &str| {
+        good(&folder.nestor(&[&words[..], &["--died", status]].concat()));
+        good(&folder.nestor(&pending)).lines().count()
+    };
+    let all = printed.lines().count();
+    // Somebody ended it: it is to be run again. Killed for want of memory: that is its result.
+    assert_eq!(told("143"), all);
+    assert_eq!(told("137"), all - 1);
+    // What there is stays.
+    assert_eq!(told("1"), all - 1);
+}

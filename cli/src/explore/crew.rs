@@ -42,7 +42,7 @@ enum Heard {
 pub(crate) enum Ended {
     /// The process says so; the cause where it left no result.
     Said(String),
-    /// The process died; the last that it said.
+    /// The process died; what it said.
     Died(ExitStatus, String),
 }
 
@@ -149,7 +149,7 @@ impl Crew {
                     Failure::bug(format!("a worker cannot be waited for: {e}"))
                 })?;
                 let Some((job, from)) = worker.job else { return Ok(None) };
-                Ok(Some((job, Ended::Died(status, last_line(&worker.log, from)))))
+                Ok(Some((job, Ended::Died(status, said_since(&worker.log, from)))))
             }
         }
     }
@@ -167,14 +167,12 @@ impl Drop for Crew {
     }
 }
 
-/// The last line of what was said from a place on.
-fn last_line(log: &Path, from: u64) -> String {
+/// What was said from a place on.
+fn said_since(log: &Path, from: u64) -> String {
     let read = || {
         let mut file = std::fs::File::open(log)?;
         file.seek(SeekFrom::Start(from))?;
         std::io::read_to_string(file)
     };
-    let text = read().unwrap_or_default();
-    let line = text.lines().rev().find(|l| !l.trim().is_empty());
-    line.unwrap_or("it said nothing").trim_start_matches("error: ").to_owned()
+    read().unwrap_or_default()
 }

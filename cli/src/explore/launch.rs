@@ -2,6 +2,7 @@
 //! result is a result too.
 
 use super::crew::{Crew, Ended};
+use super::died::{Death, died};
 use super::trial::{Status, TrialResult};
 use crate::fail::Failure;
 use std::path::PathBuf;
@@ -85,24 +86,17 @@ fn ended(job: &Job, how: Ended) -> Result<(), Failure> {
     if TrialResult::read(&job.result).is_some() {
         return Ok(());
     }
-    let failed = |status, cause| TrialResult::failed(status, job.until, cause);
     let result = match how {
-        Ended::Said(cause) => failed(Status::Failed, cause),
-        Ended::Died(status, said) => match signal(status) {
-            Some(9) => failed(
-                Status::Killed,
-                "killed by the system, most likely for want of memory".into(),
-            ),
-            Some(n) => {
-                failed(Status::Failed, format!("ended by signal {n}: our bug; {said}"))
-            }
-            None => failed(Status::Failed, said),
-        },
+        Ended::Said(cause) => TrialResult::failed(Status::Failed, job.until, cause),
+        Ended::Died(status, said) => died(death(status), &said, job.until),
     };
     result.write(&job.result)
 }
 
-fn signal(status: ExitStatus) -> Option<i32> {
+fn death(status: ExitStatus) -> Death {
     use std::os::unix::process::ExitStatusExt;
-    status.signal()
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => Death::Signal(signal),
+        (None, code) => Death::Status(code.unwrap_or(0)),
+    }
 }

@@ -70,8 +70,9 @@ impl Live {
             0 => String::new(),
             n => format!("\x1b[{n}A"),
         };
+        // Where the terminal is narrow a line ends at its edge: a second line would move the table.
         anstream::print!(
-            "{up}{}",
+            "{up}\x1b[?7l{}\x1b[?7h",
             text.iter().map(|l| format!("\x1b[2K{l}\n")).collect::<String>()
         );
         // What the last table had more.

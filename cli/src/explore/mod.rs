@@ -7,6 +7,7 @@
 //! goes on to a next round depends on scores alone.
 
 mod crew;
+mod died;
 mod judge;
 mod kept;
 mod launch;
@@ -306,12 +307,14 @@ impl Exploration<'_> {
                 noted = Instant::now();
                 self.store.keep_spent(self.spent + self.began.elapsed())?;
             }
-            if self.json || !live.due() {
+            // The last look at a round stays on the screen.
+            let last = moment.running.is_empty();
+            if self.json || !(live.due() || last) {
                 return Ok(());
             }
             let done_before = *before.get_or_insert(moment.done);
             let since = moment.done - done_before;
-            let left = (since > 0).then(|| {
+            let left = (since > 0 && !last).then(|| {
                 let each = began.elapsed().as_secs_f64() / since as f64;
                 Duration::from_secs_f64(each * (moment.all - moment.done) as f64)
             });

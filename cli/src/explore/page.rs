@@ -17,18 +17,20 @@ const STYLE: &str = "
 :root{color-scheme:light dark;--ink:#1f2937;--dim:#6b7280;--line:#d1d5db;--paper:#fff;--soft:#f3f4f6;--strong:#2563eb}
 @media(prefers-color-scheme:dark){:root{--ink:#e5e7eb;--dim:#9ca3af;--line:#374151;--paper:#111827;--soft:#1f2937;--strong:#60a5fa}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:60rem;padding:1rem;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
+body{margin:0 auto;max-width:64rem;padding:1rem;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
 h1{font-size:1.4rem;line-height:1.25;margin:.5rem 0}
 h2{font-size:1.1rem;margin:2rem 0 .5rem;border-bottom:1px solid var(--line)}
 h3{font-size:1rem;margin:1rem 0 .25rem}
 p,li{overflow-wrap:anywhere}
+a{color:var(--strong)}
 .answer{font-size:1.1rem;background:var(--soft);padding:.75rem 1rem;border-left:4px solid var(--strong)}
 .dim{color:var(--dim);font-size:.875rem}
-.wide{overflow-x:auto}
+.wide{overflow-x:auto;background:linear-gradient(90deg,var(--paper) 1rem,transparent) 0/3rem 100% no-repeat local,linear-gradient(270deg,var(--paper) 1rem,transparent) 100%/3rem 100% no-repeat local,linear-gradient(90deg,var(--line),transparent) 0/.75rem 100% no-repeat scroll,linear-gradient(270deg,var(--line),transparent) 100%/.75rem 100% no-repeat scroll}
 table{border-collapse:collapse;font-size:.875rem}
 th,td{padding:.25rem .5rem;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 td.cell{text-align:center;min-width:4rem}
+.narrow{display:none}
 svg{width:100%;height:auto;font:12px system-ui,sans-serif}
 svg text{fill:var(--dim)}
 .axis{stroke:var(--line)}
@@ -37,7 +39,7 @@ svg text{fill:var(--dim)}
 .keys{list-style:none;padding:0;margin:.25rem 0;font-size:.875rem}
 .key{display:inline-block;width:1.2rem;height:.3rem;margin-right:.5rem;vertical-align:middle}
 .bar{display:grid;grid-template-columns:minmax(6rem,14rem) 1fr auto;gap:.25rem .75rem;align-items:center;font-size:.875rem}
-@media(max-width:36rem){.bar{grid-template-columns:1fr auto}.bar .choice{grid-column:1/-1;margin-top:.25rem}svg{font-size:18px}}
+@media(max-width:36rem){.bar{grid-template-columns:1fr auto}.bar .choice{grid-column:1/-1;margin-top:.25rem}svg{font-size:18px}.broad{display:none}.narrow{display:table-cell;white-space:normal;min-width:11rem}}
 .track{position:relative;height:1.2rem;background:var(--soft)}
 .fill{position:absolute;left:0;top:0;bottom:0;background:var(--strong);opacity:.35}
 .mark{position:absolute;top:50%;height:2px;background:var(--ink)}
@@ -108,16 +110,21 @@ pub(super) fn page(r: &Report) -> String {
 }
 
 fn ranking(r: &Report) -> String {
-    let axes: String = r.axes.iter().map(|a| format!("<th>{}</th>", escape(a))).collect();
+    let axes: String =
+        r.axes.iter().map(|a| format!("<th class='broad'>{}</th>", escape(a))).collect();
     let row = |(n, k): (usize, &Ranked)| {
-        let choices: String =
-            k.choices.iter().map(|c| format!("<td>{}</td>", escape(c))).collect();
+        let choices: String = k
+            .short
+            .iter()
+            .map(|c| format!("<td class='broad'>{}</td>", escape(c)))
+            .collect();
         let half = k.half.map_or(String::new(), |h| format!(" ± {h:.4}"));
         format!(
-            "<tr><td class='n'>{}</td><td class='n'>{:.4}{half}</td>{choices}<td class='n'>{}</td><td>{}</td>\
+            "<tr><td class='n'>{}</td><td class='n'>{:.4}{half}</td>{choices}<td class='narrow'>{}</td><td class='n'>{}</td><td>{}</td>\
              <td class='n'>{}</td><td class='n'>{:.0}</td><td class='n'>{}</td></tr>",
             n + 1,
             k.mean,
+            escape(&k.name),
             k.until,
             escape(&k.forms),
             k.parameters,
@@ -129,12 +136,14 @@ fn ranking(r: &Report) -> String {
         r.ranked.iter().enumerate().skip(from).take(to - from).map(row).collect()
     };
     let head = format!(
-        "<tr><th class='n'>rank</th><th class='n'>{}</th>{axes}<th class='n'>steps</th><th>form</th>\
-         <th class='n'>parameters</th><th class='n'>operations a token</th><th class='n'>state, bytes</th></tr>",
+        "<tr><th class='n'>rank</th><th class='n'>{}</th>{axes}<th class='narrow'>combination</th><th class='n'>steps</th><th>form</th>\
+         <th class='n'>parameters</th><th class='n' title='operations of a forward pass, a token'>operations</th><th class='n' title='bytes of state, a sequence'>state</th></tr>",
         escape(&r.metric.0)
     );
     let mut out = format!(
-        "<h2>Ranking</h2><div class='wide'><table>{head}{}</table></div>",
+        "<h2>Ranking</h2><p class='dim'>Operations of a forward pass are counted a token, state in bytes a sequence. \
+         Choices are written in full under <a href='#effects'>what mattered</a>.</p>\
+         <div class='wide'><table>{head}{}</table></div>",
         lines(0, 20)
     );
     if r.ranked.len() > 20 {
@@ -171,7 +180,7 @@ fn quality(r: &Report) -> String {
 }
 
 fn effects(r: &Report) -> String {
-    let mut out = "<h2>What mattered</h2><p class='dim'>The mean of the first round over all combinations with a \
+    let mut out = "<h2 id='effects'>What mattered</h2><p class='dim'>The mean of the first round over all combinations with a \
                    choice, with the interval of that mean; the strongest axis first. Combinations that are left \
                    out are missing unevenly, so small differences may come from what they were combined with.</p>"
         .to_owned();
@@ -307,11 +316,12 @@ fn each(r: &Report, pictures: &[&str]) -> String {
         let scores: Vec<String> = k.scores.iter().map(|s| format!("{s}")).collect();
         let graph = pictures.iter().position(|p| *p == k.levels).unwrap_or(0);
         out.push_str(&format!(
-            "<details><summary>{}. {} <span class='dim'>{} · {:.4}</span></summary><pre>{}</pre><p class='dim'>scores by seed: {} · {:.1} s of training · <a href='#levels-{graph}'>level graph {}</a></p><pre>{}</pre></details>",
+            "<details><summary>{}. {} <span class='dim'>{} · {:.4}</span></summary><p>{}</p><pre>{}</pre><p class='dim'>scores by seed: {} · {:.1} s of training · <a href='#levels-{graph}'>level graph {}</a></p><pre>{}</pre></details>",
             n + 1,
             escape(&k.name),
             k.label,
             k.mean,
+            escape(&k.choices.join(" · ")),
             escape(&k.equation.join("\n")),
             scores.join(", "),
             k.seconds,

@@ -16,7 +16,7 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 56.0;
 const BOTTOM: f64 = 40.0;
-const TOP: f64 = 12.0;
+const TOP: f64 = 28.0;
 const RIGHT: f64 = 12.0;
 
 /// Colours that can be told apart.
@@ -48,7 +48,9 @@ impl Frame {
         let room = |(low, high): (f64, f64)| {
             let pad =
                 if high > low { 0.04 * (high - low) } else { 0.5 * high.abs().max(1.0) };
-            (low - pad, high + pad)
+            // What is never below zero needs no room there.
+            let least = if low >= 0.0 { (low - pad).max(0.0) } else { low - pad };
+            (least, high + pad)
         };
         frame.y = room(frame.y);
         if log {
@@ -72,56 +74,82 @@ impl Frame {
         )
     }
 
-    /// Axes with their names and three numbers each.
+    /// Axes with their names and round numbers; the name of the upright one stands above it.
     fn axes(&self, x: &str, y: &str) -> String {
+        let foot = HEIGHT - BOTTOM;
         let mut out = format!(
-            "<line x1='{LEFT}' y1='{0}' x2='{1}' y2='{0}' class='axis'/><line x1='{LEFT}' y1='{TOP}' x2='{LEFT}' y2='{0}' class='axis'/>",
-            HEIGHT - BOTTOM,
+            "<line x1='{LEFT}' y1='{foot}' x2='{0}' y2='{foot}' class='axis'/><line x1='{LEFT}' y1='{TOP}' x2='{LEFT}' y2='{foot}' class='axis'/>",
             WIDTH - RIGHT
         );
-        for k in 0..3 {
-            let part = f64::from(k) / 2.0;
-            let value = if self.log {
-                self.x.0 * (self.x.1 / self.x.0).powf(part)
-            } else {
-                self.x.0 + part * (self.x.1 - self.x.0)
-            };
+        let along = if self.log { log_ticks(self.x) } else { ticks(self.x) };
+        for value in along {
             let (px, _) = self.at(value, self.y.0);
-            let anchor = ["start", "middle", "end"][k as usize];
             out.push_str(&format!(
-                "<text x='{px:.1}' y='{}' text-anchor='{anchor}'>{}</text>",
-                HEIGHT - BOTTOM + 15.0,
+                "<line x1='{px:.1}' y1='{foot}' x2='{px:.1}' y2='{}' class='axis'/><text x='{px:.1}' y='{}' text-anchor='middle'>{}</text>",
+                foot + 4.0,
+                foot + 18.0,
                 number(value)
             ));
-            let value = self.y.0 + part * (self.y.1 - self.y.0);
+        }
+        for value in ticks(self.y) {
             let (_, py) = self.at(self.x.1, value);
             out.push_str(&format!(
-                "<text x='{}' y='{:.1}' text-anchor='end'>{}</text>",
-                LEFT - 6.0,
+                "<line x1='{}' y1='{py:.1}' x2='{LEFT}' y2='{py:.1}' class='axis'/><text x='{}' y='{:.1}' text-anchor='end'>{}</text>",
+                LEFT - 4.0,
+                LEFT - 7.0,
                 py + 4.0,
                 number(value)
             ));
         }
         out.push_str(&format!(
-            "<text x='{}' y='{}' text-anchor='middle'>{x}</text><text x='{}' y='{}' class='up' transform='rotate(-90 12 {})' text-anchor='middle'>{y}</text>",
+            "<text x='{}' y='{}' text-anchor='middle'>{x}</text><text x='4' y='14'>{y}</text>",
             f64::midpoint(LEFT, WIDTH),
-            HEIGHT - 6.0,
-            12.0,
-            HEIGHT / 2.0 - 10.0,
-            HEIGHT / 2.0 - 10.0
+            HEIGHT - 4.0,
         ));
         out
     }
 }
 
+/// Round numbers within a range, four or so.
+fn ticks((low, high): (f64, f64)) -> Vec<f64> {
+    let rough = (high - low) / 4.0;
+    let ten = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0]
+        .iter()
+        .map(|m| m * ten)
+        .find(|s| *s >= 0.8 * rough)
+        .unwrap_or(10.0 * ten);
+    let first = (low / step).ceil() as i64;
+    (first..).map(|n| n as f64 * step).take_while(|v| *v <= high).collect()
+}
+
+/// Round numbers within a range of positive ones that is drawn by ratios, as few as say something.
+fn log_ticks((low, high): (f64, f64)) -> Vec<f64> {
+    let of = |digits: &[f64]| -> Vec<f64> {
+        let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+        let all =
+            (first..=last).flat_map(|k| digits.iter().map(move |m| m * 10f64.powi(k)));
+        all.filter(|v| (low..=high).contains(v)).collect()
+    };
+    let some =
+        [of(&[1.0]), of(&[1.0, 2.0, 5.0]), of(&[1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0])];
+    let enough = some.into_iter().find(|t| t.len() >= 3);
+    enough.unwrap_or_else(|| ticks((low, high)))
+}
+
 fn number(value: f64) -> String {
-    match value.abs() {
-        v if v >= 1e6 => format!("{:.1}M", value / 1e6),
-        v if v >= 1e4 => format!("{:.0}k", value / 1e3),
-        v if v >= 100.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
+    let text = match value.abs() {
+        v if v >= 1e6 => format!("{:.2}", value / 1e6),
+        v if v >= 1e4 => format!("{:.1}", value / 1e3),
+        _ => format!("{value:.3}"),
+    };
+    let unit = match value.abs() {
+        v if v >= 1e6 => "M",
+        v if v >= 1e4 => "k",
+        _ => "",
+    };
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{}{unit}", if text == "-0" || text.is_empty() { "0" } else { text })
 }
 
 fn svg(inner: &str, about: &str) -> String {
@@ -186,4 +214,20 @@ pub(super) fn curves(curves: &[Curve], x: &str, y: &str) -> String {
         ));
     }
     format!("{}<ul class='keys'>{names}</ul>", svg(&out, "learning curves"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_have_round_numbers() {
+        let said = |t: Vec<f64>| t.into_iter().map(number).collect::<Vec<_>>();
+        assert_eq!(said(ticks((0.0, 0.78))), ["0", "0.2", "0.4", "0.6"]);
+        assert_eq!(said(ticks((11.0, 270.0))), ["100", "200"]);
+        assert_eq!(said(ticks((-0.02, 0.02))), ["-0.02", "-0.01", "0", "0.01", "0.02"]);
+        assert_eq!(said(log_ticks((65e3, 146e3))), ["80k", "100k", "120k", "140k"]);
+        assert_eq!(said(log_ticks((900.0, 2e5))), ["1000", "10k", "100k"]);
+        assert_eq!(number(1.25e6), "1.25M");
+    }
 }

@@ -61,10 +61,12 @@ pub(super) fn question(
     known: &[String],
     loaded: &source::Loaded,
 ) -> Result<Question, Failure> {
+    let task_text = a.task.clone().unwrap_or_else(|| "mqar".into());
     let path = a.data.clone().unwrap_or_else(|| default_data(&a.file));
     let path = absolute(&path);
-    let data = (a.data.is_some() || path.exists()).then_some(path);
-    let task_text = a.task.clone().unwrap_or_else(|| "mqar".into());
+    // The text beside the examples is named only where the task needs one.
+    let needed = a.data.is_some() || TaskData::open(&task_text, None).is_err();
+    let data = (needed && (a.data.is_some() || path.exists())).then_some(path);
     let data_of_task = TaskData::open(&task_text, data.clone()).map_err(Failure::data)?;
     let task = &data_of_task.task;
     let mut set = a.choices.set.clone();

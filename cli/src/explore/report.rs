@@ -6,6 +6,7 @@ use super::launch::Reason;
 use super::live::score;
 use super::statistics::{Effect, cells, effects, interaction};
 use super::store::{Store, label};
+use super::verdicts::short;
 use super::{Exploration, Round, page, table};
 use crate::arguments::Equal;
 use crate::fail::{Failure, Outcome};
@@ -19,6 +20,8 @@ pub(crate) struct Ranked {
     pub(crate) name: String,
     /// One choice for each axis.
     pub(crate) choices: Vec<String>,
+    /// The same, as short as they can be told apart.
+    pub(crate) short: Vec<String>,
     /// The last round it was measured in, from 1.
     pub(crate) round: usize,
     /// Its steps then.
@@ -319,7 +322,9 @@ fn one(
     let seed = e.question.first_seed;
     let lines = e.store.lines(n, seed);
     let chosen = &e.expanded.combinations[n].choices;
-    let choices = e.expanded.axes.iter().zip(chosen).map(|((_, all), k)| all[*k].clone());
+    let axes = || e.expanded.axes.iter().zip(chosen);
+    let choices = axes().map(|((_, all), k)| all[*k].clone());
+    let shortly = axes().map(|((_, all), k)| short(all, *k).to_owned());
     let mut command = e.command(n, seed, steps);
     let until = super::part(steps, round.until, e.question.steps);
     if until < steps {
@@ -329,6 +334,7 @@ fn one(
         label: label(n),
         name: e.name(n),
         choices: choices.collect(),
+        short: shortly.collect(),
         round: r + 1,
         until,
         mean: standing.mean,

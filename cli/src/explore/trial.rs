@@ -2,6 +2,7 @@
 //! and may fail in any way. Trials of one combination that follow each other in a process share
 //! what was compiled.
 
+use super::died::{Death, died};
 use crate::arguments::{Choices, TrainArguments, TrialArguments};
 use crate::fail::{Failure, Outcome};
 use crate::from::FromArguments;
@@ -66,9 +67,15 @@ pub(crate) fn evaluate_every(steps: u64) -> u64 {
     (steps / 6).max(1)
 }
 
-/// Runs one trial.
+/// Runs one trial; or writes down how it died, where the one who placed it says so.
 pub(crate) fn trial(a: &TrialArguments) -> Outcome {
-    trial_with(a, &mut None)
+    let Some(death) = a.died.map(Death::of_shell) else {
+        return trial_with(a, &mut None);
+    };
+    if death.was_asked() || TrialResult::read(&a.result).is_some() {
+        return Ok(());
+    }
+    died(death, a.said.as_deref().unwrap_or(""), a.until).write(&a.result)
 }
 
 /// Runs one trial with what earlier ones of the same combination left, or leaves it.
@@ -110,7 +117,11 @@ pub(super) fn trial_with(a: &TrialArguments, ready: &mut Option<Ready>) -> Outco
     };
     let result = match ended {
         Ok(sitting) if sitting.ended.stopped => {
-            return Err(Failure::data("the trial was interrupted"));
+            // As a shell says it of Ctrl-C: this trial is to be run again.
+            return Err(Failure {
+                status: 130,
+                ..Failure::data("the trial was interrupted")
+            });
         }
         Ok(sitting) => {
             let ended = sitting.ended;

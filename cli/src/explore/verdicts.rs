@@ -5,11 +5,23 @@ use super::store::label;
 use nestor_compiler::sweep::Expanded;
 use std::time::Duration;
 
-/// A combination in words: the choices of the axes that have more than one.
+/// A combination in words: the choices of the axes that have more than one, as short as they can
+/// be told apart.
 pub(super) fn name(expanded: &Expanded, n: usize) -> String {
     let chosen = &expanded.combinations[n].choices;
     let axes = expanded.axes.iter().zip(chosen).filter(|((_, all), _)| all.len() > 1);
-    axes.map(|((_, all), k)| all[*k].as_str()).collect::<Vec<_>>().join(" · ")
+    axes.map(|((_, all), k)| short(all, *k)).collect::<Vec<_>>().join(" · ")
+}
+
+/// A choice without its arguments, where no other of the axis begins as it does.
+pub(super) fn short(choices: &[String], n: usize) -> &str {
+    let own = head(&choices[n]);
+    let alone = choices.iter().filter(|c| head(c) == own).count() == 1;
+    if alone { own } else { &choices[n] }
+}
+
+fn head(choice: &str) -> &str {
+    choice.split('(').next().unwrap_or(choice).trim()
 }
 
 /// Says what would be trained, and what not and why.
@@ -87,5 +99,22 @@ pub(super) fn tell_verdicts(
                 of.iter().skip(1).map(|n| name(expanded, *n)).collect();
             names.iter().for_each(|n| anstream::println!("      also {n}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn names_are_as_short_as_they_can_be_told_apart() {
+        let axis =
+            ["l2", "lp(p = 3)", "huber(delta = 0.5)", "lp(p = 4)", "at every 16 tokens"]
+                .map(str::to_owned);
+        let names: Vec<&str> = (0..axis.len()).map(|n| short(&axis, n)).collect();
+        assert_eq!(
+            names,
+            ["l2", "lp(p = 3)", "huber", "lp(p = 4)", "at every 16 tokens"]
+        );
     }
 }

@@ -196,6 +196,20 @@ impl<'a> Elaborator<'a> {
         out
     }
 
+    /// Refuses what is made of a value that exists only `when` a condition holds: where the others
+    /// are there and this one is not, nothing says what the whole is.
+    pub(crate) fn conditions_stand_alone(&mut self) {
+        let graph = &self.frames[0].graph;
+        let part = |v: &Node| graph.def(*v).op == Op::When;
+        let found =
+            graph.nodes.values().find_map(|n| n.operands.iter().copied().find(part));
+        let Some(node) = found else { return };
+        let Some(span) = self.origin(0, node) else { return };
+        let text = "what exists only `when` a condition holds is part of something else";
+        let help = "put the condition on the whole, `loss = a + b when c`, or say what stands in its place: `loss = (if c then a else 0) + b`";
+        self.report(Diagnostic::error("N506", span, text).help(help));
+    }
+
     /// Refuses outputs that depend on what comes later; objectives may.
     pub(crate) fn causal(&mut self, outputs: &[(String, Tensor, Span)], also: &[Node]) {
         let writes = self.writes();

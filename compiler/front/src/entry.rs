@@ -133,6 +133,7 @@ fn go<'a>(
     let levels = this.settle(definition.kind == Kind::Model);
     let objectives: Vec<Node> =
         levels.iter().flat_map(|l| &l.objectives).map(|o| o.objective).collect();
+    this.conditions_stand_alone();
     this.causal(&outputs, &objectives);
     let mut outputs: Vec<(String, Tensor)> =
         outputs.into_iter().map(|(name, t, _)| (name, t)).collect();

@@ -26,6 +26,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("N503", "an objective that is not differentiable in its target"),
     ("N504", "a penalty without an argmin in closed form"),
     ("N505", "an objective that is not a scalar"),
+    ("N506", "a use of what exists only where a condition holds"),
     ("N601", "a gate out of its domain"),
     ("W701", "a form too costly for its sequence length"),
     ("W702", "a library name that is hidden"),

@@ -3,7 +3,8 @@
 //!
 //! A token is a byte. The haystack is as long as `length` allows; the value's bytes are asked,
 //! each after the true ones before it. The score is RULER's: the share of the values asked for
-//! that are found, each as a whole.
+//! that are found, each as a whole. RULER's question and instructions take 360 bytes; for small
+//! models of bytes `brief=1` leaves them out and asks in the needle's own words.
 
 use super::haystack::{Kind, NOISE, among_lines, among_sentences};
 use super::{
@@ -33,6 +34,8 @@ struct Kinds {
     /// Keys asked for.
     asked: usize,
     length: usize,
+    /// Whether the needle's own words are the question.
+    brief: bool,
 }
 
 macro_rules! needle {
@@ -52,6 +55,7 @@ macro_rules! needle {
                         values: $values,
                         asked: $asked,
                         length: $length,
+                        brief: false,
                     },
                 )
             },
@@ -82,7 +86,12 @@ needle!(MULTI_QUERY, "niah-multiquery", "the numbers of four keys",
     "Nested Learning, table 1, 4K/8K/16K: Hope 31.7/24.8/14.2, Titans 22.8/19.8/9.4, Transformer 58.9/48.0/29.8",
     Text Word Number 4 1 4 768);
 
-fn open(o: &mut Options, kinds: Kinds) -> Result<Task, TaskError> {
+fn open(o: &mut Options, mut kinds: Kinds) -> Result<Task, TaskError> {
+    kinds.brief = o.whole("brief", 0)? > 0;
+    o.demand(
+        !kinds.brief || kinds.asked * kinds.values == 1,
+        "`brief` is for tasks that ask for one value",
+    )?;
     let length = o.whole("length", kinds.length)?;
     let test_length = o.whole("test_length", length)?;
     let words = match kinds.hay {
@@ -149,6 +158,10 @@ impl Fixed {
         let of = |key: usize| placed.iter().filter(move |(n, _)| *n == key);
         let answers: Vec<String> =
             (0..k.asked).flat_map(|key| of(key).map(|(_, v)| (*v).clone())).collect();
+        if k.brief {
+            let after = format!("\nOne of the special magic {plural} for {query} is:");
+            return Self { needles, before: String::new(), after, answers };
+        }
         let several = k.asked * k.values > 1;
         let before = single(
             &format!(
@@ -300,6 +313,22 @@ mod tests {
                 laid(s, start, &looked_up(&text[..start]).join(", "))
             });
         }
+    }
+
+    #[test]
+    fn in_brief_the_needle_asks_for_itself() {
+        for name in ["niah-1", "niah-3", "niah-multikey-2"] {
+            solved(&format!("{name}:brief=1,length=300,test_length=900"), |s| {
+                let text = text_of(s);
+                let (body, asked) = text.rsplit_once("\nOne of ").unwrap();
+                let sentence = asked.split_once(" is: ").unwrap().0;
+                let found = body.split_once(&format!("{sentence} is: ")).unwrap().1;
+                let start = text.rfind(" is: ").unwrap() + 5;
+                laid(s, start, found.split('.').next().unwrap())
+            });
+        }
+        let said = super::super::open("niah-multiquery:brief=1", None).err().unwrap();
+        assert!(said.to_string().contains("one value"), "{said}");
     }
 
     #[test]
