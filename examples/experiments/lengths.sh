@@ -12,7 +12,7 @@ name=${TASK:-niah-1}
 task=$name:${OPTIONS-brief=1},length
 data=${DATA:+--data $DATA}
 mkdir -p "$out"
-for mixer in ${MODELS:-GatedDeltaRule DeltaRule Mamba2 DeepMemory DeepMemoryAsGate Attention2}; do
+for mixer in ${MODELS:-DeltaRule GatedDeltaRule Attention2}; do
     from=
     for stage in ${STAGES:-160:600 256:300}; do
         length=${stage%:*}
