@@ -37,6 +37,7 @@ svg text{fill:var(--dim)}
 .front{fill:none;stroke:var(--strong);stroke-width:1.5;stroke-dasharray:4 3}
 .strong{fill:var(--strong)}.weak{fill:var(--dim);opacity:.55}
 .keys{list-style:none;padding:0;margin:.25rem 0;font-size:.875rem}
+.keys li{padding-left:1.7rem;text-indent:-1.7rem}
 .key{display:inline-block;width:1.2rem;height:.3rem;margin-right:.5rem;vertical-align:middle}
 .bar{display:grid;grid-template-columns:minmax(6rem,14rem) 1fr auto;gap:.25rem .75rem;align-items:center;font-size:.875rem}
 @media(max-width:36rem){.bar{grid-template-columns:1fr auto}.bar .choice{grid-column:1/-1;margin-top:.25rem}svg{font-size:18px}.broad{display:none}.narrow{display:table-cell;white-space:normal;min-width:11rem}}

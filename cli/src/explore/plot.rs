@@ -15,9 +15,9 @@ pub(super) struct Point {
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 56.0;
-const BOTTOM: f64 = 40.0;
+const BOTTOM: f64 = 46.0;
 const TOP: f64 = 28.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 24.0;
 
 /// Colours that can be told apart.
 pub(super) const COLOURS: [&str; 8] = [
