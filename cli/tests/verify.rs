@@ -66,3 +66,12 @@ fn a_file_of_the_library_is_a_file_like_others() {
     assert!(output.status.success() && said.starts_with("GatedDelta"), "{output:?}");
     assert!(output.stderr.is_empty(), "it hides nothing: {output:?}");
 }
+
+#[test]
+fn a_smooth_norm_between_one_and_two_has_the_slopes_of_its_differences() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/own/smooth.nest");
+    let (good, found) = verify(&[file, "Smooth"]);
+    assert!(good, "{found:#}");
+    let slope = found["programs"][0]["slope"].as_f64().expect("a distance");
+    assert!(slope < 1e-6, "{found:#}");
+}

@@ -124,3 +124,15 @@ fn a_nested_continuum_of_the_same_blocks_is_a_sequential_one() {
     let (nested, sequential) = (answer("Nested"), answer("Sequential"));
     assert_eq!(nested, sequential);
 }
+
+#[test]
+fn a_nested_continuum_of_one_clock_learns_as_a_sequential_one() {
+    let (nested, sequential) = (trained("NestedLearns"), trained("SequentialLearns"));
+    let plain =
+        |(name, array): (String, Array)| (name.replace("NestedCMS", "CMS"), array);
+    same(&nested.into_iter().map(plain).collect(), &sequential, 1e-14);
+    let first = start(&program("SequentialLearns"));
+    for (name, array) in &sequential {
+        assert!(golden::distance(array, &first[name.as_str()]) > 1e-3, "{name}");
+    }
+}

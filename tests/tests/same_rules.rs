@@ -1,5 +1,22 @@
 //! Rules that are another rule where a setting makes them so: a table of pairs of layers that see the same
 //! streams, start with the same weights and must answer the same, in the form that the compiler chooses.
+//!
+//! All equalities of this kind, and where each is held:
+//!
+//! | equality | held by |
+//! |---|---|
+//! | Moneta of p = q = 2 is L2 with decay; Yaad without a bound is Titans without momentum | `SAME` |
+//! | Omega of one token is Titans without momentum; Atlas of one token, not orthogonalised, is Titans | `SAME` |
+//! | TTT is Titans without gates; Comba of its key, KDA of one gate, DeltaProduct of one step are Gated DeltaNet | `SAME` |
+//! | Gated DeltaNet that keeps all is DeltaNet; the implicit step is DeltaNet of another rate | `SAME` |
+//! | self-modifying Titans that neither forgets nor learns copies, of L2 and of the dot product | `SAME` |
+//! | a continuum of endless periods is a plain block; a nested one of one clock is a sequential one, read and learned | `equalities.rs` |
+//! | M3 without slow momentum and second moment is Muon; Adam is a memory of least squares | `equalities.rs` |
+//! | levels of one step are ordinary training, to the bit | `cli/tests/levels.rs` |
+//! | a deep memory anchored at every token takes its gradients at the present weights | `chunks.rs` |
+//! | chunks that divide nothing are the recurrence, in float64 and float32, gradients too | `forms.rs` |
+//! | calls that hand states on, from any state, are one call | `split.rs`; for levels that read, `reading.rs` |
+//! | a smooth p-norm between one and two has the slopes of its differences | `cli/tests/verify.rs` |
 
 use indexmap::IndexMap;
 use nestor_compiler::execute::bound;
@@ -26,6 +43,7 @@ const SAME: &[(&str, &str, f64)] = &[
     ("Implicit", "DeltaOfImplicitRate", 1e-12),
     ("TitansOfNoGates", "TestTime", 1e-12),
     ("SelfModifyingAtRest", "AtRest", 1e-12),
+    ("SelfModifyingDotAtRest", "AtRest", 1e-12),
 ];
 const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 0 };
 
