@@ -4,13 +4,15 @@
 use indexmap::IndexMap;
 use nestor_compiler::execute::{bound, by_definition};
 use nestor_compiler::interpret::{Array, tensor};
-use nestor_compiler::pipeline::{Purpose, forward, training_step, with_gradients};
+use nestor_compiler::pipeline::{
+    Purpose, derived, forward, training_step, with_gradients,
+};
 use nestor_compiler::trained::{Start, starts};
 use nestor_compiler::{FormOptions, Program};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
 use nestor_ir::level::Clock;
-use nestor_ir::tensor::Graph;
+use nestor_ir::tensor::{Graph, Op, Stride};
 use nestor_ir::ty::Elem;
 use nestor_runtime::train::rng::{self, Stream, initial_values};
 use nestor_tests::native::Compiled;
@@ -23,8 +25,17 @@ type Arrays = IndexMap<String, Array>;
 const TIME: usize = 11;
 const BATCH: usize = 2;
 const CUTS: &[usize] = &[0, 3, 4, 9, TIME];
-const MODELS: &[&str] =
-    &["One", "Memories", "Boundaries", "Clocks", "Again", "Chosen", "Stopped"];
+const MODELS: &[&str] = &[
+    "One",
+    "Memories",
+    "Boundaries",
+    "Aligned",
+    "Clocks",
+    "Again",
+    "Chosen",
+    "Stopped",
+    "Turned",
+];
 
 fn program(name: &str) -> Program {
     let path = root().join("tests/own/reading.nest");
@@ -167,6 +178,31 @@ fn learning_while_reading_changes_what_is_read() {
         let still = evaluated(&program, &whole(&program), &given, &sizes(0, TIME));
         let off = golden::distance(&learns["y"], &still["y"]);
         assert!(off > 1e-3, "{name}: the levels did nothing, {off:.1e}");
+    }
+}
+
+/// Whether a memory with products is walked by tokens anywhere; a window of the past is only moved along.
+fn by_tokens(graph: &Graph) -> bool {
+    let multiplies = |g: &Graph| {
+        g.nodes.values().any(|n| matches!(n.op, Op::Contract { .. } | Op::Mul))
+    };
+    graph.nodes.values().any(|node| match &node.op {
+        Op::Scan { scan } => {
+            scan.stride == Stride::Token && multiplies(&scan.body)
+                || by_tokens(&scan.body)
+        }
+        _ => false,
+    })
+}
+
+#[test]
+fn memories_go_through_windows_by_chunks_where_their_boundaries_allow_it() {
+    for (name, expected) in
+        [("Memories", false), ("Boundaries", true), ("Aligned", false)]
+    {
+        let program = program(name);
+        assert_eq!(by_tokens(&whole(&program)), expected, "{name}");
+        assert!(by_tokens(&derived(&program, false).expect("it is derived")), "{name}");
     }
 }
 

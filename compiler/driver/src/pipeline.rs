@@ -6,7 +6,8 @@
 
 use crate::Program;
 use nestor_ir::tensor::Graph;
-use nestor_passes::forms::{Choice, FormOptions, choose};
+use nestor_passes::forms::{Choice, Form, FormOptions, choose};
+use nestor_passes::reading::Inner;
 use nestor_passes::simplify::simplify;
 use nestor_passes::to_tensors::{self, to_tensors};
 pub use nestor_passes::training::gradients;
@@ -46,8 +47,13 @@ pub fn derived(program: &Program, resume: bool) -> Result<Graph, PassError> {
     if !reading::asked(program) {
         return derive::derive(&tensors(program, resume)?);
     }
+    read(program, resume, Inner::ByTokens)
+}
+
+fn read(program: &Program, resume: bool, inner: Inner) -> Result<Graph, PassError> {
     let open = to_tensors(program, to_tensors::Options { resume, open: true })?;
-    derive::derive(&reading::windows(program, &derive::derive(&open)?, resume)?)
+    let open = derive::derive(&open)?;
+    derive::derive(&reading::windows(program, &open, resume, inner)?)
 }
 
 /// The forward graph, each walk in its form.
@@ -55,7 +61,14 @@ pub fn derived(program: &Program, resume: bool) -> Result<Graph, PassError> {
 /// # Errors
 /// As the passes.
 pub fn forward(program: &Program, purpose: Purpose) -> Result<Lowered, PassError> {
-    let derived = derived(program, purpose.resume)?;
+    let inner = match purpose.forms.form == Some(Form::Sequential) {
+        true => Inner::ByTokens,
+        false => Inner::ByChunks,
+    };
+    let derived = match reading::asked(program) {
+        true => read(program, purpose.resume, inner)?,
+        false => derived(program, purpose.resume)?,
+    };
     let (graph, choices) = choose(&derived, purpose.forms, !purpose.resume)?;
     Ok(Lowered { graph: simplify(&graph), choices })
 }

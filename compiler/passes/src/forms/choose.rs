@@ -283,6 +283,17 @@ fn chosen(
     ))
 }
 
+/// A walk over the tokens of a window by chunks, whose boundaries are those of positions in the whole sequence: windows
+/// begin at multiples of their length. Nothing where its update allows none, or where it only carries values along.
+pub fn within(scan: &Scan, types: &[Type]) -> Option<Scan> {
+    let (rows, periods) = (scan.time.fixed()?, periods(scan));
+    let fits = |c: &usize| {
+        rows.is_multiple_of(*c) && periods.iter().all(|p| p.is_multiple_of(*c))
+    };
+    let chunk = (2..=CHUNK).rev().find(fits).filter(|_| !moves_only(scan))?;
+    chunked(scan, types, chunk.into(), false).ok().map(|(scan, _)| scan)
+}
+
 /// Boundaries up to here are better met by each chunk than every few of them: an anchor is then
 /// the state as the chunk finds it, and need not be carried.
 const LONGEST: usize = 64;

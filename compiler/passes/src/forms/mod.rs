@@ -35,7 +35,7 @@ mod two_pass;
 mod work;
 
 pub use anchors::periods;
-pub use choose::{Choice, Form, FormOptions, choose};
+pub use choose::{Choice, Form, FormOptions, choose, within};
 pub use chunk::Structure;
 pub use sequential::sequential;
 pub use work::Work;

@@ -10,9 +10,10 @@
     reason = "ops that name a size are listed; all others have it from their operands"
 )]
 
-use super::Reader;
+use super::{Inner, Reader};
 use crate::build::transpose;
 use crate::error::PassError;
+use crate::forms::within;
 use crate::simplify::prune;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
@@ -48,6 +49,7 @@ impl Code {
         program: &Program,
         open: &Graph,
         readers: &[Reader<'_>],
+        inner: Inner,
     ) -> Result<Self, PassError> {
         let rows = readers.last().map_or(1, |r| r.period);
         let targets = readers.iter().flat_map(|r| &r.level.objectives);
@@ -94,7 +96,8 @@ impl Code {
         let timed = |v: &Value| open.ty(*v).dims.contains(&Dim::Time);
         let (streams, shared): (Vec<Value>, Vec<Value>) =
             crossing.into_iter().partition(timed);
-        let mut made = Made { g: Graph::new(), map: vec![None; open.values.len()], rows };
+        let map = vec![None; open.values.len()];
+        let mut made = Made { g: Graph::new(), map, rows, inner };
         for path in &weights {
             let value = open.find_input(path).ok_or_else(|| missing(path))?;
             let ty = open.ty(value).clone();
@@ -252,6 +255,7 @@ struct Made {
     g: Graph,
     map: Vec<Option<Value>>,
     rows: usize,
+    inner: Inner,
 }
 
 impl Made {
@@ -329,6 +333,11 @@ impl Made {
                 let mut scan = (**scan).clone();
                 scan.map.iter_mut().for_each(|d| *d = self.dim(*d));
                 scan.time = self.dim(scan.time);
+                if self.inner == Inner::ByChunks {
+                    let types: Vec<Type> =
+                        operands.iter().map(|&v| self.g.ty(v).clone()).collect();
+                    scan = within(&scan, &types).unwrap_or(scan);
+                }
                 if positioned(&mut scan) {
                     operands.push(position);
                 }
@@ -358,9 +367,10 @@ fn positioned(scan: &mut Scan) -> bool {
     for input in &scan.body.inputs[..inputs - 2] {
         arguments.push(body.input(input.name.clone(), scan.body.ty(input.value).clone()));
     }
-    let position = body.input("at", Type::real([]));
-    arguments.push(body.input("valid", Type::bool([])));
-    body.input("position", Type::real([]));
+    let ty = scan.body.ty(asked).clone();
+    let position = body.input("at", ty.clone());
+    arguments.push(body.input("valid", Type::bool(ty.dims.iter().copied())));
+    body.input("position", ty);
     arguments.push(position);
     let outputs = body.inline(&scan.body, &arguments);
     for (named, value) in scan.body.outputs.iter().zip(outputs) {

@@ -55,6 +55,15 @@ pub fn asked(program: &Program) -> bool {
     !readers(program).is_empty()
 }
 
+/// How memories go through a window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inner {
+    /// Token by token, as they were derived.
+    ByTokens,
+    /// By chunks, where their update allows it.
+    ByChunks,
+}
+
 /// The whole-sequence graph with its levels at clocks of tokens at work. `open` has every state as an input
 /// `state.<name>`, and as an output `start.state.<name>` what it starts as where nothing is handed over.
 ///
@@ -65,11 +74,12 @@ pub fn windows(
     program: &Program,
     open: &Graph,
     resume: bool,
+    inner: Inner,
 ) -> Result<Graph, PassError> {
     let readers = readers(program);
     for r in &readers {
         act::possible(program, r)?;
     }
-    let code = code::Code::new(program, open, &readers)?;
+    let code = code::Code::new(program, open, &readers, inner)?;
     nest::built(program, open, &code, &readers, resume)
 }
