@@ -244,9 +244,9 @@ fn chosen(
                 choice.work = work(&scan, types);
                 let scan = as_begun(scan);
                 if let Some(rates) = parted {
-                    let long =
-                        rates.always || two_pass::long(choice.work, options.longest);
-                    let parts = long.then(|| Parts::of(&scan, &rates)).flatten();
+                    let enough =
+                        rates.always || two_pass::enough(choice.work, options.longest);
+                    let parts = enough.then(|| Parts::of(&scan, &rates)).flatten();
                     if let Some(parts) = parts {
                         choice.form = Form::TwoPass;
                         return Ok(Chosen { scan, choice, parts: Some((parts, rates)) });

@@ -33,9 +33,12 @@ pub(super) fn rates(workers: usize, asked: bool) -> Rates {
 
 /// Operations of a sequence below which starting workers thrice costs more than they save (measured: a third of a
 /// millisecond).
-const LEAST: f64 = 2e8;
+const LONG: f64 = 2e8;
+/// Operations of a token below which what chunks hand over costs more than it saves (measured: heads of 32 lose, of 64 gain).
+const DENSE: f64 = 2e4;
 
-/// Whether the longest sequence is long enough to be parted.
-pub(super) fn long(work: Work, longest: Option<usize>) -> bool {
-    longest.is_some_and(|tokens| work.flops as f64 * tokens as f64 >= LEAST)
+/// Whether a token does enough, and the longest sequence has enough of them, for a walk to be parted.
+pub(super) fn enough(work: Work, longest: Option<usize>) -> bool {
+    let token = work.flops as f64;
+    token >= DENSE && longest.is_some_and(|tokens| token * tokens as f64 >= LONG)
 }
