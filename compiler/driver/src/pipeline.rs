@@ -9,7 +9,7 @@ use nestor_ir::tensor::Graph;
 use nestor_passes::forms::{Choice, Form, FormOptions, choose};
 use nestor_passes::reading::Inner;
 use nestor_passes::simplify::simplify;
-use nestor_passes::to_tensors::{self, to_tensors};
+use nestor_passes::to_tensors::{self, bounded, to_tensors};
 pub use nestor_passes::training::gradients;
 use nestor_passes::{PassError, derive, reading, training};
 
@@ -56,17 +56,30 @@ fn read(program: &Program, resume: bool, inner: Inner) -> Result<Graph, PassErro
     derive::derive(&reading::windows(program, &open, resume, inner)?)
 }
 
+/// As [`derived`], where levels learn while reading: memories go through windows by chunks, and all of the past, where it
+/// depends on such levels, is as long as calls promise to be.
+fn read_within(program: &Program, purpose: Purpose) -> Result<Graph, PassError> {
+    let Purpose { resume, forms } = purpose;
+    let inner = match forms.form == Some(Form::Sequential) {
+        true => Inner::ByTokens,
+        false => Inner::ByChunks,
+    };
+    let found = read(program, resume, inner);
+    match (&found, forms.longest.filter(|_| !resume)) {
+        (Err(PassError::Limitation { code: "L-reading", .. }), Some(longest)) => {
+            read(&bounded(program, longest), resume, inner)
+        }
+        _ => found,
+    }
+}
+
 /// The forward graph, each walk in its form.
 ///
 /// # Errors
 /// As the passes.
 pub fn forward(program: &Program, purpose: Purpose) -> Result<Lowered, PassError> {
-    let inner = match purpose.forms.form == Some(Form::Sequential) {
-        true => Inner::ByTokens,
-        false => Inner::ByChunks,
-    };
     let derived = match reading::asked(program) {
-        true => read(program, purpose.resume, inner)?,
+        true => read_within(program, purpose)?,
         false => derived(program, purpose.resume)?,
     };
     let (graph, choices) = choose(&derived, purpose.forms, !purpose.resume)?;

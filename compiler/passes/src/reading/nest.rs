@@ -3,7 +3,7 @@
 use super::Reader;
 use super::act::{Held, Values, acted, gradient_name, held, row, where_holds};
 use super::code::Code;
-use crate::build::{broadcast_to, mul, scalar, select, sum_all, zeros};
+use crate::build::{broadcast, broadcast_to, mul, scalar, select, sum_all, zeros};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
@@ -207,7 +207,7 @@ impl Nest<'_> {
         for (k, stream) in inner.streams.iter_mut().enumerate() {
             let then = inner.now.of(&seen(k))?;
             let dims = g.ty(then).dims.clone();
-            let here = crate::build::broadcast(g, valid, &dims, &[0]);
+            let here = broadcast(g, valid, &dims, &[0]);
             *stream = select(g, here, *stream, then);
         }
         Ok((present, position))
@@ -233,6 +233,11 @@ impl Nest<'_> {
             known.now.set(path, anchor);
         }
         let streams = known.streams.clone();
+        if depth == 0 {
+            for stream in &mut known.streams {
+                *stream = first_where_absent(g, present, *stream);
+            }
+        }
         let (outputs, next) = self.walk(g, depth + 1, known)?;
         let deeper = match depth + 1 < self.clocks.len() {
             true => self.carried(depth + 1),
@@ -393,6 +398,19 @@ impl Nest<'_> {
         }
         Ok((outputs.to_vec(), now))
     }
+}
+
+/// Rows that are no tokens of the sequence see what the window's first row does, so that what nothing is made of is a number,
+/// and so is its derivative: zeros would say, for instance, that there is nothing to attend to.
+fn first_where_absent(g: &mut Graph, present: Value, stream: Value) -> Value {
+    let dims = g.ty(stream).dims.clone();
+    let first = g.add(Op::Slice { axis: 0, start: 0, size: 1 }, &[stream]);
+    let own: Dims = dims[1..].iter().copied().collect();
+    let first = g.add(Op::Reshape { dims: own }, &[first]);
+    let axes: Vec<usize> = (1..dims.len()).collect();
+    let first = broadcast(g, first, &dims, &axes);
+    let present = broadcast(g, present, &dims, &[0]);
+    select(g, present, stream, first)
 }
 
 /// A walk being fed.

@@ -42,6 +42,8 @@ use nestor_ir::level::{Clock, MemoryId, Program};
 use nestor_ir::tensor::{Graph, NodeData, Op, Value};
 use nestor_ir::ty::{Dims, Type};
 
+pub use whole::bounded;
+
 /// What the graph is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {

@@ -16,6 +16,7 @@
 
 use super::TIME;
 use nestor_ir::dim::Dim;
+use nestor_ir::level::{MemoryId, Program, Statement, StatementId};
 use nestor_ir::tensor::{Graph, Op, Value};
 use nestor_ir::ty::Type;
 use std::borrow::Cow;
@@ -77,6 +78,36 @@ pub(super) fn before(g: &mut Graph, stream: Value, name: String) -> Value {
     g.add(Op::Concat { axis: TIME }, &[past, stream])
 }
 
+/// The program whose memories keep the last `longest` tokens instead of all of the past: the same program to calls that
+/// begin with the first token of their sequences and have no more than that.
+pub fn bounded(program: &Program, longest: usize) -> Program {
+    let mut program = program.clone();
+    let size = |every: usize| Dim::Fixed(longest.div_ceil(every));
+    let memories: Vec<MemoryId> = program.memories.keys().collect();
+    for id in memories {
+        let memory = &mut program.memories[id];
+        let size = size(memory.every);
+        memory.read = with_size(&memory.read, &|_| size);
+        for kept in &mut memory.kept {
+            grow(&mut kept.ty.dims, &|_| size);
+        }
+    }
+    let statements: Vec<StatementId> = program.statements.keys().collect();
+    for id in statements {
+        if let Statement::Update(update) = &mut program.statements[id] {
+            let size = size(program.memories[update.memory].every);
+            update.function = with_size(&update.function, &|_| size);
+        }
+    }
+    program
+}
+
+fn grow(dims: &mut [Dim], size: &dyn Fn(usize) -> Dim) {
+    for dim in dims {
+        *dim = dim.ticks_of().map_or(*dim, size);
+    }
+}
+
 /// The graph with `P+T` for `T`.
 pub(super) fn sized(graph: &Graph) -> Graph {
     with_size(graph, &Dim::whole)
@@ -85,11 +116,7 @@ pub(super) fn sized(graph: &Graph) -> Graph {
 /// The graph with other sizes for `T`, each by its clock. Only sizes change, so every value keeps its
 /// number.
 fn with_size(graph: &Graph, size: &dyn Fn(usize) -> Dim) -> Graph {
-    let grow = |dims: &mut [Dim]| {
-        for dim in dims {
-            *dim = dim.ticks_of().map_or(*dim, size);
-        }
-    };
+    let grow = |dims: &mut [Dim]| grow(dims, size);
     let mut graph = graph.clone();
     let values: Vec<Value> = graph.values.keys().collect();
     for v in values {
