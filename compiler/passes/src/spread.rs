@@ -3,15 +3,20 @@
 //! ```text
 //! before   grid i0 < B          map [T, 96] b[96*T*i0; 96, 1] = ...
 //! after    grid i0 < B, i1 < T  map [1, 96] b[96*T*i0 + 96*i1; 96, 1] = ...
+//!
+//! before   grid i0 < B               map [T, 4] b[4*T*i0; 4, 1] = ...
+//! after    grid i0 < B, i1 < T/256   map [256, 4] b[4*T*i0 + 1024*i1 - 4*phase(256); 4, 1] if .. < T = ...
 //! ```
 //!
-//! A CPU cuts such maps itself, into as many parts as it has workers; a GPU runs a block of threads for each point.
+//! A CPU cuts such maps itself, into as many parts as it has workers; a GPU runs a block of threads for each point. Tokens of few
+//! numbers each make a point by the piece.
 
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{
-    Access, Affine, Expr, Index, Kernel, Scalar, ScalarOp, Sink, Stmt,
+    Access, Affine, Bound, Expr, Index, Kernel, Monomial, Scalar, ScalarOp, Sink, Stmt,
 };
+use smallvec::SmallVec;
 
 /// How small points may become.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,12 +25,14 @@ pub struct Grain {
     pub first: usize,
     /// The same, for those behind it.
     pub next: usize,
+    /// Numbers of a piece of tokens, at least, where a token has too few.
+    pub piece: usize,
 }
 
 impl Grain {
     /// Of blocks of threads: a few dozen numbers are worth a block where it would be one for a whole sequence, and less than
     /// a few for each thread are not worth more blocks.
-    pub const BLOCKS: Self = Self { first: 32, next: 2048 };
+    pub const BLOCKS: Self = Self { first: 32, next: 2048, piece: 1024 };
 }
 
 /// The kernel with the leading dimensions of its only map as dimensions of the grid.
@@ -48,9 +55,14 @@ pub fn spread(mut kernel: Kernel, grain: Grain) -> Kernel {
         // What is not known before a call is much.
         let rest: Option<usize> = rest.product();
         let least = if moved { grain.next } else { grain.first };
-        if rest.is_some_and(|numbers| numbers < least) {
-            break;
-        }
+        let few = rest.filter(|numbers| *numbers < least);
+        let tokens = match (few, space[axis]) {
+            (None, _) => None,
+            (Some(numbers), Dim::Time) if numbers > 0 => {
+                Some(grain.piece.div_ceil(numbers).next_power_of_two())
+            }
+            (Some(_), _) => break,
+        };
         let to = loads.iter_mut().chain(sinks.iter_mut().map(|(_, sink)| match sink {
             Sink::Store(to) | Sink::Fold { to, .. } => to,
         }));
@@ -60,13 +72,30 @@ pub fn spread(mut kernel: Kernel, grain: Grain) -> Kernel {
         }
         let index = Index::new(kernel.indices);
         kernel.indices += 1;
-        kernel.grid.push((index, space[axis]));
-        space[axis] = Dim::Fixed(1);
-        to.into_iter().for_each(|access| place(access, axis, index));
-        shift(expr, axis, index);
+        let extent = tokens.map_or(space[axis], Dim::Chunks);
+        kernel.grid.push((index, extent));
+        let first = first(index, tokens);
+        for access in to {
+            place(access, axis, &first);
+            if tokens.is_some() {
+                within(access, axis, &first);
+            }
+        }
+        shift(expr, axis, &first);
+        space[axis] = Dim::Fixed(tokens.unwrap_or(1));
+        if tokens.is_some() {
+            break;
+        }
         moved = true;
     }
     kernel
+}
+
+/// The first position of a point: the index, or of pieces of so many tokens, where the index's begins.
+fn first(index: Index, tokens: Option<usize>) -> Affine {
+    let Some(n) = tokens else { return Affine::index(index, Monomial::number(1)) };
+    let begin = Affine::index(index, Monomial::number(n as i64));
+    begin.plus(&Affine::from(Monomial::phase(1, n)).scaled(-1))
 }
 
 /// Whether a stride is the same at every point.
@@ -74,31 +103,48 @@ fn is_plain(stride: &Affine) -> bool {
     stride.terms.is_empty()
 }
 
-/// An index times a stride.
-fn steps(index: Index, stride: &Affine) -> Affine {
-    let terms = stride.constant.iter().map(|by| (index, *by)).collect();
-    Affine { constant: Default::default(), terms }
+/// A position times a stride.
+fn times(position: &Affine, stride: &Affine) -> Affine {
+    let by = |of: &Monomial| stride.constant.iter().map(|by| of.times(*by)).collect();
+    let mut out = Affine { constant: Default::default(), terms: Default::default() };
+    for (index, of) in &position.terms {
+        let all: Vec<Monomial> = by(of);
+        out.terms.extend(all.into_iter().map(|m| (*index, m)));
+    }
+    for of in &position.constant {
+        let all: Vec<Monomial> = by(of);
+        out.constant.extend(all);
+    }
+    out
 }
 
-/// Elements at the index along an axis.
-fn place(access: &mut Access, axis: usize, index: Index) {
-    let along = steps(index, &access.strides[axis]);
+/// Elements from a position along an axis on.
+fn place(access: &mut Access, axis: usize, first: &Affine) {
+    let along = times(first, &access.strides[axis]);
     access.origin = std::mem::take(&mut access.origin).plus(&along);
     for bound in &mut access.bounds {
-        let along = steps(index, &Affine::number(bound.strides[axis]));
+        let along = first.clone().scaled(bound.strides[axis]);
         bound.offset = std::mem::take(&mut bound.offset).plus(&along);
     }
 }
 
-/// Positions along an axis, counted from the index.
-fn shift(expr: &mut Expr, axis: usize, index: Index) {
-    let along = steps(index, &Affine::number(1));
+/// Nothing is there before the first token of the call, nor behind its last.
+fn within(access: &mut Access, axis: usize, first: &Affine) {
+    let mut strides: SmallVec<[i64; 4]> = access.strides.iter().map(|_| 0).collect();
+    strides[axis] = 1;
+    let high = Affine::from(Monomial::dim(Dim::Time));
+    let (offset, low) = (first.clone(), Affine::number(0));
+    access.bounds.push(Bound { offset, strides, low, high });
+}
+
+/// Positions along an axis, counted from the first.
+fn shift(expr: &mut Expr, axis: usize, first: &Affine) {
     let of_axis =
         |(_, s): &(_, &Scalar)| matches!(s.op, ScalarOp::Index(of, _) if of == axis);
     let found: Vec<_> = expr.scalars.iter().filter(of_axis).map(|(id, _)| id).collect();
     for id in found {
         let ScalarOp::Index(_, offset) = &mut expr.scalars[id].op else { continue };
-        expr.offsets.push(expr.offsets[*offset].clone().plus(&along));
+        expr.offsets.push(expr.offsets[*offset].clone().plus(first));
         *offset = expr.offsets.len() - 1;
     }
 }

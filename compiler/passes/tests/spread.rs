@@ -74,12 +74,40 @@ fn what_is_folded_stays() {
 }
 
 #[test]
-fn a_few_numbers_make_no_block() {
-    let small = r#"kernel "gate" {
+fn tokens_of_few_numbers_become_points_by_the_piece() {
+    becomes(
+        r#"kernel "gate" {
   b0 "x": [B, T, 4] read
   b1 "y": [B, T, 4] write
   grid i0 < B
-  map [T, 4] b1[4*T*i0; 4, 1] = exp(b0[4*T*i0; 4, 1])
+  map [T, 4] {
+    l0 = b0[4*T*i0 - 4; 4, 1] if 0 <= p0 - 1 < T
+    e0 = at(p0)
+    b1[4*T*i0; 4, 1] = l0 * e0
+  }
+}"#,
+        r#"kernel "gate" {
+  b0 "x": [B, T, 4] read
+  b1 "y": [B, T, 4] write
+  grid i0 < B, i1 < T/256
+  map [256, 4] {
+    l0 = b0[4*T*i0 + 1024*i1 - 4 - 4*phase(256); 4, 1] if 0 <= 256*i1 + p0 - 1 - phase(256) < T and 0 <= 256*i1 + p0 - phase(256) < T
+    o0 = 0
+    o1 = 256*i1 - phase(256)
+    e0 = at(p0 + o1)
+    b1[4*T*i0 + 1024*i1 - 4*phase(256); 4, 1] if 0 <= 256*i1 + p0 - phase(256) < T = l0 * e0
+  }
+}"#,
+    );
+}
+
+#[test]
+fn few_numbers_that_are_no_tokens_make_no_block() {
+    let small = r#"kernel "gate" {
+  b0 "x": [B, 16, 4] read
+  b1 "y": [B, 16, 4] write
+  grid i0 < B
+  map [16, 4] b1[64*i0; 4, 1] = exp(b0[64*i0; 4, 1])
 }"#;
     becomes(small, small);
 }

@@ -24,17 +24,19 @@ const SIZES: &[Sizes] = &[
 ];
 
 /// Both readings of a graph agree, with kernels as they are, with maps joined as they are for a CPU, and as they are for a
-/// GPU, maps spread as far as they can be.
+/// GPU, maps spread as far as they can be, by the token or by pieces.
 pub fn agree(text: &str) {
     let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let (made, kernels) = schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{graph}"));
-    let finest = Grain { first: 1, next: 1 };
-    let apart: Vec<Kernel> =
-        kernels.iter().map(|k| spread(unpacked(k.clone()), finest)).collect();
     let joined: Vec<Kernel> = kernels.iter().cloned().map(merged).collect();
     agrees(&graph, &made, &kernels);
     agrees(&graph, &made, &joined);
-    agrees(&graph, &made, &apart);
+    for (first, piece) in [(1, 1), (usize::MAX, 8)] {
+        let grain = Grain { first, next: first, piece };
+        let apart: Vec<Kernel> =
+            kernels.iter().map(|k| spread(unpacked(k.clone()), grain)).collect();
+        agrees(&graph, &made, &apart);
+    }
 }
 
 fn agrees(graph: &Graph, made: &Plan, kernels: &[Kernel]) {
