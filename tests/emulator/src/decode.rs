@@ -299,17 +299,37 @@ fn matrix(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
 fn copy(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
     match (tail, list) {
         ("async.commit_group", []) => Some(Op::CopyCommit),
-        ("async.wait_all", []) => Some(Op::CopyWait(0)),
-        ("async.wait_group", [n]) => Some(Op::CopyWait(n.parse().ok()?)),
+        ("async.wait_all", []) => Some(Op::CopyWait(None)),
+        ("async.wait_group", [n]) => Some(Op::CopyWait(Some(n.parse().ok()?))),
         ("async.ca.shared.global" | "async.cg.shared.global", [to, from, bytes]) => {
             let bytes = bytes.parse().ok()?;
             let allowed = match tail {
                 "async.cg.shared.global" => bytes == 16,
                 _ => [4, 8, 16].contains(&bytes),
             };
-            let copy = Op::Copy { to: d.address(to)?, from: d.address(from)?, bytes };
-            allowed.then_some(copy)
+            copied(d, [to, from], bytes, None).filter(|_| allowed)
+        }
+        (
+            "async.ca.shared.global" | "async.cg.shared.global",
+            [to, from, bytes, given],
+        ) => {
+            let bytes = bytes.parse().ok()?;
+            let allowed = match tail {
+                "async.cg.shared.global" => bytes == 16,
+                _ => [4, 8, 16].contains(&bytes),
+            };
+            let given = d.source(given)?;
+            copied(d, [to, from], bytes, Some(given)).filter(|_| allowed)
         }
         _ => None,
     }
+}
+
+fn copied(
+    d: &mut Decoder,
+    [to, from]: [&String; 2],
+    bytes: usize,
+    given: Option<Reg>,
+) -> Option<Op> {
+    Some(Op::Copy { to: d.address(to)?, from: d.address(from)?, bytes, given })
 }

@@ -89,13 +89,16 @@ pub(crate) enum Op {
     Barrier,
     Exit,
     Warp(WarpOp),
+    /// An asynchronous copy; of fewer bytes where a register says so, zeros behind them.
     Copy {
         to: Address,
         from: Address,
         bytes: usize,
+        given: Option<Reg>,
     },
     CopyCommit,
-    CopyWait(usize),
+    /// For all groups but so many of the newest; for every copy, committed or not, where nothing is said.
+    CopyWait(Option<usize>),
     Nothing,
 }
 

@@ -106,8 +106,8 @@ pub(crate) enum Stop {
     Exit,
 }
 
-/// An asynchronous copy under way: to, from, bytes.
-type Pending = (u64, u64, usize);
+/// An asynchronous copy under way: to, from, bytes, and how many of them are read; the rest are zeros.
+type Pending = (u64, u64, usize, usize);
 
 pub(crate) struct Thread {
     pub(crate) registers: Vec<u64>,
@@ -300,26 +300,34 @@ impl Block<'_> {
                 t.stop = Stop::Exit;
                 return Ok(());
             }
-            Op::Copy { to, from, bytes } => {
+            Op::Copy { to, from, bytes, given } => {
+                let read = given.map_or(*bytes, |r| t.get(r) as u32 as usize);
                 let (to, from) = (t.address(*to), t.address(*from));
                 aligned(to, *bytes)?;
                 aligned(from, *bytes)?;
+                if read > *bytes {
+                    return Err(format!("{read} bytes of {bytes} are copied"));
+                }
                 let open = t.copies.last_mut().expect("a group is open");
-                open.push((to, from, *bytes));
+                open.push((to, from, *bytes, read));
                 let by = self.actor(n);
                 self.shared.begin_copy(to.wrapping_sub(SHARED), *bytes, by)?;
+                // It may be read at any time from now on.
+                self.bytes(n, from, read)?;
             }
             Op::CopyCommit => t.copies.push(Vec::new()),
             Op::CopyWait(left) => {
                 // All but the newest groups are there; what is not committed is in none.
-                let done = (t.copies.len() - 1).saturating_sub(*left);
+                let left = left.unwrap_or_else(|| {
+                    t.copies.push(Vec::new());
+                    0
+                });
+                let done = (t.copies.len() - 1).saturating_sub(left);
                 let ended: Vec<Pending> = t.copies.drain(..done).flatten().collect();
                 let by = self.actor(n);
-                for (to, from, bytes) in ended {
-                    let mut data = Vec::new();
-                    for i in 0..bytes {
-                        data.push(self.load(n, Space::Global, from + i as u64, 1)? as u8);
-                    }
+                for (to, from, bytes, read) in ended {
+                    let mut data = self.bytes(n, from, read)?;
+                    data.resize(bytes, 0);
                     self.shared.end_copy(to - SHARED, &data, by)?;
                 }
             }
@@ -354,6 +362,11 @@ impl Block<'_> {
                 found.next().map(|(_, value)| *value).ok_or_else(what)
             }
         }
+    }
+
+    fn bytes(&mut self, n: usize, from: u64, count: usize) -> Result<Vec<u8>, String> {
+        let one = |i: usize| Ok(self.load(n, Space::Global, from + i as u64, 1)? as u8);
+        (0..count).map(one).collect()
     }
 
     fn store(

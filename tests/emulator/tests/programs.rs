@@ -269,6 +269,11 @@ fn a_wrong_swizzle_reads_what_nothing_has_written() {
 
 /// Copies 16 bytes a thread to shared memory and reads them back.
 fn copied(wait: &str) -> String {
+    copied_of("16", "cp.async.commit_group;", wait)
+}
+
+/// The same of so many bytes.
+fn copied_of(bytes: &str, commit: &str, wait: &str) -> String {
     format!(
         r"
         mov.u32 %r1, %tid.x;
@@ -279,8 +284,9 @@ fn copied(wait: &str) -> String {
         bar.sync 0;
         mov.b64 %rd4, shared;
         add.s64 %rd6, %rd4, %rd5;
-        cp.async.cg.shared.global [%rd6], [%rd3], 16;
-        cp.async.commit_group;
+        mov.u32 %r4, 4;
+        cp.async.cg.shared.global [%rd6], [%rd3], {bytes};
+        {commit}
         {wait}
         ld.shared.b32 %r3, [%rd6+4];
         st.global.b32 [%rd3], %r3;
@@ -296,6 +302,21 @@ fn asynchronous_copies_arrive_when_they_are_waited_for() {
     assert!((0..32).all(|n| out[4 * n] == 16 * n as u32), "{out:?}");
     let fault = run(&copied("cp.async.wait_group 1;"), 1, 128).expect_err("too early");
     assert!(fault.what.contains("before its copy is waited for"), "{fault}");
+    // A wait for all needs no group; one for groups does not wait for what is in none.
+    let all = copied_of("16", "", "cp.async.wait_all;");
+    let out = words(&run(&all, 1, 128).unwrap_or_else(|e| panic!("{e}")));
+    assert!((0..32).all(|n| out[4 * n] == 16 * n as u32), "{out:?}");
+    let none = copied_of("16", "", "cp.async.wait_group 0;");
+    let fault = run(&none, 1, 128).expect_err("in no group");
+    assert!(fault.what.contains("before its copy is waited for"), "{fault}");
+}
+
+#[test]
+fn behind_what_a_copy_is_given_there_are_zeros() {
+    let some = copied_of("16, %r4", "", "cp.async.wait_all;");
+    let out = words(&run(&some, 1, 128).unwrap_or_else(|e| panic!("{e}")));
+    // The second word of each thread is behind the four bytes that are copied.
+    assert!((0..32).all(|n| out[4 * n] == 0), "{out:?}");
 }
 
 #[test]
