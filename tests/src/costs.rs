@@ -191,16 +191,22 @@ fn product(counts: &[f64; 9], rates: &[f64; 9]) -> f64 {
     counts.iter().zip(rates).map(|(n, rate)| n * rate).sum()
 }
 
-/// Rates, none below 0, with which predictions are least off, relatively: least squares, one rate after another.
 fn fitted(rows: &[&Row]) -> [f64; 9] {
     let relative: Vec<[f64; 9]> =
         rows.iter().map(|r| r.counts.0.map(|n| n / r.measured)).collect();
-    let mut rates = [0.0; 9];
+    least_off(&relative)
+}
+
+/// Rates, none below 0, with which predictions are least off, relatively, of counts over what was measured: least squares,
+/// one rate after another.
+pub(crate) fn least_off<const N: usize>(relative: &[[f64; N]]) -> [f64; N] {
+    let mut rates = [0.0; N];
     for _ in 0..20_000 {
         for k in 0..rates.len() {
             let (mut along, mut square) = (0.0, 0.0);
-            for row in &relative {
-                let rest = 1.0 - product(row, &rates) + row[k] * rates[k];
+            for row in relative {
+                let other = row.iter().zip(&rates).map(|(n, rate)| n * rate).sum::<f64>();
+                let rest = 1.0 - other + row[k] * rates[k];
                 along += row[k] * rest;
                 square += row[k] * row[k];
             }

@@ -70,6 +70,8 @@ pub mod device_suite;
 pub mod emulated;
 pub mod emulated_device;
 pub mod golden;
+#[cfg(feature = "cuda")]
+pub mod gpu_costs;
 pub mod measure;
 pub mod native;
 pub mod rules;

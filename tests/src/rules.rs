@@ -67,7 +67,7 @@ pub fn makes(text: &str, name: &str) -> bool {
 }
 
 /// A program that holds a rule, perhaps by way of layers of the library.
-fn entry_of(rule: &str) -> Option<String> {
+pub fn entry_of(rule: &str) -> Option<String> {
     let mut names = vec![rule.to_owned()];
     let words = |text: &str| -> BTreeSet<String> {
         let code = text.lines().filter(|l| !l.starts_with("///"));

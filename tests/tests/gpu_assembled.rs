@@ -6,7 +6,7 @@
 
 use nestor_compiler::gpu::ptxas::find;
 use nestor_compiler::gpu::{Options, Products, Target};
-use nestor_tests::usage::taken;
+use nestor_tests::usage::{case, taken};
 use nestor_tests::{on_all_cores, root};
 
 /// A rule of each form, and those whose kernels are largest.
@@ -31,19 +31,26 @@ fn the_assembler_takes_rules_of_each_form_and_spills_nothing() {
             [(*case, brain), (*case, exact)]
         })
         .collect();
-    let found = on_all_cores(&all, |(case, options)| {
-        let path = root().join("tests/oracle").join(format!("{case}.nest"));
-        let taken = taken(&path, Some(64), *options, Some(&assembler));
-        let taken = taken.map_err(|e| format!("{case}: {e}"))?;
+    let found = on_all_cores(&all, |(name, options)| {
+        let path = root().join("tests/oracle").join(format!("{name}.nest"));
+        let subject = case(&path, Some(64)).map_err(|e| format!("{name}: {e}"))?;
+        let taken = taken(subject, *options, Some(&assembler));
+        let taken = taken.map_err(|e| format!("{name}: {e}"))?;
         let on_cores = options.products != Products::Float32;
         let target = options.target.name();
-        let listed = SPILLING.contains(&(*case, target));
-        match (taken.spills, on_cores, taken.assembled) {
-            (0, true, Some(0)) => Err(format!("{case}: nothing on tensor cores")),
-            (0, ..) if listed => Err(format!("{case}, {target}: take it off the list")),
+        let listed = SPILLING.contains(&(*name, target));
+        if !taken.without.is_empty() {
+            return Err(format!(
+                "{name}: not on tensor cores in {}",
+                taken.without.join(", ")
+            ));
+        }
+        match (taken.spills, on_cores, taken.on_cores.1) {
+            (0, true, Some(0)) => Err(format!("{name}: nothing on tensor cores")),
+            (0, ..) if listed => Err(format!("{name}, {target}: take it off the list")),
             (0, ..) => Ok(()),
             _ if listed => Ok(()),
-            (bytes, ..) => Err(format!("{case}, {target}: {bytes} bytes are spilled")),
+            (bytes, ..) => Err(format!("{name}, {target}: {bytes} bytes are spilled")),
         }
     });
     let wrong: Vec<String> = found.into_iter().filter_map(Result::err).collect();

@@ -105,15 +105,7 @@ pub fn counted(plan: &Plan, kernels: &[Kernel], sizes: &Sizes, threads: usize) -
         all.0[LAUNCH] += 1.0;
         match launch {
             Launch::Kernel { kernel, .. } => {
-                let kernel = &kernels[kernel.index()];
-                let points: f64 =
-                    kernel.grid.iter().map(|(_, n)| n.size(sizes) as f64).product();
-                let mut extents = vec![1; kernel.indices];
-                for (index, n) in &kernel.grid {
-                    extents[index.index()] = n.size(sizes);
-                }
-                let mut counter = Counter { sizes, extents };
-                let own = counter.body(&kernel.body);
+                let (points, own) = of_point(&kernels[kernel.index()], sizes);
                 all.add(&own, (points / threads as f64).ceil().min(points));
             }
             Launch::Dense(d) => {
@@ -131,6 +123,16 @@ pub fn counted(plan: &Plan, kernels: &[Kernel], sizes: &Sizes, threads: usize) -
         }
     }
     all
+}
+
+/// Points of a kernel's grid, and what is done at one of them.
+pub fn of_point(kernel: &Kernel, sizes: &Sizes) -> (f64, Counts) {
+    let points = kernel.grid.iter().map(|(_, n)| n.size(sizes) as f64).product();
+    let mut extents = vec![1; kernel.indices];
+    for (index, n) in &kernel.grid {
+        extents[index.index()] = n.size(sizes);
+    }
+    (points, Counter { sizes, extents }.body(&kernel.body))
 }
 
 /// Walks the statements of a kernel.

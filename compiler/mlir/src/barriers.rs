@@ -2,8 +2,10 @@
 //!
 //! A statement is worked on by all threads, each with elements of its own; so one that touches what another has
 //! written since the last barrier, or writes what another has touched, begins with a barrier. What is
-//! touched at the end of a loop's body counts at its beginning too.
+//! touched at the end of a loop's body counts at its beginning too; where a loop's turns begin with what was copied ahead, all
+//! threads wait for it there.
 
+use crate::ahead::copies;
 use crate::placement::{Home, Placement};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Kernel, Place, Sink, Stmt};
@@ -55,6 +57,13 @@ impl Walk<'_> {
             let here = self.number;
             self.number += 1;
             match stmt {
+                Stmt::Loop { body, .. } if copies(body, self.placement) > 0 => {
+                    // Every turn begins with a barrier; there may be none.
+                    let skipped = copies(body, self.placement);
+                    self.number += skipped;
+                    let end = self.body(&body[skipped..], Touched::default());
+                    touched.add(&end);
+                }
                 Stmt::Loop { body, .. } => {
                     // Twice: the second time with what the first has left.
                     let mut entry = touched.clone();

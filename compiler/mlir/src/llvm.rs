@@ -82,7 +82,7 @@ fn lower(
     let pipeline = format!(
         "builtin.module(nvvm-attach-target{{chip={} features={} O=3}},\
          gpu.module(convert-scf-to-cf,convert-math-to-llvm),\
-         convert-nvvm-to-llvm,convert-cf-to-llvm,convert-arith-to-llvm,canonicalize,cse,\
+         convert-nvvm-to-llvm,convert-cf-to-llvm,convert-arith-to-llvm,\
          reconcile-unrealized-casts)",
         target.name(),
         target.ptx()
@@ -100,6 +100,11 @@ fn lower(
 /// Options of the code generator, behind a name. It does not reduce the strength of addresses in loops: the assembler does
 /// that, with registers in view; done before, code is half as long again, spills, and takes three times as long to make.
 const OPTIONS: [&CStr; 2] = [c"nestor", c"-disable-lsr"];
+
+/// What LLVM does before it generates code. Kernels have no calls and no memory of their own to promote, and the assembler
+/// unrolls their loops: unrolled here as well, code is a third longer, and takes three times as long to make.
+const PASSES: &CStr = c"function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,\
+    loop-mssa(loop-rotate,licm),simplifycfg,gvn,instcombine<no-verify-fixpoint>,adce,simplifycfg)";
 
 unsafe extern "C" {
     fn LLVMParseCommandLineOptions(
@@ -229,7 +234,7 @@ unsafe fn text(
         LLVMDisposeTargetData(layout);
         let mut since = Instant::now();
         let options = LLVMCreatePassBuilderOptions();
-        let failed = LLVMRunPasses(module, c"default<O3>".as_ptr(), machine, options);
+        let failed = LLVMRunPasses(module, PASSES.as_ptr(), machine, options);
         LLVMDisposePassBuilderOptions(options);
         timings.push(("LLVM's optimiser", since.elapsed()));
         since = Instant::now();

@@ -31,32 +31,49 @@ pub struct Placement {
     pub room: Option<i64>,
     /// Bytes of scratch memory, each rounded up to a line.
     pub scratch: Vec<Monomial>,
+    /// Tiles with two places each, the second behind the first: what is copied ahead of a loop's next turn.
+    pub ahead: Vec<Tile>,
 }
 
 /// Said where a statement's own numbers have no place, which is our mistake.
 pub const ROOM: &str =
     "a kernel whose statements keep numbers of their own has room for them";
 
-/// Places a kernel's tiles into at most `limit` bytes of shared memory, `room` of them for statements at least.
-pub fn place(kernel: &Kernel, limit: i64, room: i64) -> Placement {
+/// Places a kernel's tiles into at most `limit` bytes of shared memory, `room` of them for statements at least; those that are
+/// copied ahead have two places, and share them with no other.
+pub fn place(kernel: &Kernel, limit: i64, room: i64, ahead: &[Tile]) -> Placement {
     let room = room.max(own_room(&kernel.body));
-    let limit = limit - room;
     let fixed = |tile: &Tile| {
         kernel.tiles[*tile].dims.iter().map(|d| d.fixed()).product::<Option<usize>>()
     };
-    let mut inside: Vec<Tile> =
-        kernel.tiles.keys().filter(|t| fixed(t).is_some()).collect();
+    let twice = |tile: &Tile| {
+        let bytes = fixed(tile).unwrap_or(0) as i64 * width(kernel.tiles[*tile].elem);
+        2 * ((bytes + LINE - 1) / LINE * LINE)
+    };
+    let double: i64 = ahead.iter().map(twice).sum();
+    let limit = limit - room - double;
+    let mut inside: Vec<Tile> = kernel
+        .tiles
+        .keys()
+        .filter(|t| fixed(t).is_some() && !ahead.contains(t))
+        .collect();
     inside.sort_by_key(|t| fixed(t));
     // The largest leave until the rest fits.
     let shared = loop {
         let shared = lifetimes::shared_of(kernel, Precision::F32, &inside);
-        if shared.bytes <= limit {
+        // Nothing is left to leave where what is copied ahead alone is too much.
+        if shared.bytes <= limit || inside.is_empty() {
             break shared;
         }
         inside.pop();
     };
     let mut scratch: Vec<Monomial> = Vec::new();
+    let mut next = shared.bytes;
     let homes = kernel.tiles.iter().map(|(tile, data)| {
+        if ahead.contains(&tile) {
+            next += twice(&tile);
+            return Home::Shared(next - twice(&tile), twice(&tile));
+        }
         let bytes = elements(&data.dims).times(Monomial::number(width(data.elem)));
         match shared.offsets[tile.index()] {
             Some(at) => Home::Shared(at, bytes.factor.max(1)),
@@ -67,8 +84,11 @@ pub fn place(kernel: &Kernel, limit: i64, room: i64) -> Placement {
             }
         }
     });
-    let own = (room > 0).then_some(shared.bytes);
-    Placement { homes: homes.collect(), shared: shared.bytes + room, room: own, scratch }
+    let homes = homes.collect();
+    let bytes = shared.bytes + double;
+    let own = (room > 0).then_some(bytes);
+    let ahead = ahead.to_vec();
+    Placement { homes, shared: bytes + room, room: own, scratch, ahead }
 }
 
 /// Bytes that a statement needs for itself, whole lines: a root of a matrix keeps the rotation of each pair of rows.

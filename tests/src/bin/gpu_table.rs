@@ -1,96 +1,191 @@
-//! Prints what the kernels of the library's rules take on a GPU, forward and backward, a line for each case and width.
+//! Prints what the kernels of the library's memories take on a GPU, forward and backward, as Markdown: `docs/gpu.md`.
 //!
-//! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- --target sm_90a --products bf16 --widths 64,128,256 [CASE...]`
+//! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- [--targets sm_80,sm_90a] [--products bf16,float32]
+//! [--widths 64,128,256] [--cases] [--steps] [NAME...]`; `--cases` is of the golden cases instead, `--steps` says how long each step
+//! to PTX takes. `--fit FILE` fits the rates of predictions to what the device suite has measured.
 
 #![allow(clippy::print_stdout, reason = "it is a command")]
 
-use nestor_compiler::gpu::ptxas::find;
+use nestor_compiler::gpu::ptxas::{Assembler, find};
 use nestor_compiler::gpu::{Options, Products, Target};
-use nestor_tests::usage::taken;
-use nestor_tests::{files, root};
+use nestor_tests::usage::{Subject, Taken, case, memory, taken};
+use nestor_tests::{files, gpu_costs, root, rules};
+
+/// What is asked for.
+struct Asked {
+    targets: Vec<Target>,
+    products: Vec<Products>,
+    widths: Vec<usize>,
+    cases: bool,
+    steps: bool,
+    names: Vec<String>,
+}
 
 fn main() -> Result<(), String> {
-    let mut options = Options { target: Target::Sm90a, products: Products::Float32 };
-    let mut widths = vec![64, 128, 256];
-    let mut cases = Vec::new();
+    let mut asked = Asked {
+        targets: vec![Target::Sm80, Target::Sm90a],
+        products: vec![Products::Brain, Products::Float32],
+        widths: vec![64, 128, 256],
+        cases: false,
+        steps: false,
+        names: Vec::new(),
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut next = || words.next().ok_or(format!("{word} wants a value"));
         match word.as_str() {
-            "--target" => {
-                options.target = Target::find(&next()?).ok_or("no such target")?
+            "--targets" => {
+                asked.targets = listed(&next()?, Target::find)?;
             }
             "--products" => {
-                options.products = Products::find(&next()?).ok_or("no such products")?;
+                asked.products = listed(&next()?, Products::find)?;
             }
-            "--widths" => {
-                let numbers = next()?;
-                let numbers =
-                    numbers.split(',').map(str::parse).collect::<Result<_, _>>();
-                widths = numbers.map_err(|e| format!("--widths: {e}"))?;
+            "--widths" => asked.widths = listed(&next()?, |t| t.parse().ok())?,
+            "--cases" => asked.cases = true,
+            "--steps" => asked.steps = true,
+            "--fit" => {
+                print!("{}", gpu_costs::fit(std::path::Path::new(&next()?))?);
+                return Ok(());
             }
-            case => cases.push(case.to_owned()),
+            name => asked.names.push(name.to_owned()),
         }
     }
     let assembler = find();
-    if assembler.is_none() {
-        println!("ptxas is not found: registers, spills and machine code are not known");
+    if !asked.steps {
+        head(assembler.is_some());
     }
+    let mut failed = Vec::new();
+    for &target in &asked.targets {
+        for &products in &asked.products {
+            let options = Options { target, products };
+            table(&asked, options, assembler.as_ref(), &mut failed);
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{}\n{} failed", failed.join("\n"), failed.len())),
+    }
+}
+
+fn listed<T>(text: &str, find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+    let one = |t: &str| find(t).ok_or(format!("there is no `{t}`"));
+    text.split(',').map(one).collect()
+}
+
+fn head(assembled: bool) {
+    println!("# Kernels on a GPU\n");
     println!(
-        "{}, products {}; floor: moving the buffers of every kernel once at B = 4, T = 4096\n",
-        options.target.name(),
-        options.products.name()
+        "Made by `cargo run --release -p nestor-tests --features cuda --bin gpu_table`. A row is a memory of the library, forward and \
+         with all gradients, in a program that holds it alone (of `stdlib/checks/memories.nest` or `tests/gpu/memories.nest`), at a width of \
+         its heads; memories that are written by the chunk have chunks of 64 tokens. *Kernels* are those of the program; \
+         *registers*, *spills* (bytes) and *shared* memory (KiB) are the most of any of them, *scratch* the memory (KiB) of a block \
+         whose tiles are not all in shared memory. *Products* are those inside of kernels: on tensor cores, and by threads, \
+         because one of their sides is shorter than eight; *mma* and *HMMA* are instructions of tensor cores in PTX and in machine \
+         code. *Predicted* is the time of a call on 4 sequences of 4096 tokens in microseconds, by `compiler/driver/src/gpu/time.rs`; *to PTX* is \
+         processor time from the text of the program to PTX in milliseconds, which two cores share. The command fails where a kernel spills, or where a \
+         product that is meant for tensor cores is not on them in the machine code."
     );
-    println!(
-        "{:<26} {:>5} {:>7} {:>9} {:>6} {:>8} {:>9} {:>12} {:>5} {:>5} {:>6} {:>6} {:>9}",
-        "case",
-        "width",
-        "kernels",
-        "registers",
-        "spills",
-        "shared",
-        "scratch",
-        "instructions",
-        "mma",
-        "HMMA",
-        "ptx s",
-        "asm s",
-        "floor us"
-    );
-    let mut failed = 0;
-    for path in files(&root().join("tests/oracle"), "nest") {
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        if !cases.is_empty() && !cases.contains(&name) {
+    if !assembled {
+        println!(
+            "\nptxas is not found: registers, spills and machine code are not known."
+        );
+    }
+}
+
+fn table(
+    asked: &Asked,
+    options: Options,
+    assembler: Option<&Assembler>,
+    failed: &mut Vec<String>,
+) {
+    let (target, products) = (options.target.name(), options.products.name());
+    println!("\n## {target}, products in {products}\n");
+    if !asked.steps {
+        println!(
+            "| memory | width | kernels | registers | spills | shared | scratch | products | mma | HMMA | instructions | \
+             predicted | to PTX |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+        );
+    }
+    let paths = files(&root().join("tests/oracle"), "nest");
+    let subjects: Vec<String> = match asked.cases {
+        true => paths
+            .iter()
+            .map(|p| p.file_stem().unwrap_or_default().to_string_lossy().into_owned())
+            .collect(),
+        false => rules::memories().into_iter().map(|(name, _)| name).collect(),
+    };
+    for (n, name) in subjects.iter().enumerate() {
+        if !asked.names.is_empty() && !asked.names.contains(name) {
             continue;
         }
-        for width in &widths {
-            match taken(&path, Some(*width), options, assembler.as_ref()) {
-                Ok(t) => println!(
-                    "{name:<26} {width:>5} {:>7} {:>9} {:>6} {:>8} {:>9} {:>12} {:>5} {:>5} {:>6.2} {:>6.2} {:>9.1}",
-                    t.kernels,
-                    t.registers,
-                    t.spills,
-                    t.shared,
-                    t.scratch,
-                    t.instructions,
-                    t.products,
-                    t.assembled.map_or("?".to_owned(), |n| n.to_string()),
-                    t.seconds,
-                    t.assembling,
-                    t.floor
-                ),
-                Err(why) => {
-                    failed += 1;
+        for &width in &asked.widths {
+            let subject = || -> Result<Subject, String> {
+                match asked.cases {
+                    true => case(&paths[n], Some(width)),
+                    false => memory(name, width),
+                }
+            };
+            // Without an assembler where steps alone are asked for.
+            let assembler = assembler.filter(|_| !asked.steps);
+            match subject().and_then(|s| taken(s, options, assembler)) {
+                Ok(t) => {
                     println!(
-                        "{name:<26} {width:>5} {}",
-                        why.lines().next().unwrap_or("")
+                        "{}",
+                        if asked.steps {
+                            steps(name, width, &t)
+                        } else {
+                            row(name, width, &t)
+                        }
                     );
+                    if t.spills > 0 {
+                        failed.push(format!(
+                            "{name} {width} {target} {products}: {} bytes are spilled",
+                            t.spills
+                        ));
+                    }
+                    if !t.without.is_empty() {
+                        failed.push(format!("{name} {width} {target} {products}: not on tensor cores in {}", t.without.join(", ")));
+                    }
+                }
+                Err(why) => {
+                    let why = why.lines().next().unwrap_or("").to_owned();
+                    println!("| `{name}` | {width} | {why} |");
+                    failed.push(format!("{name} {width} {target} {products}: {why}"));
                 }
             }
         }
     }
-    match failed {
-        0 => Ok(()),
-        n => Err(format!("{n} are not compiled")),
-    }
+}
+
+fn row(name: &str, width: usize, t: &Taken) -> String {
+    let known = |n: u32| if t.registers == 0 { "?".to_owned() } else { n.to_string() };
+    format!(
+        "| `{name}` | {width} | {} | {} | {} | {:.1} | {:.0} | {} + {} | {} | {} | {} | {:.0} | {:.0} |",
+        t.kernels,
+        known(t.registers),
+        known(t.spills),
+        t.shared as f64 / 1024.0,
+        t.scratch as f64 / 1024.0,
+        t.products[0],
+        t.products[1],
+        t.on_cores.0,
+        t.on_cores.1.map_or("?".to_owned(), |n| n.to_string()),
+        t.instructions,
+        t.predicted * 1e6,
+        t.worked.as_secs_f64() * 1e3,
+    )
+}
+
+fn steps(name: &str, width: usize, t: &Taken) -> String {
+    let each = t.steps.iter();
+    let each: Vec<String> = each
+        .map(|(what, time)| format!("{what} {:.0}", time.as_secs_f64() * 1e3))
+        .collect();
+    let all = t.made.as_secs_f64() * 1e3;
+    let worked = t.worked.as_secs_f64() * 1e3;
+    format!(
+        "{worked:>6.0} ms of processors, {all:>6.0} ms  {name} {width}, {} kernels: {}",
+        t.kernels,
+        each.join(", ")
+    )
 }

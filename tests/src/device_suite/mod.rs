@@ -11,7 +11,7 @@ mod timed;
 pub use checks::{Case, bound_of, cases, emulator_and_device};
 pub use limits::{Limits, limits};
 pub use made::spread;
-pub use timed::{Made, Shape, Timed, Wanted, made, timed};
+pub use timed::{Made, Shape, Timed, Wanted, lowered, made, timed};
 
 use nestor_runtime::device::DeviceError;
 

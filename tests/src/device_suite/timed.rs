@@ -63,7 +63,7 @@ pub struct Made {
 pub fn made(wanted: &Wanted, options: Options) -> Result<Made, String> {
     let began = Instant::now();
     let [_, _, heads, width] = wanted.shape.sizes;
-    let lowered = program(&wanted.rule, heads, width, wanted.both)?;
+    let lowered = lowered(&wanted.rule, heads, width, wanted.both)?;
     let code = code(&lowered.graph, options)?;
     Ok(Made { lowered, code, seconds: began.elapsed().as_secs_f64() })
 }
@@ -140,7 +140,10 @@ fn launches(executor: &mut Executor, sizes: Sizes) -> Result<Vec<(String, f64)>,
 }
 
 /// A rule with so many heads of a width.
-fn program(
+///
+/// # Errors
+/// What stands in the way, in words.
+pub fn lowered(
     rule: &str,
     heads: usize,
     width: usize,

@@ -3,9 +3,11 @@
 
 pub mod c;
 pub mod ptxas;
+pub mod time;
 
 use crate::native::NativeError;
 use nestor_ir::tile::Kernel;
+pub use nestor_mlir::products;
 pub use nestor_mlir::{Code, Entry, Options, Products, Target};
 pub use nestor_passes::fission::{Rates, fission};
 

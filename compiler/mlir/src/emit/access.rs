@@ -28,10 +28,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         };
         let byte = self.b.int(8);
         match self.placement.homes[tile.index()].clone() {
-            Home::Shared(at, _) => {
+            Home::Shared(at, bytes) => {
                 let all = self.b.address_of(super::SHARED, 3);
                 let at = self.b.constant(64, at);
-                self.b.element(all, at, byte)
+                let at = self.b.element(all, at, byte);
+                match self.staged_at(place, bytes) {
+                    Some(behind) => self.b.element(at, behind, byte),
+                    None => at,
+                }
             }
             Home::Scratch(before) => {
                 let at = self.lines(&before);
@@ -106,7 +110,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// The element that an access names at a point, and the condition under which it does; nothing where it
     /// always does.
-    fn spot(
+    pub(super) fn spot(
         &mut self,
         a: &Access,
         point: &[Num<'c, 'a>],

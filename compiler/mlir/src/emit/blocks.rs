@@ -3,8 +3,8 @@
 use super::Emit;
 use super::build::V;
 use super::number::Num;
-use super::{cores, staged};
-use crate::target::Products;
+use super::staged;
+use crate::products::on_cores;
 use nestor_ir::tile::{Access, Buffer, Extent, Matrix, Place, Shape, Tile};
 
 /// A product's parts.
@@ -35,7 +35,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if self.staged && staged::fits(p.extent, self.threads) {
             return self.product_staged(p);
         }
-        if self.products != Products::Float32 && cores::fits(p.extent) {
+        if on_cores(p.extent, self.products) {
             return self.product_on_cores(p, self.products);
         }
         let [m, n, k] = p.extent;

@@ -17,9 +17,10 @@ use melior::ir::operation::{OperationBuilder, OperationLike};
 use melior::ir::r#type::IntegerType;
 use melior::ir::{
     Attribute, Block, BlockRef, Identifier, Location, OperationRef, Region, RegionLike,
-    Type, Value,
+    Type, TypeLike, Value,
 };
 use nestor_ir::tile::ScalarKind as Kind;
+use smallvec::SmallVec;
 
 /// A value of the module.
 pub(super) type V<'c, 'a> = Value<'c, 'a>;
@@ -32,7 +33,13 @@ pub(super) struct Builder<'c, 'a> {
     /// The function's first block, where constants stand, each once.
     entry: BlockRef<'c, 'a>,
     constants: IndexMap<(u32, u64), V<'c, 'a>>,
+    /// What has been computed, in the block and in those around it: nothing is computed twice, so that what lowers it has less
+    /// to read.
+    known: Vec<IndexMap<Pure, V<'c, 'a>>>,
 }
+
+/// An operation without effects: its name with what else says which it is, its operands, and the type of its result.
+type Pure = (String, SmallVec<[usize; 3]>, usize);
 
 /// The key of a real among constants.
 const REAL: u32 = 0;
@@ -40,7 +47,8 @@ const REAL: u32 = 0;
 impl<'c: 'a, 'a> Builder<'c, 'a> {
     pub(super) fn new(context: &'c Context, block: BlockRef<'c, 'a>) -> Self {
         let (location, constants) = (Location::unknown(context), IndexMap::new());
-        Self { context, location, block, entry: block, constants }
+        let known = vec![IndexMap::new()];
+        Self { context, location, block, entry: block, constants, known }
     }
 
     pub(super) fn int(&self, bits: u32) -> Type<'c> {
@@ -136,16 +144,36 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         self.cast("arith.extui", thread, long)
     }
 
+    /// An operation without effects, where it has not been done already.
+    fn pure(
+        &mut self,
+        which: &str,
+        operands: &[V<'c, 'a>],
+        to: Type<'c>,
+        make: impl FnOnce(&mut Self) -> V<'c, 'a>,
+    ) -> V<'c, 'a> {
+        let place = |v: &V<'c, 'a>| v.to_raw().ptr as usize;
+        let operands = operands.iter().map(place).collect();
+        let key = (which.to_owned(), operands, to.to_raw().ptr as usize);
+        if let Some(found) = self.known.iter().rev().find_map(|known| known.get(&key)) {
+            return *found;
+        }
+        let made = make(self);
+        self.known.last_mut().expect("a block").insert(key, made);
+        made
+    }
+
     /// Two operands of one type, and a result of it.
     pub(super) fn two(&mut self, name: &str, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
-        result(self.op(name, &[a, b], &[a.r#type()], &[]))
+        let (all, to) = ([a, b], a.r#type());
+        self.pure(name, &all, to, |b| result(b.op(name, &all, &[to], &[])))
     }
     /// One operand, and a result of its type.
     pub(super) fn one(&mut self, name: &str, a: V<'c, 'a>) -> V<'c, 'a> {
-        result(self.op(name, &[a], &[a.r#type()], &[]))
+        self.cast(name, a, a.r#type())
     }
     pub(super) fn cast(&mut self, name: &str, a: V<'c, 'a>, to: Type<'c>) -> V<'c, 'a> {
-        result(self.op(name, &[a], &[to], &[]))
+        self.pure(name, &[a], to, |b| result(b.op(name, &[a], &[to], &[])))
     }
     /// `a b + c`, rounded once.
     pub(super) fn fma(&mut self, a: V<'c, 'a>, b: V<'c, 'a>, c: V<'c, 'a>) -> V<'c, 'a> {
@@ -158,7 +186,10 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         a: V<'c, 'a>,
         b: V<'c, 'a>,
     ) -> V<'c, 'a> {
-        self.put(arith::cmpf(self.context, how, a, b, self.location))
+        let (which, to) = (format!("cmpf {how:?}"), self.int(1));
+        self.pure(&which, &[a, b], to, |e| {
+            e.put(arith::cmpf(e.context, how, a, b, e.location))
+        })
     }
     pub(super) fn compare_whole(
         &mut self,
@@ -166,7 +197,10 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         a: V<'c, 'a>,
         b: V<'c, 'a>,
     ) -> V<'c, 'a> {
-        self.put(arith::cmpi(self.context, how, a, b, self.location))
+        let (which, to) = (format!("cmpi {how:?}"), self.int(1));
+        self.pure(&which, &[a, b], to, |e| {
+            e.put(arith::cmpi(e.context, how, a, b, e.location))
+        })
     }
     pub(super) fn select(
         &mut self,
@@ -174,7 +208,9 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         a: V<'c, 'a>,
         b: V<'c, 'a>,
     ) -> V<'c, 'a> {
-        self.put(arith::select(condition, a, b, self.location))
+        self.pure("select", &[condition, a, b], a.r#type(), |e| {
+            e.put(arith::select(condition, a, b, e.location))
+        })
     }
 
     /// An operation with one result.
@@ -195,6 +231,15 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         operands: &[V<'c, 'a>],
         to: Type<'c>,
     ) -> V<'c, 'a> {
+        result(self.intrinsic_of(name, operands, &[to]))
+    }
+
+    fn intrinsic_of(
+        &mut self,
+        name: &str,
+        operands: &[V<'c, 'a>],
+        results: &[Type<'c>],
+    ) -> OperationRef<'c, 'a> {
         let name = StringAttribute::new(self.context, name).into();
         let sizes =
             DenseI32ArrayAttribute::new(self.context, &[operands.len() as i32, 0]).into();
@@ -204,7 +249,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
             ("operandSegmentSizes", sizes),
             ("op_bundle_sizes", bundles),
         ];
-        self.made("llvm.call_intrinsic", operands, to, &attributes)
+        self.op("llvm.call_intrinsic", operands, results, &attributes)
     }
 
     /// A special register as a whole number of 32 bits.
@@ -220,14 +265,34 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
             (self.constant(32, -1), self.constant(32, bit), self.constant(32, 31));
         self.made("nvvm.shfl.sync", &[all, x, bit, clamp], x.r#type(), &[("kind", how)])
     }
+    /// Begins to copy sixteen bytes, or four, from memory to shared memory; behind those that are said, zeros are written.
+    pub(super) fn begin_copy(
+        &mut self,
+        to: V<'c, 'a>,
+        from: V<'c, 'a>,
+        bytes: V<'c, 'a>,
+        wide: bool,
+    ) {
+        let name = match wide {
+            true => "llvm.nvvm.cp.async.cg.shared.global.16.s",
+            false => "llvm.nvvm.cp.async.ca.shared.global.4.s",
+        };
+        self.intrinsic_of(name, &[to, from, bytes], &[]);
+    }
+    /// Waits for all copies that this thread has begun.
+    pub(super) fn wait_for_copies(&mut self) {
+        self.intrinsic_of("llvm.nvvm.cp.async.wait.all", &[], &[]);
+    }
     pub(super) fn barrier(&mut self) {
         self.op("nvvm.barrier0", &[], &[], &[]);
     }
 
     pub(super) fn address_of(&mut self, symbol: &str, space: u32) -> V<'c, 'a> {
-        let name = FlatSymbolRefAttribute::new(self.context, symbol).into();
         let ty = self.pointer(space);
-        result(self.op("llvm.mlir.addressof", &[], &[ty], &[("global_name", name)]))
+        self.pure(symbol, &[], ty, |b| {
+            let name = FlatSymbolRefAttribute::new(b.context, symbol).into();
+            result(b.op("llvm.mlir.addressof", &[], &[ty], &[("global_name", name)]))
+        })
     }
     /// `base + n` elements.
     pub(super) fn element(
@@ -236,12 +301,16 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         n: V<'c, 'a>,
         of: Type<'c>,
     ) -> V<'c, 'a> {
-        let dynamic = DenseI32ArrayAttribute::new(self.context, &[i32::MIN]).into();
-        let attributes = [
-            ("rawConstantIndices", dynamic),
-            ("elem_type", TypeAttribute::new(of).into()),
-        ];
-        result(self.op("llvm.getelementptr", &[base, n], &[base.r#type()], &attributes))
+        let which = format!("element {}", of.to_raw().ptr as usize);
+        let to = base.r#type();
+        self.pure(&which, &[base, n], to, |b| {
+            let dynamic = DenseI32ArrayAttribute::new(b.context, &[i32::MIN]).into();
+            let attributes = [
+                ("rawConstantIndices", dynamic),
+                ("elem_type", TypeAttribute::new(of).into()),
+            ];
+            result(b.op("llvm.getelementptr", &[base, n], &[to], &attributes))
+        })
     }
     pub(super) fn load(&mut self, at: V<'c, 'a>, ty: Type<'c>) -> V<'c, 'a> {
         result(self.op("llvm.load", &[at], &[ty], &[]))
@@ -277,6 +346,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let op = self.block.append_operation(op);
         let inner = block(op, 0);
         let outer = std::mem::replace(&mut self.block, inner);
+        self.known.push(IndexMap::new());
         let argument = |n: usize| inner.argument(n).expect("an argument").into();
         let values = (1..=types.len()).map(argument).collect();
         (Opened { op, outer }, argument(0), values)
@@ -301,6 +371,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
             .expect("a choice");
         let op = self.block.append_operation(op);
         let outer = std::mem::replace(&mut self.block, block(op, 0));
+        self.known.push(IndexMap::new());
         Opened { op, outer }
     }
 
@@ -308,6 +379,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     pub(super) fn otherwise(&mut self, opened: &Opened<'c, 'a>, results: &[V<'c, 'a>]) {
         self.block.append_operation(scf::r#yield(results, self.location));
         self.block = block(opened.op, 1);
+        *self.known.last_mut().expect("a block") = IndexMap::new();
     }
 
     /// Ends what was opened, and gives its results.
@@ -318,6 +390,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     ) -> Vec<V<'c, 'a>> {
         self.block.append_operation(scf::r#yield(results, self.location));
         self.block = opened.outer;
+        self.known.pop();
         opened.op.results().map(Into::into).collect()
     }
 }

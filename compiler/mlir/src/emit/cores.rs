@@ -11,12 +11,10 @@ use crate::target::Products;
 use melior::dialect::llvm::r#type as types;
 use melior::ir::Attribute;
 use melior::ir::attribute::{DenseI32ArrayAttribute, DenseI64ArrayAttribute};
-use nestor_ir::tile::{Extent, Matrix, Shape};
+use nestor_ir::tile::{Matrix, Shape};
 
 const ROWS: i64 = 16;
 const COLUMNS: i64 = 8;
-/// Products with fewer rows, columns or terms than this are left to the threads one by one (not measured).
-const LEAST: usize = 8;
 
 /// A piece: its first row and column, and this lane's place in it.
 #[derive(Clone, Copy)]
@@ -25,11 +23,6 @@ pub(super) struct Piece<'c, 'a> {
     pub(super) column: Num<'c, 'a>,
     pub(super) group: Num<'c, 'a>,
     pub(super) within: Num<'c, 'a>,
-}
-
-/// Whether a product is worth a warp's instruction.
-pub(super) fn fits(extent: [Extent; 3]) -> bool {
-    extent.iter().all(|d| d.fixed().is_none_or(|n| n >= LEAST))
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {

@@ -63,8 +63,13 @@ pub(super) fn product<'c: 'a, 'a>(
         grid: Vec::new(),
         body: Vec::new(),
     };
-    let placement =
-        Placement { homes: Vec::new(), shared: 0, room: None, scratch: Vec::new() };
+    let placement = Placement {
+        homes: vec![],
+        shared: 0,
+        room: None,
+        scratch: vec![],
+        ahead: vec![],
+    };
     let argument =
         |n: usize| -> V<'c, 'a> { body.argument(n).expect("an argument").into() };
     let mut emit = Emit {
@@ -80,6 +85,8 @@ pub(super) fn product<'c: 'a, 'a>(
         scratch: argument(0),
         sizes: [Num::Known(0); 3],
         indices: Vec::new(),
+        stages: Vec::new(),
+        loops: 0,
         b: super::Builder::new(context, body),
     };
     emit.begin();

@@ -1,6 +1,7 @@
 //! A kernel as a function of MLIR: the block's threads share the points of every statement.
 
 mod access;
+mod ahead;
 mod blocks;
 mod build;
 mod cores;
@@ -15,6 +16,7 @@ mod staged;
 mod systems;
 mod wide;
 
+use crate::ahead::{Ahead, ahead, copies};
 use crate::barriers::barriers;
 use crate::placement::{Placement, place};
 use crate::target::Products;
@@ -28,7 +30,7 @@ use melior::ir::operation::OperationBuilder;
 use melior::ir::operation::OperationLike;
 use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, RegionLike};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Extent, Kernel, Stmt};
+use nestor_ir::tile::{Extent, Kernel, Stmt, Tile};
 use number::Num;
 
 /// Bytes of shared memory that every block has besides its own.
@@ -106,12 +108,20 @@ fn function<'c: 'a, 'a>(
 ) -> Result<Entry, BackendError> {
     check(kernel)?;
     let threads = threads(kernel);
-    let (placement, staged) = placed(kernel, threads, options);
-    let blocks =
-        match 2 * (placement.shared + RESERVED) <= options.target.shared() + RESERVED {
-            true => "2 : i32",
-            false => "1 : i32",
-        };
+    let good = |kernel: &Kernel, tiles: &[Tile]| {
+        let (placement, staged) = placed(kernel, threads, options, tiles);
+        match placement.shared <= options.target.shared() {
+            true => goodness(kernel, &placement, staged, options),
+            false => i64::MIN,
+        }
+    };
+    let Ahead { kernel, tiles } = ahead(kernel, &good);
+    let kernel = &kernel;
+    let (placement, staged) = placed(kernel, threads, options, &tiles);
+    let blocks = match blocks(&placement, options) {
+        1 => "1 : i32",
+        _ => "2 : i32",
+    };
     let b = Builder::new(context, block);
     let mut arguments = vec![b.pointer(1); kernel.buffers.len() + 1];
     arguments.extend([b.int(64); 3]);
@@ -150,6 +160,8 @@ fn function<'c: 'a, 'a>(
         scratch: argument(count),
         sizes: [1, 2, 3].map(|n| Num::Run(argument(count + n))),
         indices: vec![None; kernel.indices],
+        stages: vec![None; kernel.tiles.len()],
+        loops: 0,
         b,
     };
     emit.begin();
@@ -161,17 +173,46 @@ fn function<'c: 'a, 'a>(
 
 /// Where tiles lie, and whether operands of products are brought to room of their own: not where tiles would have to
 /// leave shared memory for it.
-fn placed(kernel: &Kernel, threads: u32, options: Options) -> (Placement, bool) {
+fn placed(
+    kernel: &Kernel,
+    threads: u32,
+    options: Options,
+    ahead: &[Tile],
+) -> (Placement, bool) {
     let limit = options.target.shared();
-    let plain = place(kernel, limit, 0);
+    let plain = place(kernel, limit, 0, ahead);
     if !staged::wanted(kernel, threads, options.products) {
         return (plain, false);
     }
-    let roomy = place(kernel, limit, staged::BYTES);
+    let roomy = place(kernel, limit, staged::BYTES, ahead);
     match roomy.scratch.len() == plain.scratch.len() {
         true => (roomy, true),
         false => (plain, false),
     }
+}
+
+/// Blocks that a processor has room for, up to two.
+fn blocks(placement: &Placement, options: Options) -> i64 {
+    let two = 2 * (placement.shared + RESERVED) <= options.target.shared() + RESERVED;
+    1 + i64::from(two)
+}
+
+/// How good a placement is: no tile in the block's own part of memory that could be in shared memory, operands in
+/// room, and as many blocks on a processor as there is use for.
+fn goodness(
+    kernel: &Kernel,
+    placement: &Placement,
+    staged: bool,
+    options: Options,
+) -> i64 {
+    let points = kernel.grid.iter().filter_map(|(_, d)| d.fixed()).product::<usize>();
+    let grows =
+        kernel.grid.iter().any(|(_, d)| !matches!(d, Extent::Fixed(_) | Extent::Batch));
+    // Two sequences of such blocks do not fill the processors (a guess).
+    let few = !grows && 2 * points <= options.target.processors();
+    let blocks = if few { 2 } else { blocks(placement, options) };
+    let inside = -(placement.scratch.len() as i64);
+    8 * inside + 4 * i64::from(staged) + blocks
 }
 
 /// What is only read may go through the cache for constants. Buffers that are written must not be said to
@@ -255,6 +296,10 @@ struct Emit<'c, 'a, 'k> {
     /// B, T and t0.
     sizes: [Num<'c, 'a>; 3],
     indices: Vec<Option<Num<'c, 'a>>>,
+    /// Which of its two places each tile that is copied ahead is at in this turn of its loop: 0 or 1.
+    stages: Vec<Option<Num<'c, 'a>>>,
+    /// Loops of the kernel around what is being written.
+    loops: usize,
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -342,6 +387,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if matches!(stmt, Stmt::Loop { .. } | Stmt::When { .. }) {
             return self.control(stmt);
         }
+        self.anew_for(|e| e.work(stmt));
+    }
+
+    fn anew_for(&mut self, work: impl FnOnce(&mut Self)) {
         let (sizes, scratch, indices) = (self.sizes, self.scratch, self.indices.clone());
         self.thread = self.b.thread(self.threads);
         for n in &mut self.sizes[1..] {
@@ -357,7 +406,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 *v = self.b.anew(*v);
             }
         }
-        self.work(stmt);
+        work(self);
         (self.sizes, self.scratch, self.indices) = (sizes, scratch, indices);
     }
 
@@ -405,12 +454,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Statements that hold others.
     fn control(&mut self, stmt: &Stmt) {
         match stmt {
+            Stmt::Loop { index, extent, reverse, body }
+                if copies(body, self.placement) > 0 =>
+            {
+                let (first, rest) = body.split_at(copies(body, self.placement));
+                self.loop_ahead((*index, *extent, *reverse), first, rest);
+            }
             Stmt::Loop { index, extent, reverse, body } => {
                 let extent = self.extent(*extent);
+                self.loops += 1;
                 self.turns(extent, *reverse, |e, turn| {
                     e.indices[index.index()] = Some(turn);
                     e.body(body);
                 });
+                self.loops -= 1;
             }
             Stmt::When { value, low, high, body } => {
                 let [value, low, high] = [value, low, high].map(|q| self.affine(q));

@@ -1,0 +1,119 @@
+//! How long a plan takes on a GPU, predicted from its kernels without one.
+//!
+//! A block of threads waits once for every statement that touches memory; blocks run side by side on all
+//! processors, as many on one as its shared memory has room for. So a kernel takes its launch, the moving of its
+//! buffers, the waits of one block after another, and the work of all blocks shared among processors. What
+//! one of each takes is fitted to launches that were measured on an H100 with products in bfloat16 (`gpu_table --fit`);
+//! other targets are scaled by their bandwidth, other products by what they do while a number is moved.
+
+use super::{Options, Products, Target};
+use crate::time::{Counts, of_point};
+use nestor_ir::artifact::DeviceEntry;
+use nestor_ir::dim::Sizes;
+use nestor_ir::entity::Entity;
+use nestor_ir::plan::{Launch, Plan};
+use nestor_ir::tile::Kernel;
+use nestor_ir::tile::size::elements;
+
+/// Names of what is counted of a launch.
+pub const TERMS: [&str; 8] = [
+    "launch",
+    "byte moved",
+    "statement of a block, in turn",
+    "step of a block, in turn",
+    "vector of a processor",
+    "transcendental of a processor",
+    "strided access of a processor",
+    "operation of a processor's products",
+];
+
+/// How often each of [`TERMS`] is needed.
+pub type Needed = [f64; 8];
+
+/// Seconds of each of [`TERMS`] on an H100, products in bfloat16.
+pub const RATES: Needed = [8e-6, 0.5e-12, 0.7e-6, 30e-9, 1.5e-9, 4e-9, 6e-9, 5e-12];
+
+/// Bytes a second between memory and chip: A100 (80 GB), A40 and H100 (SXM), rounded, as published.
+pub fn bandwidth(target: Target) -> f64 {
+    match target {
+        Target::Sm80 => 2.0e12,
+        Target::Sm86 => 0.77e12,
+        Target::Sm90a => 3.35e12,
+    }
+}
+
+/// What each launch of a plan needs.
+pub fn needed(
+    plan: &Plan,
+    kernels: &[Kernel],
+    entries: &[DeviceEntry],
+    sizes: &Sizes,
+    target: Target,
+) -> Vec<Needed> {
+    let bytes_of = |dims: &nestor_ir::ty::Dims| 4.0 * elements(dims).eval(sizes) as f64;
+    let of = |launch: &Launch| {
+        let mut out = [0.0; 8];
+        out[0] = 1.0;
+        match launch {
+            Launch::Kernel { kernel, .. } => {
+                let n = kernel.index();
+                let moved = kernels[n].buffers.values().map(|b| bytes_of(&b.dims));
+                out[1] = moved.sum();
+                block(&mut out, &kernels[n], &entries[n], sizes, target);
+            }
+            Launch::Dense(d) => {
+                let size = |m: &nestor_ir::tile::Monomial| m.eval(sizes) as f64;
+                let (m, n, k) = (size(&d.m), size(&d.n), size(&d.k));
+                out[1] = 4.0 * size(&d.batch) * (m * n + m * k + k * n);
+                let all = 2.0 * size(&d.batch) * m * n * k;
+                // The library's products keep the units busy; kernels of ours do a tenth of that (a guess).
+                out[7] = 0.1 * all / target.processors() as f64;
+            }
+            Launch::Zero(tensor) => out[1] = bytes_of(&plan.tensors[*tensor].ty.dims),
+            Launch::Copy { to, .. } => {
+                out[1] = 2.0 * bytes_of(&plan.tensors[*to].ty.dims);
+            }
+        }
+        out
+    };
+    plan.launches.iter().map(of).collect()
+}
+
+/// What the blocks of a kernel need.
+fn block(
+    out: &mut Needed,
+    kernel: &Kernel,
+    entry: &DeviceEntry,
+    sizes: &Sizes,
+    target: Target,
+) {
+    let (points, own) = of_point(kernel, sizes);
+    let Counts([_, statements, vectors, hard, strided, product, _, steps, _]) = own;
+    let processors = target.processors() as f64;
+    let room = target.shared() as f64 / (entry.shared as f64 + 1024.0);
+    let threads = 2048.0 / f64::from(entry.threads);
+    let beside = room.min(threads).floor().clamp(1.0, 32.0);
+    let turns = (points / (processors * beside)).ceil();
+    let each = (points / processors).ceil();
+    out[2] = turns * statements;
+    out[3] = turns * steps;
+    for (at, n) in [(4, vectors), (5, hard), (6, strided), (7, product)] {
+        out[at] = each * n;
+    }
+}
+
+/// Seconds of a launch.
+pub fn seconds(needed: &Needed, options: Options) -> f64 {
+    let slower = bandwidth(Target::Sm90a) / bandwidth(options.target);
+    let products = Products::Brain.in_a_move() / options.products.in_a_move();
+    let of = |(n, (count, rate)): (usize, (&f64, f64))| {
+        count
+            * rate
+            * match n {
+                1 => slower,
+                7 => products,
+                _ => 1.0,
+            }
+    };
+    needed.iter().zip(RATES).enumerate().map(of).sum()
+}

@@ -1,0 +1,133 @@
+//! Loops whose turns begin with what was copied ahead.
+//!
+//! Before the first turn its own copies are begun; every turn waits for those of its own, and begins the next one's. The barrier
+//! behind the wait lets all threads see what each has copied, and says that nobody reads the other place any more.
+
+use super::Emit;
+use super::build::V;
+use super::number::Num;
+use crate::ahead::{WIDE, is_wide};
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::{Access, Extent, Index, Place, Sink, Stmt};
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    /// The loop, its body without the copies that it begins with.
+    pub(super) fn loop_ahead(
+        &mut self,
+        (index, extent, reverse): (Index, Extent, bool),
+        copies: &[Stmt],
+        body: &[Stmt],
+    ) {
+        self.number += copies.len();
+        let extent = self.extent(extent);
+        let none = Num::Known(0);
+        if self.loops > 0 {
+            // What this loop's last turn has read when it was here before.
+            self.b.barrier();
+        }
+        self.loops += 1;
+        self.begin_copies(copies, index, none, (extent, reverse));
+        let bounds = [none, extent, Num::Known(1)].map(|n| self.value(n));
+        let (opened, turn, _) = self.b.open_for(bounds, &[]);
+        let turn = Num::Run(turn);
+        self.b.wait_for_copies();
+        self.b.barrier();
+        let next = self.add(turn, Num::Known(1));
+        self.begin_copies(copies, index, next, (extent, reverse));
+        let here = self.index_of(turn, (extent, reverse));
+        self.indices[index.index()] = Some(here);
+        self.staged_by(copies, turn);
+        self.body(body);
+        self.loops -= 1;
+        self.b.close(opened, &[]);
+    }
+
+    fn index_of(
+        &mut self,
+        turn: Num<'c, 'a>,
+        (extent, reverse): (Num<'c, 'a>, bool),
+    ) -> Num<'c, 'a> {
+        if !reverse {
+            return turn;
+        }
+        let last = self.sub(extent, Num::Known(1));
+        self.sub(last, turn)
+    }
+
+    /// Begins the copies of a turn, where there is such a turn.
+    fn begin_copies(
+        &mut self,
+        copies: &[Stmt],
+        index: Index,
+        turn: Num<'c, 'a>,
+        of: (Num<'c, 'a>, bool),
+    ) {
+        let there = self.less(turn, of.0);
+        let opened = self.b.open_if(there, &[]);
+        let here = self.index_of(turn, of);
+        self.indices[index.index()] = Some(here);
+        self.staged_by(copies, turn);
+        for copy in copies {
+            let Stmt::Map { space, loads, sinks, .. } = copy else { continue };
+            let [(_, Sink::Store(to))] = &sinks[..] else { continue };
+            self.anew_for(|e| e.begin_copy(space, &loads[0], to));
+        }
+        self.b.close(opened, &[]);
+    }
+
+    /// From now on the tiles that are copied to are where a turn has them.
+    fn staged_by(&mut self, copies: &[Stmt], turn: Num<'c, 'a>) {
+        let stage = self.rem(turn, Num::Known(2));
+        for copy in copies {
+            let Stmt::Map { sinks, .. } = copy else { continue };
+            if let [(_, Sink::Store(Access { place: Place::Tile(tile), .. }))] =
+                &sinks[..]
+            {
+                self.stages[tile.index()] = Some(stage);
+            }
+        }
+    }
+
+    /// Every thread begins copies of its own, sixteen or four bytes each, of nothing but zeros where a bound does not hold.
+    fn begin_copy(&mut self, space: &[Extent], from: &Access, to: &Access) {
+        let wide = is_wide(from, space);
+        let numbers = if wide { WIDE } else { 1 };
+        let mut parts: Vec<Extent> = space.to_vec();
+        if let Some(Extent::Fixed(last)) = parts.last_mut() {
+            *last /= numbers as usize;
+        }
+        self.shared(&parts, |e, point| {
+            let mut point = point.to_vec();
+            if let Some(last) = point.last_mut() {
+                *last = e.mul(*last, Num::Known(numbers));
+            }
+            let (n, condition) = e.spot(from, &point);
+            let (n, bytes) = match condition {
+                None => (n, e.b.constant(32, 4 * numbers)),
+                Some(condition) => {
+                    let zero = e.b.constant(64, 0);
+                    let (n, all) = (e.value(n), e.b.constant(32, 4 * numbers));
+                    let nothing = e.b.constant(32, 0);
+                    let n = e.b.select(condition, n, zero);
+                    (Num::Run(n), e.b.select(condition, all, nothing))
+                }
+            };
+            let (source, _) = e.address(from.place, n);
+            let (there, _) = e.spot(to, &point);
+            let (target, _) = e.address(to.place, there);
+            e.b.begin_copy(target, source, bytes, wide);
+        });
+    }
+
+    /// How far behind a tile's first place this turn's is.
+    pub(super) fn staged_at(&mut self, place: Place, bytes: i64) -> Option<V<'c, 'a>> {
+        let Place::Tile(tile) = place else { return None };
+        if !self.placement.ahead.contains(&tile) {
+            return None;
+        }
+        let stage = self.stages[tile.index()];
+        let stage = stage.expect("what is copied ahead is touched in its loop alone");
+        let behind = self.mul(stage, Num::Known(bytes / 2));
+        Some(self.value(behind))
+    }
+}

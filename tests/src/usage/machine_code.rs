@@ -1,0 +1,100 @@
+//! Machine code as the assembler's companion prints it: which loops of a kernel use tensor cores, and which sum products
+//! without them.
+
+use indexmap::IndexMap;
+use nestor_compiler::gpu::ptxas::Assembler;
+use std::path::Path;
+use std::process::Command;
+
+/// What is found in a kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Found {
+    /// Instructions of tensor cores.
+    pub(super) products: usize,
+    /// Loops that sum products of what they load, without tensor cores.
+    pub(super) sums: usize,
+}
+
+/// Every kernel of a file of machine code, by name; nothing where it cannot be read.
+pub(super) fn read(
+    assembler: &Assembler,
+    cubin: &Path,
+) -> Option<IndexMap<String, Found>> {
+    let reader = assembler.path.with_file_name("nvdisasm");
+    let output = Command::new(reader).arg("-c").arg(cubin).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then(|| kernels(&text))
+}
+
+fn kernels(text: &str) -> IndexMap<String, Found> {
+    let mut out = IndexMap::new();
+    for part in text.split(".section\t.text.").skip(1) {
+        let name = part.split(',').next().unwrap_or(part).trim().to_owned();
+        let lines: Vec<&str> = part.lines().collect();
+        out.insert(name, kernel(&lines));
+    }
+    out
+}
+
+/// Loops are from a label to a branch back to it; an innermost one holds no other.
+fn kernel(lines: &[&str]) -> Found {
+    let mut labels: IndexMap<&str, usize> = IndexMap::new();
+    let mut loops: Vec<(usize, usize)> = Vec::new();
+    for (n, line) in lines.iter().enumerate() {
+        let line = line.trim();
+        if let Some(label) = line.strip_suffix(':').filter(|l| l.starts_with(".L_")) {
+            labels.insert(label, n);
+        }
+        if !line.contains("BRA") {
+            continue;
+        }
+        let to = line.split("`(").nth(1).and_then(|t| t.split(')').next());
+        if let Some(begin) = to.and_then(|to| labels.get(to)) {
+            loops.push((*begin, n));
+        }
+    }
+    let inner = |(a, b): &&(usize, usize)| {
+        !loops.iter().any(|(c, d)| (c, d) != (a, b) && a <= c && d <= b)
+    };
+    let sums = |(a, b): &(usize, usize)| {
+        let body = &lines[*a..*b];
+        let loads = body
+            .iter()
+            .filter(|l| [" LDS", " LDG", " LD."].iter().any(|i| l.contains(i)));
+        let cores = body.iter().any(|l| l.contains("HMMA") || l.contains("HGMMA"));
+        !cores && loads.count() >= 2 && body.iter().any(|l| accumulates(l))
+    };
+    let on_cores = |l: &&&str| l.contains("HMMA") || l.contains("HGMMA");
+    Found {
+        products: lines.iter().filter(on_cores).count(),
+        sums: loops.iter().filter(inner).filter(|l| sums(l)).count(),
+    }
+}
+
+/// `FFMA R1, R2, R3, R1`
+fn accumulates(line: &str) -> bool {
+    let Some((_, operands)) = line.split_once("FFMA") else { return false };
+    let operands = operands.split(';').next().unwrap_or("");
+    let operands: Vec<&str> = operands.split(',').map(str::trim).collect();
+    let [first, .., last] = operands[..] else { return false };
+    let register = first.split_whitespace().next_back().unwrap_or(first);
+    register.trim_end_matches(".reuse") == last.trim_end_matches(".reuse")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Found, kernels};
+
+    #[test]
+    fn loops_with_and_without_tensor_cores_are_told_apart() {
+        let text = "\t.section\t.text.k0_a,\"ax\",@progbits\n\
+            .L_x_1:\n        /*0010*/                   LDS R2, [R3] ;\n        /*0020*/                   LDS R4, [R5] ;\n\
+                    /*0030*/                   FFMA R1, R2, R4, R1 ;\n        /*0040*/              @P0  BRA `(.L_x_1) ;\n\
+            .L_x_2:\n        /*0050*/                   HMMA.16816.F32.BF16 R4, R8, R12, R4 ;\n\
+                    /*0060*/              @P0  BRA `(.L_x_2) ;\n\
+            \t.section\t.text.k1_b,\"ax\",@progbits\n        /*0010*/                   EXIT ;\n";
+        let found = kernels(text);
+        assert_eq!(found["k0_a"], Found { products: 1, sums: 1 });
+        assert_eq!(found["k1_b"], Found::default());
+    }
+}
