@@ -3,8 +3,8 @@
 //! A block of threads waits once for every statement that touches memory; blocks run side by side on all
 //! processors, as many on one as its shared memory has room for. So a kernel takes its launch, the moving of its
 //! buffers, the waits of one block after another, and the work of all blocks shared among processors. What
-//! one of each takes is fitted to launches that were measured on an H100 with products in bfloat16 (`gpu_table --fit`);
-//! other targets are scaled by their bandwidth, other products by what they do while a number is moved.
+//! one of each takes is guessed from what an H100 does at best with products in bfloat16; `gpu_table --fit` fits it to launches that were
+//! measured, which has not been done. Other targets are scaled by their bandwidth, other products by what they do while a number is moved.
 
 use super::{Options, Products, Target};
 use crate::time::{Counts, of_point};
@@ -30,7 +30,7 @@ pub const TERMS: [&str; 8] = [
 /// How often each of [`TERMS`] is needed.
 pub type Needed = [f64; 8];
 
-/// Seconds of each of [`TERMS`] on an H100, products in bfloat16.
+/// Seconds of each of [`TERMS`] on an H100, products in bfloat16: guesses.
 pub const RATES: Needed = [8e-6, 0.5e-12, 0.7e-6, 30e-9, 1.5e-9, 4e-9, 6e-9, 5e-12];
 
 /// Bytes a second between memory and chip: A100 (80 GB), A40 and H100 (SXM), rounded, as published.
