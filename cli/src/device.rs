@@ -1,5 +1,6 @@
 //! Where a command runs: the CPU, or a device that programs are compiled for and executed on.
 
+use crate::doctor::threads;
 use crate::fail::Failure;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -68,8 +69,7 @@ impl Place {
 
     /// Workers that each of so many sequences has to itself; nothing on a GPU, where walks are split for its processors.
     pub(crate) fn workers(&self, batch: usize) -> Option<usize> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.device.is_none().then_some(cores / batch)
+        self.device.is_none().then(|| threads() / batch)
     }
 
     /// What a GPU is called; nothing for the CPU.

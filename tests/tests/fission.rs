@@ -10,16 +10,6 @@ use nestor_ir::tensor::{Graph, Op};
 use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, on_all_cores, root};
 
-/// At the sizes of the cases nothing pays.
-const ALWAYS: Rates = Rates {
-    products: 100.0,
-    others: 6.0,
-    processors: 64,
-    alone: 2.5,
-    sequences: 2,
-    always: true,
-};
-
 fn walks(graph: &Graph) -> usize {
     graph.nodes.values().filter(|n| matches!(n.op, Op::Scan { .. })).count()
 }
@@ -41,7 +31,7 @@ fn judged(path: &std::path::Path) -> Result<(bool, f64), String> {
     let lowered = with_gradients(&program, Purpose { resume: false, forms }, &seeds)
         .map_err(|e| e.to_string())?;
     let whole = lowered.graph;
-    let split = fission(&whole, &ALWAYS);
+    let split = fission(&whole, &Rates::ALWAYS);
     let sizes = sizes(&program, &case).map_err(|e| e.to_string())?;
     let inputs = bound(&program, &whole, &case, &sizes).map_err(|e| e.to_string())?;
     let run = |graph: &Graph| -> Result<Vec<Array>, String> {

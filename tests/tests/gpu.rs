@@ -53,7 +53,7 @@ fn wrong(
         with_gradients(program, Purpose::default(), &seeds).map_err(|e| e.to_string())?;
     let graph = &match walks {
         Walks::Whole => lowered.graph,
-        Walks::Split => fission(&lowered.graph, &ALWAYS),
+        Walks::Split => fission(&lowered.graph, &Rates::ALWAYS),
     };
     let options = Options { target: Target::Sm80, products };
     let (plan, kernels) =
@@ -104,16 +104,6 @@ enum Walks {
     Whole,
     Split,
 }
-
-/// At the sizes of the cases nothing pays.
-const ALWAYS: Rates = Rates {
-    products: 100.0,
-    others: 6.0,
-    processors: 64,
-    alone: 2.5,
-    sequences: 2,
-    always: true,
-};
 
 /// Every case of a list of names, or all.
 fn check(names: Option<&[&str]>, products: Products, walks: Walks) {

@@ -166,12 +166,11 @@ pub(super) fn negated(text: Text) -> Text {
     (format!("−{}", within(text, Bond::Product)), Bond::Product)
 }
 
-pub(super) fn number(value: f64) -> String {
-    match value {
+/// A number without its sign.
+fn number(size: f64) -> String {
+    match size {
         0.5 => "½".into(),
         f64::INFINITY => "∞".into(),
-        f64::NEG_INFINITY => "−∞".into(),
-        v if v < 0.0 => format!("−{}", -v),
-        v => v.to_string(),
+        size => size.to_string(),
     }
 }

@@ -239,14 +239,7 @@ impl Counter<'_> {
                 ScalarOp::Load(_) | ScalarOp::Constant(_) | ScalarOp::Index(..) => {}
                 ScalarOp::Div | ScalarOp::Sqrt | ScalarOp::Rem => simple += 6.0,
                 ScalarOp::Pow => hard += 2.0,
-                ScalarOp::Exp
-                | ScalarOp::Log
-                | ScalarOp::Sin
-                | ScalarOp::Cos
-                | ScalarOp::Tanh
-                | ScalarOp::Erf
-                | ScalarOp::Sigmoid
-                | ScalarOp::Softplus => hard += 1.0,
+                op if op.is_transcendental() => hard += 1.0,
                 _ => simple += 1.0,
             }
         }

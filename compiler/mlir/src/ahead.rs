@@ -11,6 +11,7 @@
 //! wait, as long as as many blocks find place on a processor as before.
 
 use crate::placement::Placement;
+use nestor_ir::tile::reads::writes;
 use nestor_ir::tile::{
     Access, Affine, Bound, Buffer, Expr, Extent, Kernel, Matrix, Place, ScalarKind,
     ScalarOp, Sink, Stmt, Tile, TileData, Use, lifetimes,
@@ -312,8 +313,8 @@ fn own_tile(
         && whole;
     let inside: usize = body[at..].iter().map(|s| touches(kernel, s, tile)).sum();
     let everywhere: usize = from.body.iter().map(|s| touches(kernel, s, tile)).sum();
-    let written: usize = body[at + 1..].iter().map(|s| writes(s, tile)).sum();
-    (plain && inside == everywhere && written == 0).then_some(tile)
+    let written = body[at + 1..].iter().any(|s| writes(s, Place::Tile(tile)));
+    (plain && inside == everywhere && !written).then_some(tile)
 }
 
 fn lifetimes_whole(kernel: &Kernel, stmt: &Stmt, tile: Tile) -> bool {
@@ -327,10 +328,6 @@ fn touches(kernel: &Kernel, stmt: &Stmt, tile: Tile) -> usize {
     let mut count = 0;
     lifetimes::touched(kernel, stmt, |t, _| count += usize::from(t == tile));
     count + stmt.inner().iter().map(|s| touches(kernel, s, tile)).sum::<usize>()
-}
-
-fn writes(stmt: &Stmt, tile: Tile) -> usize {
-    usize::from(nestor_ir::tile::reads::writes(stmt, Place::Tile(tile)))
 }
 
 /// The tile that a statement copies to itself after its load was replaced.

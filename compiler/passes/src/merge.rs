@@ -18,6 +18,8 @@ use smallvec::SmallVec;
 
 /// Scalars of a map, transcendental ones counted as what they are made of, beyond which registers would not suffice.
 const MOST_SCALARS: usize = 56;
+/// Scalars that a transcendental one is made of.
+const TRANSCENDENTAL: usize = 24;
 /// Accesses beyond which addresses would not stay in registers.
 const MOST_ACCESSES: usize = 16;
 
@@ -196,8 +198,10 @@ fn fits(a: Parts<'_>, b: Parts<'_>) -> bool {
         (Some(x), Some(y)) => x == y,
         _ => true,
     };
-    let weight =
-        |of: Parts<'_>| -> usize { of.expr.scalars.values().map(|s| weight(s.op)).sum() };
+    let weight = |of: Parts<'_>| -> usize {
+        let one = |op: ScalarOp| if op.is_transcendental() { TRANSCENDENTAL } else { 1 };
+        of.expr.scalars.values().map(|s| one(s.op)).sum()
+    };
     let mut accesses: Vec<&Access> = Vec::new();
     for of in [a, b] {
         for x in of.loads.iter().chain(of.sinks.iter().map(|(_, s)| target(s))) {
@@ -207,22 +211,6 @@ fn fits(a: Parts<'_>, b: Parts<'_>) -> bool {
         }
     }
     alike && weight(a) + weight(b) <= MOST_SCALARS && accesses.len() <= MOST_ACCESSES
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "the rest is one instruction each")]
-fn weight(op: ScalarOp) -> usize {
-    match op {
-        ScalarOp::Exp
-        | ScalarOp::Log
-        | ScalarOp::Sin
-        | ScalarOp::Cos
-        | ScalarOp::Tanh
-        | ScalarOp::Erf
-        | ScalarOp::Sigmoid
-        | ScalarOp::Softplus
-        | ScalarOp::Pow => 24,
-        _ => 1,
-    }
 }
 
 /// Two maps as one; the second takes what the first stores from the first.

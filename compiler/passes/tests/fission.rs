@@ -11,16 +11,6 @@ use nestor_passes::fission::{Rates, fission};
 use nestor_passes::forms::{Form, FormOptions, affine, choose};
 use nestor_passes::simplify::simplify;
 
-/// At these sizes nothing pays.
-const ALWAYS: Rates = Rates {
-    products: 100.0,
-    others: 6.0,
-    processors: 64,
-    alone: 2.5,
-    sequences: 2,
-    always: true,
-};
-
 /// Gates, a key that is read before it is written, a read.
 fn gated_delta() -> (Scan, Graph, Vec<Value>) {
     let mut t = Token::new();
@@ -80,7 +70,7 @@ fn same((scan, outer, operands): (Scan, Graph, Vec<Value>)) {
     let form = affine(&scan, &types, 4).expect("a form by chunks");
     let plain = walked(&form, &outer, &operands);
     for graph in [simplify(&plain), simplify(&with_gradients(&plain))] {
-        let made = fission(&graph, &ALWAYS);
+        let made = fission(&graph, &Rates::ALWAYS);
         let walks = scans(&made).iter().filter(|s| s.states().count() > 0).count();
         assert!(scans(&made).len() > walks, "nothing leaves the walk of\n{graph}");
         for (batch, time, start) in [(2, 17, 0), (1, 6, 3), (2, 1, 7), (1, 8, 4)] {
@@ -115,7 +105,7 @@ fn columns_are_walked_by_themselves_and_no_system_is_left_in_the_walk() {
     let (scan, outer, operands) = gated_delta();
     let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
     let form = affine(&scan, &types, 4).expect("a form by chunks");
-    let made = fission(&simplify(&walked(&form, &outer, &operands)), &ALWAYS);
+    let made = fission(&simplify(&walked(&form, &outer, &operands)), &Rates::ALWAYS);
     let walk = scans(&made).into_iter().find(|s| s.states().count() > 0);
     let walk = walk.expect("a walk");
     assert_eq!(walk.map.len(), 3, "{made}");

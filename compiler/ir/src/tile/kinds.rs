@@ -25,6 +25,22 @@ pub enum Gives {
 }
 
 impl ScalarOp {
+    /// Whether it is made of many instructions, a polynomial or two.
+    pub const fn is_transcendental(self) -> bool {
+        matches!(
+            self,
+            Self::Exp
+                | Self::Log
+                | Self::Sin
+                | Self::Cos
+                | Self::Tanh
+                | Self::Erf
+                | Self::Sigmoid
+                | Self::Softplus
+                | Self::Pow
+        )
+    }
+
     /// What the operation takes and gives.
     pub const fn signature(self) -> Signature {
         use ScalarKind::{Bool, Real};

@@ -21,6 +21,16 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// For tests, at whose sizes nothing pays: all that can be parted is.
+    pub const ALWAYS: Self = Self {
+        products: 100.0,
+        others: 6.0,
+        processors: 64,
+        alone: 2.5,
+        sequences: 2,
+        always: true,
+    };
+
     /// How much longer work takes in the walk than spread over all chunks: too few walks leave processors idle.
     pub(super) fn waits(&self, scan: &Scan) -> f64 {
         if self.always {
