@@ -15,8 +15,9 @@ use crate::entity::Entity;
 use crate::tensor::{Graph, NodeData, Op, Value};
 use crate::ty::Elem;
 
-/// How far an element is moved, the longest first.
-const STEPS: [f64; 3] = [2e-3, 2e-4, 2e-5];
+/// How far an element is moved, the longest first: rounding is of the size of the objective, not of its slope, so a flat
+/// objective wants long steps.
+const STEPS: [f64; 4] = [2e-2, 2e-3, 2e-4, 2e-5];
 /// Weights of the central difference of eighth order, at 1 to 4 steps.
 const EIGHTH: [f64; 4] = [4.0 / 5.0, -1.0 / 5.0, 4.0 / 105.0, -1.0 / 280.0];
 /// And of sixth order.
