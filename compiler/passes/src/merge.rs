@@ -72,10 +72,12 @@ fn within(body: &mut Vec<Stmt>) {
             continue;
         };
         let joined = join(&body[first], &body[at]);
-        body.remove(at);
-        body.remove(first);
+        for gone in [at, first] {
+            body.remove(gone);
+            touched.remove(gone);
+        }
+        touched.insert(place, touches(&joined));
         body.insert(place, joined);
-        touched = body.iter().map(touches).collect();
         at = place.max(1);
     }
 }

@@ -9,7 +9,7 @@ use nestor_ir::entity::Entity;
 use nestor_ir::plan::{KernelId, Launch, Plan, Role, Tensor, TensorData};
 use nestor_ir::tensor::graph::Named;
 use nestor_ir::tensor::{Graph, Value};
-use nestor_ir::tile::Kernel;
+use nestor_ir::tile::{BufferParam, Kernel, TileData};
 use nestor_ir::ty::Type;
 
 /// What a whole program becomes.
@@ -38,9 +38,7 @@ impl Session {
     /// Launches a kernel that was built.
     pub(super) fn launch(&mut self, frame: Frame, name: &str) {
         let (mut kernel, buffers) = frame.finish(name.to_owned());
-        // Names of buffers and tiles are for people: kernels that differ in them alone are one.
-        let plain = without_names(&kernel);
-        let known = self.kernels.iter().position(|k| without_names(k) == plain);
+        let known = self.kernels.iter().position(|k| same_but_names(k, &kernel));
         let at = known.unwrap_or_else(|| {
             kernel.name = format!("{name}.{}", self.kernels.len());
             self.kernels.push(kernel);
@@ -51,16 +49,23 @@ impl Session {
     }
 }
 
-fn without_names(kernel: &Kernel) -> Kernel {
-    let mut kernel = kernel.clone();
-    kernel.name.clear();
-    for b in kernel.buffers.keys().collect::<Vec<_>>() {
-        kernel.buffers[b].name.clear();
-    }
-    for t in kernel.tiles.keys().collect::<Vec<_>>() {
-        kernel.tiles[t].name.clear();
-    }
-    kernel
+/// Whether kernels do the same: names of buffers and tiles are for people.
+fn same_but_names(a: &Kernel, b: &Kernel) -> bool {
+    let Kernel { name: _, buffers, tiles, indices, grid, body } = a;
+    let alike = |x: &BufferParam, y: &BufferParam| {
+        let BufferParam { name: _, elem, dims, usage } = x;
+        (elem, dims, usage) == (&y.elem, &y.dims, &y.usage)
+    };
+    let same_tiles = |x: &TileData, y: &TileData| {
+        let TileData { name: _, elem, dims } = x;
+        (elem, dims) == (&y.elem, &y.dims)
+    };
+    (indices, grid) == (&b.indices, &b.grid)
+        && buffers.len() == b.buffers.len()
+        && tiles.len() == b.tiles.len()
+        && buffers.values().zip(b.buffers.values()).all(|(x, y)| alike(x, y))
+        && tiles.values().zip(b.tiles.values()).all(|(x, y)| same_tiles(x, y))
+        && *body == b.body
 }
 
 /// The plan of a graph.
