@@ -242,7 +242,12 @@ fn meaning(
     for (name, off) in distances(&found, &meant) {
         // Differences lose half of the digits.
         let own = rounding.get(&name).copied().unwrap_or(0.0);
-        let most = DIFFERENCES.max(TIMES * own * FINER.sqrt());
+        let mut most = DIFFERENCES.max(TIMES * own * FINER.sqrt());
+        if off > most {
+            // Where an objective is flat they lose more: how much, the definition of nearly the same numbers says.
+            let noise = noise(draw, program, &given, &meant, name.as_str())?;
+            most = most.max(noise.min(DIFFERENCES.sqrt()));
+        }
         if off.is_nan() || off > most {
             return Err(format!(
                 "the derived walk's {name} is off the definition by {off:.1e}, where {most:.1e} may be"
@@ -250,6 +255,24 @@ fn meaning(
         }
     }
     Ok(())
+}
+
+/// How far the definition is from itself where what it takes is moved by its last digit.
+fn noise(
+    draw: &Draw,
+    program: &Program,
+    given: &Arrays,
+    meant: &Arrays,
+    name: &str,
+) -> Result<f64, String> {
+    let mut most = 0.0_f64;
+    for nth in 0..MORE / 4 {
+        let beside =
+            by_definition(program, &nudged(draw.seed + nth, given, f64::EPSILON));
+        let beside = distances(&beside.map_err(|e| e.to_string())?, meant);
+        most = most.max(beside.get(name).copied().unwrap_or(0.0));
+    }
+    Ok(2.0 * most)
 }
 
 /// A sequence in two calls, its states handed over, is the sequence in one.
