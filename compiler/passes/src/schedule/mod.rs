@@ -19,6 +19,7 @@ mod in_place;
 mod lower;
 mod plan;
 mod products;
+mod scans;
 mod solves;
 mod store;
 mod sums;

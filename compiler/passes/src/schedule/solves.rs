@@ -1,4 +1,4 @@
-//! Linear systems, matrix roots, linear recurrences, and rows by index.
+//! Linear systems, matrix roots, and rows by index.
 
 use super::bug;
 use super::frame::{Coord, access};
@@ -101,7 +101,10 @@ impl Lower<'_> {
 
     /// A stored operand, every row of which may be reached: rows of a chunk that are no tokens are
     /// zeros in a tile of their own.
-    fn whole_rows(&mut self, v: nestor_ir::tensor::Value) -> Result<View, PassError> {
+    pub(super) fn whole_rows(
+        &mut self,
+        v: nestor_ir::tensor::Value,
+    ) -> Result<View, PassError> {
         let view = self.settled(v)?;
         if view.limit.is_some() { self.copied(&view, "rows") } else { Ok(view) }
     }
@@ -114,49 +117,12 @@ impl Lower<'_> {
         own && *op != Op::Stop && tile && self.uses[v.index()] == 1
     }
 
-    /// `y_t = a_t y_{t-1} + b_t`, for every index of the leading dimensions.
-    pub(super) fn linear_scan(
-        &mut self,
-        node: &NodeData,
-        reverse: bool,
-    ) -> Result<(), PassError> {
-        let a = self.whole_rows(node.operands[0])?;
-        let b = self.whole_rows(node.operands[1])?;
-        let init = self.whole_rows(node.operands[2])?;
-        let v = node.results[0];
-        let out = self.room(&self.name(v), &self.graph.ty(v).clone());
-        let rank = b.dims.len();
-        let extent = (
-            fixed(&b.dims, rank - 3)?,
-            fixed(&b.dims, rank - 2)?,
-            fixed(&b.dims, rank - 1)?,
-        );
-        self.begin();
-        let lead: Dims = b.dims[..rank - 3].iter().copied().collect();
-        self.for_each(&lead, |l, at| {
-            let a = l.scratch(&inner(&a, at), "factors");
-            let b = l.scratch(&inner(&b, at), "terms");
-            let init = l.scratch(&inner(&init, at), "start");
-            let out = inner(&out, at);
-            let push = |l: &mut Self, y: Tile| {
-                l.frame.body.push(Stmt::LinearScan { a, b, init, y, extent, reverse });
-            };
-            if let (Home::Tile(y), true) = (out.home, out.is_whole()) {
-                return push(l, y);
-            }
-            let ty = Type { elem: out.elem, dims: out.dims.clone() };
-            let y = l.frame.tile("scan", &ty);
-            let Home::Tile(tile) = y.home else { return };
-            push(l, tile);
-            l.copy_flat(&y, &out);
-        });
-        self.end("linear_scan");
-        self.known[v.index()] = Some(Known::At(out));
-        Ok(())
-    }
-
     /// Runs statements for every index of some dimensions: the grid outside of walks, else loops.
-    fn for_each(&mut self, lead: &Dims, act: impl FnOnce(&mut Self, &[Affine])) {
+    pub(super) fn for_each(
+        &mut self,
+        lead: &Dims,
+        act: impl FnOnce(&mut Self, &[Affine]),
+    ) {
         let indices: Vec<Index> = lead.iter().map(|_| self.frame.index()).collect();
         let one = Monomial::number(1);
         let at: Vec<Affine> = indices.iter().map(|&i| Affine::index(i, one)).collect();
@@ -188,7 +154,7 @@ impl Lower<'_> {
     }
 
     /// The elements in a tile, which may be the one they are in.
-    fn scratch(&mut self, view: &View, name: &str) -> Tile {
+    pub(super) fn scratch(&mut self, view: &View, name: &str) -> Tile {
         match view.home {
             Home::Tile(tile) if view.is_whole() => tile,
             Home::Tile(_) | Home::Tensor(_) => self.in_tile(view, name).1,
@@ -196,7 +162,7 @@ impl Lower<'_> {
     }
 
     /// A copy inside the kernel being built.
-    fn copy_flat(&mut self, from: &View, to: &View) {
+    pub(super) fn copy_flat(&mut self, from: &View, to: &View) {
         let nested = std::mem::replace(&mut self.nested, true);
         self.copy(from, to);
         self.nested = nested;
@@ -334,11 +300,11 @@ impl Lower<'_> {
     }
 }
 
-fn inner(view: &View, at: &[Affine]) -> View {
+pub(super) fn inner(view: &View, at: &[Affine]) -> View {
     at.iter().fold(view.clone(), |v, i| v.at(i))
 }
 
-fn fixed(dims: &Dims, axis: usize) -> Result<usize, PassError> {
+pub(super) fn fixed(dims: &Dims, axis: usize) -> Result<usize, PassError> {
     dims.get(axis)
         .and_then(|d| d.fixed())
         .ok_or_else(|| bug("a size that is not fixed in a solve or a table"))
