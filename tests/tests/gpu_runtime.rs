@@ -85,9 +85,13 @@ fn emulator() -> (Shared, Log) {
 
 /// Tokens of step `n`, and what comes after each.
 fn streams(n: usize) -> Vec<HostTensor> {
+    streams_of(n, SIZES)
+}
+
+fn streams_of(n: usize, sizes: Sizes) -> Vec<HostTensor> {
     let token = |i: usize| ((i * i + 7 * n) % 23) as i32;
-    let count = SIZES.batch * SIZES.time;
-    let dims = vec![SIZES.batch, SIZES.time];
+    let count = sizes.batch * sizes.time;
+    let dims = vec![sizes.batch, sizes.time];
     let of = |name: &str, by: usize| HostTensor {
         name: name.to_owned(),
         dims: dims.clone(),
@@ -141,12 +145,38 @@ fn holding(program: &Program, step: Artifact, device: Option<&Shared>) -> Execut
 }
 
 fn step(executor: &mut Executor, n: usize) -> Vec<HostTensor> {
+    step_of(executor, n, SIZES)
+}
+
+fn step_of(executor: &mut Executor, n: usize, sizes: Sizes) -> Vec<HostTensor> {
     let asked: Vec<String> =
         executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
-    let all = streams(n);
+    let all = streams_of(n, sizes);
     let given: Vec<&HostTensor> =
         all.iter().filter(|t| asked.contains(&t.name)).collect();
-    executor.run(&given, SIZES).unwrap_or_else(|e| panic!("step {n}: {e}"))
+    executor.run(&given, sizes).unwrap_or_else(|e| panic!("step {n}: {e}"))
+}
+
+/// The runtime never sees the compiler: what it was given at first is loaded once, and runs at every length.
+#[test]
+fn another_length_compiles_and_loads_nothing() {
+    let program = program();
+    let (device, log) = emulator();
+    let (mut here, mut there) = (ready(&program, None), ready(&program, Some(&device)));
+    let loads =
+        |log: &Log| log.taken().iter().filter(|e| matches!(e, Event::Load(..))).count();
+    assert_eq!(loads(&log), 1, "its code is loaded before the first step");
+    // A chunk and two of them, lengths that divide nothing, one token.
+    let lengths = [(2, 21), (1, 1), (1, 64), (2, 32), (3, 7), (1, 67), (2, 21)];
+    for (n, (batch, time)) in lengths.into_iter().enumerate() {
+        let sizes = Sizes { batch, time, start: 0 };
+        let (a, b) = (step_of(&mut there, n, sizes), step_of(&mut here, n, sizes));
+        for (got, want) in a.iter().zip(&b) {
+            let off = distance(got, want);
+            assert!(off <= TOLERANCE, "{time} tokens, `{}`: {off:.1e}", got.name);
+        }
+        assert_eq!(loads(&log), 0, "{batch} sequences of {time} tokens");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Instant;
 
-/// A context that knows every dialect.
+/// A context for kernels.
 pub(crate) fn context() -> Context {
     static PASSES: Once = Once::new();
     PASSES.call_once(register_all_passes);
@@ -32,7 +32,10 @@ pub(crate) fn context() -> Context {
     register_all_dialects(&registry);
     let context = Context::new_with_threading(false);
     context.append_dialect_registry(&registry);
-    context.load_all_available_dialects();
+    // Those that kernels are written in and lowered to; passes load what they need besides.
+    for dialect in ["gpu", "llvm", "nvvm", "scf", "cf"] {
+        context.get_or_load_dialect(dialect);
+    }
     register_all_llvm_translations(&context);
     context
 }
@@ -81,9 +84,7 @@ fn lower(
 ) -> Result<(), String> {
     let pipeline = format!(
         "builtin.module(nvvm-attach-target{{chip={} features={} O=3}},\
-         gpu.module(convert-scf-to-cf,convert-math-to-llvm),\
-         convert-nvvm-to-llvm,convert-cf-to-llvm,convert-arith-to-llvm,\
-         reconcile-unrealized-casts)",
+         gpu.module(convert-scf-to-cf),convert-cf-to-llvm)",
         target.name(),
         target.ptx()
     );
@@ -94,17 +95,25 @@ fn lower(
     parse_pass_pipeline(passes.as_operation_pass_manager(), &pipeline)
         .map_err(|e| e.to_string())?;
     drop(parsing);
+    // What is written is verified before; between passes it is where tests are made.
+    passes.enable_verifier(cfg!(debug_assertions));
     passes.run(module).map_err(|e| e.to_string())
 }
 
 /// Options of the code generator, behind a name. It does not reduce the strength of addresses in loops: the assembler does
 /// that, with registers in view; done before, code is half as long again, spills, and takes three times as long to make.
-const OPTIONS: [&CStr; 2] = [c"nestor", c"-disable-lsr"];
+/// Passes that find nothing in kernels are left out, for they look at all of it.
+const OPTIONS: [&CStr; 3] = [
+    c"nestor",
+    c"-disable-lsr",
+    c"-opt-disable=nary-reassociate,mergeicmps,expand-memcmp,partially-inline-libcalls,consthoist",
+];
 
-/// What LLVM does before it generates code. Kernels have no calls and no memory of their own to promote, and the assembler
+/// What LLVM does before it generates code. Loops test at their ends as they are written. Kernels have no calls and no memory of their own to promote, and the assembler
 /// unrolls their loops: unrolled here as well, code is a third longer, and takes three times as long to make.
-const PASSES: &CStr = c"function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,\
-    loop-mssa(loop-rotate,licm),simplifycfg,gvn,instcombine<no-verify-fixpoint>,adce,simplifycfg)";
+const PASSES: &CStr =
+    c"function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,\
+    loop-mssa(licm),simplifycfg,gvn,instcombine<no-verify-fixpoint>,adce,simplifycfg)";
 
 unsafe extern "C" {
     fn LLVMParseCommandLineOptions(
@@ -158,6 +167,9 @@ unsafe extern "C" {
     fn LLVMGetBufferSize(buffer: *mut c_void) -> usize;
     fn LLVMDisposeMemoryBuffer(buffer: *mut c_void);
 }
+
+/// How much the code generator does, of three: more would look once more for what is computed twice.
+const LEVEL: c_int = 2;
 
 const TRIPLE: &CStr = c"nvptx64-nvidia-cuda";
 
@@ -224,7 +236,7 @@ unsafe fn text(
             TRIPLE.as_ptr(),
             cpu.as_ptr(),
             features.as_ptr(),
-            3,
+            LEVEL,
             0,
             0,
         );

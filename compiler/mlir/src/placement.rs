@@ -58,15 +58,22 @@ pub fn place(kernel: &Kernel, limit: i64, room: i64, ahead: &[Tile]) -> Placemen
         .filter(|t| fixed(t).is_some() && !ahead.contains(t))
         .collect();
     inside.sort_by_key(|t| fixed(t));
-    // The largest leave until the rest fits.
-    let shared = loop {
-        let shared = lifetimes::shared_of(kernel, Precision::F32, &inside);
+    // As many of the smallest as fit, found by halves: to place them takes a while.
+    let placed = |count: usize| {
+        let shared = lifetimes::shared_of(kernel, Precision::F32, &inside[..count]);
         // Nothing is left to leave where what is copied ahead alone is too much.
-        if shared.bytes <= limit || inside.is_empty() {
-            break shared;
-        }
-        inside.pop();
+        (shared.bytes <= limit || count == 0).then_some(shared)
     };
+    let (mut few, mut many) = (0, inside.len());
+    let mut best = placed(many);
+    while best.is_none() && many - few > 1 {
+        let half = few.midpoint(many);
+        match placed(half).is_some() {
+            true => few = half,
+            false => many = half,
+        }
+    }
+    let shared = best.take().or_else(|| placed(few)).expect("none of them fit");
     let mut scratch: Vec<Monomial> = Vec::new();
     let mut next = shared.bytes;
     let homes = kernel.tiles.iter().map(|(tile, data)| {

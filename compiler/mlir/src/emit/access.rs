@@ -94,7 +94,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Elem::Real | Elem::Int => x,
             Elem::Bool => {
                 let ty = self.b.int(8);
-                self.b.cast("arith.extui", x, ty)
+                self.b.cast("llvm.zext", x, ty)
             }
         };
         self.b.store(x, at);
@@ -126,7 +126,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let inside = self.within(n, low, high);
             condition = Some(match condition {
                 None => inside,
-                Some(before) => self.b.two("arith.andi", before, inside),
+                Some(before) => self.b.two("llvm.and", before, inside),
             });
         }
         let mut n = self.affine(&a.origin);

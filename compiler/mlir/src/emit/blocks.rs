@@ -81,7 +81,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let before = self.read(p.out.place, at);
                 self.b.fma(alpha, sum, before)
             }
-            false => self.b.two("arith.mulf", alpha, sum),
+            false => self.b.two("llvm.fmul", alpha, sum),
         };
         self.write(p.out.place, at, value);
     }
@@ -194,7 +194,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let x = e.read(values.place, from);
                 let at = e.add(row, column);
                 let before = e.read(Place::Buffer(r.table), at);
-                let sum = e.b.two("arith.addf", before, x);
+                let sum = e.b.two("llvm.fadd", before, x);
                 e.write(Place::Buffer(r.table), at, sum);
                 e.b.close(opened, &[]);
             });
@@ -205,7 +205,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn row_of(&mut self, r: Rows<'_>, n: Num<'c, 'a>) -> (V<'c, 'a>, Num<'c, 'a>) {
         let index = self.load(r.index, &[n]);
         let ty = self.b.int(64);
-        let index = Num::Run(self.b.cast("arith.extsi", index, ty));
+        let index = Num::Run(self.b.cast("llvm.sext", index, ty));
         let inside = self.within(index, Num::Known(0), Num::Known(r.rows as i64));
         (inside, self.mul(index, Num::Known(r.width as i64)))
     }

@@ -3,10 +3,13 @@
 //! A builder stands at the end of a block. An operation with a region is put in place before its region is
 //! filled, so that all values live as long as the module.
 
+mod loops;
+
 use indexmap::IndexMap;
+use loops::Opened;
 use melior::Context;
-use melior::dialect::arith::{self, CmpfPredicate, CmpiPredicate};
-use melior::dialect::{llvm, scf};
+use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
+use melior::dialect::llvm;
 use melior::ir::ValueLike;
 use melior::ir::attribute::{
     DenseI32ArrayAttribute, FlatSymbolRefAttribute, FloatAttribute, IntegerAttribute,
@@ -36,6 +39,8 @@ pub(super) struct Builder<'c, 'a> {
     /// What has been computed, in the block and in those around it: nothing is computed twice, so that what lowers it has less
     /// to read.
     known: Vec<IndexMap<Pure, V<'c, 'a>>>,
+    /// What is known of whole numbers, by their place: the least they may be, and what they are below.
+    ranges: IndexMap<usize, (i64, i64)>,
 }
 
 /// An operation without effects: its name with what else says which it is, its operands, and the type of its result.
@@ -47,8 +52,8 @@ const REAL: u32 = 0;
 impl<'c: 'a, 'a> Builder<'c, 'a> {
     pub(super) fn new(context: &'c Context, block: BlockRef<'c, 'a>) -> Self {
         let (location, constants) = (Location::unknown(context), IndexMap::new());
-        let known = vec![IndexMap::new()];
-        Self { context, location, block, entry: block, constants, known }
+        let (known, ranges) = (vec![IndexMap::new()], IndexMap::new());
+        Self { context, location, block, entry: block, constants, known, ranges }
     }
 
     pub(super) fn int(&self, bits: u32) -> Type<'c> {
@@ -90,23 +95,28 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         self.block.append_operation(op)
     }
 
-    fn put(&mut self, op: melior::ir::Operation<'c>) -> V<'c, 'a> {
-        result(self.block.append_operation(op))
-    }
-
     pub(super) fn constant(&mut self, bits: u32, n: i64) -> V<'c, 'a> {
-        let value = IntegerAttribute::new(self.int(bits), n).into();
-        self.once((bits, n as u64), value)
+        let to = self.int(bits);
+        let value = IntegerAttribute::new(to, n).into();
+        let made = self.once((bits, n as u64), to, value);
+        self.ranges.insert(place(made), (n, n.saturating_add(1)));
+        made
     }
     pub(super) fn real(&mut self, x: f64) -> V<'c, 'a> {
-        let value = FloatAttribute::new(self.context, self.float(), x).into();
-        self.once((REAL, x.to_bits()), value)
+        let to = self.float();
+        let value = FloatAttribute::new(self.context, to, x).into();
+        self.once((REAL, x.to_bits()), to, value)
     }
-    fn once(&mut self, key: (u32, u64), value: Attribute<'c>) -> V<'c, 'a> {
+    fn once(&mut self, key: (u32, u64), to: Type<'c>, value: Attribute<'c>) -> V<'c, 'a> {
         if let Some(found) = self.constants.get(&key) {
             return *found;
         }
-        let op = arith::constant(self.context, value, self.location);
+        let named = [(Identifier::new(self.context, "value"), value)];
+        let op = OperationBuilder::new("llvm.mlir.constant", self.location)
+            .add_attributes(&named)
+            .add_results(&[to])
+            .build()
+            .expect("a constant");
         let made = result(self.entry.insert_operation(0, op));
         self.constants.insert(key, made);
         made
@@ -139,9 +149,9 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let word = self.int(32);
         let thread = self.fixed("mov.u32 $0, %tid.x;", "=r", &[], word);
         let mask = self.constant(32, i64::from(threads.next_power_of_two()) - 1);
-        let thread = self.two("arith.andi", thread, mask);
+        let thread = self.two("llvm.and", thread, mask);
         let long = self.int(64);
-        self.cast("arith.extui", thread, long)
+        self.cast("llvm.zext", thread, long)
     }
 
     /// An operation without effects, where it has not been done already.
@@ -152,8 +162,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         to: Type<'c>,
         make: impl FnOnce(&mut Self) -> V<'c, 'a>,
     ) -> V<'c, 'a> {
-        let place = |v: &V<'c, 'a>| v.to_raw().ptr as usize;
-        let operands = operands.iter().map(place).collect();
+        let operands = operands.iter().map(|v| place(*v)).collect();
         let key = (which.to_owned(), operands, to.to_raw().ptr as usize);
         if let Some(found) = self.known.iter().rev().find_map(|known| known.get(&key)) {
             return *found;
@@ -166,19 +175,25 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     /// Two operands of one type, and a result of it.
     pub(super) fn two(&mut self, name: &str, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
         let (all, to) = ([a, b], a.r#type());
-        self.pure(name, &all, to, |b| result(b.op(name, &all, &[to], &[])))
+        let made = self.pure(name, &all, to, |b| result(b.op(name, &all, &[to], &[])));
+        self.ranged(name, all, made);
+        made
     }
     /// One operand, and a result of its type.
     pub(super) fn one(&mut self, name: &str, a: V<'c, 'a>) -> V<'c, 'a> {
         self.cast(name, a, a.r#type())
     }
     pub(super) fn cast(&mut self, name: &str, a: V<'c, 'a>, to: Type<'c>) -> V<'c, 'a> {
-        self.pure(name, &[a], to, |b| result(b.op(name, &[a], &[to], &[])))
+        let made = self.pure(name, &[a], to, |b| result(b.op(name, &[a], &[to], &[])));
+        if let ("llvm.zext", Some(range)) = (name, self.range(a)) {
+            self.ranges.insert(place(made), range);
+        }
+        made
     }
     /// `a b + c`, rounded once.
     pub(super) fn fma(&mut self, a: V<'c, 'a>, b: V<'c, 'a>, c: V<'c, 'a>) -> V<'c, 'a> {
         let ty = self.float();
-        result(self.op("math.fma", &[a, b, c], &[ty], &[]))
+        result(self.op("llvm.intr.fma", &[a, b, c], &[ty], &[]))
     }
     pub(super) fn compare(
         &mut self,
@@ -188,7 +203,8 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     ) -> V<'c, 'a> {
         let (which, to) = (format!("cmpf {how:?}"), self.int(1));
         self.pure(&which, &[a, b], to, |e| {
-            e.put(arith::cmpf(e.context, how, a, b, e.location))
+            let how = e.predicate(how as i64);
+            e.made("llvm.fcmp", &[a, b], to, &[("predicate", how)])
         })
     }
     pub(super) fn compare_whole(
@@ -199,7 +215,8 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     ) -> V<'c, 'a> {
         let (which, to) = (format!("cmpi {how:?}"), self.int(1));
         self.pure(&which, &[a, b], to, |e| {
-            e.put(arith::cmpi(e.context, how, a, b, e.location))
+            let how = e.predicate(how as i64);
+            e.made("llvm.icmp", &[a, b], to, &[("predicate", how)])
         })
     }
     pub(super) fn select(
@@ -208,9 +225,12 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         a: V<'c, 'a>,
         b: V<'c, 'a>,
     ) -> V<'c, 'a> {
-        self.pure("select", &[condition, a, b], a.r#type(), |e| {
-            e.put(arith::select(condition, a, b, e.location))
-        })
+        let (all, to) = ([condition, a, b], a.r#type());
+        self.pure("llvm.select", &all, to, |e| e.made("llvm.select", &all, to, &[]))
+    }
+    /// How to compare: the numbers of the dialects arith and llvm are the same.
+    fn predicate(&self, how: i64) -> Attribute<'c> {
+        IntegerAttribute::new(self.int(64), how).into()
     }
 
     /// An operation with one result.
@@ -324,34 +344,6 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         self.op("llvm.store", &[x, at], &[], &[]);
     }
 
-    /// Opens `for i in low .. high by step` with values carried from turn to turn; the block before it is
-    /// given back, to be closed with.
-    pub(super) fn open_for(
-        &mut self,
-        [low, high, step]: [V<'c, 'a>; 3],
-        carried: &[V<'c, 'a>],
-    ) -> (Opened<'c, 'a>, V<'c, 'a>, Vec<V<'c, 'a>>) {
-        let types: Vec<Type<'c>> = carried.iter().map(|v| v.r#type()).collect();
-        let mut arguments = vec![(low.r#type(), self.location)];
-        arguments.extend(types.iter().map(|t| (*t, self.location)));
-        let region = Region::new();
-        region.append_block(Block::new(&arguments));
-        let op = OperationBuilder::new("scf.for", self.location)
-            .add_operands(&[low, high, step])
-            .add_operands(carried)
-            .add_results(&types)
-            .add_regions([region])
-            .build()
-            .expect("a loop");
-        let op = self.block.append_operation(op);
-        let inner = block(op, 0);
-        let outer = std::mem::replace(&mut self.block, inner);
-        self.known.push(IndexMap::new());
-        let argument = |n: usize| inner.argument(n).expect("an argument").into();
-        let values = (1..=types.len()).map(argument).collect();
-        (Opened { op, outer }, argument(0), values)
-    }
-
     /// Opens `if condition`; its results are those of [`Builder::otherwise`] and [`Builder::close`].
     pub(super) fn open_if(
         &mut self,
@@ -372,33 +364,13 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let op = self.block.append_operation(op);
         let outer = std::mem::replace(&mut self.block, block(op, 0));
         self.known.push(IndexMap::new());
-        Opened { op, outer }
-    }
-
-    /// Ends the first branch with these results and begins the second.
-    pub(super) fn otherwise(&mut self, opened: &Opened<'c, 'a>, results: &[V<'c, 'a>]) {
-        self.block.append_operation(scf::r#yield(results, self.location));
-        self.block = block(opened.op, 1);
-        *self.known.last_mut().expect("a block") = IndexMap::new();
-    }
-
-    /// Ends what was opened, and gives its results.
-    pub(super) fn close(
-        &mut self,
-        opened: Opened<'c, 'a>,
-        results: &[V<'c, 'a>],
-    ) -> Vec<V<'c, 'a>> {
-        self.block.append_operation(scf::r#yield(results, self.location));
-        self.block = opened.outer;
-        self.known.pop();
-        opened.op.results().map(Into::into).collect()
+        Opened::Choice { op, outer }
     }
 }
 
-/// A loop or a choice whose region is being filled.
-pub(super) struct Opened<'c, 'a> {
-    op: OperationRef<'c, 'a>,
-    outer: BlockRef<'c, 'a>,
+/// A value's place, which is its own.
+fn place(v: V<'_, '_>) -> usize {
+    v.to_raw().ptr as usize
 }
 
 fn result<'c, 'a>(op: OperationRef<'c, 'a>) -> V<'c, 'a> {

@@ -179,10 +179,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let mut inside = self.inside(at, extent, multiples);
         if let Some(zero) = zero {
             let one = self.b.constant(1, 1);
-            let here = self.b.two("arith.xori", zero, one);
+            let here = self.b.two("llvm.xor", zero, one);
             inside = Some(match inside {
                 None => here,
-                Some(before) => self.b.two("arith.andi", before, here),
+                Some(before) => self.b.two("llvm.and", before, here),
             });
         }
         let Some(inside) = inside else {
@@ -213,7 +213,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let here = self.less(at, extent);
             inside = Some(match inside {
                 None => here,
-                Some(before) => self.b.two("arith.andi", before, here),
+                Some(before) => self.b.two("llvm.and", before, here),
             });
         }
         inside
@@ -231,8 +231,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Products::Float32 | Products::Tf32 => vec![near(self, values[0])],
             Products::Tf32x3 => {
                 let large = near(self, values[0]);
-                let back = self.b.cast("arith.bitcast", large, float);
-                let rest = self.b.two("arith.subf", values[0], back);
+                let back = self.b.cast("llvm.bitcast", large, float);
+                let rest = self.b.two("llvm.fsub", values[0], back);
                 vec![large, near(self, rest)]
             }
             Products::Brain => {

@@ -106,7 +106,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let [m, n, k] = [3, 4, 5].map(number);
         let block = self.b.special("ctaid.x");
         let long = self.b.int(64);
-        let block = Num::Run(self.b.cast("arith.extui", block, long));
+        let block = Num::Run(self.b.cast("llvm.zext", block, long));
         let down = self.tiles(m);
         let across = self.tiles(n);
         let each = self.mul(down, across);
@@ -127,15 +127,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let [left, right, out] = [operands[0], operands[1], operands[2]];
         let sums = self.terms([left, right], [row, column], [m, n, k]);
         let word = self.b.int(32);
-        let alpha = self.b.cast("arith.trunci", argument(15), word);
-        let alpha = self.b.cast("arith.bitcast", alpha, float);
+        let alpha = self.b.cast("llvm.trunc", argument(15), word);
+        let alpha = self.b.cast("llvm.bitcast", alpha, float);
         let zero = self.b.constant(64, 0);
         let how = melior::dialect::arith::CmpiPredicate::Ne;
         let adds = self.b.compare_whole(how, argument(16), zero);
         for (at, sum) in sums.into_iter().enumerate() {
             let [row, column] = self.own(at as i64, [row, column]);
             let (inside, below) = (self.less(row, m), self.less(column, n));
-            let inside = self.b.two("arith.andi", inside, below);
+            let inside = self.b.two("llvm.and", inside, below);
             let opened = self.b.open_if(inside, &[]);
             let to = self.entry_of(out, row, column);
             let again = self.b.open_if(adds, &[float]);
@@ -257,7 +257,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let l = choice(self, low, high);
             let (at, which) = (self.add(row, i), self.add(term, l));
             let (inside, below) = (self.less(at, rows), self.less(which, terms));
-            let inside = self.b.two("arith.andi", inside, below);
+            let inside = self.b.two("llvm.and", inside, below);
             let opened = self.b.open_if(inside, &[float]);
             let from = self.entry_of(x, at, which);
             let there = self.b.load(from, float);

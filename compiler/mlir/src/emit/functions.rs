@@ -24,7 +24,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
     /// `c - a b`, rounded once.
     fn fnma(&mut self, a: V<'c, 'a>, b: V<'c, 'a>, c: V<'c, 'a>) -> V<'c, 'a> {
-        let a = self.b.one("arith.negf", a);
+        let a = self.b.one("llvm.fneg", a);
         self.b.fma(a, b, c)
     }
     fn less_than(&mut self, x: V<'c, 'a>, y: f64) -> V<'c, 'a> {
@@ -32,23 +32,23 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.compare(CmpfPredicate::Olt, x, y)
     }
     fn with_sign(&mut self, x: V<'c, 'a>, of: V<'c, 'a>) -> V<'c, 'a> {
-        self.b.two("math.copysign", x, of)
+        self.b.two("llvm.intr.copysign", x, of)
     }
 
     /// `e^x` by the hardware's `2^y`; what rounding takes from `y` is put back.
     pub(super) fn exp(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
         let by = self.b.real(LOG2_E);
-        let y = self.b.two("arith.mulf", x, by);
-        let minus = self.b.one("arith.negf", y);
+        let y = self.b.two("llvm.fmul", x, by);
+        let minus = self.b.one("llvm.fneg", y);
         let rest = self.b.fma(x, by, minus);
         let low = self.b.real(LOG2_E - f64::from(LOG2_E as f32));
         let rest = self.b.fma(x, low, rest);
-        let power = self.b.one("math.exp2", y);
-        let scaled = self.b.two("arith.mulf", power, rest);
+        let power = self.b.one("llvm.intr.exp2", y);
+        let scaled = self.b.two("llvm.fmul", power, rest);
         let ln2 = self.b.real(std::f64::consts::LN_2);
         let put_back = self.b.fma(scaled, ln2, power);
         // Beyond the range the rest is no number, or too much.
-        let a = self.b.one("math.absf", x);
+        let a = self.b.one("llvm.intr.fabs", x);
         let inside = self.less_than(a, 80.0);
         self.b.select(inside, put_back, power)
     }
@@ -59,19 +59,19 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let one = self.b.real(1.0);
         let below = self.less_than(x, 0.0);
         let upper = self.b.select(below, e, one);
-        let lower = self.b.two("arith.addf", one, e);
-        self.b.two("arith.divf", upper, lower)
+        let lower = self.b.two("llvm.fadd", one, e);
+        self.b.two("llvm.fdiv", upper, lower)
     }
 
     fn exp_of_minus_abs(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
-        let a = self.b.one("math.absf", x);
-        let a = self.b.one("arith.negf", a);
+        let a = self.b.one("llvm.intr.fabs", x);
+        let a = self.b.one("llvm.fneg", a);
         self.exp(a)
     }
 
     pub(super) fn tanh(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
-        let a = self.b.one("math.absf", x);
-        let z = self.b.two("arith.mulf", x, x);
+        let a = self.b.one("llvm.intr.fabs", x);
+        let z = self.b.two("llvm.fmul", x, x);
         let c = [
             -5.704_988_7e-3,
             2.063_909e-2,
@@ -80,14 +80,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             -3.333_328e-1,
         ];
         let p = self.poly(z, &c);
-        let p = self.b.two("arith.mulf", p, z);
+        let p = self.b.two("llvm.fmul", p, z);
         let small = self.b.fma(p, x, x);
-        let twice = self.b.two("arith.addf", a, a);
+        let twice = self.b.two("llvm.fadd", a, a);
         let e = self.exp(twice);
         let (one, two) = (self.b.real(1.0), self.b.real(2.0));
-        let e = self.b.two("arith.addf", e, one);
-        let part = self.b.two("arith.divf", two, e);
-        let large = self.b.two("arith.subf", one, part);
+        let e = self.b.two("llvm.fadd", e, one);
+        let part = self.b.two("llvm.fdiv", two, e);
+        let large = self.b.two("llvm.fsub", one, part);
         let near = self.less_than(a, 0.625);
         let y = self.b.select(near, small, large);
         self.with_sign(y, x)
@@ -95,7 +95,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// What `log(1 + f)` is more than f, for f from `sqrt(1/2) - 1` to `sqrt(2) - 1`.
     fn log_near_one(&mut self, f: V<'c, 'a>) -> V<'c, 'a> {
-        let z = self.b.two("arith.mulf", f, f);
+        let z = self.b.two("llvm.fmul", f, f);
         let c = [
             7.037_683_6e-2,
             -1.151_461e-1,
@@ -108,8 +108,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             3.333_333e-1,
         ];
         let p = self.poly(f, &c);
-        let p = self.b.two("arith.mulf", p, f);
-        let p = self.b.two("arith.mulf", p, z);
+        let p = self.b.two("llvm.fmul", p, f);
+        let p = self.b.two("llvm.fmul", p, z);
         let half = self.b.real(0.5);
         self.fnma(z, half, p)
     }
@@ -119,7 +119,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let near = self.log_near_one(f);
         let (high, low) = (self.b.real(LN2_HIGH), self.b.real(LN2_LOW));
         let rest = self.b.fma(k, low, near);
-        let sum = self.b.two("arith.addf", f, rest);
+        let sum = self.b.two("llvm.fadd", f, rest);
         self.b.fma(k, high, sum)
     }
 
@@ -128,23 +128,23 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         // Denormals are brought into the normal range first.
         let tiny = self.less_than(x, f64::from(f32::MIN_POSITIVE));
         let up = self.b.real(8_388_608.0);
-        let raised = self.b.two("arith.mulf", x, up);
+        let raised = self.b.two("llvm.fmul", x, up);
         let normal = self.b.select(tiny, raised, x);
-        let bits = self.b.cast("arith.bitcast", normal, int);
+        let bits = self.b.cast("llvm.bitcast", normal, int);
         let root = self.b.constant(32, ROOT_HALF);
-        let moved = self.b.two("arith.subi", bits, root);
+        let moved = self.b.two("llvm.sub", bits, root);
         let by = self.b.constant(32, 23);
-        let e = self.b.two("arith.shrsi", moved, by);
-        let e = self.b.cast("arith.sitofp", e, float);
+        let e = self.b.two("llvm.ashr", moved, by);
+        let e = self.b.cast("llvm.sitofp", e, float);
         let mask = self.b.constant(32, 0x7f_ffff);
-        let m = self.b.two("arith.andi", moved, mask);
-        let m = self.b.two("arith.addi", m, root);
-        let m = self.b.cast("arith.bitcast", m, float);
+        let m = self.b.two("llvm.and", moved, mask);
+        let m = self.b.two("llvm.add", m, root);
+        let m = self.b.cast("llvm.bitcast", m, float);
         let (less, zero) = (self.b.real(23.0), self.b.real(0.0));
         let taken = self.b.select(tiny, less, zero);
-        let e = self.b.two("arith.subf", e, taken);
+        let e = self.b.two("llvm.fsub", e, taken);
         let one = self.b.real(1.0);
-        let f = self.b.two("arith.subf", m, one);
+        let f = self.b.two("llvm.fsub", m, one);
         let y = self.log_of_parts(f, e);
         let is_zero = self.b.compare(CmpfPredicate::Oeq, x, zero);
         let lowest = self.b.real(f64::NEG_INFINITY);
@@ -171,16 +171,16 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let y = self.log_of_parts(f, k);
         let negative = self.less_than(x, 0.0);
         let part = self.b.select(negative, zero, x);
-        self.b.two("arith.addf", y, part)
+        self.b.two("llvm.fadd", y, part)
     }
 
     pub(super) fn erf(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
         // Beyond 10 the result is 1; the bound keeps infinities out of the polynomial.
-        let a = self.b.one("math.absf", x);
+        let a = self.b.one("llvm.intr.fabs", x);
         let ten = self.b.real(10.0);
         let far = self.b.compare(CmpfPredicate::Ogt, a, ten);
         let t = self.b.select(far, ten, a);
-        let s = self.b.two("arith.mulf", t, t);
+        let s = self.b.two("llvm.fmul", t, t);
         let r = self.poly(t, &[-1.728_534_7e-5, 3.831_974_3e-4]);
         let u = self.poly(t, &[-3.883_963_8e-3, 2.425_462_2e-2]);
         let mut r = self.b.fma(r, s, u);
@@ -188,11 +188,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let c = self.b.real(c);
             r = self.b.fma(r, t, c);
         }
-        let minus = self.b.one("arith.negf", t);
+        let minus = self.b.one("llvm.fneg", t);
         let r = self.b.fma(r, t, minus);
         let e = self.exp(r);
         let one = self.b.real(1.0);
-        let large = self.b.two("arith.subf", one, e);
+        let large = self.b.two("llvm.fsub", one, e);
         let large = self.with_sign(large, x);
         let c = [
             -5.967_617e-4,
@@ -213,8 +213,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn sine(&mut self, x: V<'c, 'a>, quarter: i64) -> V<'c, 'a> {
         let int = self.b.int(32);
         let by = self.b.real(std::f64::consts::FRAC_2_PI);
-        let n = self.b.two("arith.mulf", x, by);
-        let n = self.b.one("math.roundeven", n);
+        let n = self.b.two("llvm.fmul", x, by);
+        let n = self.b.one("llvm.intr.roundeven", n);
         let mut r = x;
         for part in
             [f64::from(f32::from_bits(0x3fc9_0fdb)), -4.371_139e-8, -1.715_124_9e-15]
@@ -222,27 +222,27 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let part = self.b.real(part);
             r = self.fnma(n, part, r);
         }
-        let z = self.b.two("arith.mulf", r, r);
+        let z = self.b.two("llvm.fmul", r, r);
         let s = self.poly(z, &[-1.951_529_6e-4, 8.332_161e-3, -1.666_665_5e-1]);
-        let s = self.b.two("arith.mulf", s, z);
+        let s = self.b.two("llvm.fmul", s, z);
         let s = self.b.fma(s, r, r);
         let c = self.poly(z, &[2.443_315_7e-5, -1.388_731_6e-3, 4.166_664_6e-2]);
         let (half, one) = (self.b.real(0.5), self.b.real(1.0));
         let most = self.fnma(z, half, one);
-        let squared = self.b.two("arith.mulf", z, z);
+        let squared = self.b.two("llvm.fmul", z, z);
         let c = self.b.fma(c, squared, most);
-        let q = self.b.cast("arith.fptosi", n, int);
+        let q = self.b.cast("llvm.fptosi", n, int);
         let quarter = self.b.constant(32, quarter);
-        let q = self.b.two("arith.addi", q, quarter);
+        let q = self.b.two("llvm.add", q, quarter);
         let zero = self.b.constant(32, 0);
         let bit = |e: &mut Self, n: i64| {
             let mask = e.b.constant(32, n);
-            let bit = e.b.two("arith.andi", q, mask);
+            let bit = e.b.two("llvm.and", q, mask);
             e.b.compare_whole(CmpiPredicate::Ne, bit, zero)
         };
         let (odd, lower) = (bit(self, 1), bit(self, 2));
         let y = self.b.select(odd, c, s);
-        let minus = self.b.one("arith.negf", y);
+        let minus = self.b.one("llvm.fneg", y);
         self.b.select(lower, minus, y)
     }
     pub(super) fn sin(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
@@ -264,16 +264,16 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn pow(&mut self, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
         let (zero, one, half, two) =
             (self.b.real(0.0), self.b.real(1.0), self.b.real(0.5), self.b.real(2.0));
-        let size = self.b.one("math.absf", a);
+        let size = self.b.one("llvm.intr.fabs", a);
         let l = self.log(size);
-        let l = self.b.two("arith.mulf", b, l);
+        let l = self.b.two("llvm.fmul", b, l);
         let y = self.exp(l);
-        let whole = self.b.one("math.floor", b);
+        let whole = self.b.one("llvm.intr.floor", b);
         let is_whole = self.b.compare(CmpfPredicate::Oeq, whole, b);
-        let halved = self.b.two("arith.mulf", b, half);
-        let floor = self.b.one("math.floor", halved);
+        let halved = self.b.two("llvm.fmul", b, half);
+        let floor = self.b.one("llvm.intr.floor", halved);
         let even = self.b.compare(CmpfPredicate::Oeq, floor, halved);
-        let minus = self.b.one("arith.negf", y);
+        let minus = self.b.one("llvm.fneg", y);
         let signed = self.b.select(even, y, minus);
         let none = self.b.real(f64::NAN);
         let signed = self.b.select(is_whole, signed, none);
@@ -281,7 +281,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let y = self.b.select(below, signed, y);
         // The square is exact, and nothing to the power of nothing is one.
         let square = self.b.compare(CmpfPredicate::Oeq, b, two);
-        let squared = self.b.two("arith.mulf", a, a);
+        let squared = self.b.two("llvm.fmul", a, a);
         let y = self.b.select(square, squared, y);
         let flat = self.b.compare(CmpfPredicate::Oeq, b, zero);
         self.b.select(flat, one, y)

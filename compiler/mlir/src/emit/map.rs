@@ -317,13 +317,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn folded(&mut self, fold: Fold, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
         // The second where it goes further, or is no number.
         let how = match fold {
-            Fold::Sum => return self.b.two("arith.addf", a, b),
+            Fold::Sum => return self.b.two("llvm.fadd", a, b),
             Fold::Max => CmpfPredicate::Ogt,
             Fold::Min => CmpfPredicate::Olt,
         };
         let further = self.b.compare(how, b, a);
         let is_none = self.b.compare(CmpfPredicate::Uno, b, b);
-        let second = self.b.two("arith.ori", further, is_none);
+        let second = self.b.two("llvm.or", further, is_none);
         self.b.select(second, b, a)
     }
 }

@@ -308,7 +308,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let long = self.b.int(64);
         self.thread = self.b.thread(self.threads);
         let block = self.b.special("ctaid.x");
-        let block = Num::Run(self.b.cast("arith.extui", block, long));
+        let block = Num::Run(self.b.cast("llvm.zext", block, long));
         let each = self.lines(&self.placement.scratch.clone());
         let own = self.mul(block, each);
         let own = self.value(own);

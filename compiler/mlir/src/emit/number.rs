@@ -25,7 +25,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         match (a, b) {
             (Num::Known(a), Num::Known(b)) => Num::Known(a + b),
             (Num::Known(0), n) | (n, Num::Known(0)) => n,
-            (a, b) => self.both("arith.addi", a, b),
+            (a, b) => self.both("llvm.add", a, b),
         }
     }
     pub(super) fn mul(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
@@ -33,14 +33,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             (Num::Known(a), Num::Known(b)) => Num::Known(a * b),
             (Num::Known(0), _) | (_, Num::Known(0)) => Num::Known(0),
             (Num::Known(1), n) | (n, Num::Known(1)) => n,
-            (a, b) => self.both("arith.muli", a, b),
+            (a, b) => self.both("llvm.mul", a, b),
         }
     }
     pub(super) fn sub(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
         match (a, b) {
             (Num::Known(a), Num::Known(b)) => Num::Known(a - b),
             (n, Num::Known(0)) => n,
-            (a, b) => self.both("arith.subi", a, b),
+            (a, b) => self.both("llvm.sub", a, b),
         }
     }
     /// Of numbers that are not negative.
@@ -48,20 +48,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         match (a, b) {
             (Num::Known(a), Num::Known(b)) => Num::Known(a / b),
             (n, Num::Known(1)) => n,
-            (a, b) => self.both("arith.divui", a, b),
+            (a, b) => self.both("llvm.udiv", a, b),
         }
     }
     pub(super) fn rem(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
         match (a, b) {
             (Num::Known(a), Num::Known(b)) => Num::Known(a % b),
             (_, Num::Known(1)) => Num::Known(0),
-            (a, b) => self.both("arith.remui", a, b),
+            (a, b) => self.both("llvm.urem", a, b),
         }
     }
     pub(super) fn min(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
         match (a, b) {
             (Num::Known(a), Num::Known(b)) => Num::Known(a.min(b)),
-            (a, b) => self.both("arith.minsi", a, b),
+            (a, b) => self.both("llvm.intr.smin", a, b),
         }
     }
     fn both(&mut self, op: &str, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
@@ -83,7 +83,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let (value, low) = (self.value(n), self.value(low));
         let above = self.b.compare_whole(CmpiPredicate::Sle, low, value);
         let below = self.less(n, high);
-        self.b.two("arith.andi", above, below)
+        self.b.two("llvm.and", above, below)
     }
 
     pub(super) fn extent(&mut self, dim: Dim) -> Num<'c, 'a> {

@@ -33,7 +33,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     let n = self.add(point[d], offset);
                     let n = self.value(n);
                     let ty = self.b.float();
-                    self.b.cast("arith.sitofp", n, ty)
+                    self.b.cast("llvm.sitofp", n, ty)
                 }
                 op => self.apply(op, &x, first),
             };
@@ -44,10 +44,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     fn apply(&mut self, op: ScalarOp, x: &[V<'c, 'a>], of: ScalarKind) -> V<'c, 'a> {
         match op {
-            ScalarOp::Neg => self.b.one("arith.negf", x[0]),
-            ScalarOp::Abs => self.b.one("math.absf", x[0]),
+            ScalarOp::Neg => self.b.one("llvm.fneg", x[0]),
+            ScalarOp::Abs => self.b.one("llvm.intr.fabs", x[0]),
             ScalarOp::Sign => self.sign(x[0]),
-            ScalarOp::Sqrt => self.b.one("math.sqrt", x[0]),
+            ScalarOp::Sqrt => self.b.one("llvm.intr.sqrt", x[0]),
             ScalarOp::Exp => self.exp(x[0]),
             ScalarOp::Log => self.log(x[0]),
             ScalarOp::Sin => self.sin(x[0]),
@@ -56,21 +56,21 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             ScalarOp::Erf => self.erf(x[0]),
             ScalarOp::Sigmoid => self.sigmoid(x[0]),
             ScalarOp::Softplus => self.softplus(x[0]),
-            ScalarOp::Floor => self.b.one("math.floor", x[0]),
+            ScalarOp::Floor => self.b.one("llvm.intr.floor", x[0]),
             ScalarOp::Not => {
                 let one = self.b.constant(1, 1);
-                self.b.two("arith.xori", x[0], one)
+                self.b.two("llvm.xor", x[0], one)
             }
             ScalarOp::Real => self.number_of(x[0], of),
-            ScalarOp::Add => self.b.two("arith.addf", x[0], x[1]),
-            ScalarOp::Sub => self.b.two("arith.subf", x[0], x[1]),
-            ScalarOp::Mul => self.b.two("arith.mulf", x[0], x[1]),
-            ScalarOp::Div => self.b.two("arith.divf", x[0], x[1]),
+            ScalarOp::Add => self.b.two("llvm.fadd", x[0], x[1]),
+            ScalarOp::Sub => self.b.two("llvm.fsub", x[0], x[1]),
+            ScalarOp::Mul => self.b.two("llvm.fmul", x[0], x[1]),
+            ScalarOp::Div => self.b.two("llvm.fdiv", x[0], x[1]),
             ScalarOp::Pow => self.pow(x[0], x[1]),
             ScalarOp::Rem => {
-                let quotient = self.b.two("arith.divf", x[0], x[1]);
-                let whole = self.b.one("math.floor", quotient);
-                let whole = self.b.one("arith.negf", whole);
+                let quotient = self.b.two("llvm.fdiv", x[0], x[1]);
+                let whole = self.b.one("llvm.intr.floor", quotient);
+                let whole = self.b.one("llvm.fneg", whole);
                 self.b.fma(x[1], whole, x[0])
             }
             ScalarOp::Max => self.choose(CmpfPredicate::Oge, x),
@@ -84,8 +84,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             ScalarOp::Equal => {
                 self.relation(CmpfPredicate::Oeq, CmpiPredicate::Eq, x, of)
             }
-            ScalarOp::And => self.b.two("arith.andi", x[0], x[1]),
-            ScalarOp::Or => self.b.two("arith.ori", x[0], x[1]),
+            ScalarOp::And => self.b.two("llvm.and", x[0], x[1]),
+            ScalarOp::Or => self.b.two("llvm.or", x[0], x[1]),
             ScalarOp::Select => self.b.select(x[0], x[1], x[2]),
             ScalarOp::Load(_) | ScalarOp::Constant(_) | ScalarOp::Index(..) => {
                 unreachable!("they have no operands")
@@ -97,8 +97,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let ty = self.b.float();
         match of {
             ScalarKind::Real => x,
-            ScalarKind::Int => self.b.cast("arith.sitofp", x, ty),
-            ScalarKind::Bool => self.b.cast("arith.uitofp", x, ty),
+            ScalarKind::Int => self.b.cast("llvm.sitofp", x, ty),
+            ScalarKind::Bool => self.b.cast("llvm.uitofp", x, ty),
         }
     }
 
@@ -120,7 +120,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             ScalarKind::Int => self.b.compare_whole(wholes, x[0], x[1]),
             ScalarKind::Bool => {
                 let ty = self.b.int(32);
-                let [a, b] = [x[0], x[1]].map(|v| self.b.cast("arith.extui", v, ty));
+                let [a, b] = [x[0], x[1]].map(|v| self.b.cast("llvm.zext", v, ty));
                 self.b.compare_whole(wholes, a, b)
             }
         }

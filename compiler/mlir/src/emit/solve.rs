@@ -152,7 +152,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// `a - b c`
     fn minus_product(&mut self, a: V<'c, 'a>, b: V<'c, 'a>, c: V<'c, 'a>) -> V<'c, 'a> {
-        let less = self.b.one("arith.negf", b);
+        let less = self.b.one("llvm.fneg", b);
         self.b.fma(less, c, a)
     }
 
@@ -198,7 +198,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     [e.read(lower, factor), e.read(x, there)]
                 });
                 let before = e.read(x, here);
-                let after = e.b.two("arith.subf", before, sum);
+                let after = e.b.two("llvm.fsub", before, sum);
                 e.write(x, here, after);
             });
         });

@@ -258,7 +258,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) -> Num<'c, 'a> {
         let turn = self.rem(row, Num::Known(8));
         let (which, turn) = (self.value(which), self.value(turn));
-        let place = Num::Run(self.b.two("arith.xori", which, turn));
+        let place = Num::Run(self.b.two("llvm.xor", which, turn));
         let place = self.mul(place, Num::Known(PART));
         let line = self.mul(row, Num::Known(ROW));
         let place = self.add(place, line);

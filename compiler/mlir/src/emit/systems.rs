@@ -77,7 +77,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let own = e.cell(point[0], n, point[0]);
             let at = e.cell(point[0], m, point[1]);
             let (divisor, value) = (e.read(a, own), e.read(x, at));
-            let value = e.b.two("arith.divf", value, divisor);
+            let value = e.b.two("llvm.fdiv", value, divisor);
             e.write(x, at, value);
         });
     }
@@ -86,14 +86,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn pivot(&mut self, a: Place, n: usize, i: Num<'c, 'a>) -> Num<'c, 'a> {
         let first = self.cell(i, n, i);
         let first = self.read(a, first);
-        let first = self.b.one("math.absf", first);
+        let first = self.b.one("llvm.intr.fabs", first);
         let from = self.add(i, Num::Known(1));
         let bounds = [from, Num::Known(n as i64), Num::Known(1)].map(|q| self.value(q));
         let start = self.value(i);
         let (opened, row, best) = self.b.open_for(bounds, &[first, start]);
         let at = self.cell(Num::Run(row), n, i);
         let here = self.read(a, at);
-        let here = self.b.one("math.absf", here);
+        let here = self.b.one("llvm.intr.fabs", here);
         let larger = self.b.compare(CmpfPredicate::Ogt, here, best[0]);
         let size = self.b.select(larger, here, best[0]);
         let which = self.b.select(larger, row, best[1]);
@@ -110,15 +110,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) {
         let here = self.same(i, point[0]);
         let one = self.b.constant(1, 1);
-        let other = self.b.two("arith.xori", here, one);
+        let other = self.b.two("llvm.xor", here, one);
         let (row, column) = (point[0], point[1]);
         self.when(other, |e| {
             let [share, own, from, to] =
                 [(row, n, i), (i, n, i), (i, width, column), (row, width, column)]
                     .map(|(r, w, c)| e.cell(r, w, c));
             let (share, own) = (e.read_alone(a, share), e.read_alone(a, own));
-            let factor = e.b.two("arith.divf", share, own);
-            let factor = e.b.one("arith.negf", factor);
+            let factor = e.b.two("llvm.fdiv", share, own);
+            let factor = e.b.one("llvm.fneg", factor);
             let (taken, before) = (e.read(place, from), e.read(place, to));
             let after = e.b.fma(factor, taken, before);
             e.write(place, to, after);
@@ -153,7 +153,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let value = e.read(a, own);
             let half = e.pow(value, power);
             let before = e.read(basis, at);
-            let after = e.b.two("arith.mulf", before, half);
+            let after = e.b.two("llvm.fmul", before, half);
             e.write(basis, at, after);
         });
         self.b.barrier();
@@ -185,7 +185,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let beside = self.b.select(diagonal, sums[1], more);
         let sums = self.b.close(opened, &[all, beside]);
         let part = self.b.real(REST);
-        let bound = self.b.two("arith.mulf", sums[0], part);
+        let bound = self.b.two("llvm.fmul", sums[0], part);
         self.b.compare(CmpfPredicate::Ogt, sums[1], bound)
     }
 
@@ -264,21 +264,21 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             [(p, p), (q, q), (p, q)].map(|(r, c)| self.cell(r, n, c));
         let [first, second, beside] = [first, second, beside].map(|at| self.read(a, at));
         let (zero, one, two) = (self.b.real(0.0), self.b.real(1.0), self.b.real(2.0));
-        let difference = self.b.two("arith.subf", second, first);
-        let twice = self.b.two("arith.mulf", two, beside);
-        let theta = self.b.two("arith.divf", difference, twice);
+        let difference = self.b.two("llvm.fsub", second, first);
+        let twice = self.b.two("llvm.fmul", two, beside);
+        let theta = self.b.two("llvm.fdiv", difference, twice);
         let root = self.b.fma(theta, theta, one);
-        let root = self.b.one("math.sqrt", root);
-        let size = self.b.one("math.absf", theta);
-        let size = self.b.two("arith.addf", size, root);
-        let t = self.b.two("arith.divf", one, size);
-        let t = self.b.two("math.copysign", t, theta);
+        let root = self.b.one("llvm.intr.sqrt", root);
+        let size = self.b.one("llvm.intr.fabs", theta);
+        let size = self.b.two("llvm.fadd", size, root);
+        let t = self.b.two("llvm.fdiv", one, size);
+        let t = self.b.two("llvm.intr.copysign", t, theta);
         let none = self.b.compare(CmpfPredicate::Oeq, beside, zero);
         let t = self.b.select(none, zero, t);
         let length = self.b.fma(t, t, one);
-        let length = self.b.one("math.sqrt", length);
-        let c = self.b.two("arith.divf", one, length);
-        [c, self.b.two("arith.mulf", t, c)]
+        let length = self.b.one("llvm.intr.sqrt", length);
+        let c = self.b.two("llvm.fdiv", one, length);
+        [c, self.b.two("llvm.fmul", t, c)]
     }
 
     /// Combines two entries by a rotation; where told so, an entry becomes zero.
@@ -291,8 +291,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) {
         let [p, q] = at.map(|n| self.read(place, n));
         let (first, second) =
-            (self.b.two("arith.mulf", c, p), self.b.two("arith.mulf", c, q));
-        let minus = self.b.one("arith.negf", d);
+            (self.b.two("llvm.fmul", c, p), self.b.two("llvm.fmul", c, q));
+        let minus = self.b.one("llvm.fneg", d);
         let mut turned = [self.b.fma(minus, q, first), self.b.fma(d, p, second)];
         if let Some(cleared) = cleared {
             let zero = self.b.real(0.0);
