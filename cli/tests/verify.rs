@@ -75,3 +75,32 @@ fn a_smooth_norm_between_one_and_two_has_the_slopes_of_its_differences() {
     let slope = found["programs"][0]["slope"].as_f64().expect("a distance");
     assert!(slope < 1e-6, "{found:#}");
 }
+
+#[test]
+fn whole_models_are_held_against_their_definition() {
+    let file =
+        |name: &str| format!("{}/../examples/{name}.nest", env!("CARGO_MANIFEST_DIR"));
+    for (name, width) in [("transformer", "16"), ("titans", "16"), ("hope_tokens", "4")] {
+        let width = format!("d={width}");
+        let (good, found) = verify(&[&file(name), "--set", &width]);
+        assert!(good, "{found:#}");
+        let off = found["programs"][0]["definition"].as_f64();
+        assert!(off.is_some_and(|off| off < 1e-8), "{found:#}");
+    }
+}
+
+#[test]
+fn a_definition_that_would_take_hours_is_said_to_be_left_out() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/oracle/titans_mlp.nest");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = Command::new(env!("CARGO_BIN_EXE_nestor"))
+        .current_dir(root)
+        .args(["verify", file, "--set", "d_k=64", "--set", "d_v=64", "--set", "heads=1"])
+        .output()
+        .expect("the command runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("not held against the definition"),
+        "{output:?}"
+    );
+}

@@ -6,6 +6,7 @@
 
 mod compare;
 mod draw;
+mod effort;
 mod slope;
 mod table;
 

@@ -47,10 +47,15 @@ pub(super) fn long(report: &Report) {
             Row::Broken(why) => anstream::println!("  {form:<12} broken: {why}"),
         }
     }
-    anstream::println!(
-        "  the walk from the definition, gradients by differences {:.1e}",
-        m.definition
-    );
+    match m.definition {
+        Some(off) => anstream::println!(
+            "  the walk from the definition, gradients by differences {off:.1e}"
+        ),
+        None => anstream::println!(
+            "  the walk was not held against the definition: differences of so many numbers would take very long; \
+             `--set` makes it smaller"
+        ),
+    }
     anstream::println!("  gradients from differences of outputs {:.1e}", m.slope);
 }
 
@@ -77,9 +82,11 @@ pub(super) fn short(reports: &[Report]) {
         match &report.found {
             Found::Measured(m) => {
                 let [a, b, c, d, share] = worst(m);
-                let (forms, definition, slope) = (names(m), m.definition, m.slope);
+                let definition =
+                    m.definition.map_or("-".to_owned(), |off| format!("{off:.1e}"));
+                let (forms, slope) = (names(m), m.slope);
                 anstream::println!(
-                    "{name:<26} {forms:<22} {a:>9.1e} {b:>9.1e} {c:>9.1e} {d:>9.1e} {share:>7.3} {definition:>10.1e} {slope:>9.1e}{verdict}"
+                    "{name:<26} {forms:<22} {a:>9.1e} {b:>9.1e} {c:>9.1e} {d:>9.1e} {share:>7.3} {definition:>10} {slope:>9.1e}{verdict}"
                 );
                 for (form, row) in &m.forms {
                     if let Row::Broken(why) = row {

@@ -76,6 +76,11 @@ pub fn by_definition(
             }
         };
         inputs.insert(input.name.clone(), held(input, &input.name, array)?);
+        let ahead = format!("next.{}", input.name);
+        if given.contains_key(&ahead) {
+            let array = fitting(given, &[&ahead], &input.ty, &input.clock.lead(&sizes))?;
+            inputs.insert(ahead.clone(), held(input, &ahead, array)?);
+        }
     }
     for weight in program.weights.values() {
         let ty = Type::real(weight.dims.iter().copied());

@@ -469,5 +469,13 @@ pub(super) fn next(
     if let (1, Some(ahead)) = (by, given.get(&format!("next.{name}"))) {
         return Ok(vec![part(ahead, &[b, t])]);
     }
-    Ok(vec![part(&find(given, &[name])?, &[b, t + by])])
+    let stream = find(given, &[name])?;
+    if stream.dims.get(1).is_none_or(|tokens| t + by >= *tokens) {
+        return Err(RunError::Input {
+            name: format!("next.{name}"),
+            found: "nothing".into(),
+            expected: format!("what `{name}` is {by} tokens after each"),
+        });
+    }
+    Ok(vec![part(&stream, &[b, t + by])])
 }
