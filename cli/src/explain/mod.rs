@@ -11,7 +11,7 @@ use crate::fail::{Failure, Outcome, settings, tell};
 use equation::Writer;
 use nestor_compiler::level::Memory;
 use nestor_compiler::native::scheduled;
-use nestor_compiler::pipeline::{Purpose, derived, forward};
+use nestor_compiler::pipeline::{Purpose, derived, forward, gradients};
 use nestor_compiler::predict::parameters;
 use nestor_compiler::tensor::{Feed, Graph, Op, Scan};
 use nestor_compiler::time::{RATES, seconds};
@@ -51,6 +51,7 @@ pub(crate) fn explain(
     let lowered = forward(&program, purpose).map_err(|e| Failure::pass(&e))?;
     let updates = updates(&program)?;
     let seconds = predicted(&lowered.graph)?;
+    let both = with_gradients(&program, &lowered.graph)?;
     if way == Way::Latex {
         for update in &updates {
             anstream::println!(
@@ -81,14 +82,17 @@ pub(crate) fn explain(
             "{}",
             json!({ "entry": program.name, "parameters": parameters(&program),
                     "memories": memories, "forms": forms, "updates": updates,
-                    "tokens": TOKENS, "threads": threads(), "predicted_seconds": seconds })
+                    "tokens": TOKENS, "threads": threads(), "predicted_seconds": seconds,
+                    "predicted_seconds_with_gradients": both })
         );
         return Ok(());
     }
     anstream::println!("{}  {} parameters", program.name, parameters(&program));
+    let token = |seconds: f64| format!("{:.2} us", 1e6 * seconds / TOKENS as f64);
     anstream::println!(
-        "predicted  {:.2} us a token on the CPU: forward, one sequence of {TOKENS} tokens, {} threads",
-        1e6 * seconds / TOKENS as f64,
+        "predicted  {} a token on the CPU, {} with all gradients: one sequence of {TOKENS} tokens, {} threads",
+        token(seconds),
+        both.map_or_else(|| "not known".to_owned(), token),
         threads()
     );
     let mut said: Vec<(Vec<memory::Row>, &str)> = Vec::new();
@@ -258,6 +262,13 @@ fn predicted(graph: &Graph) -> Result<f64, Failure> {
     let (plan, kernels) = scheduled(graph).map_err(Failure::native)?;
     let sizes = Sizes { batch: 1, time: TOKENS, start: 0 };
     Ok(seconds(&plan, &kernels, &sizes, threads(), &RATES))
+}
+
+/// The same with the gradients of all inputs and weights; nothing where something has none.
+fn with_gradients(program: &Program, graph: &Graph) -> Result<Option<f64>, Failure> {
+    let outputs: Vec<&str> =
+        program.code.outputs.iter().map(|o| o.name.as_str()).collect();
+    gradients(graph, &outputs).ok().as_ref().map(predicted).transpose()
 }
 
 fn form(choice: &Choice) -> serde_json::Value {

@@ -131,17 +131,17 @@ impl<'a> Elaborator<'a> {
     }
 
     /// Refuses a memory that is used at two clocks.
-    pub(crate) fn at_its_clock(&mut self, every: usize, path: &str, span: Span) -> bool {
-        if self.within_sequence("a memory", span) {
-            return false;
-        }
-        let here = self.ticks();
-        if here == every {
+    pub(crate) fn at_its_clock(&mut self, its: Clock, path: &str, span: Span) -> bool {
+        let here = self.clock;
+        if here == its {
             return true;
         }
-        let text = format!(
-            "`{path}` ticks every {every} tokens and is used here every {here} tokens"
-        );
+        let said = |clock: Clock| match clock {
+            Clock::Tokens(n) => format!("every {n} tokens"),
+            _ => "once a sequence".to_owned(),
+        };
+        let text =
+            format!("`{path}` ticks {} and is used here {}", said(its), said(here));
         let help = "write and read a memory in one block";
         self.report(Diagnostic::limitation("L001", span, text).help(help));
         false
@@ -221,7 +221,7 @@ impl<'a> Elaborator<'a> {
                 nestor_ir::level::Statement::Minimize(m) => m.memory,
                 nestor_ir::level::Statement::Update(u) => u.memory,
             };
-            return Clock::Tokens(self.memories[memory].every);
+            return self.memories[memory].clock();
         }
         node.results.first().map_or(Clock::Once, |v| clocks[v.index()])
     }

@@ -30,7 +30,7 @@ pub(crate) fn graph_of(this: &Elaborator<'_>, outer: Vec<Level>) -> DiGraph<Leve
         .map(|(id, memory)| {
             graph.add_node(Level {
                 name: memory.path.clone(),
-                clock: Clock::Tokens(period(this, id)),
+                clock: period(this, id),
                 reset: Some(memory.reset),
                 online: true,
                 memory: Some(id),
@@ -94,12 +94,16 @@ pub(crate) fn graph_of(this: &Elaborator<'_>, outer: Vec<Level>) -> DiGraph<Leve
 }
 
 /// How often a memory is written.
-fn period(this: &Elaborator<'_>, memory: MemoryId) -> usize {
+fn period(this: &Elaborator<'_>, memory: MemoryId) -> Clock {
     let written = this.statements.values().filter_map(|s| match s {
         Statement::Minimize(m) => (m.memory == memory).then_some(m.every),
         Statement::Update(u) => (u.memory == memory).then_some(1),
     });
-    written.min().unwrap_or(1) * this.memories[memory].every
+    let ticks = written.min().unwrap_or(1);
+    match this.memories[memory].clock() {
+        Clock::Tokens(every) => Clock::Tokens(ticks * every),
+        rarely => rarely,
+    }
 }
 
 fn reads(node: &NodeData) -> Option<MemoryId> {

@@ -60,9 +60,9 @@ impl<'a> Elaborator<'a> {
             return None;
         }
         let known = self.instances[instance].memory.as_ref().map(|m| m.id);
-        let every = known.map_or(self.ticks(), |id| self.memories[id].every);
+        let clock = known.map_or(self.clock, |id| self.memories[id].clock());
         let path = path_text(&self.instances[instance].path);
-        if !self.at_its_clock(every, &path, span) {
+        if !self.at_its_clock(clock, &path, span) {
             return None;
         }
         if let Some(made) = &self.instances[instance].memory {
@@ -95,6 +95,7 @@ impl<'a> Elaborator<'a> {
             read_at: None,
             reset: level::Reset::Sequence,
             every: self.ticks(),
+            once: self.clock == level::Clock::Sequence,
         });
         let structure = self.clauses(instance).iter().find_map(|i| match &i.kind {
             ItemKind::Structure(call) => Some(call),
@@ -160,6 +161,10 @@ impl<'a> Elaborator<'a> {
             self.report(Diagnostic::error("N102", span, text));
             return None;
         };
+        if weights.is_empty() && self.within_sequence("a memory of its past alone", span)
+        {
+            return None;
+        }
         self.timing(instance, id, &mut env);
         let own = beside
             && definition.body.iter().any(|i| matches!(i.kind, ItemKind::Reader(..)));

@@ -68,7 +68,10 @@ impl Course {
         let mut course = Self { clocks, nodes: vec![], memories, phases: count };
         for (node, phase) in code.nodes.values().zip(phases) {
             let clock = course.clock_of(program, node);
-            let ahead = node.results.first().is_none_or(|v| ahead[v.index()]);
+            let ahead = match node.results.first() {
+                Some(v) => ahead[v.index()],
+                None => memory_of(program, node).is_none(),
+            };
             course.nodes.push(When { clock, phase, ahead });
         }
         Ok(course)
@@ -80,7 +83,7 @@ impl Course {
             (Some(v), _) => self.clocks[v.index()],
             (None, Some(m)) => {
                 let memory = program.memories.values().nth(m);
-                Clock::Tokens(memory.map_or(1, |m| m.every))
+                memory.map_or(Clock::Tokens(1), |m| m.clock())
             }
             (None, None) => Clock::Once,
         }

@@ -191,7 +191,7 @@ impl Sequence {
             for token in 0..self.sizes.time {
                 for (id, memory) in program.memories.iter() {
                     let due = self.history.completes(memory.every, token);
-                    if due && course.memories[place(id)] == phase {
+                    if due && !memory.once && course.memories[place(id)] == phase {
                         self.boundary(program, id, token)?;
                     }
                 }
@@ -202,6 +202,11 @@ impl Sequence {
                         let at = At { row, token };
                         self.node(program, course, (given, weights), node, at)?;
                     }
+                }
+            }
+            for (id, memory) in program.memories.iter() {
+                if memory.once && course.memories[place(id)] == phase {
+                    self.boundary(program, id, last.token)?;
                 }
             }
             for (n, node) in &nodes {
@@ -223,8 +228,10 @@ impl Sequence {
         at: At,
     ) -> Result<(), RunError> {
         let clock = course.clock_of(program, node);
+        let acts = matches!(node.op, Op::Read { .. } | Op::Write { .. });
         let (tick, sizes) = match clock {
             Clock::Tokens(n) => (self.history.tick(n, at.token), self.sizes.every(n)),
+            Clock::Sequence if acts => (None, self.one_tick()),
             _ => (None, self.sizes),
         };
         let tick = tick.unwrap_or(0);
@@ -272,6 +279,11 @@ impl Sequence {
         Ok(())
     }
 
+    /// The sizes of what ticks once a sequence.
+    fn one_tick(&self) -> Sizes {
+        Sizes { time: 1, start: 0, ..self.sizes }
+    }
+
     /// Snapshots for every period that an anchor or a read of a memory asks for, where its tick
     /// that this token completes begins.
     pub(super) fn boundary(
@@ -281,9 +293,11 @@ impl Sequence {
         token: usize,
     ) -> Result<(), RunError> {
         let memory = &program.memories[id];
-        let sizes = self.sizes.every(memory.every);
-        let tick = self.history.tick(memory.every, token).unwrap_or(0);
-        let position = sizes.start + tick;
+        let (sizes, tick) = match memory.clock() {
+            Clock::Tokens(n) => (self.sizes.every(n), self.history.tick(n, token)),
+            _ => (self.one_tick(), None),
+        };
+        let position = sizes.start + tick.unwrap_or(0);
         let mut periods: Vec<usize> = memory.read_at.into_iter().collect();
         for statement in program.statements.values() {
             if let Statement::Minimize(m) = statement
@@ -399,7 +413,7 @@ impl Sequence {
     /// Final states of all memories, under their names in `run` files.
     pub(super) fn states(&self, program: &Program) -> Results {
         let mut out = Results::new();
-        for (id, memory) in program.memories.iter() {
+        for (id, memory) in program.memories.iter().filter(|(_, m)| !m.once) {
             let map: Vec<usize> = memory.map.iter().filter_map(|d| d.fixed()).collect();
             let instances = &self.memories[place(id)];
             let targets = program.statements.values().find_map(|s| match s {

@@ -32,7 +32,7 @@ impl Clocks {
                     let input = inputs.iter().find(|i| i.name == *name);
                     input.map_or(Clock::Once, |i| i.clock)
                 }
-                Op::Read { memory, .. } => Clock::Tokens(memories[*memory].every),
+                Op::Read { memory, .. } => memories[*memory].clock(),
                 _ => own(node).unwrap_or_else(|| {
                     let operands = node.operands.iter().map(|v| self.known[v.index()]);
                     operands.min().unwrap_or(Clock::Once)
@@ -71,6 +71,8 @@ pub fn known_ahead(code: &Graph, clocks: &[Clock]) -> Vec<bool> {
     for node in code.nodes.values() {
         let ahead = match &node.op {
             Op::Gathered { ahead, .. } => *ahead,
+            // What was written before it may not be.
+            Op::Read { .. } => false,
             _ => node.operands.iter().all(|v| known[v.index()]),
         };
         for v in &node.results {

@@ -10,7 +10,7 @@
 //! W_t    = argmin <W - W_{t-1}, -U> + penalty      penalty form
 //! ```
 
-use crate::level::{Initial, MemoryId, WeightId};
+use crate::level::{Clock, Initial, MemoryId, WeightId};
 use crate::tensor::Graph;
 use crate::ty::{Dims, Type};
 
@@ -69,6 +69,15 @@ pub struct Memory {
     pub reset: Reset,
     /// How many tokens a tick of it has: what its statements and graphs call a token.
     pub every: usize,
+    /// Whether it has one tick a sequence instead, and hands nothing on to a later call.
+    pub once: bool,
+}
+
+impl Memory {
+    /// When it ticks.
+    pub fn clock(&self) -> Clock {
+        if self.once { Clock::Sequence } else { Clock::Tokens(self.every) }
+    }
 }
 
 /// What writes a memory.

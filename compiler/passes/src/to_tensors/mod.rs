@@ -29,6 +29,7 @@ mod past;
 mod samples;
 mod states;
 mod stored;
+mod ticks;
 mod walk;
 mod whole;
 

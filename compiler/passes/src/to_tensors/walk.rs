@@ -8,9 +8,10 @@ use super::feeds::{Feeds, unmapped_layout};
 use super::order::Group;
 use super::states::{Carried, ELEMENT, Needs, Start, pends};
 use super::stored::read_whole;
+use super::ticks::{nothing_before, of_step, one_clock, stepped};
 use super::whole::Handed;
 use super::{Options, history, instance, memory_of};
-use crate::build::{broadcast, broadcast_to, constant, uniform, zeros};
+use crate::build::{broadcast, broadcast_to, constant, scalar, uniform, zeros};
 use crate::error::PassError;
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
@@ -69,6 +70,9 @@ impl<'p> Walked<'p> {
             let apart = !acts.iter().any(|n| n.operands.iter().any(inside));
             match &group.memories[..] {
                 [one] if apart && self.program.memories[*one].weights.is_empty() => {
+                    if self.program.memories[*one].once {
+                        return Err(nothing_before(&self.program.memories[*one]));
+                    }
                     self.look_back(g, *one, &acts, known)?;
                 }
                 _ => self.walk(g, code, &group, known)?,
@@ -167,17 +171,23 @@ impl<'p> Walked<'p> {
         let carried: Vec<Vec<Carried>> = needs.iter().map(Needs::carried).collect();
         let place = |id| group.memories.iter().position(|m| *m == id).unwrap_or(0);
         let inside = |v: &Value| group.nodes.contains(&code.values[*v].node);
-        let every = self.program.memories[group.memories[0]].every;
         one_clock(program, group, &acts)?;
-        let mut feeds = Feeds::new(&walks, Dim::time(every));
+        // What ticks once a sequence is a walk of one step.
+        let Memory { every, once, .. } = self.program.memories[group.memories[0]];
+        let time = if once { Dim::Fixed(1) } else { Dim::time(every) };
+        let mut feeds = Feeds::new(&walks, time);
         // What the statements take, and what the code between them does to one instance.
         let mut taken: Vec<Taken> = Vec::new();
         for node in &acts {
-            let whole: Vec<Option<Mapped>> = node
-                .operands
-                .iter()
-                .map(|v| if inside(v) { Ok(None) } else { one(*v, known).map(Some) })
-                .collect::<Result<_, PassError>>()?;
+            let whole: Vec<Option<Mapped>> =
+                node.operands
+                    .iter()
+                    .map(|v| match inside(v) {
+                        true => Ok(None),
+                        false => one(*v, known)
+                            .map(|m| Some(if once { stepped(g, m) } else { m })),
+                    })
+                    .collect::<Result<_, PassError>>()?;
             let Some(id) = memory_of(program, node) else {
                 let shapes: Vec<usize> =
                     node.operands.iter().map(|v| code.ty(*v).rank()).collect();
@@ -264,8 +274,11 @@ impl<'p> Walked<'p> {
             initial.push((0..weights.len()).map(&mut start).collect());
         }
         feeds.scan.body.input("valid", Type::bool([]));
-        let position = feeds.scan.body.input("position", Type::real([]));
+        let mut position = feeds.scan.body.input("position", Type::real([]));
         let mut body = std::mem::take(&mut feeds.scan.body);
+        if once {
+            position = scalar(&mut body, 0.0);
+        }
         let mut parts: Vec<Part<'_>> = Vec::new();
         for (m, (states, initial)) in states.into_iter().zip(initial).enumerate() {
             let (needs, carried) = (&needs[m], &carried[m][..]);
@@ -345,7 +358,11 @@ impl<'p> Walked<'p> {
         let results = g.add_many(Op::Scan { scan: Box::new(scan) }, &operands);
         let count: usize = carried.iter().map(Vec::len).sum();
         for ((result, _), &value) in answers.iter().zip(&results[count..]) {
+            let value = if once { of_step(g, value) } else { value };
             self.answers.push((*result, Mapped::all(value)));
+        }
+        if once {
+            return Ok(());
         }
         let mut rest = &results[..count];
         for (needs, carried) in needs.iter().zip(&carried) {
@@ -388,6 +405,9 @@ impl<'p> Walked<'p> {
         needs: &Needs<'_>,
         state: &Carried,
     ) -> Result<Value, PassError> {
+        if needs.memory.once {
+            return self.fresh(g, needs, state);
+        }
         if self.options.open {
             let start = self.fresh(g, needs, state)?;
             self.starts.push((state.name.clone(), start));
@@ -461,24 +481,4 @@ fn given(node: &NodeData, known: &[Option<Mapped>]) -> Result<Vec<Mapped>, PassE
 fn one(v: Value, known: &[Option<Mapped>]) -> Result<Mapped, PassError> {
     known[v.index()]
         .ok_or_else(|| PassError::bug("to_tensors", "an operand not known yet"))
-}
-
-/// Refuses memories of different clocks that feed one another.
-fn one_clock(
-    program: &Program,
-    group: &Group,
-    acts: &[NodeData],
-) -> Result<(), PassError> {
-    let mut clocks = group.memories.iter().map(|m| program.memories[*m].every);
-    let first = clocks.next();
-    let same = clocks.all(|every| Some(every) == first);
-    let meets = |n: &NodeData| matches!(n.op, Op::Gathered { .. } | Op::Held { .. });
-    if same && !acts.iter().any(meets) {
-        return Ok(());
-    }
-    Err(PassError::limitation(
-        "L-two-clocks",
-        "memories of different clocks that feed one another",
-        "let what comes back to a memory come from its own clock",
-    ))
 }

@@ -186,14 +186,17 @@ fn memory(r: &mut Reader) -> Read<Memory> {
     } else {
         None
     };
-    let every = if r.eat("ticks") {
-        r.need("every")?;
-        let n = r.count()?;
-        r.need("tokens")?;
-        n
-    } else {
-        1
-    };
+    let (mut every, mut once) = (1, false);
+    if r.eat("ticks") {
+        once = r.eat("once");
+        if once {
+            r.need("a sequence")?;
+        } else {
+            r.need("every")?;
+            every = r.count()?;
+            r.need("tokens")?;
+        }
+    }
     r.need("{")?;
     let (mut weights, mut kept) = (vec![], vec![]);
     while r.eat("weight") {
@@ -213,7 +216,7 @@ fn memory(r: &mut Reader) -> Read<Memory> {
     r.need("read")?;
     let read = graph(r)?;
     r.need("}")?;
-    Ok(Memory { path, map, weights, kept, read, read_at, reset, every })
+    Ok(Memory { path, map, weights, kept, read, read_at, reset, every, once })
 }
 
 fn statement(r: &mut Reader) -> Read<Statement> {

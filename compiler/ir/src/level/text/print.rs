@@ -84,6 +84,9 @@ fn memory(data: &Memory) -> String {
     if data.every > 1 {
         put(&mut out, format_args!(" ticks every {} tokens", data.every));
     }
+    if data.once {
+        out.push_str(" ticks once a sequence");
+    }
     out.push_str(" {\n");
     for w in &data.weights {
         let (name, short, dims) = (&w.name, &w.short, dims(&w.dims));
