@@ -149,9 +149,16 @@ pub fn rank_correlation(rows: &[Row]) -> f64 {
 }
 
 fn correlation(rows: &[&Row], predicted: impl Fn(&Row) -> f64) -> f64 {
-    let a = places(&rows.iter().map(|r| predicted(r)).collect::<Vec<_>>());
-    let b = places(&rows.iter().map(|r| r.measured).collect::<Vec<_>>());
-    let mean = (rows.len() as f64 - 1.0) / 2.0;
+    let pairs: Vec<(f64, f64)> =
+        rows.iter().map(|r| (predicted(r), r.measured)).collect();
+    of_places(&pairs)
+}
+
+/// Whether what is first by one number is first by the other: the correlation of their places.
+pub(crate) fn of_places(pairs: &[(f64, f64)]) -> f64 {
+    let a = places(&pairs.iter().map(|p| p.0).collect::<Vec<_>>());
+    let b = places(&pairs.iter().map(|p| p.1).collect::<Vec<_>>());
+    let mean = (pairs.len() as f64 - 1.0) / 2.0;
     let product = |x: &[f64], y: &[f64]| -> f64 {
         x.iter().zip(y).map(|(x, y)| (x - mean) * (y - mean)).sum()
     };

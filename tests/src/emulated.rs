@@ -20,6 +20,8 @@ pub struct Emulated {
     module: Module,
     /// How far a result may be from the interpreter's, relative to the largest of its buffer.
     pub tolerance: f64,
+    /// What is further off is made another number altogether: whoever reads it finds out.
+    pub spoils: bool,
 }
 
 impl Emulated {
@@ -38,7 +40,13 @@ impl Emulated {
     /// Where the code is not of the emulator's subset.
     pub fn of(kernels: &[Kernel], code: Code) -> Result<Self, String> {
         let module = Module::parse(&code.ptx).map_err(|e| e.to_string())?;
-        Ok(Self { kernels: kernels.to_vec(), code, module, tolerance: 1e-4 })
+        Ok(Self {
+            kernels: kernels.to_vec(),
+            code,
+            module,
+            tolerance: 1e-4,
+            spoils: false,
+        })
     }
 
     /// Runs a kernel on its buffers.
@@ -110,14 +118,18 @@ impl Emulated {
             .map_err(|e| e.to_string())?;
         let stats = self.run(n, buffers, sizes)?;
         for ((parameter, got), want) in
-            kernel.buffers.values().zip(buffers.iter()).zip(&expected)
+            kernel.buffers.values().zip(buffers.iter_mut()).zip(&expected)
         {
             let finite = want.iter().filter(|x| x.is_finite());
             let size = finite.fold(1e-2, |m: f64, x| m.max(x.abs()));
-            for (i, (g, w)) in got.iter().zip(want).enumerate() {
-                let close = (g - w).abs() <= self.tolerance * size || g == w;
+            for (i, (g, w)) in got.iter_mut().zip(want).enumerate() {
+                let close = (*g - w).abs() <= self.tolerance * size || g == w;
                 let both_none = g.is_nan() && w.is_nan();
                 if !(close || both_none) {
+                    if self.spoils {
+                        *g = w + size;
+                        continue;
+                    }
                     let name = &parameter.name;
                     return Err(format!("`{}`, {name}[{i}]: {g}, not {w}", kernel.name));
                 }

@@ -1,8 +1,8 @@
 //! Predicted against measured time on a GPU: launches that the device suite has measured, and the rates that foretell them best.
 
-use crate::costs::least_off;
+use crate::costs::{least_off, of_places};
 use crate::device_suite::lowered;
-use nestor_compiler::gpu::time::{Needed, TERMS, bandwidth, needed, seconds};
+use nestor_compiler::gpu::time::{Needed, RATES, TERMS, bandwidth, needed, seconds};
 use nestor_compiler::gpu::{Options, Products, Target, code};
 use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_ir::dim::Sizes;
@@ -24,7 +24,8 @@ pub fn fit(path: &Path) -> Result<String, String> {
     let products = file["products"].as_str().and_then(Products::find);
     let options = Options { target, products: products.ok_or("no products")? };
     let mut out = String::new();
-    let (mut relative, mut rows): (Vec<Needed>, Vec<(Needed, f64)>) = Default::default();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut programs: Vec<(f64, f64)> = Vec::new();
     let no_timings = Vec::new();
     for timing in file["timings"].as_array().unwrap_or(&no_timings) {
         let number = |n: usize| timing["shape"][n].as_u64().unwrap_or(0) as usize;
@@ -46,6 +47,7 @@ pub fn fit(path: &Path) -> Result<String, String> {
         }
         let predicted: f64 = all.iter().map(|n| seconds(n, options)).sum();
         let measured = timing["milliseconds"].as_f64().unwrap_or(f64::NAN);
+        programs.push((predicted, measured));
         let _ =
             writeln!(out, "{what}: {:.3} ms, measured {measured:.3}", 1e3 * predicted);
         for (launch, needed) in launches.iter().zip(all) {
@@ -58,33 +60,64 @@ pub fn fit(path: &Path) -> Result<String, String> {
                 1e6 * said,
                 1e6 * taken
             );
-            // What was changed since it was measured is left out by hand.
+            // Maps of few numbers a token are spread otherwise since they were measured.
             if taken > SHORT && name.starts_with("walk") {
-                relative.push(needed.map(|n| n / taken));
-                rows.push((needed, taken));
+                rows.push(Row { rule: rule.to_owned(), needed, taken });
             }
         }
     }
-    let rates = least_off(&relative);
+    let rates = fitted(rows.iter());
     let _ =
         writeln!(out, "\nbandwidth {:.2e}; {} launches", bandwidth(target), rows.len());
-    for (term, rate) in TERMS.iter().zip(rates) {
-        let _ = writeln!(out, "{rate:.3e}  {term}");
+    for ((term, rate), before) in TERMS.iter().zip(rates).zip(RATES) {
+        let _ = writeln!(out, "{rate:.3e}  {term} (now {before:.3e})");
     }
-    let mut off: Vec<f64> = rows
-        .iter()
-        .map(|(n, taken)| {
-            let said: f64 = n.iter().zip(rates).map(|(n, r)| n * r).sum();
-            (said / taken).ln().abs().exp()
-        })
-        .collect();
+    let _ = writeln!(
+        out,
+        "programs with the rates as they are: rank correlation {:.3}",
+        of_places(&programs)
+    );
+    tell(&mut out, "launches with the rates as they are", &rows, |_| RATES);
+    tell(&mut out, "with those fitted to all of them", &rows, |_| rates);
+    tell(&mut out, "with those fitted to the other rules' launches", &rows, |rule| {
+        fitted(rows.iter().filter(|r| r.rule != rule))
+    });
+    Ok(out)
+}
+
+/// A launch that was measured.
+struct Row {
+    rule: String,
+    needed: Needed,
+    taken: f64,
+}
+
+fn fitted<'r>(rows: impl Iterator<Item = &'r Row>) -> Needed {
+    let relative: Vec<Needed> = rows.map(|r| r.needed.map(|n| n / r.taken)).collect();
+    least_off(&relative)
+}
+
+/// How well rates that hang on the rule foretell launches.
+fn tell(out: &mut String, what: &str, rows: &[Row], rates: impl Fn(&str) -> Needed) {
+    let mut rules: Vec<&str> = rows.iter().map(|r| r.rule.as_str()).collect();
+    rules.dedup();
+    let mut pairs: Vec<(f64, f64)> = Vec::new();
+    for rule in rules {
+        let rates = rates(rule);
+        pairs.extend(rows.iter().filter(|r| r.rule == rule).map(|r| {
+            let said = r.needed.iter().zip(rates).map(|(n, rate)| n * rate).sum();
+            (said, r.taken)
+        }));
+    }
+    let ratios = pairs.iter().map(|(said, taken)| (said / taken).ln().abs().exp());
+    let mut off: Vec<f64> = ratios.collect();
     off.sort_by(f64::total_cmp);
     let at = |part: usize| off.get(off.len() * part / 10).copied().unwrap_or(f64::NAN);
     let _ = writeln!(
         out,
-        "half within a factor of {:.2}, nine of ten within {:.2}",
+        "{what}: rank correlation {:.3}, half within a factor of {:.2}, nine of ten within {:.2}",
+        of_places(&pairs),
         at(5),
         at(9)
     );
-    Ok(out)
 }

@@ -1,10 +1,12 @@
 //! What the kernels of golden cases and of the library's memories take on a GPU at sizes that people use: registers, spills,
 //! shared memory, instructions, tensor cores, how long they are made, and how long they are said to run.
 
+mod given;
 mod machine_code;
 mod subject;
 
-pub use subject::{Subject, case, memory, spent};
+pub use given::given;
+pub use subject::{Subject, case, memory, program_of, spent};
 
 use crate::usage::machine_code::{Found, read};
 use nestor_compiler::gpu::ptxas::{Assembler, Usage, assemble};
@@ -23,6 +25,8 @@ pub struct Taken {
     pub registers: u32,
     /// Bytes that a thread spills, stored and loaded.
     pub spills: u32,
+    /// Kernels that spill, with their bytes.
+    pub spilling: Vec<(String, u32)>,
     /// Bytes of shared memory of a block.
     pub shared: usize,
     /// Bytes of scratch memory of a block, where tiles did not fit.
@@ -108,7 +112,9 @@ pub fn taken(
         return Err(format!("{} kernels of {} are assembled", used.len(), kernels.len()));
     }
     out.registers = used.iter().map(|u| u.registers).max().unwrap_or(0);
-    out.spills = used.iter().map(|u| u.spills.0 + u.spills.1).max().unwrap_or(0);
+    let spilt = used.iter().map(|u| (u.symbol.clone(), u.spills.0 + u.spills.1));
+    out.spilling = spilt.filter(|(_, bytes)| *bytes > 0).collect();
+    out.spills = out.spilling.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
     let Some(found) = found else { return Ok(out) };
     out.on_cores.1 = Some(found.values().map(|f| f.products).sum());
     for ((entry, kernel), [on_cores, by_threads]) in

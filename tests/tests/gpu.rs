@@ -29,8 +29,9 @@ fn bounds(products: Products, tensor: &str) -> f64 {
     }
 }
 
-/// Cases whose kernels are not compared one by one, only what comes out, and why.
-const ONLY_RESULTS: &[(&str, &str)] = &[(
+/// Cases whose kernels may differ from the interpreter's in numbers that nobody reads, and why: what differs is made another
+/// number altogether before the next kernel runs, and results must be the same.
+const UNREAD: &[(&str, &str)] = &[(
     "memora_mlp",
     "rows behind the last token are ones, of which two softmaxes by columns make a constant: its layer norm is all \
      rounding, is kept for the way back, and nothing reads it",
@@ -72,9 +73,7 @@ fn wrong(
     }
     let mut emulated = Emulated::of(&kernels, code)?;
     emulated.tolerance = emulated.tolerance.max(4.0 * bounds(products, "grad.y"));
-    if ONLY_RESULTS.iter().any(|(case, _)| *case == name) {
-        emulated.tolerance = f64::INFINITY;
-    }
+    emulated.spoils = UNREAD.iter().any(|(case, _)| *case == name);
     let found = emulated.plan(&plan, &inputs, &sizes)?;
     let found: IndexMap<String, Array> =
         found.into_iter().map(|(n, a)| (graphs::outward(program, &n), a)).collect();

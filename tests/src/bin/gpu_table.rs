@@ -72,8 +72,12 @@ fn listed<T>(text: &str, find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Str
     text.split(',').map(one).collect()
 }
 
+/// What comes before the table, for people.
+const HEAD: &str = include_str!("../../gpu/head.md");
+
 fn head(assembled: bool) {
-    println!("# Kernels on a GPU\n");
+    println!("{HEAD}");
+    println!("## The table\n");
     println!(
         "Made by `cargo run --release -p nestor-tests --features cuda --bin gpu_table`. A row is a memory of the library, forward and \
          with all gradients, in a program that holds it alone (of `stdlib/checks/memories.nest` or `tests/gpu/memories.nest`), at a width of \
@@ -81,8 +85,8 @@ fn head(assembled: bool) {
          *registers*, *spills* (bytes) and *shared* memory (KiB) are the most of any of them, *scratch* the memory (KiB) of a block \
          whose tiles are not all in shared memory. *Products* are those inside of kernels: on tensor cores, and by threads, \
          because one of their sides is shorter than eight; *mma* and *HMMA* are instructions of tensor cores in PTX and in machine \
-         code. *Predicted* is the time of a call on 4 sequences of 4096 tokens in microseconds, by `compiler/driver/src/gpu/time.rs`; *to PTX* is \
-         processor time from the text of the program to PTX in milliseconds, which two cores share. The command fails where a kernel spills, or where a \
+         code, which nvdisasm reads where it lies beside ptxas. *Predicted* is the time of a call on 4 sequences of 4096 tokens in microseconds, by `compiler/driver/src/gpu/time.rs`; *to PTX* is \
+         processor time from the text of the program to PTX in milliseconds. The command fails where a kernel spills, or where a \
          product that is meant for tensor cores is not on them in the machine code."
     );
     if !assembled {
@@ -138,9 +142,13 @@ fn table(
                         }
                     );
                     if t.spills > 0 {
+                        let each = t.spilling.iter();
+                        let each: Vec<String> = each
+                            .map(|(k, bytes)| format!("{bytes} bytes by {k}"))
+                            .collect();
                         failed.push(format!(
-                            "{name} {width} {target} {products}: {} bytes are spilled",
-                            t.spills
+                            "{name} {width} {target} {products}: spilled are {}",
+                            each.join(", ")
                         ));
                     }
                     if !t.without.is_empty() {

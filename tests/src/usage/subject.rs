@@ -85,6 +85,24 @@ pub fn case(path: &Path, width: Option<usize>) -> Result<Subject, String> {
 /// # Errors
 /// What stands in the way, in words.
 pub fn memory(rule: &str, width: usize) -> Result<Subject, String> {
+    let since = (Instant::now(), spent());
+    let (entry, program) = program_of(rule, width, CHUNK, None)?;
+    let outputs: Vec<&str> =
+        program.code.outputs.iter().map(|o| o.name.as_str()).collect();
+    finished(entry, &program, &outputs, since)
+}
+
+/// A program that holds a memory of the library alone, and its name: the memory's width, tokens of a chunk where it is
+/// written by the chunk, and heads, where they are not the program's own.
+///
+/// # Errors
+/// What stands in the way, in words.
+pub fn program_of(
+    rule: &str,
+    width: usize,
+    chunk: usize,
+    heads: Option<usize>,
+) -> Result<(String, Program), String> {
     let own = root().join("tests/gpu/memories.nest");
     let text = std::fs::read_to_string(&own).map_err(|e| e.to_string())?;
     let mut parts = text.split("layer ").skip(1).filter(|part| makes(part, rule));
@@ -92,7 +110,6 @@ pub fn memory(rule: &str, width: usize) -> Result<Subject, String> {
     let here = entry.is_some();
     let entry = entry.map(str::to_owned).or_else(|| entry_of(rule));
     let entry = entry.ok_or("no program holds it")?;
-    let (began, spent) = (Instant::now(), spent());
     let loaded = match here {
         true => source::load(&[own]).map_err(|e| e.to_string())?,
         false => source::checks(),
@@ -102,14 +119,14 @@ pub fn memory(rule: &str, width: usize) -> Result<Subject, String> {
     let mut settings: Vec<Setting> =
         widths(has).into_iter().map(|of| setting(of, width)).collect();
     if has("chunk") {
-        settings.push(setting("chunk", CHUNK));
+        settings.push(setting("chunk", chunk));
+    }
+    if let Some(heads) = heads.filter(|_| has("heads")) {
+        settings.push(setting("heads", heads));
     }
     let (program, _) = check::program(&loaded, Some(&entry), &settings)
         .map_err(|found| found.first().map(|d| d.message.clone()).unwrap_or_default())?;
-    let outputs = program.code.outputs.iter().map(|o| o.name.clone());
-    let outputs: Vec<String> = outputs.collect();
-    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-    finished(entry, &program, &outputs, (began, spent))
+    Ok((entry, program))
 }
 
 fn finished(

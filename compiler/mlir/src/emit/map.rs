@@ -17,6 +17,10 @@ const LANES: i64 = 32;
 const AT_ONCE: i64 = 4;
 const FEW: usize = 8;
 
+/// Turns of so many loads whose number the assembler is not told: it would write all of them one after the other, and load for
+/// all of them before it stores, with more registers than there are.
+const MANY: i64 = 8;
+
 /// A map's parts.
 #[derive(Clone, Copy)]
 pub(super) struct Map<'k> {
@@ -68,7 +72,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let points: usize = map.space.iter().filter_map(|d| d.fixed()).product();
         let threads = i64::from(self.threads);
         let turns = points as i64 / (AT_ONCE * threads);
-        self.turns(Num::Known(turns), false, |e, turn| {
+        let mut extent = Num::Known(turns);
+        if turns >= MANY {
+            extent = self.unknown(turns);
+        }
+        self.turns(extent, false, |e, turn| {
             let first = e.mul(turn, Num::Known(AT_ONCE * threads));
             let first = e.add(first, Num::Run(e.thread));
             let all: Vec<(Vec<Num<'c, 'a>>, Vec<V<'c, 'a>>)> = (0..AT_ONCE)
@@ -83,6 +91,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 e.stored(map, &point, &values);
             }
         });
+    }
+
+    /// A number that the assembler does not know: it has the threads that a block was started with as a factor.
+    fn unknown(&mut self, n: i64) -> Num<'c, 'a> {
+        let (threads, long) = (self.b.special("ntid.x"), self.b.int(64));
+        let threads = Num::Run(self.b.cast("arith.extui", threads, long));
+        let all = self.mul(threads, Num::Known(n));
+        self.div(all, Num::Known(i64::from(self.threads)))
     }
 
     fn stored(&mut self, map: Map<'_>, point: &[Num<'c, 'a>], values: &[V<'c, 'a>]) {
