@@ -62,7 +62,9 @@ fn kernel(lines: &[&str]) -> Found {
             .iter()
             .filter(|l| [" LDS", " LDG", " LD."].iter().any(|i| l.contains(i)));
         let cores = body.iter().any(|l| l.contains("HMMA") || l.contains("HGMMA"));
-        !cores && loads.count() >= 2 && body.iter().any(|l| accumulates(l))
+        // A loop with transcendentals works on numbers one by one.
+        let ones = body.iter().any(|l| l.contains("MUFU"));
+        !cores && !ones && loads.count() >= 2 && body.iter().any(|l| accumulates(l))
     };
     let on_cores = |l: &&&str| l.contains("HMMA") || l.contains("HGMMA");
     Found {
@@ -71,12 +73,17 @@ fn kernel(lines: &[&str]) -> Found {
     }
 }
 
-/// `FFMA R1, R2, R3, R1`
+/// `FFMA R1, R2, R3, R1`: a product of two registers is added to what is there. With a constant for one of them it is a step of
+/// a polynomial.
 fn accumulates(line: &str) -> bool {
     let Some((_, operands)) = line.split_once("FFMA") else { return false };
     let operands = operands.split(';').next().unwrap_or("");
     let operands: Vec<&str> = operands.split(',').map(str::trim).collect();
-    let [first, .., last] = operands[..] else { return false };
+    let [first, left, right, last] = operands[..] else { return false };
+    let is_register = |o: &str| o.trim_start_matches(['-', '|']).starts_with('R');
+    if ![left, right].into_iter().all(is_register) {
+        return false;
+    }
     let register = first.split_whitespace().next_back().unwrap_or(first);
     register.trim_end_matches(".reuse") == last.trim_end_matches(".reuse")
 }
@@ -90,6 +97,8 @@ mod tests {
         let text = "\t.section\t.text.k0_a,\"ax\",@progbits\n\
             .L_x_1:\n        /*0010*/                   LDS R2, [R3] ;\n        /*0020*/                   LDS R4, [R5] ;\n\
                     /*0030*/                   FFMA R1, R2, R4, R1 ;\n        /*0040*/              @P0  BRA `(.L_x_1) ;\n\
+            .L_x_3:\n        /*0010*/                   LDS R2, [R3] ;\n        /*0020*/                   LDS R4, [R5] ;\n\
+                    /*0030*/                   FFMA R1, |R2|, -0.5, R1 ;\n        /*0040*/              @P0  BRA `(.L_x_3) ;\n\
             .L_x_2:\n        /*0050*/                   HMMA.16816.F32.BF16 R4, R8, R12, R4 ;\n\
                     /*0060*/              @P0  BRA `(.L_x_2) ;\n\
             \t.section\t.text.k1_b,\"ax\",@progbits\n        /*0010*/                   EXIT ;\n";
