@@ -394,7 +394,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let (sizes, scratch, indices) = (self.sizes, self.scratch, self.indices.clone());
         self.thread = self.b.thread(self.threads);
         for n in &mut self.sizes[1..] {
-            if let Num::Run(v) = n {
+            if let Num::Run(v) | Num::Further(v, _) = n {
                 *v = self.b.anew(*v);
             }
         }
@@ -402,7 +402,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             self.scratch = self.b.anew(scratch);
         }
         for (index, _) in &self.kernel.grid {
-            if let Some(Num::Run(v)) = &mut self.indices[index.index()] {
+            if let Some(Num::Run(v) | Num::Further(v, _)) =
+                &mut self.indices[index.index()]
+            {
                 *v = self.b.anew(*v);
             }
         }

@@ -7,11 +7,30 @@ use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Affine, Monomial};
 
-/// A whole number.
+/// A whole number. What is added last and known stays apart, so that neighbours share all but that, and addresses end in it.
 #[derive(Clone, Copy)]
 pub(super) enum Num<'c, 'a> {
     Known(i64),
     Run(V<'c, 'a>),
+    /// A value, and what is to be added.
+    Further(V<'c, 'a>, i64),
+}
+
+impl<'c, 'a> Num<'c, 'a> {
+    fn parts(self) -> (Option<V<'c, 'a>>, i64) {
+        match self {
+            Num::Known(n) => (None, n),
+            Num::Run(v) => (Some(v), 0),
+            Num::Further(v, n) => (Some(v), n),
+        }
+    }
+    fn of(v: Option<V<'c, 'a>>, n: i64) -> Self {
+        match (v, n) {
+            (None, n) => Num::Known(n),
+            (Some(v), 0) => Num::Run(v),
+            (Some(v), n) => Num::Further(v, n),
+        }
+    }
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -19,35 +38,49 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         match n {
             Num::Known(n) => self.b.constant(64, n),
             Num::Run(v) => v,
+            Num::Further(v, n) => {
+                let n = self.b.constant(64, n);
+                self.b.two("llvm.add", v, n)
+            }
         }
     }
     pub(super) fn add(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
-        match (a, b) {
-            (Num::Known(a), Num::Known(b)) => Num::Known(a + b),
-            (Num::Known(0), n) | (n, Num::Known(0)) => n,
-            (a, b) => self.both("llvm.add", a, b),
-        }
+        let ((a, x), (b, y)) = (a.parts(), b.parts());
+        let sum = match (a, b) {
+            (None, v) | (v, None) => v,
+            (Some(a), Some(b)) => Some(self.b.two("llvm.add", a, b)),
+        };
+        Num::of(sum, x + y)
     }
     pub(super) fn mul(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
         match (a, b) {
-            (Num::Known(a), Num::Known(b)) => Num::Known(a * b),
             (Num::Known(0), _) | (_, Num::Known(0)) => Num::Known(0),
             (Num::Known(1), n) | (n, Num::Known(1)) => n,
+            (Num::Known(by), n) | (n, Num::Known(by)) => {
+                let (v, n) = n.parts();
+                let v = v.map(|v| {
+                    let by = self.b.constant(64, by);
+                    self.b.two("llvm.mul", v, by)
+                });
+                Num::of(v, n * by)
+            }
             (a, b) => self.both("llvm.mul", a, b),
         }
     }
     pub(super) fn sub(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
+        let ((a, x), (b, y)) = (a.parts(), b.parts());
         match (a, b) {
-            (Num::Known(a), Num::Known(b)) => Num::Known(a - b),
-            (n, Num::Known(0)) => n,
-            (a, b) => self.both("llvm.sub", a, b),
+            (a, None) => Num::of(a, x - y),
+            (Some(a), Some(b)) => Num::of(Some(self.b.two("llvm.sub", a, b)), x - y),
+            (None, b) => self.both("llvm.sub", Num::Known(x - y), Num::of(b, 0)),
         }
     }
-    /// Of numbers that are not negative.
+    /// Of numbers that are not negative; without what is to be added to them they may be.
     pub(super) fn div(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
         match (a, b) {
             (Num::Known(a), Num::Known(b)) => Num::Known(a / b),
             (n, Num::Known(1)) => n,
+            (n, Num::Known(by)) if self.is_below(n, by) => Num::Known(0),
             (a, b) => self.both("llvm.udiv", a, b),
         }
     }
@@ -55,8 +88,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         match (a, b) {
             (Num::Known(a), Num::Known(b)) => Num::Known(a % b),
             (_, Num::Known(1)) => Num::Known(0),
+            (n, Num::Known(by)) if self.is_below(n, by) => n,
             (a, b) => self.both("llvm.urem", a, b),
         }
+    }
+    /// Whether a number is known to be below another, and not negative.
+    fn is_below(&self, n: Num<'c, 'a>, bound: i64) -> bool {
+        let Num::Run(v) = n else { return false };
+        self.b.range(v).is_some_and(|(from, below)| from >= 0 && below <= bound)
     }
     pub(super) fn min(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
         match (a, b) {

@@ -257,12 +257,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         which: Num<'c, 'a>,
     ) -> Num<'c, 'a> {
         let turn = self.rem(row, Num::Known(8));
-        let (which, turn) = (self.value(which), self.value(turn));
-        let place = Num::Run(self.b.two("llvm.xor", which, turn));
+        let place = self.exchanged(which, turn);
         let place = self.mul(place, Num::Known(PART));
         let line = self.mul(row, Num::Known(ROW));
         let place = self.add(place, line);
         self.add(place, Num::Known(at))
+    }
+
+    /// Numbers whose bits differ where those of two differ.
+    fn exchanged(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
+        if let Num::Known(0) = b {
+            return a;
+        }
+        let (a, b) = (self.value(a), self.value(b));
+        Num::Run(self.b.two("llvm.xor", a, b))
     }
 
     pub(super) fn at_room(&mut self, byte: Num<'c, 'a>) -> V<'c, 'a> {
@@ -290,23 +298,30 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let last = self.div(lane, Num::Known(16));
         let (rows, terms) = if by_terms { (last, second) } else { (second, last) };
         let turned = x.lines.is_some_and(|lines| lines.turned);
-        let (at, which) = match turned {
+        // Rows begin at multiples of eight: what `part_of_room` exchanges parts by is a lane's own. Steps change two bits of a part's
+        // number that terms leave alone, or move the line by a known number of bytes, so that little is computed for each.
+        let (line, part, further) = match turned {
             false => {
                 let rows = self.mul(rows, Num::Known(8));
                 let at = self.add(row, eighth);
-                let which = self.add(terms, Num::Known(2 * step));
-                (self.add(at, rows), which)
+                let part = self.exchanged(terms, eighth);
+                let part = self.mul(part, Num::Known(PART));
+                let part = self.exchanged(part, Num::Known(2 * PART * step));
+                (self.add(at, rows), part, 0)
             }
             // Lines are terms; along them, eight rows a part.
             true => {
                 let terms = self.mul(terms, Num::Known(8));
-                let at = self.add(terms, eighth);
                 let which = self.div(row, Num::Known(8));
                 let which = self.add(which, rows);
-                (self.add(at, Num::Known(DEPTH * step)), which)
+                let part = self.exchanged(which, eighth);
+                let part = self.mul(part, Num::Known(PART));
+                (self.add(terms, eighth), part, DEPTH * step * ROW)
             }
         };
-        let from = self.part_of_room(x.at, at, which);
+        let line = self.mul(line, Num::Known(ROW));
+        let from = self.add(line, part);
+        let from = self.add(from, Num::Known(x.at + further));
         let from = self.at_room(from);
         let context = self.b.context;
         let parsed = |text: &str| Attribute::parse(context, text).expect("an attribute");

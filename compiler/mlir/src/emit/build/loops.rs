@@ -154,7 +154,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     }
 
     /// The least a whole number may be, and what it is below, where that is known.
-    pub(super) fn range(&self, v: V<'c, 'a>) -> Option<(i64, i64)> {
+    pub(in super::super) fn range(&self, v: V<'c, 'a>) -> Option<(i64, i64)> {
         self.ranges.get(&place(v)).copied()
     }
 
@@ -166,6 +166,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let range = match (name, self.range(a)) {
             ("llvm.and", _) if by >= 0 => (0, by + 1),
             ("llvm.urem", _) if by > 0 => (0, by),
+            ("llvm.add", Some((from, below))) => (from + by, below + by),
             ("llvm.udiv", Some((from, below))) if by > 0 && from >= 0 => {
                 (from / by, (below - 1) / by + 1)
             }
