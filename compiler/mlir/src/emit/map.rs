@@ -96,7 +96,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// A number that the assembler does not know: it has the threads that a block was started with as a factor.
     fn unknown(&mut self, n: i64) -> Num<'c, 'a> {
         let (threads, long) = (self.b.special("ntid.x"), self.b.int(64));
-        let threads = Num::Run(self.b.cast("arith.extui", threads, long));
+        let threads = Num::Run(self.b.cast("llvm.zext", threads, long));
         let all = self.mul(threads, Num::Known(n));
         self.div(all, Num::Known(i64::from(self.threads)))
     }
