@@ -162,7 +162,7 @@ fn check(options: Options) {
     assert!(all.len() >= 49, "only {} memories", all.len());
     for (rule, products, why) in NOT_JUDGED {
         if *products == options.products {
-            println!("1 memory not judged: {rule}: {why}");
+            eprintln!("1 memory not judged: {rule}: {why}");
             all.retain(|n| n != rule);
         }
     }
@@ -172,7 +172,7 @@ fn check(options: Options) {
             Ok(found) => found,
             Err(what) => return Some(format!("{rule}: {what}")),
         };
-        println!(
+        eprintln!(
             "{rule}: {share:.2} of its bound, {what}; products {on_cores} + {by_threads}"
         );
         (share.is_nan() || share > 1.0).then(|| format!("{rule}: {what}"))
