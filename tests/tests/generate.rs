@@ -5,12 +5,12 @@ use nestor_compiler::interpret::Data as Values;
 use nestor_compiler::trained::{Start, answers, starts};
 use nestor_compiler::{Program, check, source};
 use nestor_ir::dim::Sizes;
-use nestor_ir::level::Initial;
 use nestor_runtime::executor::Executor;
 use nestor_runtime::reader::{Past, Reader};
 use nestor_runtime::tensor_file::{Data, HostTensor};
-use nestor_runtime::train::rng::{self, initial_values};
+use nestor_runtime::train::rng::initial_values;
 use nestor_tests::root;
+use nestor_tests::starting::drawn;
 
 const VOCABULARY: usize = 256;
 /// Logits in float32, in another order of sums.
@@ -35,13 +35,10 @@ fn weights(program: &Program) -> Vec<HostTensor> {
                 out.push(HostTensor::f32(path, &dims, data));
                 continue;
             }
-            Start::Drawn(Initial::Normal(std)) => rng::Initial::Normal { std },
-            Start::Drawn(Initial::Uniform(bound)) => rng::Initial::Uniform { bound },
-            Start::Drawn(Initial::Orthogonal(gain)) => rng::Initial::Orthogonal { gain },
-            Start::Drawn(Initial::Values(_) | Initial::From(_)) | Start::Weight(_) => {
-                continue;
-            }
+            Start::Drawn(kind) => drawn(&kind),
+            Start::Weight(_) => None,
         };
+        let Some(kind) = kind else { continue };
         let values = initial_values(kind, &dims, 3, &path);
         let data = values.iter().map(|x| *x as f32).collect();
         out.push(HostTensor::f32(path, &dims, data));

@@ -9,7 +9,6 @@ use nestor_compiler::native::Machine;
 use nestor_compiler::trained::{Start, answers_for, starts, trained_for};
 use nestor_compiler::{FormOptions, Precision, Program, kept, native};
 use nestor_ir::artifact::Artifact;
-use nestor_ir::level::Initial;
 use nestor_ir::plan::Launch;
 use nestor_runtime::Sizes;
 use nestor_runtime::device::trace::{Dry, Event, Log, Trace};
@@ -20,6 +19,7 @@ use nestor_runtime::tensor_file::{Data, HostTensor};
 use nestor_runtime::train::rng::{self, initial_values};
 use nestor_tests::emulated_device::EmulatedDevice;
 use nestor_tests::spec::Specs;
+use nestor_tests::starting::drawn;
 
 /// A language model small enough for the emulator, with products outside of kernels.
 const MODEL: &str = "\
@@ -64,13 +64,10 @@ fn weights(program: &Program) -> Vec<HostTensor> {
                 let data = array.reals().iter().map(|x| *x as f32).collect();
                 return HostTensor::f32(path, &dims, data);
             }
-            Start::Drawn(Initial::Normal(std)) => rng::Initial::Normal { std },
-            Start::Drawn(Initial::Uniform(bound)) => rng::Initial::Uniform { bound },
-            Start::Drawn(Initial::Orthogonal(gain)) => rng::Initial::Orthogonal { gain },
-            Start::Drawn(Initial::Values(_) | Initial::From(_)) | Start::Weight(_) => {
-                rng::Initial::Constant(0.0)
-            }
+            Start::Drawn(kind) => drawn(&kind),
+            Start::Weight(_) => None,
         };
+        let kind = kind.unwrap_or(rng::Initial::Constant(0.0));
         let values = initial_values(kind, &dims, 3, &path);
         HostTensor::f32(path, &dims, values.iter().map(|x| *x as f32).collect())
     };

@@ -10,12 +10,12 @@ use nestor_compiler::trained::{Start, starts};
 use nestor_compiler::{Form, FormOptions, PassError, Program, check, source};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
-use nestor_ir::level::{Clock, Initial};
+use nestor_ir::level::Clock;
 use nestor_ir::tensor::Graph;
 use nestor_runtime::train::rng::{self, Stream, initial_values};
 use nestor_tests::native::Compiled;
 use nestor_tests::spec::Specs;
-use nestor_tests::{files, golden, root};
+use nestor_tests::{files, golden, root, starting};
 
 type Arrays = IndexMap<String, Array>;
 
@@ -199,14 +199,11 @@ fn drawn(program: &Program) -> Arrays {
                 out.insert(path, array);
                 continue;
             }
-            Start::Drawn(Initial::Normal(std)) => rng::Initial::Normal { std },
-            Start::Drawn(Initial::Uniform(bound)) => rng::Initial::Uniform { bound },
-            Start::Drawn(Initial::Orthogonal(gain)) => rng::Initial::Orthogonal { gain },
+            Start::Drawn(kind) => {
+                starting::drawn(&kind).unwrap_or_else(|| panic!("`{path}` is not drawn"))
+            }
             // Any values will do for what starts as another weight.
             Start::Weight(_) => rng::Initial::Normal { std: 0.1 },
-            Start::Drawn(Initial::Values(_) | Initial::From(_)) => {
-                panic!("`{path}` is not drawn")
-            }
         };
         let values = initial_values(kind, &dims, 0, &path);
         out.insert(path, Array::real(dims, values));

@@ -50,8 +50,6 @@ pub(crate) fn explain(
     let purpose = Purpose { resume: false, forms: FormOptions::default() };
     let lowered = forward(&program, purpose).map_err(|e| Failure::pass(&e))?;
     let updates = updates(&program)?;
-    let seconds = predicted(&lowered.graph)?;
-    let both = with_gradients(&program, &lowered.graph)?;
     if way == Way::Latex {
         for update in &updates {
             anstream::println!(
@@ -62,6 +60,8 @@ pub(crate) fn explain(
         }
         return Ok(());
     }
+    let seconds = predicted(&lowered.graph)?;
+    let both = with_gradients(&program, &lowered.graph)?;
     if way == Way::Json {
         let memories: Vec<_> = program
             .memories

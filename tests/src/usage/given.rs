@@ -1,9 +1,9 @@
 //! What a program of a memory is given in a check: streams as layers give them, and a memory that some sequence has left
 //! behind, so that nothing starts from zero.
 
+use crate::starting::drawn;
 use indexmap::IndexMap;
 use nestor_compiler::interpret::Array;
-use nestor_compiler::level::Initial;
 use nestor_compiler::trained::{Start, starts};
 use nestor_compiler::{Program, graphs};
 use nestor_ir::artifact::Precision;
@@ -12,6 +12,9 @@ use nestor_ir::tensor::Graph;
 use nestor_runtime::train::rng::{self, Stream, initial_values};
 
 type Arrays = IndexMap<String, Array>;
+
+/// Where nothing is drawn.
+const NOTHING: rng::Initial = rng::Initial::Constant(0.0);
 
 /// Streams, weights and cotangents of a program's outputs by name, and what a graph with gradients makes of them in float64:
 /// memories start near where they are declared to start, or there, where no number comes of it otherwise.
@@ -71,19 +74,11 @@ fn cotangents(graph: &Graph, sizes: &Sizes) -> Arrays {
 fn weights(program: &Program, moved: bool) -> Result<Arrays, String> {
     let mut out = Arrays::new();
     for (path, dims, start) in starts(program).map_err(|e| e.to_string())? {
-        let drawn = |kind| initial_values(kind, &dims, 3, &path);
+        let numbers = |kind| initial_values(kind, &dims, 3, &path);
         let mut values = match start {
             Start::Values(array) => array.reals().to_vec(),
-            Start::Drawn(Initial::Normal(std)) => drawn(rng::Initial::Normal { std }),
-            Start::Drawn(Initial::Uniform(bound)) => {
-                drawn(rng::Initial::Uniform { bound })
-            }
-            Start::Drawn(Initial::Orthogonal(gain)) => {
-                drawn(rng::Initial::Orthogonal { gain })
-            }
-            Start::Drawn(Initial::Values(_) | Initial::From(_)) | Start::Weight(_) => {
-                drawn(rng::Initial::Constant(0.0))
-            }
+            Start::Drawn(kind) => numbers(drawn(&kind).unwrap_or(NOTHING)),
+            Start::Weight(_) => numbers(NOTHING),
         };
         let of_memory = program
             .weights
