@@ -132,6 +132,94 @@ fn a_gradient_of_a_bent_answer() {
     );
 }
 
+/// The gradient of `sum l(x)`: `ops` give l, the last of them, from the anchored x, `%1`, and 1/2, `%2`, of its type.
+fn summed(ops: &[&str]) -> String {
+    let numbered = ops.iter().zip(3..).map(|(op, n)| format!("%{n}: [3] = {op}\n"));
+    let (lines, last) = (numbered.collect::<String>(), ops.len() + 2);
+    format!(
+        r#"graph {{
+          %0 "x": [3] = input
+          %1: [3] = anchor %0
+          %2: [3] = constant{{value=0.5}}
+          {lines}
+          %{total}: [] = reduce{{fold=sum, axes=(0)}} %{last}
+          %{slopes}: [3] = gradient %{total}, %1
+          output "l" %{total}
+          output "G" %{slopes}
+        }}"#,
+        total = last + 1,
+        slopes = last + 2,
+    )
+}
+
+/// Logarithms of sums of exponentials, with what they and their slopes are at -1000, 1 and 1000.
+fn logarithms() -> [(String, [f64; 3], [f64; 3]); 4] {
+    use std::f64::consts::LN_2;
+    let cosh = ["exp %1", "neg %1", "exp %4", "add %3, %5", "mul %6, %2", "log %7"];
+    let halved = [
+        "mul %1, %2",
+        "neg %3",
+        "exp %3",
+        "exp %4",
+        "add %6, %5",
+        "div %7, %2",
+        "log %8",
+    ];
+    let (above, below) = (
+        ["exp %1", "add %2, %3", "log %4"],
+        ["neg %1", "exp %3", "add %4, %2", "log %5"],
+    );
+    let (cosh, halved) = (summed(&cosh), summed(&halved));
+    let (above, below) = (summed(&above), summed(&below));
+    let (e, half) = (1f64.exp(), 0.5f64);
+    [
+        (
+            cosh,
+            [1000.0 - LN_2, 1f64.cosh().ln(), 1000.0 - LN_2],
+            [-1.0, 1f64.tanh(), 1.0],
+        ),
+        (
+            halved,
+            [500.0 + LN_2, half.cosh().ln() + 2.0 * LN_2, 500.0 + LN_2],
+            [-0.5, half.tanh() / 2.0, 0.5],
+        ),
+        (above, [-LN_2, (e + 0.5).ln(), 1000.0], [0.0, e / (e + 0.5), 1.0]),
+        (
+            below,
+            [1000.0, (1.0 / e + 0.5).ln(), -LN_2],
+            [-1.0, -1.0 / (1.0 + e / 2.0), 0.0],
+        ),
+    ]
+}
+
+#[test]
+fn a_logarithm_of_exponentials_stays_in_range() {
+    for (text, values, slopes) in logarithms() {
+        as_differences_say(&text);
+        let derived = derive(&parse(&text).unwrap_or_else(|e| panic!("{e}")));
+        let derived = derived.expect("derives");
+        let ops = |op: &Op| derived.nodes.values().filter(|n| n.op == *op).count();
+        assert_eq!((ops(&Op::Exp), ops(&Op::Log)), (0, 0), "{derived}");
+        let x = Array::real([3], vec![-1000.0, 1.0, 1000.0]);
+        let found = evaluate(&derived, &[x], &sizes(1, 1, 0));
+        let total = Array::real(found[0].dims.clone(), vec![values.iter().sum()]);
+        close(&text, &found[0], &total, 1e-12);
+        let slopes = Array::real(found[1].dims.clone(), slopes.to_vec());
+        close(&text, &found[1], &slopes, 1e-12);
+    }
+}
+
+#[test]
+fn the_slope_of_a_hyperbolic_cosine_reads_as_a_tangent() {
+    let [(cosh, ..), (halved, ..), ..] = logarithms();
+    for text in [cosh, halved] {
+        let derived = derive(&parse(&text).unwrap_or_else(|e| panic!("{e}")));
+        let derived = derived.expect("derives");
+        let has = |op: &Op| derived.nodes.values().any(|n| n.op == *op);
+        assert!(has(&Op::Tanh) && !has(&Op::Sigmoid), "{derived}");
+    }
+}
+
 #[test]
 fn a_gradient_twice_through_one_anchor() {
     as_differences_say(

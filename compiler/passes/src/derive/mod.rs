@@ -13,6 +13,8 @@
     reason = "marks are looked for; every other op is copied"
 )]
 
+mod logarithms;
+
 use crate::autodiff::{keep_boundaries, pullback};
 use crate::build::{scalar, zeros_like};
 use crate::error::PassError;
@@ -28,7 +30,7 @@ pub fn derive(graph: &Graph) -> Result<Graph, PassError> {
 }
 
 fn marks_gone(graph: &Graph) -> Result<Graph, PassError> {
-    let inner = bodies_derived(graph)?;
+    let inner = in_range(&bodies_derived(graph)?);
     let has = |op: fn(&Op) -> bool| inner.nodes.values().any(|n| op(&n.op));
     if !has(|op| matches!(op, Op::Gradient | Op::Anchor)) {
         return Ok(inner);
@@ -55,6 +57,17 @@ fn marks_gone(graph: &Graph) -> Result<Graph, PassError> {
         Op::Anchor => Some([r.at(node.operands[0])].into()),
         _ => None,
     }))
+}
+
+/// Logarithms without the exponentials they would undo.
+fn in_range(graph: &Graph) -> Graph {
+    graph.rebuilt(|r, _, node| {
+        if node.op != Op::Log {
+            return None;
+        }
+        let inside = r.at(node.operands[0]);
+        Some([logarithms::without_exponentials(&mut r.graph, inside)?].into())
+    })
 }
 
 fn bodies_derived(graph: &Graph) -> Result<Graph, PassError> {

@@ -149,7 +149,7 @@ fn sum(
             Some(rw.emit(Op::Sub, &[b, x]))
         }
         (Op::Select, Op::Select) => disjoint(rw, a, b),
-        _ => None,
+        _ => tangent(rw, a, b, -1.0).or_else(|| tangent(rw, b, a, -1.0)),
     }
 }
 
@@ -197,7 +197,47 @@ fn difference(
             let total = rw.emit(Op::Add, &[x, b]);
             Some(rw.emit(Op::Neg, &[total]))
         }
-        _ => None,
+        _ => tangent(rw, a, b, 1.0),
+    }
+}
+
+/// `2 y sigmoid(2 x) - y` is `y tanh(x)`, and so without y: a and b are these, b times `sign`.
+fn tangent(rw: &mut Rewriter, a: Value, b: Value, sign: f64) -> Option<Value> {
+    let (whole, c) = factor(rw, a)?;
+    let sigmoid = |v: Value| *rw.op(v) == Op::Sigmoid;
+    let (y, steep, d) = if sigmoid(whole) {
+        (None, whole, rw.constant_of(b)?)
+    } else if *rw.op(whole) == Op::Mul {
+        let (l, r) = (rw.operand(whole, 0), rw.operand(whole, 1));
+        let ways = [(l, r), (r, l)].into_iter().filter(|way| sigmoid(way.1));
+        let mut ways = ways.map(|(y, steep)| (y, steep, ratio(rw, b, y)));
+        let (y, steep, d) = ways.find(|way| way.2.is_some())?;
+        (Some(y), steep, d?)
+    } else {
+        return None;
+    };
+    if c != 2.0 * sign * d {
+        return None;
+    }
+    let twice = rw.operand(steep, 0);
+    let x = times(rw, twice, 0.5);
+    let tanh = rw.emit(Op::Tanh, &[x]);
+    let slope = y.map_or(tanh, |y| rw.emit(Op::Mul, &[y, tanh]));
+    Some(times(rw, slope, c / 2.0))
+}
+
+/// `c` of a value `x c`, where it is that; a constant may stand below the broadcast of both.
+fn ratio(rw: &Rewriter, value: Value, x: Value) -> Option<f64> {
+    if value == x {
+        return Some(1.0);
+    }
+    match factor(rw, value) {
+        Some((y, c)) => (y == x).then_some(c),
+        None => {
+            let both =
+                matches!(rw.op(x), Op::Broadcast { .. }) && rw.op(x) == rw.op(value);
+            both.then(|| ratio(rw, rw.operand(value, 0), rw.operand(x, 0)))?
+        }
     }
 }
 
