@@ -64,7 +64,7 @@ pub(crate) fn initial_from(
                 continue;
             }
             Start::Drawn(kind) => {
-                let kind = drawn(&kind);
+                let kind = rng::Initial::of(&kind).unwrap_or(rng::Initial::Constant(0.0));
                 let values = initial_values(kind, &dims, seed, &path);
                 values.iter().map(|x| *x as f32).collect()
             }
@@ -86,16 +86,6 @@ pub(crate) fn initial_from(
         }
     }
     Ok(out.into_iter().flatten().collect())
-}
-
-fn drawn(kind: &nestor_compiler::level::Initial) -> rng::Initial {
-    use nestor_compiler::level::Initial;
-    match kind {
-        Initial::Normal(std) => rng::Initial::Normal { std: *std },
-        Initial::Uniform(bound) => rng::Initial::Uniform { bound: *bound },
-        Initial::Orthogonal(gain) => rng::Initial::Orthogonal { gain: *gain },
-        Initial::Values(_) | Initial::From(_) => rng::Initial::Constant(0.0),
-    }
 }
 
 impl Model {

@@ -76,6 +76,5 @@ pub mod measure;
 pub mod native;
 pub mod rules;
 pub mod spec;
-pub mod starting;
 #[cfg(feature = "cuda")]
 pub mod usage;

@@ -8,9 +8,8 @@ use nestor_ir::dim::Sizes;
 use nestor_runtime::executor::Executor;
 use nestor_runtime::reader::{Past, Reader};
 use nestor_runtime::tensor_file::{Data, HostTensor};
-use nestor_runtime::train::rng::initial_values;
+use nestor_runtime::train::rng::{self, initial_values};
 use nestor_tests::root;
-use nestor_tests::starting::drawn;
 
 const VOCABULARY: usize = 256;
 /// Logits in float32, in another order of sums.
@@ -35,7 +34,7 @@ fn weights(program: &Program) -> Vec<HostTensor> {
                 out.push(HostTensor::f32(path, &dims, data));
                 continue;
             }
-            Start::Drawn(kind) => drawn(&kind),
+            Start::Drawn(kind) => rng::Initial::of(&kind),
             Start::Weight(_) => None,
         };
         let Some(kind) = kind else { continue };

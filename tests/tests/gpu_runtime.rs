@@ -19,7 +19,6 @@ use nestor_runtime::tensor_file::{Data, HostTensor};
 use nestor_runtime::train::rng::{self, initial_values};
 use nestor_tests::emulated_device::EmulatedDevice;
 use nestor_tests::spec::Specs;
-use nestor_tests::starting::drawn;
 
 /// A language model small enough for the emulator, with products outside of kernels.
 const MODEL: &str = "\
@@ -64,7 +63,7 @@ fn weights(program: &Program) -> Vec<HostTensor> {
                 let data = array.reals().iter().map(|x| *x as f32).collect();
                 return HostTensor::f32(path, &dims, data);
             }
-            Start::Drawn(kind) => drawn(&kind),
+            Start::Drawn(kind) => rng::Initial::of(&kind),
             Start::Weight(_) => None,
         };
         let kind = kind.unwrap_or(rng::Initial::Constant(0.0));

@@ -15,7 +15,7 @@ use nestor_ir::tensor::Graph;
 use nestor_runtime::train::rng::{self, Stream, initial_values};
 use nestor_tests::native::Compiled;
 use nestor_tests::spec::Specs;
-use nestor_tests::{files, golden, root, starting};
+use nestor_tests::{files, golden, root};
 
 type Arrays = IndexMap<String, Array>;
 
@@ -200,7 +200,7 @@ fn drawn(program: &Program) -> Arrays {
                 continue;
             }
             Start::Drawn(kind) => {
-                starting::drawn(&kind).unwrap_or_else(|| panic!("`{path}` is not drawn"))
+                rng::Initial::of(&kind).unwrap_or_else(|| panic!("`{path}` is not drawn"))
             }
             // Any values will do for what starts as another weight.
             Start::Weight(_) => rng::Initial::Normal { std: 0.1 },

@@ -7,6 +7,7 @@
 //! leaves the initial values of the others as they were. Logarithm and cosine come from `libm`,
 //! so that initial values are the same on every machine.
 
+use nestor_ir::level;
 use sha2::{Digest, Sha256};
 
 /// A sequence of numbers, addressed by count.
@@ -37,6 +38,18 @@ pub enum Initial {
         /// Length of a row.
         gain: f64,
     },
+}
+
+impl Initial {
+    /// How a weight is drawn that a program says is; nothing where its numbers are said, or are another weight's.
+    pub fn of(said: &level::Initial) -> Option<Self> {
+        match *said {
+            level::Initial::Normal(std) => Some(Self::Normal { std }),
+            level::Initial::Uniform(bound) => Some(Self::Uniform { bound }),
+            level::Initial::Orthogonal(gain) => Some(Self::Orthogonal { gain }),
+            level::Initial::Values(_) | level::Initial::From(_) => None,
+        }
+    }
 }
 
 /// The initial values of the parameter at `path`, row-major; they depend on seed, path, shape

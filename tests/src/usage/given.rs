@@ -1,7 +1,6 @@
 //! What a program of a memory is given in a check: streams as layers give them, and a memory that some sequence has left
 //! behind, so that nothing starts from zero.
 
-use crate::starting::drawn;
 use indexmap::IndexMap;
 use nestor_compiler::interpret::Array;
 use nestor_compiler::trained::{Start, starts};
@@ -77,7 +76,7 @@ fn weights(program: &Program, moved: bool) -> Result<Arrays, String> {
         let numbers = |kind| initial_values(kind, &dims, 3, &path);
         let mut values = match start {
             Start::Values(array) => array.reals().to_vec(),
-            Start::Drawn(kind) => numbers(drawn(&kind).unwrap_or(NOTHING)),
+            Start::Drawn(kind) => numbers(rng::Initial::of(&kind).unwrap_or(NOTHING)),
             Start::Weight(_) => numbers(NOTHING),
         };
         let of_memory = program
