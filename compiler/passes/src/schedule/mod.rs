@@ -17,6 +17,7 @@ mod fold;
 mod frame;
 mod in_place;
 mod lower;
+mod order;
 mod plan;
 mod products;
 mod scans;

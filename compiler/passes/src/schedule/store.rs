@@ -200,8 +200,7 @@ impl Lower<'_> {
         if let Some(tile) = self.place_of_old(v) {
             return tile;
         }
-        let (name, ty) = (self.name(v), self.graph.ty(v).clone());
-        self.room(&name, &ty)
+        self.room_in_order(v)
     }
 
     /// How computing a value reads what lies in a home.

@@ -74,7 +74,10 @@ impl Lower<'_> {
             if scalar_op(&node.op).is_some() && !stored {
                 weight += own_weight(&node.op);
                 open.extend(node.operands.iter().copied());
+            } else if !stored && self.moves_pairs(v) {
+                open.push(node.operands[0]);
             } else if (node.op.info().group != Group::Leaf || stored)
+                && !self.of_fewer_tokens(v)
                 && !loads.contains(&v)
                 && !(self.nested && self.is_number(v))
             {
@@ -87,6 +90,27 @@ impl Lower<'_> {
         let large =
             size(&self.graph.ty(node.results[0]).dims).is_some_and(|n| n >= LARGE);
         (large || !self.nested) && loads.len() <= 1 && weight <= most
+    }
+
+    /// Whether a value of pairs of tokens is one of fewer tokens, repeated: it takes no room beside what is stored of
+    /// pairs, and they are so many that storing them costs more than computing them again.
+    fn of_fewer_tokens(&self, v: Value) -> bool {
+        let node = self.graph.def(v);
+        matches!(node.op, Op::Broadcast { .. })
+            && self.is_of_pairs(v)
+            && !self.is_of_pairs(node.operands[0])
+    }
+
+    /// Whether a value is another one of pairs of tokens, repeated or with its axes in another order.
+    fn moves_pairs(&self, v: Value) -> bool {
+        let node = self.graph.def(v);
+        matches!(node.op, Op::Broadcast { .. } | Op::Transpose { .. })
+            && self.is_of_pairs(node.operands[0])
+    }
+
+    /// Whether a value has a number for every pair of tokens.
+    fn is_of_pairs(&self, v: Value) -> bool {
+        self.graph.ty(v).dims.iter().filter(|d| **d == Dim::Time).count() > 1
     }
 
     /// Whether a value is one number, or one repeated.
