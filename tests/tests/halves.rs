@@ -1,12 +1,18 @@
 //! Products of which half is known to be zero, or not wanted, are scheduled so: what a token sees of
 //! later ones.
 
+use nestor_compiler::interpret::tensor;
+use nestor_compiler::interpret::{Array, Data};
 use nestor_compiler::native::scheduled;
 use nestor_compiler::pipeline::{Purpose, forward, with_gradients};
 use nestor_compiler::{Program, Setting, SettingValue, check, source};
+use nestor_ir::artifact::Precision;
+use nestor_ir::dim::Sizes;
+use nestor_ir::plan::Launch;
 use nestor_ir::tensor::Graph;
 use nestor_ir::tile::{Shape, Stmt};
-use nestor_tests::root;
+use nestor_runtime::train::rng::Stream;
+use nestor_tests::{native, root};
 
 fn program(file: &str, entry: &str, settings: &[Setting]) -> Program {
     let loaded = source::load(&[root().join(file)]).expect("readable");
@@ -70,4 +76,55 @@ fn a_memory_of_two_layers_skips_halves() {
     let [_, lower, halves] = products(&both);
     // On the way back, also those that only the gradients of gates look at, behind a recurrence.
     assert_eq!((lower, halves), (6, 8), "both ways");
+}
+
+#[test]
+fn attention_computes_halves_and_copies_no_pairs() {
+    let program = program("stdlib/checks/memories.nest", "attention", &[]);
+    let graph =
+        with_gradients(&program, Purpose::default(), &["out"]).expect("compiles").graph;
+    let (plan, _) = scheduled(&graph).expect("has kernels");
+    let shapes = plan.launches.iter().filter_map(|launch| match launch {
+        Launch::Dense(d) => Some(d.shape),
+        Launch::Kernel { .. } | Launch::Zero(_) | Launch::Copy { .. } => None,
+    });
+    let (lower, halves) =
+        shapes.partition::<Vec<_>, _>(|shape| *shape == Shape::OutputLower);
+    assert_eq!(lower.len(), 2, "queries with keys; an answer's gradient with values");
+    assert_eq!(halves.len(), 4, "an answer, and gradients of queries, keys and values");
+    assert!(!halves.contains(&Shape::Full), "{halves:?}");
+    let time = nestor_ir::dim::Dim::Time;
+    let pairs = plan.tensors.values().filter(|t| {
+        t.name == "pack" && t.ty.dims.iter().filter(|d| **d == time).count() > 1
+    });
+    assert_eq!(pairs.count(), 0, "copies of all pairs");
+}
+
+#[test]
+fn halves_of_more_rows_than_a_strip_are_what_the_graph_says() {
+    let program = program("stdlib/checks/memories.nest", "attention", &[]);
+    let graph =
+        with_gradients(&program, Purpose::default(), &["out"]).expect("compiles").graph;
+    // One strip, a few, and rows left over.
+    for time in [128, 131, 277] {
+        let sizes = Sizes { batch: 2, time, start: 0 };
+        let given = |input: &nestor_ir::tensor::graph::Named| {
+            let dims = &graph.ty(input.value).dims;
+            let dims: Vec<usize> = dims.iter().map(|d| d.size(&sizes)).collect();
+            let mut numbers = Stream::new(11, &input.name);
+            let count = dims.iter().product();
+            Array::real(dims, (0..count).map(|_| numbers.normal()).collect())
+        };
+        let inputs: Vec<Array> = graph.inputs.iter().map(given).collect();
+        let expected =
+            tensor::run(&graph, &inputs, &sizes, Precision::F64).expect("interprets");
+        let found = native::run(&graph, &inputs, &sizes, Precision::F64).expect("runs");
+        for (output, expected) in graph.outputs.iter().zip(&expected) {
+            let Data::Real(expected) = &expected.data else { continue };
+            let found = found[&output.name].reals();
+            let far = expected.iter().zip(found).map(|(a, b)| (a - b).abs());
+            let far = far.fold(0.0, f64::max);
+            assert!(far < 1e-12, "{} at {time} tokens: off by {far}", output.name);
+        }
+    }
 }

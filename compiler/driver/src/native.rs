@@ -3,10 +3,10 @@
 use crate::gpu;
 use nestor_cranelift::BackendError;
 use nestor_ir::artifact::{Artifact, Precision};
-use nestor_ir::plan::{self, Plan};
+use nestor_ir::plan::{self, Launch, Plan};
 use nestor_ir::tensor::Graph;
-use nestor_ir::tile;
 pub use nestor_ir::tile::Kernel;
+use nestor_ir::tile::{self, Shape};
 use nestor_passes::PassError;
 use nestor_passes::merge::merged;
 use nestor_passes::schedule::schedule;
@@ -94,7 +94,10 @@ pub fn scheduled_for(
 ) -> Result<(Plan, Vec<Kernel>), NativeError> {
     let (plan, mut kernels) = match machine {
         Machine::Cpu(_) => schedule(graph)?,
-        Machine::Gpu(options) => schedule(&gpu::fission(graph, &gpu::rates(options)))?,
+        Machine::Gpu(options) => {
+            let (plan, kernels) = schedule(&gpu::fission(graph, &gpu::rates(options)))?;
+            (whole_products(plan), kernels)
+        }
     };
     let suited = |kernel: Kernel| match machine {
         Machine::Cpu(_) => merged(kernel),
@@ -108,6 +111,16 @@ pub fn scheduled_for(
     }
     plan::verify::verify(&plan, &kernels).map_err(bug)?;
     Ok((plan, kernels))
+}
+
+/// The plan with products computed whole: a GPU's library knows no halves.
+fn whole_products(mut plan: Plan) -> Plan {
+    for launch in &mut plan.launches {
+        if let Launch::Dense(dense) = launch {
+            dense.shape = Shape::Full;
+        }
+    }
+    plan
 }
 
 /// A plan as text, launches with the names of their kernels.

@@ -110,7 +110,9 @@ pub fn counted(plan: &Plan, kernels: &[Kernel], sizes: &Sizes, threads: usize) -
             }
             Launch::Dense(d) => {
                 let size = |m: &nestor_ir::tile::Monomial| m.eval(sizes) as f64;
-                let flops = 2.0 * size(&d.batch) * size(&d.m) * size(&d.n) * size(&d.k);
+                let half = if d.shape == Shape::Full { 1.0 } else { 0.6 };
+                let flops =
+                    2.0 * half * size(&d.batch) * size(&d.m) * size(&d.n) * size(&d.k);
                 all.0[DENSE] += flops / threads as f64;
                 all.0[BYTE] +=
                     4.0 * size(&d.batch) * size(&d.m) * size(&d.n) / threads as f64;

@@ -7,7 +7,7 @@ pub mod verify;
 
 use crate::entity;
 use crate::entity::Arena;
-use crate::tile::{Affine, Monomial};
+use crate::tile::{Affine, Monomial, Shape};
 use crate::ty::Type;
 
 entity!(
@@ -76,6 +76,8 @@ pub struct Dense {
     pub out: DenseOperand,
     /// Add to what is there.
     pub accumulate: bool,
+    /// Which part is wanted, or zero.
+    pub shape: Shape,
 }
 
 /// An operand of a dense product.

@@ -130,6 +130,17 @@ pub fn zero(address: usize, bytes: usize) {
     unsafe { std::ptr::write_bytes(address as *mut u8, 0, bytes) }
 }
 
+/// Fills so many entries of a row of a matrix with zeros.
+pub fn clear(from: Strided, count: usize, bytes: usize) {
+    if from.column == 1 {
+        return zero(from.address, count * bytes);
+    }
+    for column in 0..count {
+        let step = from.column * bytes as isize * column as isize;
+        zero(from.address.wrapping_add_signed(step), bytes);
+    }
+}
+
 /// Copies the memory of a tensor.
 pub fn copy(from: usize, to: usize, bytes: usize) {
     // SAFETY: the contract above; source and target may be the same tensor.

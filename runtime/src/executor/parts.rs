@@ -6,7 +6,8 @@ use crate::device::cpu::{self, Block, Multiply, Strided};
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Dense, DenseOperand, KernelId, Launch};
-use nestor_ir::tile::Monomial;
+use nestor_ir::tile::{Monomial, Shape};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// A launch whose tensors hold fewer elements than this stays on one worker: starting the others
@@ -14,6 +15,8 @@ use std::sync::{Mutex, PoisonError};
 const SMALL: usize = 1 << 14;
 /// The same for a product of so many multiplications.
 const FEW: usize = 64 * 64 * 64;
+/// Rows of a strip of half a product.
+const STRIP: usize = 128;
 /// Rows or columns of a piece are a multiple of this, so that none ends inside a vector of its neighbour.
 const GRAIN: usize = 16;
 
@@ -103,17 +106,73 @@ impl Parts<'_> {
             }
         };
         let (left, right, out) = (&dense.left, &dense.right, &dense.out);
-        let (shape, operands) = if m >= n {
-            let rows = size.min(m - from);
-            ([rows, n, k], [at(left, from, 0), at(right, 0, 0), at(out, from, 0)])
+        let (rows, columns) = if m >= n {
+            (from..m.min(from + size), 0..n)
         } else {
-            let columns = size.min(n - from);
-            ([m, columns, k], [at(left, 0, 0), at(right, 0, from), at(out, 0, from)])
+            (0..m, from..n.min(from + size))
         };
-        let accumulate = dense.accumulate;
-        let what = Multiply { shape, alpha: dense.alpha, operands, accumulate };
-        cpu::multiply(entry, precision, &what);
+        let (alpha, accumulate) = (dense.alpha, dense.accumulate);
+        for strip in strips(dense.shape, &rows, &columns, k) {
+            let Strip { rows, columns, sum } = strip;
+            let shape = [rows.len(), columns.len(), sum.len()];
+            let operands = [
+                at(left, rows.start, sum.start),
+                at(right, sum.start, columns.start),
+                at(out, rows.start, columns.start),
+            ];
+            cpu::multiply(
+                entry,
+                precision,
+                &Multiply { shape, alpha, operands, accumulate },
+            );
+        }
+        if dense.shape == Shape::OutputLower {
+            for row in rows {
+                let above = (row + 1).max(columns.start)..columns.end;
+                if !above.is_empty() {
+                    cpu::clear(at(out, row, above.start), above.len(), precision.bytes());
+                }
+            }
+        }
     }
+}
+
+/// Rows of a product of which only some columns are wanted, or only some of the sum is not zero.
+struct Strip {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    sum: Range<usize>,
+}
+
+/// What is to be computed of a piece of a product. Half of a product goes by strips of rows: a strip's square on the
+/// diagonal is computed whole.
+fn strips(
+    shape: Shape,
+    rows: &Range<usize>,
+    columns: &Range<usize>,
+    k: usize,
+) -> Vec<Strip> {
+    let height = if shape == Shape::Full { rows.len() } else { STRIP };
+    let mut out = Vec::new();
+    let mut row = rows.start;
+    while row < rows.end {
+        let rows = row..rows.end.min(row + height);
+        row = rows.end;
+        let mut strip = Strip { rows, columns: columns.clone(), sum: 0..k };
+        let end = strip.rows.end;
+        match shape {
+            Shape::Full => {}
+            Shape::OutputLower => {
+                strip.columns.end = columns.end.min(end).max(columns.start)
+            }
+            Shape::LeftLower => strip.sum.end = k.min(end),
+            Shape::LeftUpper => strip.sum.start = k.min(strip.rows.start),
+        }
+        if !strip.columns.is_empty() {
+            out.push(strip);
+        }
+    }
+    out
 }
 
 fn extent(m: &Monomial, sizes: Sizes) -> usize {

@@ -173,6 +173,9 @@ fn dense(
             for j in 0..n {
                 let mut sum = 0.0;
                 for l in 0..k {
+                    if d.shape.leaves_out([i, j, l].map(|n| n as usize)) {
+                        continue;
+                    }
                     let left = read(memory, &d.left, place(&d.left, [b, i, l], sizes))?;
                     sum +=
                         left * read(memory, &d.right, place(&d.right, [b, l, j], sizes))?;

@@ -15,7 +15,7 @@ use crate::entity::Entity;
 use crate::plan::{Dense, DenseOperand, Launch, Plan, Role, Tensor};
 use crate::tile::reads::reads_first;
 use crate::tile::size::elements;
-use crate::tile::{Kernel, Monomial, Use};
+use crate::tile::{Kernel, Monomial, Shape, Use};
 use crate::ty::{Elem, Type};
 
 /// The first violation, in words.
@@ -111,6 +111,12 @@ fn touched(
             reach(plan, out, [d.batch, d.m, d.n])?;
             if out.tensor == left.tensor || out.tensor == right.tensor {
                 return Err(format!("{} is overwritten and read", out.tensor));
+            }
+            if d.accumulate && d.shape == Shape::OutputLower {
+                return Err(format!(
+                    "half of {} is wanted and all of it there",
+                    out.tensor
+                ));
             }
             let usage = if d.accumulate { Use::Update } else { Use::Write };
             Ok(vec![

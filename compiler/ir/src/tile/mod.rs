@@ -149,6 +149,18 @@ pub enum Shape {
     LeftUpper,
 }
 
+impl Shape {
+    /// Whether nothing is added to row i and column j for entry l of the sum.
+    pub fn leaves_out(self, [i, j, l]: [usize; 3]) -> bool {
+        match self {
+            Self::Full => false,
+            Self::OutputLower => j > i,
+            Self::LeftLower => l > i,
+            Self::LeftUpper => l < i,
+        }
+    }
+}
+
 /// A matrix of a product: a two-dimensional access.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Matrix {

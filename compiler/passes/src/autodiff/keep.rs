@@ -44,7 +44,7 @@ pub(super) fn worth_keeping(body: &Graph) -> Vec<Value> {
     let results = body.nodes.values().filter(|n| n.results.len() == 1);
     let values = results.map(|n| n.results[0]);
     // Half of a matrix of pairs of tokens need not be computed at all, which keeping it would undo.
-    let half = |v: Value| body.ty(v).rank() == 2 && only_lower_is_wanted(body, v);
+    let half = |v: Value| body.ty(v).rank() == 2 && only_lower_is_wanted(body, v, 0, 1);
     let ends =
         values.filter(|&v| enough(v) && last(v) && first(v) && !output(v) && !half(v));
     or_products(body, &near, ends.collect(), &|v| output(v) || half(v))

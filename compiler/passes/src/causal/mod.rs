@@ -29,8 +29,15 @@ impl Question {
     }
 }
 
-/// Whether nothing looks at a matrix above its diagonal.
-pub(crate) fn only_lower_is_wanted(graph: &Graph, v: Value) -> bool {
-    let columns = zero::size(graph, v, 1);
-    columns.is_some_and(|n| n > 0 && wanted::unwanted(graph, v, Question::above(n)))
+/// Whether nothing looks at a value where its index of `column` is larger than that of `row`.
+pub(crate) fn only_lower_is_wanted(
+    graph: &Graph,
+    v: Value,
+    row: usize,
+    column: usize,
+) -> bool {
+    zero::columns(graph, v, row, column).is_some_and(|n| {
+        n > 0
+            && wanted::unwanted(graph, v, Question { row, column, ..Question::above(n) })
+    })
 }

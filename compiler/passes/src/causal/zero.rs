@@ -8,8 +8,16 @@ use nestor_ir::tensor::{Graph, Op, Value};
 
 /// Whether a value is zero wherever the index of `column` is larger than that of `row`.
 pub(crate) fn lower(graph: &Graph, v: Value, row: usize, column: usize) -> bool {
-    let Some(columns) = size(graph, v, column) else { return false };
+    let Some(columns) = columns(graph, v, row, column) else { return false };
     zero(graph, v, Question { row, column, ..Question::above(columns) })
+}
+
+/// How many columns there are; of tokens beside tokens, which are as many, more than any sequence has.
+pub(super) fn columns(graph: &Graph, v: Value, row: usize, column: usize) -> Option<i64> {
+    const EVERY: i64 = i64::MAX / 4;
+    let dims = &graph.ty(v).dims;
+    let tokens = [row, column].iter().all(|&axis| dims[axis] == Dim::Time);
+    if tokens { Some(EVERY) } else { size(graph, v, column) }
 }
 
 pub(super) fn size(graph: &Graph, v: Value, axis: usize) -> Option<i64> {
@@ -149,6 +157,15 @@ fn never(graph: &Graph, v: Value, q: Question) -> bool {
     };
     match node.op {
         Op::And => node.operands.iter().any(|&o| never(graph, o, q)),
+        Op::Broadcast { ref axes, .. } => {
+            let from = |axis: usize| axes.iter().position(|&a| a == axis);
+            match (from(q.row), from(q.column)) {
+                (Some(row), Some(column)) => {
+                    never(graph, node.operands[0], Question { row, column, ..q })
+                }
+                (None, _) | (_, None) => false,
+            }
+        }
         Op::Equal | Op::Less | Op::LessEqual => {
             let column_first = axis(0) == Some(q.column) && axis(1) == Some(q.row);
             let row_first = axis(0) == Some(q.row) && axis(1) == Some(q.column);

@@ -93,13 +93,18 @@ impl Lower<'_> {
             axes.iter().fold(Monomial::number(1), |n, &i| n.times(Monomial::dim(dims[i])))
         };
         let extents: Vec<Dim> = batch.iter().map(|p| da[p.0]).collect();
+        let (shape, exchanged) = match self.shape_of(node) {
+            // What is added to is there as a whole.
+            (Shape::OutputLower, _) if accumulate && !self.nested => (Shape::Full, false),
+            found => found,
+        };
         let how = How {
             m: size(&da, &left.free),
             n: size(&db, &right.free),
             k: size(&db, &right.sum),
             alpha,
             accumulate,
-            shape: if self.nested { self.shape_of(node) } else { Shape::Full },
+            shape,
         };
         let few = batch.is_empty() && few_rows(&how);
         let left = self.operand(a, &left, Side::Left)?;
@@ -108,7 +113,7 @@ impl Lower<'_> {
         if self.nested {
             self.tile_product(&extents, &how, &left, &right, out)
         } else {
-            self.dense(&extents, &how, &left, &right, out)
+            self.dense(&extents, &how, [&left, &right], out, exchanged)
         }
     }
 
@@ -192,13 +197,14 @@ impl Lower<'_> {
         Some(Operand { view: view.clone(), batch, free, sum })
     }
 
+    /// A product of the library; `exchanged` is `outᵀ = rightᵀ leftᵀ`.
     fn dense(
         &mut self,
         batch: &[Dim],
-        &How { m, n, k, alpha, accumulate, .. }: &How,
-        left: &Operand,
-        right: &Operand,
+        &How { m, n, k, alpha, accumulate, shape }: &How,
+        [left, right]: [&Operand; 2],
         out: &View,
+        exchanged: bool,
     ) -> Result<(), PassError> {
         let operand = |view: &View, batch: Monomial, row: Monomial, column: Monomial| {
             let Home::Tensor(tensor) = view.home else {
@@ -207,6 +213,10 @@ impl Lower<'_> {
             Ok(DenseOperand { tensor, origin: view.origin.clone(), batch, row, column })
         };
         let one = Monomial::number(1);
+        let (area, [row, column]) =
+            (m.times(n), if exchanged { [one, n] } else { [n, one] });
+        let ([left, right], [m, n]) =
+            if exchanged { ([right, left], [n, m]) } else { ([left, right], [m, n]) };
         let dense = Dense {
             batch: batch.iter().fold(one, |n, d| n.times(Monomial::dim(*d))),
             m,
@@ -215,8 +225,9 @@ impl Lower<'_> {
             alpha,
             left: operand(&left.view, left.batch[0], left.free, left.sum)?,
             right: operand(&right.view, right.batch[0], right.sum, right.free)?,
-            out: operand(out, m.times(n), n, one)?,
+            out: operand(out, area, row, column)?,
             accumulate,
+            shape,
         };
         self.session.plan.launches.push(Launch::Dense(dense));
         Ok(())

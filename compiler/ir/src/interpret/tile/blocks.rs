@@ -21,13 +21,7 @@ impl Machine<'_> {
             for j in 0..n {
                 let mut sum = 0.0;
                 for l in 0..k {
-                    let is_zero = match shape {
-                        Shape::Full => false,
-                        Shape::OutputLower => j > i,
-                        Shape::LeftLower => l > i,
-                        Shape::LeftUpper => l < i,
-                    };
-                    if !is_zero {
+                    if !shape.leaves_out([i, j, l]) {
                         let a = self.read(left.place, lefts[i * k + l])?;
                         sum += a * self.read(right.place, rights[l * n + j])?;
                     }

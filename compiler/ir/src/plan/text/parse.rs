@@ -5,7 +5,8 @@ use crate::plan::{
     Dense, DenseOperand, KernelId, Launch, Plan, Role, Tensor, TensorData,
 };
 use crate::text::{ParseError, Read, Reader};
-use crate::tile::text::{read_affine, read_monomial};
+use crate::tile::Shape;
+use crate::tile::text::{read_affine, read_monomial, read_shape};
 
 /// Reads a plan.
 ///
@@ -99,7 +100,19 @@ fn dense(r: &mut Reader) -> Read<Launch> {
     let left = operand(r)?;
     r.need("@")?;
     let right = operand(r)?;
-    Ok(Launch::Dense(Dense { batch, m, n, k, alpha, left, right, out, accumulate }))
+    let shape = if r.eat(",") { read_shape(r)? } else { Shape::Full };
+    Ok(Launch::Dense(Dense {
+        batch,
+        m,
+        n,
+        k,
+        alpha,
+        left,
+        right,
+        out,
+        accumulate,
+        shape,
+    }))
 }
 
 fn operand(r: &mut Reader) -> Read<DenseOperand> {

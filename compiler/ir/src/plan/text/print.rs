@@ -3,7 +3,7 @@
 use crate::entity::Entity;
 use crate::plan::{Dense, DenseOperand, Launch, Plan, Role, Tensor};
 use crate::tile::Kernel;
-use crate::tile::text::number;
+use crate::tile::text::{behind, number};
 use std::fmt::{self, Write};
 
 impl fmt::Display for Plan {
@@ -77,14 +77,17 @@ fn sign(d: &Dense) -> &'static str {
 }
 
 fn dense(d: &Dense) -> String {
-    let Dense { batch, m, n, k, alpha, left, right, out, accumulate: _ } = d;
+    let Dense { batch, m, n, k, alpha, left, right, out, shape, accumulate: _ } = d;
     let factor = if alpha.to_bits() == 1f64.to_bits() {
         String::new()
     } else {
         format!("{} * ", number(*alpha))
     };
     let [out, left, right] = [out, left, right].map(operand);
-    format!("dense {batch} x [{m}, {n}, {k}] {out} {} {factor}{left} @ {right}", sign(d))
+    let (sign, shape) = (sign(d), behind(*shape));
+    format!(
+        "dense {batch} x [{m}, {n}, {k}] {out} {sign} {factor}{left} @ {right}{shape}"
+    )
 }
 
 fn operand(x: &DenseOperand) -> String {

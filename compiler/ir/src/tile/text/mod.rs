@@ -36,6 +36,8 @@ mod quantity;
 mod scalar;
 
 pub(crate) use affine::number;
+pub(crate) use parse::shape as read_shape;
 pub use parse::{parse, parse_all};
+pub(crate) use print::behind;
 pub use print::print;
 pub(crate) use quantity::{affine as read_affine, monomial as read_monomial};

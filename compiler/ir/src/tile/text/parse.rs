@@ -1,6 +1,6 @@
 //! Text back to a kernel.
 
-use super::print::{fold_name, shape_name, told, usage_name};
+use super::print::{behind, fold_name, told, usage_name};
 use super::program::{Elements, Program};
 use super::quantity::{access, affine, matrix};
 use crate::entity::{Arena, Entity};
@@ -180,15 +180,16 @@ fn product(r: &mut Reader) -> Read<Stmt> {
     let left = matrix(r)?;
     r.need("@")?;
     let right = matrix(r)?;
-    let shape = if r.eat(",") {
-        let (a, b) = (r.next(), r.next());
-        let all = [Shape::Full, Shape::OutputLower, Shape::LeftLower, Shape::LeftUpper];
-        let found = all.into_iter().find(|s| shape_name(*s) == format!("{a} {b}"));
-        found.ok_or_else(|| format!("the shape of a product expected, not `{a} {b}`"))?
-    } else {
-        Shape::Full
-    };
+    let shape = if r.eat(",") { shape(r)? } else { Shape::Full };
     Ok(Stmt::Product { m, n, k, alpha, left, right, out, accumulate, shape })
+}
+
+/// The shape of a product behind its operands.
+pub(crate) fn shape(r: &mut Reader) -> Read<Shape> {
+    let said = format!("{} {}", r.next(), r.next());
+    let all = [Shape::OutputLower, Shape::LeftLower, Shape::LeftUpper];
+    let found = all.into_iter().find(|s| behind(*s) == format!(", {said}"));
+    found.ok_or_else(|| format!("the shape of a product expected, not `{said}`"))
 }
 
 fn solve(r: &mut Reader) -> Read<Stmt> {

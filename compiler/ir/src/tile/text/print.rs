@@ -78,10 +78,7 @@ fn statement(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
             } else {
                 format!("{} * ", number(*alpha))
             };
-            let shape = match shape {
-                Shape::Full => String::new(),
-                other => format!(", {}", shape_name(*other)),
-            };
+            let shape = behind(*shape);
             let [o, l, r] = [to, left, right].map(|matrix| name(matrix.place));
             put(
                 out,
@@ -264,8 +261,16 @@ pub(super) fn fold_name(fold: Fold) -> &'static str {
     }
 }
 
+/// A product's shape behind its operands.
+pub(crate) fn behind(shape: Shape) -> String {
+    match shape {
+        Shape::Full => String::new(),
+        other => format!(", {}", shape_name(other)),
+    }
+}
+
 /// The name of a product's shape in text.
-pub(super) fn shape_name(shape: Shape) -> &'static str {
+fn shape_name(shape: Shape) -> &'static str {
     match shape {
         Shape::Full => "full",
         Shape::OutputLower => "output lower",
