@@ -12,7 +12,7 @@ try:
 except ImportError:
     sys.exit("PyTorch is missing: `pip install torch` (and titans-pytorch for `memory`)")
 
-from paired import gated_delta, language_model, limit, machine, memory, ours, rounds
+from paired import attention, gated_delta, language_model, limit, machine, memory, ours, rounds
 
 
 def agree(options):
@@ -21,6 +21,7 @@ def agree(options):
     yield gated_delta.agree(options, batch=1, time=192, heads=2, width=128)
     for chunk, anchor in ((16, 16), (16, None), (1, 16)):
         yield memory.agree(options, chunk, anchor)
+    yield attention.agree(options)
     yield from language_model.agree(options)
 
 
@@ -54,14 +55,15 @@ def arguments():
     op = command("op", gated_delta.run, "the gated delta rule, forward and both ways")
     lm = command("step", language_model.run, "a step of training", batch=4, time=512)
     mlp = command("memory", memory.run, "the two-layer memory against titans-pytorch")
-    for one in (op, lm, mlp):
+    pairs = command("attention", attention.run, "softmax attention, forward and both ways")
+    for one in (op, lm, mlp, pairs):
         shaped(one)
-    for one in (op, mlp):
+    for one in (op, mlp, pairs):
         one.add_argument("--heads", type=int, default=4)
         one.add_argument("--width", type=int, default=64)
     for one in (op, lm):
         compiled(one)
-    for one, calls in ((op, 10), (mlp, 2)):
+    for one, calls in ((op, 10), (mlp, 2), (pairs, 5)):
         told = "calls a turn of each side; the first of several is not counted"
         one.add_argument("--calls", type=int, default=calls, help=told)
     lm.add_argument(
