@@ -132,6 +132,7 @@ fn compiled(arguments: &Arguments) -> Result<Executor, Failure> {
         chunk: arguments.chunk,
         longest: Some(arguments.time),
         workers: Some(workers(arguments) / arguments.batch),
+        tuned: &[],
     };
     let purpose = Purpose { resume: false, forms };
     let outputs: Vec<&str> = program

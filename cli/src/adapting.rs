@@ -42,7 +42,7 @@ impl Adapting {
                 program.name
             )));
         };
-        let compiled = compiled(&learns, false, place)?;
+        let compiled = compiled(&learns, run, place)?;
         let start = initial(&learns, run.settings.seed)?;
         let mut model = Model::new(&learns, compiled, start, run.settings.steps, place)?;
         model.load(weights.to_vec()).map_err(Failure::data)?;

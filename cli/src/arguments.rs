@@ -2,11 +2,14 @@
 
 use crate::bench::BenchArguments;
 use crate::device::Where;
+use crate::duration::duration;
 use crate::eval::EvalArguments;
 use crate::from::FromArguments;
 use crate::generate::GenerateArguments;
 use crate::graph::GraphArguments;
 use crate::state::StateArguments;
+use crate::tune::TuneArguments;
+use crate::tuned::TunedArguments;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nestor_compiler::gpu::Products;
@@ -70,6 +73,8 @@ pub(crate) enum Command {
         /// The derived update as LaTeX, and nothing else.
         #[arg(long)]
         latex: bool,
+        #[command(flatten)]
+        tuned: TunedArguments,
         #[command(flatten)]
         choices: Choices,
     },
@@ -169,6 +174,13 @@ pub(crate) enum Command {
         after_help = "Example:\n  nestor bench examples/gated_delta.nest --batch 2 --length 1024"
     )]
     Bench(BenchArguments),
+    /// Measure which forms and chunks of a program's walks are fastest on this machine, once, for `--tuned`. Costs choose
+    /// without it. Killed at any moment, the same command goes on.
+    #[command(
+        after_help = "What is found is told by what a walk computes, its sizes and the machine, never by the number of\nsequences or their length.\n\n\
+        Examples:\n  nestor tune examples/titans.nest --budget 5m\n  nestor train examples/titans.nest --tuned\n  nestor tune my_rule.nest MyRule --set d=128 --out tuned.json\n  nestor explain my_rule.nest MyRule --set d=128 --tuned=tuned.json"
+    )]
+    Tune(TuneArguments),
     /// Say what this machine offers.
     #[command(after_help = "Example:\n  nestor doctor --json")]
     Doctor,
@@ -196,6 +208,8 @@ pub(crate) struct CompileArguments {
     /// Say how long each step took on the way to the stage.
     #[arg(long)]
     pub(crate) timings: bool,
+    #[command(flatten)]
+    pub(crate) tuned: TunedArguments,
     #[command(flatten)]
     pub(crate) choices: Choices,
 }
@@ -252,6 +266,8 @@ pub(crate) struct TrainArguments {
     pub(crate) timings: bool,
     #[command(flatten)]
     pub(crate) from: FromArguments,
+    #[command(flatten)]
+    pub(crate) tuned: TunedArguments,
     #[command(flatten)]
     pub(crate) on: Where,
     #[command(flatten)]
@@ -423,6 +439,8 @@ pub(crate) struct RunChoices {
     #[arg(long)]
     pub(crate) start: Option<usize>,
     #[command(flatten)]
+    pub(crate) tuned: TunedArguments,
+    #[command(flatten)]
     pub(crate) on: Where,
 }
 
@@ -472,18 +490,4 @@ pub(crate) fn positive<N: std::str::FromStr + PartialOrd + From<u8>>(
     number
         .filter(|n| *n >= N::from(1))
         .ok_or_else(|| "expected a whole number above zero".to_owned())
-}
-
-/// A time with its unit.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || "expected a number and s, m or h, such as 30m".to_owned();
-    let number = text.trim_end_matches(['s', 'm', 'h']);
-    let unit = match &text[number.len()..] {
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(wrong()),
-    };
-    let seconds = number.parse::<f64>().map_err(|_| wrong())? * unit;
-    std::time::Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }

@@ -2,12 +2,13 @@
 //! its weights lie, and where all of it is from.
 
 use crate::fail::{Failure, Outcome};
+use crate::tuned::written;
 use nestor_compiler::machine::vectors;
 use nestor_compiler::plan::{Plan, Role};
 use nestor_compiler::source::Loaded;
 use nestor_compiler::trained::spec_hash;
 use nestor_compiler::ty::{Elem, Type};
-use nestor_compiler::{Precision, Program, native, tensor};
+use nestor_compiler::{Precision, Program, Tuned, native, tensor};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -21,6 +22,8 @@ pub(crate) struct Source<'s> {
     pub(crate) set: &'s [String],
     /// The target's name.
     pub(crate) target: &'s str,
+    /// Forms and chunks that were measured.
+    pub(crate) tuned: &'s [Tuned],
 }
 
 /// Writes the artifact of a graph into a folder, which is made where it is not there.
@@ -160,6 +163,7 @@ pub(crate) fn provenance(source: &Source<'_>, what: &str) -> Value {
         "set": source.set,
         "spec_sha256": spec_hash(source.loaded, &source.program.name, source.set),
         "target": source.target,
+        "tuned": written(source.tuned),
         "simd": vectors.level,
         "vector_functions": vectors.functions,
     })

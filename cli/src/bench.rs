@@ -6,7 +6,9 @@ use crate::fail::{Failure, Outcome, settings, tell};
 use crate::model::initial;
 use crate::progress::short;
 use crate::roles::Roles;
+use crate::tuned::{self, TunedArguments};
 use nestor_compiler::trained::trained_for;
+use nestor_compiler::ty::{Elem, Type};
 use nestor_compiler::{FormOptions, Program, check, source};
 use nestor_runtime::Sizes;
 use nestor_runtime::executor::{Executor, Timing};
@@ -36,6 +38,8 @@ pub(crate) struct BenchArguments {
     #[arg(long, default_value_t = 20)]
     pub(crate) top: usize,
     #[command(flatten)]
+    pub(crate) tuned: TunedArguments,
+    #[command(flatten)]
     pub(crate) on: Where,
     #[command(flatten)]
     pub(crate) choices: Choices,
@@ -54,13 +58,16 @@ pub(crate) fn bench(a: &BenchArguments, as_json: bool) -> Outcome {
         Err(found) => return tell(&loaded, &found),
     };
     let (longest, workers) = (Some(a.length), place.workers(a.batch));
-    let forms = FormOptions { longest, workers, ..FormOptions::default() };
+    let tuned = tuned::used(&a.tuned, place.machine())?;
+    let forms = FormOptions { longest, workers, tuned, ..FormOptions::default() };
     let compiled = trained_for(&program, forms, place.machine());
     let compiled = compiled.map_err(Failure::native)?;
     let mut executor = place.executor(compiled.step).map_err(unready)?;
-    let given = given(&program, a, &executor)?;
-    let given: Vec<&HostTensor> = given.iter().collect();
     let sizes = Sizes { batch: a.batch, time: a.length, start: 0 };
+    // Tokens have to be there.
+    Roles::of(&program)?.tokens()?;
+    let given = drawn(&program, sizes, &executor)?;
+    let given: Vec<&HostTensor> = given.iter().collect();
     // The first call lays memory out and warms caches.
     executor.run(&given, sizes).map_err(unready)?;
     executor.measure(true);
@@ -112,25 +119,34 @@ pub(crate) fn bench(a: &BenchArguments, as_json: bool) -> Outcome {
     Ok(())
 }
 
-/// Drawn tokens, and weights and states at their start.
-fn given(
+/// Every input of a program: weights and states at their start, tokens of its vocabulary, small numbers.
+pub(crate) fn drawn(
     program: &Program,
-    a: &BenchArguments,
+    sizes: Sizes,
     executor: &Executor,
 ) -> Result<Vec<HostTensor>, Failure> {
-    let roles = Roles::of(program)?;
-    let (tokens, below) = roles.tokens()?;
-    let mut draw = Stream::new(0, "bench");
-    let mut stream = |name: String| {
-        let count = a.batch * a.length;
-        let tokens = (0..count).map(|_| draw.below(below as u64) as i32).collect();
-        HostTensor { name, dims: vec![a.batch, a.length], data: Data::I32(tokens) }
+    let below =
+        Roles::of(program).ok().and_then(|r| Some(r.tokens().ok()?.1)).unwrap_or(1);
+    let mut known = initial(program, 0)?;
+    known.push(HostTensor::f32("step", &[], vec![1.0]));
+    known.push(HostTensor::f32("steps", &[], vec![1000.0]));
+    let one = |(name, ty): (&str, &Type)| {
+        if let Some(at) = known.iter().position(|t| t.name == name) {
+            return known.swap_remove(at);
+        }
+        let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(&sizes)).collect();
+        let count: usize = dims.iter().product();
+        let mut draw = Stream::new(0, name);
+        let data = match ty.elem {
+            Elem::Int => {
+                Data::I32((0..count).map(|_| draw.below(below as u64) as i32).collect())
+            }
+            Elem::Bool => Data::Bool(vec![true; count]),
+            Elem::Real => {
+                Data::F32((0..count).map(|_| 0.2 * draw.normal() as f32).collect())
+            }
+        };
+        HostTensor { name: name.to_owned(), dims, data }
     };
-    let mut all = vec![stream(tokens.to_owned()), stream(format!("next.{tokens}"))];
-    all.push(HostTensor::f32("step", &[], vec![1.0]));
-    all.push(HostTensor::f32("steps", &[], vec![1000.0]));
-    all.extend(initial(program, 0)?);
-    let asked: Vec<&str> = executor.inputs().into_iter().map(|(n, _)| n).collect();
-    all.retain(|t| asked.contains(&t.name.as_str()));
-    Ok(all)
+    Ok(executor.inputs().into_iter().map(one).collect())
 }

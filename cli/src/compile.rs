@@ -4,11 +4,13 @@ use crate::arguments::{CompileArguments, Emit};
 use crate::artifact::{self, Source};
 use crate::fail::{Failure, Outcome, settings, tell};
 use crate::gpu;
+use crate::tuned;
 use clap::ValueEnum;
 use nestor_compiler::gpu::Options;
 use nestor_compiler::native::Machine;
 use nestor_compiler::pipeline::{self, Purpose};
 use nestor_compiler::tensor::Graph;
+use nestor_compiler::tune::learns;
 use nestor_compiler::{
     FormOptions, PassError, Precision, Program, check, native, source,
 };
@@ -38,27 +40,30 @@ pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
         true => "a step of training",
         false => "outputs and gradients",
     };
-    let graph = last(&program)?;
+    let of = gpu::options(a);
+    let tuned = tuned::used(&a.tuned, machine(of))?;
+    let forms = FormOptions { tuned, ..FormOptions::default() };
+    let graph = last(&program, forms)?;
     let source = Source {
         loaded: &loaded,
         program: &program,
         set: &a.choices.set,
         target: &a.target,
+        tuned,
     };
-    match gpu::options(a) {
+    match of {
         Some(options) => gpu::write(&source, &graph, what, options, folder, json),
         None => artifact::write(&source, &graph, what, folder, json),
     }
 }
 
-/// Whether a program says how it is trained.
-fn learns(program: &Program) -> bool {
-    program.levels.node_weights().any(|l| !l.objectives.is_empty())
+/// What is compiled for.
+fn machine(target: Option<Options>) -> Machine {
+    target.map_or(Machine::Cpu(Precision::F32), Machine::Gpu)
 }
 
 /// The graph that kernels are made of: a step of training, where there is one.
-fn last(program: &Program) -> Result<Graph, Failure> {
-    let forms = FormOptions::default();
+fn last(program: &Program, forms: FormOptions) -> Result<Graph, Failure> {
     let lowered = match learns(program) {
         true => pipeline::training_step(program, forms),
         false => pipeline::with_gradients(program, Purpose { resume: false, forms }, &[]),
@@ -107,7 +112,9 @@ fn emit(
             Ok((program, warnings)) => {
                 tell(&loaded, &warnings)?;
                 clock.tick("check");
-                let text = text(&program, emit, target, &mut clock)?;
+                let tuned = tuned::used(&a.tuned, machine(target))?;
+                let forms = FormOptions { tuned, ..FormOptions::default() };
+                let text = text(&program, emit, target, forms, &mut clock)?;
                 if json {
                     let stage = emit.to_possible_value();
                     let stage = stage.map(|v| v.get_name().to_owned());
@@ -130,16 +137,15 @@ fn text(
     program: &Program,
     emit: Emit,
     target: Option<Options>,
+    forms: FormOptions,
     clock: &mut Clock,
 ) -> Result<String, Failure> {
     let pass = |e: PassError| Failure::pass(&e);
-    let purpose = Purpose { resume: false, forms: FormOptions::default() };
     let mut scheduled = || {
-        let graph = last(program)?;
+        let graph = last(program, forms)?;
         clock.tick("derive and differentiate");
-        let machine = target.map_or(Machine::Cpu(Precision::F32), Machine::Gpu);
         let scheduled =
-            native::scheduled_for(&graph, machine).map_err(Failure::native)?;
+            native::scheduled_for(&graph, machine(target)).map_err(Failure::native)?;
         clock.tick("schedule");
         Ok::<_, Failure>(scheduled)
     };
@@ -148,9 +154,10 @@ fn text(
         Emit::Tensors => pipeline::tensors(program, false).map_err(pass)?.to_string(),
         Emit::Derived => pipeline::derived(program, false).map_err(pass)?.to_string(),
         Emit::Parallel => {
+            let purpose = Purpose { resume: false, forms };
             pipeline::forward(program, purpose).map_err(pass)?.graph.to_string()
         }
-        Emit::Grad => last(program)?.to_string(),
+        Emit::Grad => last(program, forms)?.to_string(),
         Emit::Tiles => scheduled()?.1.iter().map(ToString::to_string).collect(),
         Emit::Plan => {
             let (plan, kernels) = scheduled()?;

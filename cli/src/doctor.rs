@@ -1,8 +1,11 @@
 //! `doctor`: what this machine offers, what of it is used, and what a missing thing would add.
 
 use crate::fail::Outcome;
+use crate::tuned;
+use nestor_compiler::Precision;
 use nestor_compiler::gpu::Target;
 use nestor_compiler::machine::{TARGETS, vectors};
+use nestor_compiler::native::Machine;
 use nestor_runtime::device;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -47,6 +50,7 @@ pub(crate) fn doctor(as_json: bool) -> Outcome {
     let gpu = gpu();
     let tools: Vec<(&Tool, Option<Found>)> =
         TOOLS.iter().map(|tool| (tool, found(tool))).collect();
+    let tuned = tuned();
     if as_json {
         let tools: serde_json::Map<String, serde_json::Value> = tools
             .iter()
@@ -63,7 +67,7 @@ pub(crate) fn doctor(as_json: bool) -> Outcome {
                     "memory_bytes": memory, "simd": vectors.level,
                     "vector_functions": vectors.functions, "targets": TARGETS,
                     "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(),
-                    "tools": tools })
+                    "tools": tools, "tuned": tuned.0 })
         );
         return Ok(());
     }
@@ -100,10 +104,30 @@ pub(crate) fn doctor(as_json: bool) -> Outcome {
         };
         row(tool.name, what);
     }
+    row("tuned", tuned.1);
     anstream::println!(
         "\nprograms are compiled and run by this command alone: nothing else is needed"
     );
     Ok(())
+}
+
+/// The file of `tune`: for programs, and in words.
+fn tuned() -> (serde_json::Value, String) {
+    let Some(path) = tuned::default_path() else {
+        return (json!(null), "neither NESTOR_CACHE nor HOME is set".to_owned());
+    };
+    let (walks, what) = match tuned::load(&path) {
+        Ok(Some(kept)) => {
+            let done = kept.entries.iter().filter(|e| e.best.is_some());
+            let own = tuned::machine_name(Machine::Cpu(Precision::F32));
+            let here = done.clone().filter(|e| e.machine == own).count();
+            let all = done.count();
+            (Some(all), format!("{all} walks, {here} of them on this CPU"))
+        }
+        Ok(None) => (None, "nothing yet, and nothing is needed: costs choose".to_owned()),
+        Err(why) => (None, why),
+    };
+    (json!({ "path": path, "walks": walks }), format!("{what} ({})", path.display()))
 }
 
 /// The first GPU with what it offers, or why there is none.
@@ -128,7 +152,7 @@ pub(crate) fn threads() -> usize {
 }
 
 /// The first value of a name in a file of `name: value` lines, where the system has one.
-fn fact(file: &str, name: &str) -> Option<String> {
+pub(crate) fn fact(file: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find(|l| l.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())

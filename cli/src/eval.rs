@@ -63,7 +63,7 @@ pub(crate) fn eval(a: &EvalArguments, json: bool) -> Outcome {
     // As it was trained: sequences of a text have all this length.
     let task = run.data.task.is_some();
     let longest = (!task).then_some(run.settings.length);
-    let forms = FormOptions { longest, ..FormOptions::default() };
+    let forms = FormOptions { longest, ..run.forms() };
     let compile = if task { measured_with_outputs } else { measured_for };
     let loss = compile(&program, forms, place.machine()).map_err(Failure::native)?;
     let mut losses = Losses::of(&program, loss, &state, &place)?;
@@ -150,7 +150,7 @@ fn adapt(
         None => Checkpoint { position, tensors: state.clone() },
     };
     fits(&state, &tensors).map_err(Failure::data)?;
-    let compiled = compiled(&learns, run.data.task.is_some(), place)?;
+    let compiled = compiled(&learns, &run, place)?;
     let start = initial(&learns, run.settings.seed)?;
     let mut model = Model::new(&learns, compiled, start, run.settings.steps, place)?;
     model.load(tensors.clone()).map_err(Failure::data)?;

@@ -56,7 +56,8 @@ pub(crate) fn generate(a: &GenerateArguments, json: bool) -> Outcome {
     let (stream, vocabulary) = roles.tokens()?;
     every_token(&program)?;
     let codec = Codec::open(run.tokenizer.as_deref()).map_err(Failure::data)?;
-    let compiled = answers_for(&program, place.machine()).map_err(Failure::native)?;
+    let compiled =
+        answers_for(&program, run.forms(), place.machine()).map_err(Failure::native)?;
     let mut reader = Reader::new(
         [compiled.begin, compiled.step],
         place.device(),

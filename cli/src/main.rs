@@ -10,6 +10,7 @@ mod check;
 mod compile;
 mod device;
 mod doctor;
+mod duration;
 mod eval;
 mod explain;
 mod explore;
@@ -33,6 +34,8 @@ mod session;
 mod state;
 mod task;
 mod train;
+mod tune;
+mod tuned;
 mod verify;
 
 use arguments::{Arguments, Command};
@@ -53,13 +56,13 @@ fn main() -> ExitCode {
         Command::Verify { file, name, on, choices } => {
             verify::verify(file.as_deref(), name.as_deref(), &choices, &on, json)
         }
-        Command::Explain { file, name, latex, choices } => {
+        Command::Explain { file, name, latex, tuned, choices } => {
             let way = match (json, latex) {
                 (true, _) => explain::Way::Json,
                 (false, true) => explain::Way::Latex,
                 (false, false) => explain::Way::Text,
             };
-            explain::explain(&file, name.as_deref(), &choices, way)
+            explain::explain(&file, name.as_deref(), &tuned, &choices, way)
         }
         Command::Train(arguments) => train::train(&arguments, json),
         Command::Explore(arguments) => explore::explore(&arguments, json),
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Generate(arguments) => generate::generate(&arguments, json),
         Command::State(arguments) => state::state(&arguments, json),
         Command::Bench(arguments) => bench::bench(&arguments, json),
+        Command::Tune(arguments) => tune::tune(&arguments, json),
         Command::Doctor => doctor::doctor(json),
     };
     match result {

@@ -68,7 +68,8 @@ pub(crate) fn measure(
     }
     let roles = Roles::of(&program)?;
     let (stream, _) = roles.tokens()?;
-    let compiled = scored_for(&program, place.machine()).map_err(Failure::native)?;
+    let compiled =
+        scored_for(&program, run.forms(), place.machine()).map_err(Failure::native)?;
     let programs = [compiled.begin, compiled.step];
     let mut reader =
         Segments::new(programs, place.device(), stream, &state).map_err(unready)?;

@@ -4,6 +4,7 @@ use crate::arguments::{Choices, Dtype, RunChoices};
 use crate::device::{Place, unready};
 use crate::fail::{Failure, Outcome, settings, tell};
 use crate::run_kept;
+use crate::tuned;
 use indexmap::IndexMap;
 use nestor_compiler::execute::{self, bound, sizes};
 use nestor_compiler::interpret::{Array, Data as Values};
@@ -134,7 +135,8 @@ fn compiled(
     let sizes = sizes(program, given).ok();
     let longest = sizes.map(|s| s.time);
     let workers = sizes.and_then(|s| place.workers(s.batch.max(1)));
-    let forms = FormOptions { form, chunk: how.chunk, longest, workers };
+    let tuned = tuned::used(&how.tuned, place.machine_of(how.dtype.precision()))?;
+    let forms = FormOptions { form, chunk: how.chunk, longest, workers, tuned };
     let purpose = Purpose { resume, forms };
     let lowered = if how.grad {
         let seeds: Vec<&str> = given

@@ -1,8 +1,9 @@
 //! What a run's folder says about the run: `run.json`.
 
 use crate::fail::{Failure, settings, tell};
+use crate::tuned::{self, Used};
 use nestor_compiler::trained::spec_hash;
-use nestor_compiler::{Program, check, source};
+use nestor_compiler::{FormOptions, Program, check, source};
 use nestor_runtime::tensor_file::HostTensor;
 use nestor_runtime::train::checkpoint::{self, Checkpoint, Position};
 use nestor_runtime::train::data::DataIdentity;
@@ -29,6 +30,9 @@ pub(crate) struct Run {
     pub(crate) data: DataIdentity,
     /// Its tokenizer; bytes without.
     pub(crate) tokenizer: Option<PathBuf>,
+    /// Forms and chunks of walks that were measured before it began: the run keeps to them, whatever is measured since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tuned: Vec<Used>,
 }
 
 impl Run {
@@ -66,6 +70,11 @@ impl Run {
                 path.display()
             ))
         })
+    }
+
+    /// What the run says of forms.
+    pub(crate) fn forms(&self) -> FormOptions {
+        FormOptions { tuned: tuned::read(&self.tuned), ..FormOptions::default() }
     }
 
     /// Whether another sitting is of the same run.

@@ -3,6 +3,7 @@
 use crate::device::Place;
 use crate::fail::{Failure, settings, tell};
 use crate::roles::{Needs, Roles, sizes};
+use crate::run_folder::Run;
 use crate::train::default_data;
 use nestor_compiler::source::Loaded;
 use nestor_compiler::trained::{Trained, spec_hash, trained_for, trained_with_outputs};
@@ -107,22 +108,23 @@ impl Session {
     pub(crate) fn compiled(
         &self,
         (batch, length): (usize, usize),
+        run: &Run,
         place: &Place,
     ) -> Result<Trained, Failure> {
         let longest = self.task.is_none().then_some(length);
         let workers = place.workers(batch);
-        let forms = FormOptions { longest, workers, ..FormOptions::default() };
+        let forms = FormOptions { longest, workers, ..run.forms() };
         compiled_in(&self.program, forms, self.task.is_some(), place)
     }
 }
 
-/// A model as machine code.
+/// A run's model as machine code.
 pub(crate) fn compiled(
     program: &Program,
-    task: bool,
+    run: &Run,
     place: &Place,
 ) -> Result<Trained, Failure> {
-    compiled_in(program, FormOptions::default(), task, place)
+    compiled_in(program, run.forms(), run.data.task.is_some(), place)
 }
 
 fn compiled_in(

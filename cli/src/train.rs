@@ -10,6 +10,7 @@ use crate::model::{Model, initial_from};
 use crate::progress::Screen;
 use crate::run_folder::{Run, newest};
 use crate::session::{Request, Session, absolute};
+use crate::tuned;
 use nestor_compiler::costs::costs;
 use nestor_compiler::machine::vectors;
 use nestor_compiler::plan::Launch;
@@ -183,6 +184,19 @@ pub(crate) fn sitting(
         save_every: a.save_every.unwrap_or_else(|| (steps / 8).max(1)),
         until: a.until,
     };
+    // A run keeps to what it began with.
+    let tuned = match a.resume && folder.join("run.json").exists() {
+        true => {
+            let before = Run::open(&folder)?.tuned;
+            if before.is_empty() && a.tuned.tuned.is_some() {
+                anstream::eprintln!(
+                    "note: the run began without `--tuned`, and goes on without it"
+                );
+            }
+            before
+        }
+        false => tuned::written(&tuned::used(&a.tuned, place.machine())?),
+    };
     let run = Run {
         file: absolute(&a.file),
         entry: program.name.clone(),
@@ -191,6 +205,7 @@ pub(crate) fn sitting(
         settings: options.clone(),
         data: session.identity.clone(),
         tokenizer: a.tokenizer.as_deref().map(absolute),
+        tuned,
     };
     let resumed = match a.resume {
         // A run that was killed before it was written down begins.
@@ -219,7 +234,9 @@ pub(crate) fn sitting(
     // Another sitting may need it again.
     let compiled = match code {
         Some(compiled) => compiled.clone(),
-        None => code.insert(session.compiled((options.rows, length), place)?).clone(),
+        None => {
+            code.insert(session.compiled((options.rows, length), &run, place)?).clone()
+        }
     };
     let loaded = &session.loaded;
     tell(loaded, &costs(loaded, program, &compiled.choices, length))?;

@@ -14,7 +14,7 @@ fn every_command_teaches_with_an_example() {
     let help = good(&folder.nestor(&["--help"]));
     let commands = [
         "check", "fmt", "compile", "explain", "verify", "run", "train", "eval",
-        "generate", "bench", "doctor",
+        "generate", "bench", "tune", "doctor",
     ];
     for command in commands {
         assert!(help.contains(&format!("\n  {command}")), "{command}");

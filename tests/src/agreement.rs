@@ -129,6 +129,7 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
             chunk: draw.chunk,
             longest,
             workers: Some(1 << (draw.seed % 3)),
+            tuned: &[],
         };
         let lowered = match forward(&program, purpose(options)) {
             Ok(lowered) => lowered,

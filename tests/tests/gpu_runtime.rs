@@ -275,7 +275,8 @@ fn text_goes_on_with_states_in_memory() {
     let program = program();
     let (device, _) = emulator();
     let reader = |machine, device: Option<&Shared>| {
-        let made = answers_for(&program, machine).expect("it compiles");
+        let made =
+            answers_for(&program, FormOptions::default(), machine).expect("it compiles");
         let parts = [made.begin, made.step];
         Reader::new(parts, device, "tokens", 24, &weights(&program)).expect("ready")
     };

@@ -90,7 +90,13 @@ fn evaluated(program: &Program, graph: &Graph, given: &Arrays, sizes: &Sizes) ->
 /// What calls promise, so that all of the past is a window.
 const WHOLE: Purpose = Purpose {
     resume: false,
-    forms: FormOptions { form: None, chunk: None, longest: Some(TIME), workers: None },
+    forms: FormOptions {
+        form: None,
+        chunk: None,
+        longest: Some(TIME),
+        workers: None,
+        tuned: &[],
+    },
 };
 
 fn whole(program: &Program) -> Graph {

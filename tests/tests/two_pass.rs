@@ -24,7 +24,10 @@ fn purpose(
     longest: Option<usize>,
     workers: Option<usize>,
 ) -> Purpose {
-    Purpose { resume: false, forms: FormOptions { form, chunk: None, longest, workers } }
+    Purpose {
+        resume: false,
+        forms: FormOptions { form, longest, workers, ..FormOptions::default() },
+    }
 }
 
 /// Forms of the walks of a program.

@@ -8,14 +8,15 @@ mod terms;
 use crate::arguments::Choices;
 use crate::doctor::threads;
 use crate::fail::{Failure, Outcome, settings, tell};
+use crate::tuned::{self, TunedArguments};
 use equation::Writer;
 use nestor_compiler::level::Memory;
-use nestor_compiler::native::scheduled;
+use nestor_compiler::native::{Machine, scheduled};
 use nestor_compiler::pipeline::{Purpose, derived, forward, gradients};
 use nestor_compiler::predict::parameters;
 use nestor_compiler::tensor::{Feed, Graph, Op, Scan};
 use nestor_compiler::time::{RATES, seconds};
-use nestor_compiler::{Choice, FormOptions, Program, check, source};
+use nestor_compiler::{Choice, FormOptions, Precision, Program, check, source};
 use nestor_runtime::Sizes;
 use serde_json::json;
 use std::path::Path;
@@ -35,6 +36,7 @@ pub(crate) enum Way {
 pub(crate) fn explain(
     file: &Path,
     name: Option<&str>,
+    asked: &TunedArguments,
     choices: &Choices,
     way: Way,
 ) -> Outcome {
@@ -47,7 +49,10 @@ pub(crate) fn explain(
         }
         Err(found) => return tell(&loaded, &found),
     };
-    let purpose = Purpose { resume: false, forms: FormOptions::default() };
+    let measured = tuned::entries(asked, Machine::Cpu(Precision::F32))?;
+    let found: Vec<_> = measured.iter().filter_map(|e| e.best.clone()).collect();
+    let forms = FormOptions { tuned: tuned::read(&found), ..FormOptions::default() };
+    let purpose = Purpose { resume: false, forms };
     let lowered = forward(&program, purpose).map_err(|e| Failure::pass(&e))?;
     let updates = updates(&program)?;
     if way == Way::Latex {
@@ -141,6 +146,10 @@ pub(crate) fn explain(
             choice.form.name(),
             choice.chunk
         );
+        let by = measured.iter().find(|e| choice.tuned && e.walk == choice.key);
+        if let Some(entry) = by {
+            anstream::println!("    tuned     {}", tuned::said(entry, choice));
+        }
         anstream::println!("    class     {}", class(choice));
         anstream::println!(
             "    work      {} operations and {} bytes a token of one sequence",
@@ -277,7 +286,7 @@ fn form(choice: &Choice) -> serde_json::Value {
         .iter()
         .map(|(form, why)| json!({ "form": form.name(), "why": why }))
         .collect();
-    json!({ "walk": choice.walk, "form": choice.form.name(), "chunk": choice.chunk,
+    json!({ "walk": choice.walk, "form": choice.form.name(), "chunk": choice.chunk, "tuned": choice.tuned,
             "exact": true, "class": choice.class(), "coupled": choice.structure.map_or(0, |s| s.coupled),
             "flops": choice.work.flops, "bytes": choice.work.bytes, "depth": choice.work.depth,
             "tokens_a_step": choice.chunk, "rejected": rejected })

@@ -7,6 +7,7 @@ use crate::arguments::{Choices, TrainArguments, TrialArguments};
 use crate::fail::{Failure, Outcome};
 use crate::from::FromArguments;
 use crate::train::{Ready, sitting};
+use crate::tuned::TunedArguments;
 use nestor_runtime::train::durable;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -107,6 +108,7 @@ pub(super) fn trial_with(a: &TrialArguments, ready: &mut Option<Ready>) -> Outco
         until: Some(a.until),
         timings: false,
         from: FromArguments::default(),
+        tuned: TunedArguments::default(),
         on: a.on.clone(),
         choices: Choices { set: a.choices.set.clone() },
     };

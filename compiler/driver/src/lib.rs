@@ -17,6 +17,7 @@ pub mod source;
 pub mod sweep;
 pub mod time;
 pub mod trained;
+pub mod tune;
 
 pub use nestor_front::{Setting, SettingValue};
 pub use nestor_grammar::{Diagnostic, Label, Severity, format};
@@ -26,7 +27,7 @@ pub use nestor_ir::interpret;
 pub use nestor_ir::level::{self, Program};
 pub use nestor_ir::{plan, tensor, ty};
 pub use nestor_passes::PassError;
-pub use nestor_passes::forms::{Choice, Form, FormOptions};
+pub use nestor_passes::forms::{Choice, Form, FormOptions, Tuned};
 
 /// A value's number in its graph, for tables of facts about values.
 pub fn index_of(value: tensor::Value) -> usize {

@@ -225,16 +225,20 @@ pub struct Answers {
 /// # Errors
 /// As [`trained`].
 pub fn answers(program: &Program) -> Result<Answers, NativeError> {
-    answers_for(program, CPU)
+    answers_for(program, FormOptions::default(), CPU)
 }
 
 /// As [`answers`], for a machine.
 ///
 /// # Errors
 /// As [`trained`].
-pub fn answers_for(program: &Program, machine: Machine) -> Result<Answers, NativeError> {
+pub fn answers_for(
+    program: &Program,
+    forms: FormOptions,
+    machine: Machine,
+) -> Result<Answers, NativeError> {
     let compiled = |resume, form| -> Result<Artifact, NativeError> {
-        let forms = FormOptions { form, ..FormOptions::default() };
+        let forms = FormOptions { form, ..forms };
         let lowered = forward(program, Purpose { resume, forms })?;
         native::compiled(&only(&lowered.graph, |n| !n.starts_with("loss")), machine)
     };
@@ -253,9 +257,13 @@ pub fn answers_for(program: &Program, machine: Machine) -> Result<Answers, Nativ
 ///
 /// # Errors
 /// As [`trained`].
-pub fn scored_for(program: &Program, machine: Machine) -> Result<Answers, NativeError> {
+pub fn scored_for(
+    program: &Program,
+    forms: FormOptions,
+    machine: Machine,
+) -> Result<Answers, NativeError> {
     let compiled = |resume| -> Result<Artifact, NativeError> {
-        let purpose = Purpose { resume, forms: FormOptions::default() };
+        let purpose = Purpose { resume, forms };
         let graph = forward(program, purpose)?.graph;
         let wanted = |name: &str| name == "loss" || name.starts_with("state.");
         native::compiled(&only(&graph, wanted), machine)

@@ -3,9 +3,11 @@
 //! The first that applies is taken: chunk-parallel where the update is affine (called *dual*
 //! where gradients are taken at an anchor, because these are then known at a chunk's start), with
 //! errors solved row by row where they are functions of reads, one token after another otherwise. A walk with fewer
-//! instances than there are workers goes in two passes, where that pays.
+//! instances than there are workers goes in two passes, where that pays. What somebody measured to be better
+//! ([`Tuned`]) comes before all this, where it applies.
 
 use super::once::{found_as_begun, never_set_again};
+use super::tuned::{Tuned, key};
 use super::work::{Work, work};
 use super::{Cut, Structure, chunked, periods, sequential, two_pass};
 use crate::build::uniform;
@@ -57,10 +59,14 @@ impl Form {
 pub struct Choice {
     /// The walk: the names of its states.
     pub walk: String,
+    /// What it is told by, whatever its states are called; see [`Tuned`].
+    pub key: String,
     /// The form.
     pub form: Form,
     /// Tokens of a chunk.
     pub chunk: usize,
+    /// Both were measured to be better than what costs would have it be.
+    pub tuned: bool,
     /// What the update was found to be; nothing of one that is walked token by token.
     pub structure: Option<Structure>,
     /// What it costs a token.
@@ -86,6 +92,9 @@ impl Choice {
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}, chunks of {}", self.walk, self.form.name(), self.chunk)?;
+        if self.tuned {
+            write!(f, ", tuned")?;
+        }
         for (form, reason) in &self.reasons {
             write!(f, "; not {}: {reason}", form.name())?;
         }
@@ -104,6 +113,9 @@ pub struct FormOptions {
     pub longest: Option<usize>,
     /// Workers that each sequence of a call has to itself, where that is known.
     pub workers: Option<usize>,
+    /// What was measured of some walks; it is used where neither a form nor a chunk is asked for. It is kept for
+    /// as long as the process lives, so that options are plain values.
+    pub tuned: &'static [Tuned],
 }
 
 /// Tokens of a chunk where nothing asks for another number.
@@ -135,7 +147,7 @@ pub fn choose(
                 let scan = if moves_only(scan) {
                     sequential(scan, &types, options.chunk.unwrap_or(CHUNK))
                 } else {
-                    let parallel = parallel(scan);
+                    let (parallel, key) = (parallel(scan), key(scan, &types));
                     let scan = match options.longest {
                         Some(longest) if from_start => {
                             never_set_again(scan, &operands, longest)
@@ -144,7 +156,9 @@ pub fn choose(
                     };
                     let begins = from_start.then(|| begins(&out, &scan, &operands));
                     let found =
-                        chosen(&scan, &types, parallel, options, begins.as_deref())?;
+                        chosen(&scan, &types, parallel, &key, options, begins.as_deref());
+                    let mut found = found?;
+                    found.choice.key = key;
                     choices.push(found.choice);
                     parts = found.parts;
                     found.scan
@@ -199,8 +213,33 @@ struct Chosen {
     parts: Option<(Parts, Rates)>,
 }
 
-/// `begins` where every call begins with the first token of its sequences, as [`begins`] has it.
+/// As it was measured to be best, where that was and applies here; otherwise by costs. Whether a walk goes in two passes
+/// depends on the length of a call, which nothing measured does, so that costs say it of either.
 fn chosen(
+    scan: &Scan,
+    types: &[Type],
+    parallel: Form,
+    key: &str,
+    options: FormOptions,
+    begins: Option<&[Option<f64>]>,
+) -> Result<Chosen, PassError> {
+    let free = options.form.is_none() && options.chunk.is_none();
+    let tuned = options.tuned.iter().find(|t| free && t.walk == key);
+    if let Some(tuned) = tuned {
+        let form = (tuned.form != parallel).then_some(tuned.form);
+        let asked = FormOptions { form, chunk: Some(tuned.chunk), ..options };
+        if let Ok(mut found) = by_cost(scan, types, parallel, asked, begins)
+            && [tuned.form, Form::TwoPass].contains(&found.choice.form)
+        {
+            found.choice.tuned = true;
+            return Ok(found);
+        }
+    }
+    by_cost(scan, types, parallel, options, begins)
+}
+
+/// `begins` where every call begins with the first token of its sequences, as [`begins`] has it.
+fn by_cost(
     scan: &Scan,
     types: &[Type],
     parallel: Form,
@@ -218,8 +257,10 @@ fn chosen(
     let asked = |form: Form| options.form.is_none_or(|f| f == form);
     let mut choice = Choice {
         walk: names.join(", "),
+        key: String::new(),
         form: Form::Sequential,
         chunk,
+        tuned: false,
         structure: None,
         work: Work::default(),
         reasons: vec![],

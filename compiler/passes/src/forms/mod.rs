@@ -31,6 +31,7 @@ mod sequential;
 mod solve;
 mod substitution;
 mod terms;
+mod tuned;
 mod two_pass;
 mod work;
 
@@ -38,6 +39,7 @@ pub use anchors::periods;
 pub use choose::{Choice, Form, FormOptions, choose, within};
 pub use chunk::Structure;
 pub use sequential::sequential;
+pub use tuned::Tuned;
 pub use work::Work;
 
 use nestor_ir::tensor::infer::seen_by_body;
