@@ -195,7 +195,7 @@ pub(crate) fn sitting(
             }
             before
         }
-        false => tuned::written(&tuned::used(&a.tuned, place.machine())?),
+        false => tuned::written(tuned::used(&a.tuned, place.machine())?),
     };
     let run = Run {
         file: absolute(&a.file),
