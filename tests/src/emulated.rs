@@ -10,7 +10,8 @@ use nestor_ir::interpret::tile::{self, KernelError};
 use nestor_ir::plan::Plan;
 use nestor_ir::tile::{Kernel, Use};
 use nestor_ir::ty::Elem;
-use nestor_mlir::{Code, Entry, Options, compile};
+use nestor_mlir::products::on_cores;
+use nestor_mlir::{Code, Entry, Options, Products, compile};
 
 /// Kernels as PTX, read back.
 pub struct Emulated {
@@ -22,6 +23,8 @@ pub struct Emulated {
     pub tolerance: f64,
     /// What is further off is made another number altogether: whoever reads it finds out.
     pub spoils: bool,
+    /// The interpreter rounds operands of products as tensor cores do.
+    pub alike: Option<Products>,
 }
 
 impl Emulated {
@@ -46,6 +49,7 @@ impl Emulated {
             module,
             tolerance: 1e-4,
             spoils: false,
+            alike: None,
         })
     }
 
@@ -114,8 +118,11 @@ impl Emulated {
     ) -> Result<Stats, String> {
         let kernel = &self.kernels[n];
         let mut expected = buffers.to_vec();
-        tile::run(kernel, &mut expected, sizes, Precision::F64)
-            .map_err(|e| e.to_string())?;
+        let interpreted = match self.alike {
+            None => tile::run(kernel, &mut expected, sizes, Precision::F64),
+            Some(products) => run_alike(kernel, &mut expected, sizes, products),
+        };
+        interpreted.map_err(|e| e.to_string())?;
         let stats = self.run(n, buffers, sizes)?;
         for ((parameter, got), want) in
             kernel.buffers.values().zip(buffers.iter_mut()).zip(&expected)
@@ -156,6 +163,35 @@ impl Emulated {
         run_with(plan, &self.kernels, inputs, sizes, Precision::F32, &mut run)
             .map_err(|e| e.to_string())
     }
+}
+
+/// Runs a kernel in the interpreter in float32, operands of products rounded as tensor cores do.
+///
+/// # Errors
+/// As the interpreter's.
+pub fn run_alike(
+    kernel: &Kernel,
+    buffers: &mut [Vec<f64>],
+    sizes: &Sizes,
+    products: Products,
+) -> Result<(), KernelError> {
+    tile::run_rounding(
+        kernel,
+        buffers,
+        sizes,
+        Precision::F32,
+        &|extent, x| match on_cores(extent, products) && products == Products::Brain {
+            true => brain(x),
+            false => x,
+        },
+    )
+}
+
+/// The nearest number of bfloat16, of two that are as near the even one.
+fn brain(x: f64) -> f64 {
+    let bits = (x as f32).to_bits();
+    let up = 0x7fff + (bits >> 16 & 1);
+    f64::from(f32::from_bits(bits.wrapping_add(up) & 0xffff_0000))
 }
 
 fn bytes(elem: Elem, data: &[f64]) -> Vec<u8> {

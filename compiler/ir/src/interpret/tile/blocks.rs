@@ -2,17 +2,20 @@
 
 use super::{Done, Machine};
 use crate::interpret::linear;
-use crate::tile::{Access, Matrix, Place, Shape};
+use crate::tile::{Access, Extent, Matrix, Place, Shape};
 
 impl Machine<'_> {
     pub(super) fn product(
         &mut self,
-        [m, n, k]: [usize; 3],
+        extent: [Extent; 3],
         alpha: f64,
         [left, right, out]: [&Matrix; 3],
         accumulate: bool,
         shape: Shape,
     ) -> Done {
+        let [m, n, k] = extent.map(|d| self.size(d));
+        let rounded = self.operands;
+        let operand = |x| rounded(extent, x);
         let lefts = self.matrix(left, m, k);
         let rights = self.matrix(right, k, n);
         let outs = self.matrix(out, m, n);
@@ -22,8 +25,9 @@ impl Machine<'_> {
                 let mut sum = 0.0;
                 for l in 0..k {
                     if !shape.leaves_out([i, j, l]) {
-                        let a = self.read(left.place, lefts[i * k + l])?;
-                        sum += a * self.read(right.place, rights[l * n + j])?;
+                        let a = operand(self.read(left.place, lefts[i * k + l])?);
+                        let b = operand(self.read(right.place, rights[l * n + j])?);
+                        sum += a * b;
                     }
                 }
                 sums.push(sum);

@@ -39,6 +39,23 @@ pub fn run(
     sizes: &Sizes,
     precision: Precision,
 ) -> Result<(), KernelError> {
+    run_rounding(kernel, buffers, sizes, precision, &|_, x| x)
+}
+
+/// How the operands of a product of these rows, columns and terms are rounded before they are multiplied.
+pub type Operands<'o> = &'o dyn Fn([Extent; 3], f64) -> f64;
+
+/// As [`run`], with the operands of products rounded, as instructions of matrices do.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_rounding(
+    kernel: &Kernel,
+    buffers: &mut [Vec<f64>],
+    sizes: &Sizes,
+    precision: Precision,
+    operands: Operands<'_>,
+) -> Result<(), KernelError> {
     let error = |what| KernelError { kernel: kernel.name.clone(), what };
     let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(sizes));
     if !sized.eq(buffers.iter().map(|b| b.len() as i64)) {
@@ -55,6 +72,7 @@ pub fn run(
         indices: vec![0; kernel.indices],
         sizes: *sizes,
         precision,
+        operands,
         point: 0,
     };
     let grid: Vec<usize> = kernel.grid.iter().map(|(_, d)| d.size(sizes)).collect();
@@ -79,6 +97,7 @@ struct Machine<'b> {
     indices: Vec<i64>,
     sizes: Sizes,
     precision: Precision,
+    operands: Operands<'b>,
     /// This point's number, from 1.
     point: u32,
 }
@@ -96,7 +115,7 @@ impl Machine<'_> {
                 self.map(space, expr, loads, sinks)
             }
             Stmt::Product { m, n, k, alpha, left, right, out, accumulate, shape } => {
-                let extent = [m, n, k].map(|d| self.size(*d));
+                let extent = [*m, *n, *k];
                 self.product(extent, *alpha, [left, right, out], *accumulate, *shape)
             }
             Stmt::SolveUnitLower { lower, x, n, m, transpose } => {
