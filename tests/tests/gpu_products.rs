@@ -7,7 +7,10 @@ use nestor_ir::dim::Sizes;
 use nestor_ir::tile::size::elements;
 use nestor_ir::tile::text::parse;
 use nestor_mlir::{Options, Products, Target};
+use nestor_runtime::device::product::{Operand, Product};
+use nestor_runtime::device::{Command, Device};
 use nestor_tests::emulated::Emulated;
+use nestor_tests::emulated_device::EmulatedDevice;
 
 const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 0 };
 
@@ -92,6 +95,83 @@ fn every_layout_and_shape() {
                 .replace("[576*i0; 24, 1]\n}", &format!("[576*i0; 24, 1], {shape}\n}}"));
             assert!(text.contains(shape), "{text}");
             agree(&text, products, tolerance);
+        }
+    }
+}
+
+/// The product of any size, two at once, at sizes that divide nothing, its operands as they lie or turned.
+fn dense(products: Products, [m, n, k]: [usize; 3], turned: bool) -> f64 {
+    let options = Options { target: Target::Sm80, products };
+    let code = nestor_mlir::compile(&[], options).expect("code");
+    let on_cores = code.ptx.contains("mma.sync");
+    assert_eq!(on_cores, products != Products::Float32, "{products:?}");
+    let mut device = EmulatedDevice::new(1 << 24);
+    let module = device.load(&code.for_device(options)).expect("it is read");
+    let number = |of: usize, i: usize| ((i * 37 + of * 11) % 101) as f32 / 50.0 - 1.0;
+    let sizes = [m * k, k * n, m * n];
+    let data: Vec<Vec<f32>> =
+        (0..3).map(|of| (0..2 * sizes[of]).map(|i| number(of, i)).collect()).collect();
+    let addresses: Vec<u64> = data
+        .iter()
+        .map(|data| {
+            let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let address = device.allocate(bytes.len()).expect("there is room");
+            device.upload(address, &bytes).expect("it fits");
+            address
+        })
+        .collect();
+    let operand = |of: usize, rows: usize, columns: usize, turned: bool| {
+        let (row, column) = if turned { (1, rows) } else { (columns, 1) };
+        let (row, column, repeat) = (row as i64, column as i64, sizes[of] as i64);
+        Operand { address: addresses[of], repeat, row, column }
+    };
+    let what = Product {
+        shape: [m, n, k],
+        repeats: 2,
+        alpha: 0.5,
+        operands: [
+            operand(0, m, k, turned),
+            operand(1, k, n, turned),
+            operand(2, m, n, false),
+        ],
+        accumulate: turned,
+    };
+    device.tell(&Command::Product(module, what)).expect("it runs");
+    let mut bytes = vec![0; 8 * m * n];
+    device.download(addresses[2], &mut bytes).expect("it is there");
+    let found = bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes(b.try_into().expect("four bytes")));
+    let mut worst = 0.0f64;
+    for (at, found) in found.enumerate() {
+        let (repeat, i, j) = (at / (m * n), at / n % m, at % n);
+        let sum: f64 = (0..k)
+            .map(|l| {
+                let (a, b) = match turned {
+                    false => (i * k + l, l * n + j),
+                    true => (l * m + i, j * k + l),
+                };
+                let (a, b) = (a + repeat * m * k, b + repeat * k * n);
+                f64::from(data[0][a]) * f64::from(data[1][b])
+            })
+            .sum();
+        let before = if turned { f64::from(data[2][at]) } else { 0.0 };
+        worst = worst.max((f64::from(found) - before - 0.5 * sum).abs());
+    }
+    worst / k as f64
+}
+
+#[test]
+fn the_product_of_any_size_is_on_tensor_cores_too() {
+    for (products, tolerance) in [
+        (Products::Float32, 1e-7),
+        (Products::Tf32x3, 1e-7),
+        (Products::Tf32, 1e-4),
+        (Products::Brain, 1e-3),
+    ] {
+        for turned in [false, true] {
+            let off = dense(products, [67, 70, 37], turned);
+            assert!(off < tolerance, "{products:?}, turned {turned}: {off:.1e}");
         }
     }
 }

@@ -89,18 +89,29 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             (0..4).map(|r| self.left(p, how, piece, [m, k], l, r)).collect();
         let right: Vec<Vec<V<'c, 'a>>> =
             (0..2).map(|r| self.right(p, how, piece, [k, n], l, r)).collect();
+        let sums = self.all_parts(how, [&left, &right], &sums);
+        self.b.close(opened, &sums)
+    }
+
+    /// Sums of products of operands in their parts.
+    pub(super) fn all_parts(
+        &mut self,
+        how: Products,
+        [left, right]: [&[Vec<V<'c, 'a>>]; 2],
+        sums: &[V<'c, 'a>],
+    ) -> Vec<V<'c, 'a>> {
         // Of operands in two parts, the products of a small part come first.
         let pairs: &[(usize, usize)] = match how {
             Products::Tf32x3 => &[(1, 0), (0, 1), (0, 0)],
             Products::Float32 | Products::Tf32 | Products::Brain => &[(0, 0)],
         };
-        let mut sums = sums;
+        let mut sums = sums.to_vec();
         for (a, b) in pairs {
             let a: Vec<V<'c, 'a>> = left.iter().map(|parts| parts[*a]).collect();
             let b: Vec<V<'c, 'a>> = right.iter().map(|parts| parts[*b]).collect();
             sums = self.multiply(how, &a, &b, &sums);
         }
-        self.b.close(opened, &sums)
+        sums
     }
 
     /// Register number `r` of the left operand, in its parts.
@@ -154,7 +165,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Which terms of a step a register of this lane holds.
-    fn depths(
+    pub(super) fn depths(
         &mut self,
         how: Products,
         within: Num<'c, 'a>,

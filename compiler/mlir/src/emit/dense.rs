@@ -1,12 +1,14 @@
 //! The product of matrices of any size and strides: what a plan's dense products become where there is no library.
 //!
-//! A block computes 64 x 64 entries, a thread 4 x 4 of them, 16 apart. Sixteen terms of both operands at a time lie in
-//! shared memory, each thread having brought some: along whichever dimension of an operand is contiguous.
+//! A block computes 64 x 64 entries, a thread 4 x 4 of them, 16 apart; or on tensor cores, a warp 16 x 32 of them. Sixteen terms of
+//! both operands at a time lie in shared memory, each thread having brought some: along whichever dimension of an
+//! operand is contiguous.
 
 use super::build::V;
 use super::number::Num;
 use super::{Emit, SHARED, name, nested, parsed};
 use crate::placement::Placement;
+use crate::target::Products;
 use crate::{DeviceProduct, Options};
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
@@ -23,8 +25,11 @@ const SIDE: i64 = 64;
 const DEPTH: i64 = 16;
 /// Rows of terms in shared memory are this far apart, so that neighbours lie in different banks.
 const PITCH: i64 = SIDE + 1;
-/// Entries of a thread along each side.
+/// Entries of a thread along each side; on tensor cores, of each of as many pieces side by side.
 const OWN: i64 = 4;
+/// Rows and columns of a piece, and warps below one another.
+const PIECE: [i64; 2] = [16, 8];
+const DOWN: i64 = SIDE / PIECE[0];
 
 /// An operand: address of its first entry, and elements between rows and columns.
 #[derive(Clone, Copy)]
@@ -156,6 +161,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// Row and column of this thread's entry number `at`.
     fn own(&mut self, at: i64, [row, column]: [Num<'c, 'a>; 2]) -> [Num<'c, 'a>; 2] {
+        if self.products != Products::Float32 {
+            let [down, beside, group, within] = self.warp();
+            let i = self.add(down, group);
+            let i = self.add(i, Num::Known(8 * (at % OWN / 2)));
+            let pair = self.mul(within, Num::Known(2));
+            let j = self.add(beside, pair);
+            let j = self.add(j, Num::Known(PIECE[1] * (at / OWN) + at % 2));
+            return [self.add(row, i), self.add(column, j)];
+        }
         let thread = Num::Run(self.thread);
         let apart = SIDE / OWN;
         let (i, j) =
@@ -163,6 +177,18 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let i = self.add(i, Num::Known(apart * (at / OWN)));
         let j = self.add(j, Num::Known(apart * (at % OWN)));
         [self.add(row, i), self.add(column, j)]
+    }
+
+    /// First row and column of this thread's warp, and the thread's place in a piece.
+    fn warp(&mut self) -> [Num<'c, 'a>; 4] {
+        let thread = Num::Run(self.thread);
+        let lane = self.rem(thread, Num::Known(32));
+        let warp = self.div(thread, Num::Known(32));
+        let down = self.rem(warp, Num::Known(DOWN));
+        let down = self.mul(down, Num::Known(PIECE[0]));
+        let beside = self.div(warp, Num::Known(DOWN));
+        let beside = self.mul(beside, Num::Known(OWN * PIECE[1]));
+        [down, beside, self.div(lane, Num::Known(4)), self.rem(lane, Num::Known(4))]
     }
 
     fn entry_of(
@@ -196,6 +222,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.bring(left, 0, [row, m], [from, k]);
         self.bring(turned, DEPTH * PITCH, [column, n], [from, k]);
         self.b.barrier();
+        let added = match self.products {
+            Products::Float32 => self.by_threads(sums),
+            Products::Tf32x3 | Products::Tf32 | Products::Brain => self.by_warps_of(sums),
+        };
+        self.b.close(opened, &added)
+    }
+
+    /// Sums with sixteen terms more, term by term.
+    fn by_threads(&mut self, sums: Vec<V<'c, 'a>>) -> Vec<V<'c, 'a>> {
         let bounds =
             [Num::Known(0), Num::Known(DEPTH), Num::Known(1)].map(|q| self.value(q));
         let (inner, l, sums) = self.b.open_for(bounds, &sums);
@@ -206,9 +241,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             (0..OWN)
                 .map(|n| {
                     let at = e.add(from, Num::Known(base + n * apart));
-                    let at = e.in_shared(at);
-                    let float = e.b.float();
-                    e.b.load(at, float)
+                    e.brought(at)
                 })
                 .collect()
         };
@@ -218,8 +251,57 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             .enumerate()
             .map(|(n, sum)| self.b.fma(a[n / OWN as usize], b[n % OWN as usize], *sum))
             .collect();
-        let added = self.b.close(inner, &added);
-        self.b.close(opened, &added)
+        self.b.close(inner, &added)
+    }
+
+    /// Sums with sixteen terms more, on tensor cores.
+    fn by_warps_of(&mut self, mut sums: Vec<V<'c, 'a>>) -> Vec<V<'c, 'a>> {
+        let how = self.products;
+        let [down, beside, group, within] = self.warp();
+        let steps = if how == Products::Brain { 1 } else { 2 };
+        for step in 0..steps {
+            // Registers of eight rows: terms of both halves of the step.
+            let eight = |e: &mut Self, row: Num<'c, 'a>, base: i64, half: i64| {
+                let terms = e.depths(how, within, half);
+                let values: Vec<V<'c, 'a>> = terms
+                    .into_iter()
+                    .map(|l| {
+                        let line = e.mul(l, Num::Known(PITCH));
+                        let at = e.add(line, row);
+                        let at =
+                            e.add(at, Num::Known(base + step * (DEPTH / steps) * PITCH));
+                        e.brought(at)
+                    })
+                    .collect();
+                e.rounded(how, &values)
+            };
+            let left: Vec<Vec<V<'c, 'a>>> = (0..4)
+                .map(|r| {
+                    let row = self.add(down, group);
+                    let row = self.add(row, Num::Known(8 * (r % 2)));
+                    eight(self, row, 0, r / 2)
+                })
+                .collect();
+            for piece in 0..OWN {
+                let right: Vec<Vec<V<'c, 'a>>> = (0..2)
+                    .map(|half| {
+                        let column = self.add(beside, group);
+                        let column = self.add(column, Num::Known(PIECE[1] * piece));
+                        eight(self, column, DEPTH * PITCH, half)
+                    })
+                    .collect();
+                let own = (OWN * piece) as usize..(OWN * (piece + 1)) as usize;
+                let sum = self.all_parts(how, [&left, &right], &sums[own.clone()]);
+                sums.splice(own, sum);
+            }
+        }
+        sums
+    }
+
+    fn brought(&mut self, n: Num<'c, 'a>) -> V<'c, 'a> {
+        let at = self.in_shared(n);
+        let float = self.b.float();
+        self.b.load(at, float)
     }
 
     fn in_shared(&mut self, n: Num<'c, 'a>) -> V<'c, 'a> {
