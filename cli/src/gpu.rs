@@ -4,7 +4,7 @@
 use crate::arguments::{CompileArguments, Emit};
 use crate::artifact::{Source, Told, layout, pretty, provenance, put};
 use crate::fail::{Failure, Outcome};
-use nestor_compiler::gpu::ptxas::{Usage, assemble, find};
+use nestor_compiler::gpu::ptxas::{Usage, assemble, find, without_spills};
 use nestor_compiler::gpu::{self, Code, Entry, Options, Products, Target, c};
 use nestor_compiler::native::{Kernel, Machine};
 use nestor_compiler::{kept, native, tensor};
@@ -46,7 +46,7 @@ pub(crate) fn text(
         Emit::Mlir => gpu::code_with_text(kernels, options),
         _ => gpu::code(kernels, options),
     };
-    let code = code.map_err(Failure::native)?;
+    let mut code = code.map_err(Failure::native)?;
     if timings {
         for (what, time) in &code.timings {
             anstream::eprintln!("  {what:<24} {:>8.1} ms", time.as_secs_f64() * 1e3);
@@ -58,7 +58,7 @@ pub(crate) fn text(
             let folder =
                 std::env::temp_dir().join(format!("nestor-{}", std::process::id()));
             std::fs::create_dir_all(&folder).map_err(Failure::data)?;
-            let used = usage(&code, options.target, &folder);
+            let used = usage(&mut code, options.target, &folder);
             std::fs::remove_dir_all(&folder).map_err(Failure::data)?;
             match used? {
                 Some(used) => Ok(table(&code, &used)),
@@ -71,18 +71,27 @@ pub(crate) fn text(
     }
 }
 
-/// Assembles code in a folder that has no PTX yet; nothing where there is no assembler.
+/// Assembles code in a folder that has no PTX yet; nothing where there is no assembler. Kernels that spill become others
+/// that spill less, where there are some.
 fn usage(
-    code: &Code,
+    code: &mut Code,
     target: Target,
     folder: &Path,
 ) -> Result<Option<Vec<Usage>>, Failure> {
     let Some(assembler) = find() else { return Ok(None) };
-    let ptx = folder.join("kernels.ptx");
-    std::fs::write(&ptx, &code.ptx)
-        .map_err(|e| Failure::data(format!("cannot write `{}`: {e}", ptx.display())))?;
-    let used = assemble(&assembler, target, &ptx, &folder.join("kernels.cubin"));
-    used.map(Some).map_err(Failure::bug)
+    let (ptx, cubin) = (folder.join("kernels.ptx"), folder.join("kernels.cubin"));
+    let assembled = |text: &str| {
+        std::fs::write(&ptx, text).map_err(|e| {
+            Failure::data(format!("cannot write `{}`: {e}", ptx.display()))
+        })?;
+        assemble(&assembler, target, &ptx, &cubin).map_err(Failure::bug)
+    };
+    let used = assembled(&code.ptx)?;
+    let files = [ptx.as_path(), cubin.as_path()];
+    let better = without_spills(&assembler, target, &code.ptx, files, &used);
+    let Some(text) = better.map_err(Failure::bug)? else { return Ok(Some(used)) };
+    code.ptx = text;
+    assembled(&code.ptx).map(Some)
 }
 
 /// Kernels with what they take, a line each.
@@ -133,10 +142,10 @@ pub(crate) fn write(
     let machine = Machine::Gpu(options);
     let (plan, kernels) =
         native::scheduled_for(graph, machine).map_err(Failure::native)?;
-    let code = gpu::code_with_text(&kernels, options).map_err(Failure::native)?;
+    let mut code = gpu::code_with_text(&kernels, options).map_err(Failure::native)?;
     std::fs::create_dir_all(folder)
         .map_err(|e| Failure::data(format!("cannot make `{}`: {e}", folder.display())))?;
-    let used = usage(&code, options.target, folder)?;
+    let used = usage(&mut code, options.target, folder)?;
     let entries = code.entries.iter().map(|entry| {
         let mut about = json!({ "symbol": entry.symbol, "threads": entry.threads,
             "shared_bytes": entry.shared, "instructions": instructions(&code, &entry.symbol) });

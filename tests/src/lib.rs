@@ -72,6 +72,8 @@ pub mod emulated_device;
 pub mod golden;
 #[cfg(feature = "cuda")]
 pub mod gpu_costs;
+#[cfg(feature = "cuda")]
+pub mod gpu_table;
 pub mod measure;
 pub mod native;
 pub mod rules;

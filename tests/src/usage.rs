@@ -1,19 +1,24 @@
 //! What the kernels of golden cases and of the library's memories take on a GPU at sizes that people use: registers, spills,
 //! shared memory, instructions, tensor cores, how long they are made, and how long they are said to run.
 
+mod assembled;
 mod given;
+mod kept;
 mod machine_code;
 mod subject;
 
+pub use assembled::Assembling;
 pub use given::given;
+pub use kept::{Kept, hashed};
 pub use subject::{Subject, case, memory, program_of, spent};
 
-use crate::usage::machine_code::{Found, read};
-use nestor_compiler::gpu::ptxas::{Assembler, Usage, assemble};
+use crate::usage::assembled::assembled;
 use nestor_compiler::gpu::{Options, code, products, time};
 use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_ir::dim::Sizes;
+use nestor_ir::plan::Launch;
 use nestor_ir::tile::{Kernel, Sink, Stmt};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// What a program's kernels take, the most of any of them.
@@ -27,6 +32,8 @@ pub struct Taken {
     pub spills: u32,
     /// Kernels that spill, with their bytes.
     pub spilling: Vec<(String, u32)>,
+    /// Kernels that spilled before their loops were left as they are, and bytes then.
+    pub at_first: Vec<(String, u32)>,
     /// Bytes of shared memory of a block.
     pub shared: usize,
     /// Bytes of scratch memory of a block, where tiles did not fit.
@@ -35,6 +42,10 @@ pub struct Taken {
     pub instructions: usize,
     /// Products inside of kernels: on tensor cores, and by threads.
     pub products: [usize; 2],
+    /// The shortest sides of those by threads.
+    pub sides: BTreeSet<usize>,
+    /// Dense products of the plan, outside of kernels.
+    pub dense: usize,
     /// The same in the PTX and in the machine code: instructions of tensor cores, where the code can be read.
     pub on_cores: (usize, Option<usize>),
     /// Kernels with products for tensor cores whose machine code has fewer instructions of them than products, or loops that
@@ -48,6 +59,8 @@ pub struct Taken {
     pub worked: Duration,
     /// Of the assembler.
     pub assembling: Duration,
+    /// Kernels that took the assembler too long: nothing is known of them as machine code.
+    pub too_long: Vec<String>,
     /// Seconds of a call, predicted.
     pub predicted: f64,
 }
@@ -62,9 +75,9 @@ pub const SIZES: Sizes = Sizes { batch: 4, time: 4096, start: 0 };
 pub fn taken(
     subject: Subject,
     options: Options,
-    assembler: Option<&Assembler>,
+    how: Option<&Assembling<'_>>,
 ) -> Result<Taken, String> {
-    let Subject { name, graph, mut steps, began, spent: before } = subject;
+    let Subject { graph, mut steps, began, spent: before } = subject;
     let since = Instant::now();
     let (plan, kernels) =
         scheduled_for(&graph, Machine::Gpu(options)).map_err(|e| e.to_string())?;
@@ -74,6 +87,7 @@ pub fn taken(
     steps.extend(code.timings.iter().copied());
     let each: Vec<[usize; 2]> =
         kernels.iter().map(|k| products::counted(k, options.products)).collect();
+    let sides = kernels.iter().flat_map(|k| products::shortest(k, options.products));
     let needed = time::needed(&plan, &kernels, &code.entries, &SIZES, options.target);
     let mut out = Taken {
         kernels: kernels.len(),
@@ -84,48 +98,35 @@ pub fn taken(
         scratch: code.entries.iter().map(|e| e.scratch_bytes(&SIZES)).max().unwrap_or(0),
         instructions: code.ptx.lines().filter(|l| is_instruction(l)).count(),
         products: [0, 1].map(|n| each.iter().map(|of| of[n]).sum()),
+        sides: sides.flatten().collect(),
+        dense: plan.launches.iter().filter(|l| matches!(l, Launch::Dense(_))).count(),
         on_cores: (code.ptx.matches("mma.sync").count(), None),
         predicted: needed.iter().map(|n| time::seconds(n, options)).sum(),
         ..Taken::default()
     };
-    let Some(assembler) = assembler else { return Ok(out) };
-    let folder = std::env::temp_dir();
-    let file = |end: &str| {
-        let id = std::process::id();
-        let this = format!("{:?}", std::thread::current().id());
-        let this: String = this.chars().filter(char::is_ascii_digit).collect();
-        folder.join(format!("nestor-{id}-{this}-{name}.{end}"))
-    };
-    let (ptx, cubin) = (file("ptx"), file("cubin"));
-    std::fs::write(&ptx, &code.ptx).map_err(|e| e.to_string())?;
+    let Some(how) = how else { return Ok(out) };
     let since = Instant::now();
-    let used = assemble(assembler, options.target, &ptx, &cubin);
+    let used = assembled(&code.ptx, options.target, how)?;
     out.assembling = since.elapsed();
-    let found = read(assembler, &cubin);
-    for path in [&ptx, &cubin] {
-        // One that was not made is not there.
-        let _ = std::fs::remove_file(path);
-    }
-    let used: Vec<Usage> = used?;
     // With the product of any size.
     if used.len() != kernels.len() + 1 {
         return Err(format!("{} kernels of {} are assembled", used.len(), kernels.len()));
     }
-    out.registers = used.iter().map(|u| u.registers).max().unwrap_or(0);
-    let spilt = used.iter().map(|u| (u.symbol.clone(), u.spills.0 + u.spills.1));
-    out.spilling = spilt.filter(|(_, bytes)| *bytes > 0).collect();
-    out.spills = out.spilling.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
-    let Some(found) = found else { return Ok(out) };
-    out.on_cores.1 = Some(found.values().map(|f| f.products).sum());
-    for ((entry, kernel), [on_cores, by_threads]) in
-        code.entries.iter().zip(&kernels).zip(each)
-    {
-        let none = Found::default();
-        let found = found.get(&entry.symbol).unwrap_or(&none);
+    let too_long = used.iter().filter(|a| a.too_long);
+    out.too_long = too_long.map(|a| a.symbol.clone()).collect();
+    out.registers = used.iter().map(|a| a.registers).max().unwrap_or(0);
+    let spilt = used.iter().filter(|a| a.spills > 0);
+    out.spilling = spilt.map(|a| (a.symbol.clone(), a.spills)).collect();
+    let before = used.iter().filter(|a| a.at_first > 0);
+    out.at_first = before.map(|a| (a.symbol.clone(), a.at_first)).collect();
+    out.spills = used.iter().map(|a| a.spills).max().unwrap_or(0);
+    out.on_cores.1 = used.iter().map(|a| a.found.map(|f| f.products)).sum();
+    for ((used, kernel), [on_cores, by_threads]) in used.iter().zip(&kernels).zip(each) {
+        let Some(found) = used.found else { continue };
         // Every product has instructions of its own, and a kernel whose sums are all products has no loop of sums without.
         let plain = by_threads == 0 && !sums_of_threads(kernel) && found.sums > 0;
         if found.products < on_cores || on_cores > 0 && plain {
-            out.without.push(entry.symbol.clone());
+            out.without.push(used.symbol.clone());
         }
     }
     Ok(out)

@@ -6,7 +6,7 @@
 
 use nestor_compiler::gpu::ptxas::find;
 use nestor_compiler::gpu::{Options, Products, Target};
-use nestor_tests::usage::{case, taken};
+use nestor_tests::usage::{Assembling, case, taken};
 use nestor_tests::{on_all_cores, root};
 
 /// A rule of each form, and those whose kernels are largest.
@@ -20,6 +20,7 @@ fn the_assembler_takes_rules_of_each_form_and_spills_nothing() {
         );
         return;
     };
+    let how = Assembling::from(&assembler);
     let all: Vec<(&str, Options)> = CASES
         .iter()
         .flat_map(|case| {
@@ -31,7 +32,7 @@ fn the_assembler_takes_rules_of_each_form_and_spills_nothing() {
     let found = on_all_cores(&all, |(name, options)| {
         let path = root().join("tests/oracle").join(format!("{name}.nest"));
         let subject = case(&path, Some(64)).map_err(|e| format!("{name}: {e}"))?;
-        let taken = taken(subject, *options, Some(&assembler));
+        let taken = taken(subject, *options, Some(&how));
         let taken = taken.map_err(|e| format!("{name}: {e}"))?;
         let on_cores = options.products != Products::Float32;
         let target = options.target.name();

@@ -13,6 +13,7 @@ mod emit;
 mod llvm;
 pub mod placement;
 pub mod products;
+pub mod rolled;
 pub mod target;
 
 #[cfg(feature = "cuda")]

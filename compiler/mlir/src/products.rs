@@ -14,15 +14,24 @@ pub fn on_cores(extent: [Extent; 3], products: Products) -> bool {
 
 /// How many products of a kernel are computed on tensor cores, and how many by threads.
 pub fn counted(kernel: &Kernel, products: Products) -> [usize; 2] {
-    fn walk(body: &[Stmt], products: Products, count: &mut [usize; 2]) {
+    let short = shortest(kernel, products);
+    [short.iter().filter(|n| n.is_none()).count(), short.iter().flatten().count()]
+}
+
+/// The shortest side of every product of a kernel that is computed by threads; nothing for those on tensor cores.
+pub fn shortest(kernel: &Kernel, products: Products) -> Vec<Option<usize>> {
+    fn walk(body: &[Stmt], products: Products, out: &mut Vec<Option<usize>>) {
         for stmt in body {
             if let Stmt::Product { m, n, k, .. } = stmt {
-                count[usize::from(!on_cores([*m, *n, *k], products))] += 1;
+                let sides = [*m, *n, *k];
+                let least = sides.iter().filter_map(|d| d.fixed()).min();
+                let by_threads = !on_cores(sides, products);
+                out.push(by_threads.then(|| least.unwrap_or(usize::MAX)));
             }
-            walk(stmt.inner(), products, count);
+            walk(stmt.inner(), products, out);
         }
     }
-    let mut count = [0; 2];
-    walk(&kernel.body, products, &mut count);
-    count
+    let mut out = Vec::new();
+    walk(&kernel.body, products, &mut out);
+    out
 }

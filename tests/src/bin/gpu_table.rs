@@ -1,15 +1,24 @@
 //! Prints what the kernels of the library's memories take on a GPU, forward and backward, as Markdown: `docs/gpu.md`.
 //!
 //! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- [--targets sm_80,sm_90a] [--products bf16,float32]
-//! [--widths 64,128,256] [--cases] [--steps] [NAME...]`; `--cases` is of the golden cases instead, `--steps` says how long each step
-//! to PTX takes. `--fit FILE` fits the rates of predictions to what the device suite has measured.
+//! [--widths 64,128,256] [--cases] [--minutes N] [--limit SECONDS] [--keep FILE] [NAME...] > docs/gpu.md`
+//!
+//! `--cases` is of the golden cases instead. Rows and kernels are kept in a file (`target/gpu_table.jsonl`): what is stopped, or
+//! given so many `--minutes`, goes on where it was; a row is made again where the command is another. `--limit` is how long the
+//! assembler may take for a kernel (300). `--steps` says how long each step to PTX takes. `--fit FILE` fits the rates of
+//! predictions to what the device suite has measured.
 
-#![allow(clippy::print_stdout, reason = "it is a command")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
 
 use nestor_compiler::gpu::ptxas::{Assembler, find};
 use nestor_compiler::gpu::{Options, Products, Target};
-use nestor_tests::usage::{Subject, Taken, case, memory, taken};
+use nestor_tests::gpu_table::{Row, document, row, steps};
+use nestor_tests::usage::{
+    Assembling, Kept, Subject, Taken, case, hashed, memory, taken,
+};
 use nestor_tests::{files, gpu_costs, root, rules};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// What is asked for.
 struct Asked {
@@ -18,7 +27,31 @@ struct Asked {
     widths: Vec<usize>,
     cases: bool,
     steps: bool,
+    minutes: u64,
+    limit: u64,
+    keep: PathBuf,
     names: Vec<String>,
+}
+
+/// A row to be.
+struct Wanted {
+    name: String,
+    case: Option<PathBuf>,
+    width: usize,
+    options: Options,
+}
+
+impl Wanted {
+    fn section(&self) -> (Target, Products) {
+        (self.options.target, self.options.products)
+    }
+    fn taken(&self, how: Option<&Assembling<'_>>) -> Result<Taken, String> {
+        let subject: Subject = match &self.case {
+            Some(path) => case(path, Some(self.width))?,
+            None => memory(&self.name, self.width)?,
+        };
+        taken(subject, self.options, how)
+    }
 }
 
 fn main() -> Result<(), String> {
@@ -28,19 +61,22 @@ fn main() -> Result<(), String> {
         widths: vec![64, 128, 256],
         cases: false,
         steps: false,
+        minutes: u64::MAX / 60,
+        limit: 300,
+        keep: root().join("target/gpu_table.jsonl"),
         names: Vec::new(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut next = || words.next().ok_or(format!("{word} wants a value"));
+        let number = |t: String| t.parse::<u64>().map_err(|e| format!("{t}: {e}"));
         match word.as_str() {
-            "--targets" => {
-                asked.targets = listed(&next()?, Target::find)?;
-            }
-            "--products" => {
-                asked.products = listed(&next()?, Products::find)?;
-            }
+            "--targets" => asked.targets = listed(&next()?, Target::find)?,
+            "--products" => asked.products = listed(&next()?, Products::find)?,
             "--widths" => asked.widths = listed(&next()?, |t| t.parse().ok())?,
+            "--minutes" => asked.minutes = number(next()?)?,
+            "--limit" => asked.limit = number(next()?)?,
+            "--keep" => asked.keep = PathBuf::from(next()?),
             "--cases" => asked.cases = true,
             "--steps" => asked.steps = true,
             "--fit" => {
@@ -50,17 +86,19 @@ fn main() -> Result<(), String> {
             name => asked.names.push(name.to_owned()),
         }
     }
-    let assembler = find();
-    if !asked.steps {
-        head(assembler.is_some());
-    }
-    let mut failed = Vec::new();
-    for &target in &asked.targets {
-        for &products in &asked.products {
-            let options = Options { target, products };
-            table(&asked, options, assembler.as_ref(), &mut failed);
+    let wanted = wanted(&asked);
+    if asked.steps {
+        for w in &wanted {
+            let said = w.taken(None).map(|t| steps(&w.name, w.width, &t));
+            println!("{}", said.unwrap_or_else(|why| format!("{}: {why}", w.name)));
         }
+        return Ok(());
     }
+    let assembler = find();
+    let rows = rows(&asked, &wanted, assembler.as_ref())?;
+    print!("{}", document(&rows, assembler.is_some()));
+    let failed: Vec<&str> =
+        rows.iter().flat_map(|r| r.failed.iter().map(String::as_str)).collect();
     match failed.is_empty() {
         true => Ok(()),
         false => Err(format!("{}\n{} failed", failed.join("\n"), failed.len())),
@@ -72,128 +110,84 @@ fn listed<T>(text: &str, find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Str
     text.split(',').map(one).collect()
 }
 
-/// What comes before the table, for people.
-const HEAD: &str = include_str!("../../gpu/head.md");
-
-fn head(assembled: bool) {
-    println!("{HEAD}");
-    println!("## The table\n");
-    println!(
-        "Made by `cargo run --release -p nestor-tests --features cuda --bin gpu_table`. A row is a memory of the library, forward and \
-         with all gradients, in a program that holds it alone (of `stdlib/checks/memories.nest` or `tests/gpu/memories.nest`), at a width of \
-         its heads; memories that are written by the chunk have chunks of 64 tokens. *Kernels* are those of the program; \
-         *registers*, *spills* (bytes) and *shared* memory (KiB) are the most of any of them, *scratch* the memory (KiB) of a block \
-         whose tiles are not all in shared memory. *Products* are those inside of kernels: on tensor cores, and by threads, \
-         because one of their sides is shorter than eight; *mma* and *HMMA* are instructions of tensor cores in PTX and in machine \
-         code, which nvdisasm reads where it lies beside ptxas. *Predicted* is the time of a call on 4 sequences of 4096 tokens in microseconds, by `compiler/driver/src/gpu/time.rs`; *to PTX* is \
-         processor time from the text of the program to PTX in milliseconds. The command fails where a kernel spills, or where a \
-         product that is meant for tensor cores is not on them in the machine code."
-    );
-    if !assembled {
-        println!(
-            "\nptxas is not found: registers, spills and machine code are not known."
-        );
-    }
-}
-
-fn table(
-    asked: &Asked,
-    options: Options,
-    assembler: Option<&Assembler>,
-    failed: &mut Vec<String>,
-) {
-    let (target, products) = (options.target.name(), options.products.name());
-    println!("\n## {target}, products in {products}\n");
-    if !asked.steps {
-        println!(
-            "| memory | width | kernels | registers | spills | shared | scratch | products | mma | HMMA | instructions | \
-             predicted | to PTX |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
-        );
-    }
-    let paths = files(&root().join("tests/oracle"), "nest");
-    let subjects: Vec<String> = match asked.cases {
-        true => paths
-            .iter()
-            .map(|p| p.file_stem().unwrap_or_default().to_string_lossy().into_owned())
+/// The rows in the order in which they are printed.
+fn wanted(asked: &Asked) -> Vec<Wanted> {
+    let subjects: Vec<(String, Option<PathBuf>)> = match asked.cases {
+        true => files(&root().join("tests/oracle"), "nest")
+            .into_iter()
+            .map(|p| {
+                let stem = p.file_stem().unwrap_or_default();
+                (stem.to_string_lossy().into_owned(), Some(p))
+            })
             .collect(),
-        false => rules::memories().into_iter().map(|(name, _)| name).collect(),
+        false => rules::memories().into_iter().map(|(name, _)| (name, None)).collect(),
     };
-    for (n, name) in subjects.iter().enumerate() {
-        if !asked.names.is_empty() && !asked.names.contains(name) {
-            continue;
-        }
-        for &width in &asked.widths {
-            let subject = || -> Result<Subject, String> {
-                match asked.cases {
-                    true => case(&paths[n], Some(width)),
-                    false => memory(name, width),
+    let mut out = Vec::new();
+    for &products in &asked.products {
+        for &target in &asked.targets {
+            for (name, case) in &subjects {
+                if !asked.names.is_empty() && !asked.names.contains(name) {
+                    continue;
                 }
-            };
-            // Without an assembler where steps alone are asked for.
-            let assembler = assembler.filter(|_| !asked.steps);
-            match subject().and_then(|s| taken(s, options, assembler)) {
-                Ok(t) => {
-                    println!(
-                        "{}",
-                        if asked.steps {
-                            steps(name, width, &t)
-                        } else {
-                            row(name, width, &t)
-                        }
-                    );
-                    if t.spills > 0 {
-                        let each = t.spilling.iter();
-                        let each: Vec<String> = each
-                            .map(|(k, bytes)| format!("{bytes} bytes by {k}"))
-                            .collect();
-                        failed.push(format!(
-                            "{name} {width} {target} {products}: spilled are {}",
-                            each.join(", ")
-                        ));
-                    }
-                    if !t.without.is_empty() {
-                        failed.push(format!("{name} {width} {target} {products}: not on tensor cores in {}", t.without.join(", ")));
-                    }
-                }
-                Err(why) => {
-                    let why = why.lines().next().unwrap_or("").to_owned();
-                    println!("| `{name}` | {width} | {why} |");
-                    failed.push(format!("{name} {width} {target} {products}: {why}"));
-                }
+                out.extend(asked.widths.iter().map(|width| Wanted {
+                    name: name.clone(),
+                    case: case.clone(),
+                    width: *width,
+                    options: Options { target, products },
+                }));
             }
         }
     }
+    out
 }
 
-fn row(name: &str, width: usize, t: &Taken) -> String {
-    let known = |n: u32| if t.registers == 0 { "?".to_owned() } else { n.to_string() };
-    format!(
-        "| `{name}` | {width} | {} | {} | {} | {:.1} | {:.0} | {} + {} | {} | {} | {} | {:.0} | {:.0} |",
-        t.kernels,
-        known(t.registers),
-        known(t.spills),
-        t.shared as f64 / 1024.0,
-        t.scratch as f64 / 1024.0,
-        t.products[0],
-        t.products[1],
-        t.on_cores.0,
-        t.on_cores.1.map_or("?".to_owned(), |n| n.to_string()),
-        t.instructions,
-        t.predicted * 1e6,
-        t.worked.as_secs_f64() * 1e3,
-    )
-}
-
-fn steps(name: &str, width: usize, t: &Taken) -> String {
-    let each = t.steps.iter();
-    let each: Vec<String> = each
-        .map(|(what, time)| format!("{what} {:.0}", time.as_secs_f64() * 1e3))
-        .collect();
-    let all = t.made.as_secs_f64() * 1e3;
-    let worked = t.worked.as_secs_f64() * 1e3;
-    format!(
-        "{worked:>6.0} ms of processors, {all:>6.0} ms  {name} {width}, {} kernels: {}",
-        t.kernels,
-        each.join(", ")
-    )
+/// Makes the rows, those of small widths first, as long as there is time.
+fn rows(
+    asked: &Asked,
+    wanted: &[Wanted],
+    assembler: Option<&Assembler>,
+) -> Result<Vec<Row>, String> {
+    let began = Instant::now();
+    let kept = Kept::open(&asked.keep)?;
+    let limit = Duration::from_secs(asked.limit);
+    let how =
+        assembler.map(|assembler| Assembling { assembler, kept: Some(&kept), limit });
+    // Rows are of this command and of what it reads.
+    let command = std::env::current_exe().and_then(std::fs::read);
+    let command = command.map_err(|e| e.to_string())?;
+    let programs = std::fs::read(root().join("tests/gpu/memories.nest"));
+    let programs = programs.map_err(|e| e.to_string())?;
+    let of = hashed((command, programs, asked.limit, assembler.map(|a| &a.path)));
+    let mut order: Vec<usize> = (0..wanted.len()).collect();
+    order.sort_by_key(|n| wanted[*n].width);
+    let mut done: Vec<(usize, Row)> = Vec::new();
+    for n in order {
+        let w = &wanted[n];
+        let (name, width) = (&w.name, w.width);
+        let (target, products) = w.section();
+        let what = format!("{name} {width} {} {}", target.name(), products.name());
+        let key = format!("row {what} {of} {}", w.case.is_some());
+        let found = kept.found(&key).map(|found| Row::from_json(w.section(), &found));
+        if let Some(row) = found {
+            done.push((n, row));
+            continue;
+        }
+        if began.elapsed().as_secs() > 60 * asked.minutes {
+            let why = "not made: there was no time left";
+            done.push((n, Row::without(w.section(), name, width, why)));
+            continue;
+        }
+        let since = Instant::now();
+        let row = match w.taken(how.as_ref()) {
+            Ok(taken) => row(w.section(), name, width, &taken),
+            Err(why) => Row::without(w.section(), name, width, &why),
+        };
+        let seconds = since.elapsed().as_secs_f64();
+        eprintln!("{seconds:>6.1} s {what}: {}", row.line);
+        row.failed.iter().for_each(|why| eprintln!("         {why}"));
+        kept.keep(&key, row.to_json())?;
+        done.push((n, row));
+    }
+    done.sort_by_key(|(n, _)| *n);
+    Ok(done.into_iter().map(|(_, row)| row).collect())
 }

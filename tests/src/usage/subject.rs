@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 
 /// A program's graph with its gradients.
 pub struct Subject {
-    /// Its name.
-    pub name: String,
     /// Forward and backward.
     pub graph: Graph,
     /// How long each step to there took.
@@ -77,7 +75,7 @@ pub fn case(path: &Path, width: Option<usize>) -> Result<Subject, String> {
         .filter_map(|n| n.strip_prefix("grad."))
         .filter(|n| program.code.find_output(n).is_some())
         .collect();
-    finished(name, &program, &seeds, (began, spent))
+    finished(&program, &seeds, (began, spent))
 }
 
 /// A memory of the library at a width of its heads, in a program that holds it alone.
@@ -86,10 +84,10 @@ pub fn case(path: &Path, width: Option<usize>) -> Result<Subject, String> {
 /// What stands in the way, in words.
 pub fn memory(rule: &str, width: usize) -> Result<Subject, String> {
     let since = (Instant::now(), spent());
-    let (entry, program) = program_of(rule, width, CHUNK, None)?;
+    let (_, program) = program_of(rule, width, CHUNK, None)?;
     let outputs: Vec<&str> =
         program.code.outputs.iter().map(|o| o.name.as_str()).collect();
-    finished(entry, &program, &outputs, since)
+    finished(&program, &outputs, since)
 }
 
 /// A program that holds a memory of the library alone, and its name: the memory's width, tokens of a chunk where it is
@@ -130,7 +128,6 @@ pub fn program_of(
 }
 
 fn finished(
-    name: String,
     program: &Program,
     outputs: &[&str],
     (began, spent): (Instant, Duration),
@@ -140,5 +137,5 @@ fn finished(
     let lowered = with_gradients(program, Purpose::default(), outputs)
         .map_err(|e| e.to_string())?;
     let steps = vec![read, ("derive and differentiate", since.elapsed())];
-    Ok(Subject { name, graph: lowered.graph, steps, began, spent })
+    Ok(Subject { graph: lowered.graph, steps, began, spent })
 }

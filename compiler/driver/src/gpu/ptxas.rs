@@ -3,9 +3,12 @@
 //! Nothing needs it: drivers assemble PTX themselves.
 
 use super::Target;
+use nestor_mlir::rolled::rolled_from;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// An assembler that was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,19 +72,90 @@ pub fn assemble(
     ptx: &Path,
     cubin: &Path,
 ) -> Result<Vec<Usage>, String> {
-    let output = Command::new(&assembler.path)
+    let used = assemble_within(assembler, target, ptx, cubin, Duration::MAX)?;
+    used.ok_or_else(|| "the assembler was stopped".to_owned())
+}
+
+/// How often an assembler with a limit is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// As [`assemble`]; nothing where it takes longer than a limit, and is stopped.
+///
+/// # Errors
+/// What the assembler said.
+pub fn assemble_within(
+    assembler: &Assembler,
+    target: Target,
+    ptx: &Path,
+    cubin: &Path,
+    limit: Duration,
+) -> Result<Option<Vec<Usage>>, String> {
+    let named = |e: std::io::Error| format!("{}: {e}", assembler.path.display());
+    let began = Instant::now();
+    let mut child = Command::new(&assembler.path)
         .arg(format!("-arch={}", target.name()))
         .args(["-O3", "-v"])
         .arg(ptx)
         .arg("-o")
         .arg(cubin)
-        .output()
-        .map_err(|e| format!("{}: {e}", assembler.path.display()))?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if !output.status.success() {
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(named)?;
+    let mut says = child.stderr.take().expect("its errors are heard");
+    let hears = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let read = says.read_to_end(&mut said);
+        read.map(|_| String::from_utf8_lossy(&said).into_owned())
+    });
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(named)? {
+            break status;
+        }
+        if began.elapsed() > limit {
+            child.kill().map_err(named)?;
+            child.wait().map_err(named)?;
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK);
+    };
+    let said = hears.join().expect("reading does not fail so").map_err(named)?;
+    if !status.success() {
         return Err(format!("{}: {}", assembler.path.display(), said.trim()));
     }
-    Ok(usages(&said))
+    Ok(Some(usages(&said)))
+}
+
+/// The text of kernels, the loops of those that spill left as they are where that spills less; nothing where none of them spills.
+///
+/// The code is good without an assembler at hand as far as its registers can be foreseen; with one they are looked at.
+///
+/// # Errors
+/// What the assembler said.
+pub fn without_spills(
+    assembler: &Assembler,
+    target: Target,
+    text: &str,
+    [ptx, cubin]: [&Path; 2],
+    used: &[Usage],
+) -> Result<Option<String>, String> {
+    let spilt = |used: &[Usage], name: &str| {
+        let found = used.iter().find(|u| u.symbol == name);
+        found.map_or(0, |u| u.spills.0 + u.spills.1)
+    };
+    if used.iter().all(|u| spilt(used, &u.symbol) == 0) {
+        return Ok(None);
+    }
+    let written = |text: &str| {
+        std::fs::write(ptx, text).map_err(|e| format!("{}: {e}", ptx.display()))
+    };
+    let rolled = |better: &dyn Fn(&str) -> bool| {
+        rolled_from(text, |name, _| if better(name) { 0 } else { usize::MAX })
+    };
+    written(&rolled(&|name| spilt(used, name) > 0))?;
+    let again = assemble(assembler, target, ptx, cubin)?;
+    let better = |name: &str| spilt(&again, name) < spilt(used, name);
+    Ok(Some(rolled(&better)))
 }
 
 /// Assembles PTX to machine code.

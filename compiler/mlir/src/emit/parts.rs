@@ -1,6 +1,7 @@
 //! Kernels on all cores: each is a module of its own, and their texts are put together.
 
 use super::{SHARED, dense, function, name, nested, parsed};
+use crate::rolled::rolled;
 use crate::{BackendError, Code, DeviceProduct, Entry, Options, Timings, llvm};
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
@@ -140,6 +141,7 @@ fn part(
     timings.push(("kernels to MLIR", began.elapsed()));
     let mlir = if text { module.as_operation().to_string() } else { String::new() };
     let ptx = llvm::ptx(context, &mut module, options.target, &mut timings)?;
+    let ptx = rolled(&ptx);
     Ok(Part { mlir, ptx, held, timings })
 }
 

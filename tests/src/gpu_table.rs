@@ -1,0 +1,189 @@
+//! `docs/gpu.md`: what the command `gpu_table` has found, as Markdown.
+
+use crate::usage::Taken;
+use nestor_compiler::gpu::{Products, Target};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// A row of the table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Where it stands.
+    pub section: (Target, Products),
+    /// As Markdown.
+    pub line: String,
+    /// What is wrong.
+    pub failed: Vec<String>,
+    /// What is not known of it, and why.
+    pub unknown: Vec<String>,
+    /// What spilled before its loops were left as they are.
+    pub at_first: Vec<String>,
+}
+
+impl Row {
+    /// One of which nothing is known.
+    pub fn without(
+        section: (Target, Products),
+        name: &str,
+        width: usize,
+        why: &str,
+    ) -> Self {
+        let why = why.lines().next().unwrap_or("");
+        let (target, products) = (section.0.name(), section.1.name());
+        Self {
+            section,
+            line: format!("| `{name}` | {width} | {why} |"),
+            failed: vec![format!("{name} {width} {target} {products}: {why}")],
+            unknown: Vec::new(),
+            at_first: Vec::new(),
+        }
+    }
+
+    /// As it is kept.
+    pub fn to_json(&self) -> Value {
+        json!({ "line": self.line, "failed": self.failed, "unknown": self.unknown, "at_first": self.at_first })
+    }
+
+    /// One that was kept.
+    pub fn from_json(section: (Target, Products), value: &Value) -> Self {
+        let texts = |of: &str| {
+            let all = value[of].as_array().cloned().unwrap_or_default();
+            all.iter().filter_map(|t| t.as_str().map(str::to_owned)).collect()
+        };
+        Self {
+            section,
+            line: value["line"].as_str().unwrap_or("").to_owned(),
+            failed: texts("failed"),
+            unknown: texts("unknown"),
+            at_first: texts("at_first"),
+        }
+    }
+}
+
+/// The row of what a program's kernels take.
+pub fn row(section: (Target, Products), name: &str, width: usize, t: &Taken) -> Row {
+    let (target, products) = (section.0.name(), section.1.name());
+    let known = |n: u32| if t.registers == 0 { "?".to_owned() } else { n.to_string() };
+    let sides: Vec<String> = t.sides.iter().map(usize::to_string).collect();
+    let sides = match products == Products::Float32.name() || sides.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", sides.join(", ")),
+    };
+    let line = format!(
+        "| `{name}` | {width} | {} + {} | {} | {} | {:.1} | {:.0} | {} + {}{sides} | {} | {} | {} | {:.0} | {:.0} | {:.0} |",
+        t.kernels,
+        t.dense,
+        known(t.registers),
+        known(t.spills),
+        t.shared as f64 / 1024.0,
+        t.scratch as f64 / 1024.0,
+        t.products[0],
+        t.products[1],
+        t.on_cores.0,
+        t.on_cores.1.map_or("?".to_owned(), |n| n.to_string()),
+        t.instructions,
+        t.predicted * 1e6,
+        t.worked.as_secs_f64() * 1e3,
+        t.made.as_secs_f64() * 1e3,
+    );
+    let what = format!("{name} {width} {target} {products}");
+    let bytes = |all: &[(String, u32)]| {
+        let each = all.iter().map(|(k, bytes)| format!("{bytes} bytes by {k}"));
+        format!("{what}: {}", each.collect::<Vec<_>>().join(", "))
+    };
+    let mut failed = Vec::new();
+    if t.spills > 0 {
+        failed.push(format!("{} spilled", bytes(&t.spilling)));
+    }
+    let mut at_first = Vec::new();
+    if !t.at_first.is_empty() {
+        at_first.push(bytes(&t.at_first));
+    }
+    if !t.without.is_empty() {
+        failed.push(format!("{what}: not on tensor cores in {}", t.without.join(", ")));
+    }
+    let mut unknown = Vec::new();
+    if !t.too_long.is_empty() {
+        unknown.push(format!("{what}: {}", t.too_long.join(", ")));
+    }
+    Row { section, line, failed, unknown, at_first }
+}
+
+/// How long each step to PTX takes.
+pub fn steps(name: &str, width: usize, t: &Taken) -> String {
+    let each = t.steps.iter();
+    let each: Vec<String> = each
+        .map(|(what, time)| format!("{what} {:.0}", time.as_secs_f64() * 1e3))
+        .collect();
+    let all = t.made.as_secs_f64() * 1e3;
+    let worked = t.worked.as_secs_f64() * 1e3;
+    format!(
+        "{worked:>6.0} ms of processors, {all:>6.0} ms  {name} {width}, {} kernels: {}",
+        t.kernels,
+        each.join(", ")
+    )
+}
+
+/// What comes before the table, for people, and what its columns are.
+const HEAD: &str = include_str!("../gpu/head.md");
+const COLUMNS: &str = include_str!("../gpu/columns.md");
+const TITLES: &str = "| memory | width | kernels | registers | spills | shared | scratch | products | mma | HMMA | instructions | \
+     predicted | work | to PTX |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+
+/// The whole document.
+pub fn document(rows: &[Row], assembled: bool) -> String {
+    let mut out = String::new();
+    let mut line = |text: &str| writeln!(out, "{text}").expect("memory");
+    line(HEAD);
+    line("## The table\n");
+    line(COLUMNS.trim_end());
+    if !assembled {
+        line("\nptxas is not found: registers, spills and machine code are not known.");
+    }
+    line("");
+    said(rows).iter().for_each(|text| line(text));
+    let mut sections: BTreeMap<usize, Vec<&Row>> = BTreeMap::new();
+    let mut order: Vec<(Target, Products)> = Vec::new();
+    for row in rows {
+        let at = order.iter().position(|s| *s == row.section).unwrap_or_else(|| {
+            order.push(row.section);
+            order.len() - 1
+        });
+        sections.entry(at).or_default().push(row);
+    }
+    for (at, rows) in sections {
+        let (target, products) = order[at];
+        let (target, products) = (target.name(), products.name());
+        line(&format!("\n## {target}, products in {products}\n\n{TITLES}"));
+        rows.iter().for_each(|row| line(&row.line));
+    }
+    out
+}
+
+/// How many rows there are, what is wrong, and what is not known.
+fn said(rows: &[Row]) -> Vec<String> {
+    let listed = |what: &str, of: &dyn Fn(&Row) -> &[String]| {
+        let all: Vec<&String> = rows.iter().flat_map(|r| of(r)).collect();
+        match all.is_empty() {
+            true => Vec::new(),
+            false => {
+                let head = format!("\n{what}:\n");
+                let lines = all.iter().map(|text| format!("- {text}"));
+                std::iter::once(head).chain(lines).collect()
+            }
+        }
+    };
+    let wrong = rows.iter().filter(|r| !r.failed.is_empty()).count();
+    let mut out = vec![match wrong {
+        0 => format!("Of the {} rows none fails.", rows.len()),
+        n => format!("Of the {} rows {n} fail.", rows.len()),
+    }];
+    out.extend(listed("What fails", &|r| &r.failed));
+    let unknown = "Kernels that took the assembler longer than its limit, of which nothing is known as machine code";
+    out.extend(listed(unknown, &|r| &r.unknown));
+    let at_first = "Kernels that spill as they are made where no assembler is at hand; where one is, the compiler sees it, leaves their loops \
+         as they are, and they are assembled as in the table";
+    out.extend(listed(at_first, &|r| &r.at_first));
+    out
+}
