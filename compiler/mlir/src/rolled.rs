@@ -12,16 +12,30 @@ use std::collections::BTreeMap;
 const LONG: usize = 64;
 const LARGE: usize = 12_000;
 
-/// What is said of a loop, behind its label.
+/// What is said of a loop, behind its label, and of a kernel, before its body. Of a loop it is not always heeded.
 const AS_IT_IS: &str = "\t.pragma \"nounroll\";\n";
+
+/// Which loops of a kernel are left as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Left {
+    /// Those that are already.
+    AsBefore,
+    /// Those of so many lines and more.
+    From(usize),
+    /// All.
+    All,
+}
 
 /// The text of kernels, with long loops left as they are, and all of large kernels.
 pub fn rolled(ptx: &str) -> String {
-    rolled_from(ptx, |_, instructions| if instructions < LARGE { LONG } else { 0 })
+    rolled_where(ptx, |_, instructions| match instructions < LARGE {
+        true => Left::From(LONG),
+        false => Left::All,
+    })
 }
 
-/// The text of kernels, with loops of so many lines and more left as they are: by a kernel's name and its instructions.
-pub fn rolled_from(ptx: &str, least: impl Fn(&str, usize) -> usize) -> String {
+/// The text of kernels, with some loops left as they are: by a kernel's name and its instructions.
+pub fn rolled_where(ptx: &str, which: impl Fn(&str, usize) -> Left) -> String {
     const ENTRY: &str = ".visible .entry ";
     let mut parts = ptx.split(ENTRY);
     let mut out = parts.next().unwrap_or("").to_owned();
@@ -29,13 +43,30 @@ pub fn rolled_from(ptx: &str, least: impl Fn(&str, usize) -> usize) -> String {
         out.push_str(ENTRY);
         let name = part.split('(').next().unwrap_or("").trim();
         let instructions = part.lines().filter(|l| l.ends_with(';')).count();
-        kernel(part, least(name, instructions), &mut out);
+        match which(name, instructions) {
+            Left::AsBefore => out.push_str(part),
+            Left::From(least) => long(part, least, &mut out),
+            Left::All => all(part, &mut out),
+        }
     }
     out
 }
 
+fn all(text: &str, out: &mut String) {
+    match text.split_once("\n{\n") {
+        Some((head, body)) if !head.ends_with(AS_IT_IS.trim_end()) => {
+            out.push_str(head);
+            out.push('\n');
+            out.push_str(AS_IT_IS);
+            out.push_str("{\n");
+            out.push_str(body);
+        }
+        _ => out.push_str(text),
+    }
+}
+
 /// A loop is from a label to the last line that branches to it.
-fn kernel(text: &str, least: usize, out: &mut String) {
+fn long(text: &str, least: usize, out: &mut String) {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let mut labels: BTreeMap<&str, usize> = BTreeMap::new();
     let mut heads = vec![false; lines.len()];
@@ -60,7 +91,7 @@ fn kernel(text: &str, least: usize, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::rolled_from;
+    use super::{Left, rolled_where};
 
     #[test]
     fn loops_of_some_kernels_are_left_as_they_are() {
@@ -70,15 +101,21 @@ mod tests {
                  \t@%p1 bra \t$L__BB0_1;\n$L__BB0_2:\n\tret;\n}}\n"
             )
         };
-        let text = format!(".version 8.0\n{}{}", kernel("a"), kernel("b"));
-        let least = |name: &str, instructions| {
-            assert_eq!(instructions, 4);
-            if name == "b" { 2 } else { 3 }
+        let text = format!(".version 8.0\n{}{}{}", kernel("a"), kernel("b"), kernel("c"));
+        let which = |name: &str, instructions| {
+            assert!(instructions >= 4);
+            match name {
+                "a" => Left::From(3),
+                "b" => Left::From(2),
+                _ => Left::All,
+            }
         };
-        let found = rolled_from(&text, least);
-        let rolled =
-            kernel("b").replace("$L__BB0_1:\n", "$L__BB0_1:\n\t.pragma \"nounroll\";\n");
-        assert_eq!(found, format!(".version 8.0\n{}{rolled}", kernel("a")));
-        assert_eq!(rolled_from(&found, |_, _| 3), found, "once is enough");
+        let found = rolled_where(&text, which);
+        let said = "\t.pragma \"nounroll\";\n";
+        let b = kernel("b").replace("$L__BB0_1:\n", &format!("$L__BB0_1:\n{said}"));
+        let c = kernel("c").replace(")\n{\n", &format!(")\n{said}{{\n"));
+        assert_eq!(found, format!(".version 8.0\n{}{b}{c}", kernel("a")));
+        assert_eq!(rolled_where(&found, which), found, "once is enough");
+        assert_eq!(rolled_where(&found, |_, _| Left::AsBefore), found);
     }
 }

@@ -247,7 +247,6 @@ fn kernel(
     for statement in body {
         match statement {
             Statement::Line(_, text) if text.starts_with(".reg") => {}
-            Statement::Line(_, text) if text.starts_with(".pragma") => {}
             Statement::Line(line, text) => lines.push((line, text)),
             Statement::Label(name) => {
                 decoder.labels.insert(name, lines.len());

@@ -20,6 +20,10 @@ pub(crate) fn statements(text: &str) -> Vec<Statement> {
     let mut begun = 1;
     for (n, line) in text.lines().enumerate() {
         let line = line.split("//").next().unwrap_or("");
+        // What an assembler is told, of a loop or before a kernel's body, changes nothing that a kernel does.
+        if line.trim().starts_with(".pragma") {
+            continue;
+        }
         if is_alone(line) {
             flush(&mut out, begun, &mut now);
             out.push(Statement::Line(n + 1, line.trim().to_owned()));

@@ -5,7 +5,7 @@ use super::machine_code::{Found, read};
 use crate::on_all_cores;
 use nestor_compiler::gpu::Target;
 use nestor_compiler::gpu::ptxas::{Assembler, assemble_within};
-use nestor_mlir::rolled::rolled_from;
+use nestor_mlir::rolled::{Left, rolled_where};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ fn one(text: &str, target: Target, how: &Assembling<'_>) -> Result<Assembled, St
     let mut out = assembled_once(&symbol, text, target, how)?;
     if out.spills > 0 {
         // As the compiler does where it finds an assembler.
-        let rolled = rolled_from(text, |_, _| 0);
+        let rolled = rolled_where(text, |_, _| Left::All);
         let again = assembled_once(&symbol, &rolled, target, how)?;
         if !again.too_long && again.spills < out.spills {
             out = Assembled { at_first: out.spills, ..again };

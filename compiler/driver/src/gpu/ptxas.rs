@@ -3,7 +3,7 @@
 //! Nothing needs it: drivers assemble PTX themselves.
 
 use super::Target;
-use nestor_mlir::rolled::rolled_from;
+use nestor_mlir::rolled::{Left, rolled_where};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -150,7 +150,10 @@ pub fn without_spills(
         std::fs::write(ptx, text).map_err(|e| format!("{}: {e}", ptx.display()))
     };
     let rolled = |better: &dyn Fn(&str) -> bool| {
-        rolled_from(text, |name, _| if better(name) { 0 } else { usize::MAX })
+        rolled_where(
+            text,
+            |name, _| if better(name) { Left::All } else { Left::AsBefore },
+        )
     };
     written(&rolled(&|name| spilt(used, name) > 0))?;
     let again = assemble(assembler, target, ptx, cubin)?;

@@ -5,7 +5,7 @@ use nestor_emulator::{Allocation, Fault, Launch, Memory, Module, launch};
 /// The lines as a module.
 pub(crate) fn module(lines: &str) -> String {
     format!(
-        r"//
+        r#"//
 .version 8.0
 .target sm_80
 .address_size 64
@@ -14,13 +14,14 @@ pub(crate) fn module(lines: &str) -> String {
 	.param .u64 .ptr .global .align 1 test_param_0
 )
 .maxntid 32
+	.pragma "nounroll";
 {{
         .reg .pred %p<9>;
         ld.param.b64 %rd1, [test_param_0];
         cvta.to.global.u64 %rd1, %rd1;
         {lines}
 }}
-"
+"#
     )
 }
 
