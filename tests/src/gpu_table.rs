@@ -1,5 +1,6 @@
 //! `docs/gpu.md`: what the command `gpu_table` has found, as Markdown.
 
+use crate::root;
 use crate::usage::Taken;
 use nestor_compiler::gpu::{Products, Target};
 use serde_json::{Value, json};
@@ -125,19 +126,24 @@ pub fn steps(name: &str, width: usize, t: &Taken) -> String {
     )
 }
 
-/// What comes before the table, for people, and what its columns are.
-const HEAD: &str = include_str!("../gpu/head.md");
-const COLUMNS: &str = include_str!("../gpu/columns.md");
 const TITLES: &str = "| memory | width | kernels | registers | spills | shared | scratch | products | mma | HMMA | instructions | \
      predicted | work | to PTX |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
-/// The whole document.
-pub fn document(rows: &[Row], assembled: bool) -> String {
+/// The whole document: what comes before the table, for people, what its columns are, and the table.
+///
+/// # Errors
+/// Where those texts cannot be read; they are no part of the command, so that rows stay when they change.
+pub fn document(rows: &[Row], assembled: bool) -> Result<String, String> {
+    let text = |name: &str| {
+        let path = root().join("tests/gpu").join(name);
+        std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    let (head, columns) = (text("head.md")?, text("columns.md")?);
     let mut out = String::new();
     let mut line = |text: &str| writeln!(out, "{text}").expect("memory");
-    line(HEAD);
+    line(&head);
     line("## The table\n");
-    line(COLUMNS.trim_end());
+    line(columns.trim_end());
     if !assembled {
         line("\nptxas is not found: registers, spills and machine code are not known.");
     }
@@ -158,7 +164,7 @@ pub fn document(rows: &[Row], assembled: bool) -> String {
         line(&format!("\n## {target}, products in {products}\n\n{TITLES}"));
         rows.iter().for_each(|row| line(&row.line));
     }
-    out
+    Ok(out)
 }
 
 /// How many rows there are, what is wrong, and what is not known.

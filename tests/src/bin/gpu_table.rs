@@ -1,6 +1,6 @@
 //! Prints what the kernels of the library's memories take on a GPU, forward and backward, as Markdown: `docs/gpu.md`.
 //!
-//! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- [--targets sm_80,sm_90a] [--products bf16,float32]
+//! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- [--targets sm_80,sm_90a] [--products bf16]
 //! [--widths 64,128,256] [--cases] [--minutes N] [--limit SECONDS] [--keep FILE] [NAME...] > docs/gpu.md`
 //!
 //! `--cases` is of the golden cases instead. Rows and kernels are kept in a file (`target/gpu_table.jsonl`): what is stopped, or
@@ -57,7 +57,7 @@ impl Wanted {
 fn main() -> Result<(), String> {
     let mut asked = Asked {
         targets: vec![Target::Sm80, Target::Sm90a],
-        products: vec![Products::Brain, Products::Float32],
+        products: vec![Products::Brain],
         widths: vec![64, 128, 256],
         cases: false,
         steps: false,
@@ -96,7 +96,7 @@ fn main() -> Result<(), String> {
     }
     let assembler = find();
     let rows = rows(&asked, &wanted, assembler.as_ref())?;
-    print!("{}", document(&rows, assembler.is_some()));
+    print!("{}", document(&rows, assembler.is_some())?);
     let failed: Vec<&str> =
         rows.iter().flat_map(|r| r.failed.iter().map(String::as_str)).collect();
     match failed.is_empty() {
