@@ -170,7 +170,7 @@ pub fn document(rows: &[Row], assembled: bool) -> Result<String, String> {
 /// How many rows there are, what is wrong, and what is not known.
 fn said(rows: &[Row]) -> Vec<String> {
     let listed = |what: &str, of: &dyn Fn(&Row) -> &[String]| {
-        let all: Vec<&String> = rows.iter().flat_map(|r| of(r)).collect();
+        let all: Vec<&String> = rows.iter().flat_map(of).collect();
         match all.is_empty() {
             true => Vec::new(),
             false => {

@@ -138,7 +138,7 @@ fn assembled_once(
 }
 
 fn to_json(a: &Assembled, limit: Duration) -> Value {
-    let limit = a.too_long.then(|| limit.as_secs());
+    let limit = a.too_long.then_some(limit.as_secs());
     json!({
         "symbol": a.symbol, "registers": a.registers, "spills": a.spills, "at_first": a.at_first, "too_long": limit,
         "products": a.found.map(|f| f.products), "sums": a.found.map(|f| f.sums),
