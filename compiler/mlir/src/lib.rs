@@ -2,7 +2,7 @@
 //!
 //! What a loop's next turn takes from memory is copied ahead (`ahead`). A kernel's tiles get their places (`placement`): shared
 //! memory as far as it reaches, memory of the block's own beyond it. Between statements that touch the same memory there is a barrier (`barriers`).
-//! Then every statement becomes a loop that the block's threads share (`emit`), in MLIR's dialects scf, nvvm
+//! Then every statement becomes a loop that the block's threads share (`emit`), in MLIR's dialects nvvm
 //! and llvm, which LLVM lowers to PTX in process (`llvm`). That needs the feature `cuda`; places and barriers do not.
 
 pub mod ahead;

@@ -1,6 +1,6 @@
 //! MLIR to PTX in process.
 //!
-//! Passes of MLIR lower the dialects to LLVM's; LLVM's own optimiser and its backend for NVIDIA's
+//! Kernels are written in dialects that are LLVM's own and need no lowering; LLVM's optimiser and its backend for NVIDIA's
 //! instruction set do the rest. Neither needs a GPU or a toolkit.
 //!
 //! # Contract of the unsafe code
@@ -12,38 +12,32 @@ use crate::{BackendError, Target, Timings};
 use melior::Context;
 use melior::dialect::DialectRegistry;
 use melior::ir::{Module, block::BlockLike};
-use melior::pass::PassManager;
-use melior::utility::{
-    parse_pass_pipeline, register_all_dialects, register_all_llvm_translations,
-    register_all_passes,
-};
+use melior::utility::{register_all_dialects, register_all_llvm_translations};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::null_mut;
 use std::rc::Rc;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::Once;
 use std::time::Instant;
 
 /// A context for kernels.
 pub(crate) fn context() -> Context {
-    static PASSES: Once = Once::new();
-    PASSES.call_once(register_all_passes);
     let registry = DialectRegistry::new();
     register_all_dialects(&registry);
     let context = Context::new_with_threading(false);
     context.append_dialect_registry(&registry);
-    // Those that kernels are written in and lowered to; passes load what they need besides.
-    for dialect in ["gpu", "llvm", "nvvm", "scf", "cf"] {
+    // Those that kernels are written in.
+    for dialect in ["gpu", "llvm", "nvvm"] {
         context.get_or_load_dialect(dialect);
     }
     register_all_llvm_translations(&context);
     context
 }
 
-/// The PTX of a module; the module is lowered in place.
+/// The PTX of a module.
 pub(crate) fn ptx(
     context: &Context,
-    module: &mut Module<'_>,
+    module: &Module<'_>,
     target: Target,
     timings: &mut Timings,
 ) -> Result<String, BackendError> {
@@ -54,7 +48,7 @@ pub(crate) fn ptx(
         hears.borrow_mut().push(d.to_string());
         true
     });
-    let out = lowered(context, module, target, timings);
+    let out = lowered(module, target, timings);
     context.detach_diagnostic_handler(handler);
     out.map_err(|(step, why)| {
         let said = said.take().join("; ");
@@ -63,58 +57,32 @@ pub(crate) fn ptx(
 }
 
 fn lowered(
-    context: &Context,
-    module: &mut Module<'_>,
+    module: &Module<'_>,
     target: Target,
     timings: &mut Timings,
 ) -> Result<String, (&'static str, String)> {
-    let since = Instant::now();
-    lower(context, module, target).map_err(|why| ("MLIR", why))?;
-    timings.push(("MLIR to LLVM's dialect", since.elapsed()));
     let op = module.body().first_operation();
     let op = op.ok_or_else(|| ("MLIR", "the module is empty".to_owned()))?;
     // SAFETY: the operation lives as long as the module.
     unsafe { emit(op.to_raw(), target, timings) }.map_err(|why| ("LLVM", why))
 }
 
-fn lower(
-    context: &Context,
-    module: &mut Module<'_>,
-    target: Target,
-) -> Result<(), String> {
-    let pipeline = format!(
-        "builtin.module(nvvm-attach-target{{chip={} features={} O=3}},\
-         gpu.module(convert-scf-to-cf),convert-cf-to-llvm)",
-        target.name(),
-        target.ptx()
-    );
-    // The options of passes are parsed through a table that all threads share.
-    static PARSING: Mutex<()> = Mutex::new(());
-    let parsing = PARSING.lock().unwrap_or_else(PoisonError::into_inner);
-    let passes = PassManager::new(context);
-    parse_pass_pipeline(passes.as_operation_pass_manager(), &pipeline)
-        .map_err(|e| e.to_string())?;
-    drop(parsing);
-    // What is written is verified before; between passes it is where tests are made.
-    passes.enable_verifier(cfg!(debug_assertions));
-    passes.run(module).map_err(|e| e.to_string())
-}
-
 /// Options of the code generator, behind a name. It does not reduce the strength of addresses in loops: the assembler does
 /// that, with registers in view; done before, code is half as long again, spills, and takes three times as long to make.
-/// Passes that find nothing in kernels are left out, for they look at all of it. Straight-line strength reduction takes a third of
-/// the time and finds little, what neighbours have in common being written once (`emit/number`); but without it a kernel spills.
+/// Passes that find nothing in kernels are left out, for they look at all of it, and so is straight-line strength reduction: it takes as long
+/// as all others together, and finds one instruction of fifty, what neighbours have in common being written once (`emit/number`).
 const OPTIONS: [&CStr; 3] = [
     c"nestor",
     c"-disable-lsr",
-    c"-opt-disable=nary-reassociate,mergeicmps,expand-memcmp,partially-inline-libcalls,consthoist",
+    c"-opt-disable=slsr,nary-reassociate,mergeicmps,expand-memcmp,partially-inline-libcalls,consthoist",
 ];
 
 /// What LLVM does before it generates code. Loops test at their ends as they are written. Kernels have no calls and no memory of their own to promote, and the assembler
-/// unrolls their loops: unrolled here as well, code is a third longer, and takes three times as long to make.
+/// unrolls their loops: unrolled here as well, code is a third longer, and takes three times as long to make. Combined once, what is then
+/// found by looking further back for the same values, or by combining again, is one instruction of a hundred for a tenth of the time.
 const PASSES: &CStr =
     c"function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,\
-    loop-mssa(licm),simplifycfg,gvn,instcombine<no-verify-fixpoint>,adce,simplifycfg)";
+    loop-mssa(licm),simplifycfg,early-cse<memssa>,adce,simplifycfg)";
 
 unsafe extern "C" {
     fn LLVMParseCommandLineOptions(

@@ -1,12 +1,11 @@
 //! Operations of MLIR, one method for each that kernels are made of.
 //!
-//! A builder stands at the end of a block. An operation with a region is put in place before its region is
-//! filled, so that all values live as long as the module.
+//! A builder stands at the end of a block, which is in its place before it is filled, so that all values live as long as the
+//! module.
 
 mod loops;
 
 use indexmap::IndexMap;
-use loops::Opened;
 use melior::Context;
 use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
 use melior::dialect::llvm;
@@ -16,11 +15,10 @@ use melior::ir::attribute::{
     StringAttribute, TypeAttribute,
 };
 use melior::ir::block::BlockLike;
-use melior::ir::operation::{OperationBuilder, OperationLike};
+use melior::ir::operation::OperationBuilder;
 use melior::ir::r#type::IntegerType;
 use melior::ir::{
-    Attribute, Block, BlockRef, Identifier, Location, OperationRef, Region, RegionLike,
-    Type, TypeLike, Value,
+    Attribute, BlockRef, Identifier, Location, OperationRef, Type, TypeLike, Value,
 };
 use nestor_ir::tile::ScalarKind as Kind;
 use smallvec::SmallVec;
@@ -343,29 +341,6 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     pub(super) fn store(&mut self, x: V<'c, 'a>, at: V<'c, 'a>) {
         self.op("llvm.store", &[x, at], &[], &[]);
     }
-
-    /// Opens `if condition`; its results are those of [`Builder::otherwise`] and [`Builder::close`].
-    pub(super) fn open_if(
-        &mut self,
-        condition: V<'c, 'a>,
-        results: &[Type<'c>],
-    ) -> Opened<'c, 'a> {
-        let (yes, no) = (Region::new(), Region::new());
-        yes.append_block(Block::new(&[]));
-        if !results.is_empty() {
-            no.append_block(Block::new(&[]));
-        }
-        let op = OperationBuilder::new("scf.if", self.location)
-            .add_operands(&[condition])
-            .add_results(results)
-            .add_regions([yes, no])
-            .build()
-            .expect("a choice");
-        let op = self.block.append_operation(op);
-        let outer = std::mem::replace(&mut self.block, block(op, 0));
-        self.known.push(IndexMap::new());
-        Opened::Choice { op, outer }
-    }
 }
 
 /// A value's place, which is its own.
@@ -375,8 +350,4 @@ fn place(v: V<'_, '_>) -> usize {
 
 fn result<'c, 'a>(op: OperationRef<'c, 'a>) -> V<'c, 'a> {
     op.result(0).expect("a result").into()
-}
-
-fn block<'c, 'a>(op: OperationRef<'c, 'a>, region: usize) -> BlockRef<'c, 'a> {
-    op.region(region).expect("a region").first_block().expect("a block")
 }

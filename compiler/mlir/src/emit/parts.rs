@@ -128,7 +128,7 @@ fn part(
 ) -> Result<Part, BackendError> {
     let mut timings = Timings::new();
     let began = Instant::now();
-    let mut module = Module::new(Location::unknown(context));
+    let module = Module::new(Location::unknown(context));
     let inner = begun(context, &module);
     let held = match kernel {
         Some(kernel) => Held::Kernel(function(context, inner, kernel, n, options)?),
@@ -140,7 +140,7 @@ fn part(
     }
     timings.push(("kernels to MLIR", began.elapsed()));
     let mlir = if text { module.as_operation().to_string() } else { String::new() };
-    let ptx = llvm::ptx(context, &mut module, options.target, &mut timings)?;
+    let ptx = llvm::ptx(context, &module, options.target, &mut timings)?;
     let ptx = rolled(&ptx);
     Ok(Part { mlir, ptx, held, timings })
 }

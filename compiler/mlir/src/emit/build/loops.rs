@@ -1,26 +1,25 @@
-//! Loops, and choices that are closed as they are.
+//! Loops, and choices that are closed as they are: blocks and branches between them, as LLVM has them.
 //!
 //! A loop tests at its end whether there is another turn; one that may have none stands in a choice. That is the form that what
 //! lowers it would bring it to, which takes long where many loops follow one another. What is known of the bounds says
 //! where there is at least one turn, and where there is no other: then there is no loop.
 
-use super::{Builder, V, block, place};
+use super::{Builder, V, place};
 use indexmap::IndexMap;
 use melior::dialect::arith::CmpiPredicate;
-use melior::dialect::scf;
-use melior::ir::ValueLike;
+use melior::ir::attribute::DenseI32ArrayAttribute;
 use melior::ir::block::BlockLike;
-use melior::ir::operation::{OperationBuilder, OperationLike};
-use melior::ir::{Block, BlockRef, OperationRef, Region, RegionLike, Type};
+use melior::ir::operation::OperationBuilder;
+use melior::ir::{Block, BlockRef, Identifier, RegionLike, Type, ValueLike};
 
 /// What is being filled.
 pub(in super::super) enum Opened<'c, 'a> {
     /// A choice.
     Choice {
-        /// It.
-        op: OperationRef<'c, 'a>,
-        /// The block around it.
-        outer: BlockRef<'c, 'a>,
+        /// Its other branch, where it has results.
+        no: Option<BlockRef<'c, 'a>>,
+        /// Where both go on, with the results.
+        after: BlockRef<'c, 'a>,
     },
     /// A loop.
     Loop(Turns<'c, 'a>),
@@ -30,14 +29,29 @@ pub(in super::super) enum Opened<'c, 'a> {
 pub(in super::super) struct Turns<'c, 'a> {
     /// The choice around it where it may have no turn, and what its results are then.
     guard: Option<(Box<Opened<'c, 'a>>, Vec<V<'c, 'a>>)>,
-    /// Nothing where there is one turn.
-    op: Option<(OperationRef<'c, 'a>, BlockRef<'c, 'a>)>,
+    /// Its first block, and where it goes on; nothing where there is one turn.
+    blocks: Option<[BlockRef<'c, 'a>; 2]>,
     index: V<'c, 'a>,
     high: V<'c, 'a>,
     step: V<'c, 'a>,
 }
 
 impl<'c: 'a, 'a> Builder<'c, 'a> {
+    /// Opens `if condition`; its results are those of [`Builder::otherwise`] and [`Builder::close`].
+    pub(in super::super) fn open_if(
+        &mut self,
+        condition: V<'c, 'a>,
+        results: &[Type<'c>],
+    ) -> Opened<'c, 'a> {
+        let yes = self.block_after(self.block, &[]);
+        let no = (!results.is_empty()).then(|| self.block_after(yes, &[]));
+        let after = self.block_after(no.unwrap_or(yes), results);
+        self.branch(condition, (yes, &[]), no.unwrap_or(after));
+        self.block = yes;
+        self.known.push(IndexMap::new());
+        Opened::Choice { no, after }
+    }
+
     /// Opens `for i in low .. high by step` with values carried from turn to turn, `low` not negative; what is given back is to be
     /// closed with.
     pub(in super::super) fn open_for(
@@ -63,37 +77,22 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
             (Box::new(guard), carried.to_vec())
         });
         if once {
-            let turns = Turns { guard, op: None, index: low, high, step };
+            let turns = Turns { guard, blocks: None, index: low, high, step };
             self.known.push(IndexMap::new());
             return (Opened::Loop(turns), low, carried.to_vec());
         }
-        let mut all = vec![(low.r#type(), self.location)];
-        all.extend(types.iter().map(|t| (*t, self.location)));
-        let (body, after) = (Region::new(), Region::new());
-        body.append_block(Block::new(&all));
-        after.append_block(Block::new(&all));
-        let starts: Vec<V<'c, 'a>> = [&[low], carried].concat();
-        let results: Vec<Type<'c>> = all.iter().map(|(t, _)| *t).collect();
-        let op = OperationBuilder::new("scf.while", self.location)
-            .add_operands(&starts)
-            .add_results(&results)
-            .add_regions([body, after])
-            .build()
-            .expect("a loop");
-        let op = self.block.append_operation(op);
-        // Behind the test, what goes on goes to the next turn.
-        let last = block(op, 1);
-        let given: Vec<V<'c, 'a>> = arguments(last, results.len());
-        last.append_operation(scf::r#yield(&given, self.location));
-        let inner = block(op, 0);
-        let outer = std::mem::replace(&mut self.block, inner);
+        let all: Vec<Type<'c>> = [&[low.r#type()], &types[..]].concat();
+        let first = self.block_after(self.block, &all);
+        let after = self.block_after(first, &[]);
+        self.jump(first, &[&[low], carried].concat());
+        self.block = first;
         self.known.push(IndexMap::new());
-        let given: Vec<V<'c, 'a>> = arguments(inner, results.len());
+        let given: Vec<V<'c, 'a>> = arguments(first);
         let index = given[0];
         if let Some((_, below)) = to {
             self.ranges.insert(place(index), (least(from), below - 1));
         }
-        let turns = Turns { guard, op: Some((op, outer)), index, high, step };
+        let turns = Turns { guard, blocks: Some([first, after]), index, high, step };
         (Opened::Loop(turns), index, given[1..].to_vec())
     }
 
@@ -103,11 +102,11 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         opened: &Opened<'c, 'a>,
         results: &[V<'c, 'a>],
     ) {
-        let Opened::Choice { op, .. } = opened else {
-            unreachable!("a loop has one branch")
+        let Opened::Choice { no: Some(no), after } = opened else {
+            unreachable!("one branch has no results")
         };
-        self.block.append_operation(scf::r#yield(results, self.location));
-        self.block = block(*op, 1);
+        self.jump(*after, results);
+        self.block = *no;
         *self.known.last_mut().expect("a block") = IndexMap::new();
     }
 
@@ -118,11 +117,11 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         results: &[V<'c, 'a>],
     ) -> Vec<V<'c, 'a>> {
         match opened {
-            Opened::Choice { op, outer } => {
-                self.block.append_operation(scf::r#yield(results, self.location));
-                self.block = outer;
+            Opened::Choice { after, .. } => {
+                self.jump(after, results);
+                self.block = after;
                 self.known.pop();
-                op.results().map(Into::into).collect()
+                arguments(after)
             }
             Opened::Loop(turns) => self.close_loop(turns, results),
         }
@@ -133,24 +132,56 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         turns: Turns<'c, 'a>,
         results: &[V<'c, 'a>],
     ) -> Vec<V<'c, 'a>> {
-        let ends = match turns.op {
-            None => results.to_vec(),
-            Some((op, outer)) => {
-                let next = self.two("llvm.add", turns.index, turns.step);
-                let more = self.compare_whole(CmpiPredicate::Slt, next, turns.high);
-                let given: Vec<V<'c, 'a>> = [&[more, next], results].concat();
-                self.op("scf.condition", &given, &[], &[]);
-                self.block = outer;
-                op.results().skip(1).map(Into::into).collect()
-            }
-        };
+        if let Some([first, after]) = turns.blocks {
+            let next = self.two("llvm.add", turns.index, turns.step);
+            let more = self.compare_whole(CmpiPredicate::Slt, next, turns.high);
+            self.branch(more, (first, &[&[next], results].concat()), after);
+            self.block = after;
+        }
         self.known.pop();
-        let Some((guard, starts)) = turns.guard else { return ends };
+        let Some((guard, starts)) = turns.guard else { return results.to_vec() };
         if !starts.is_empty() {
-            self.otherwise(&guard, &ends);
+            self.otherwise(&guard, results);
             return self.close(*guard, &starts);
         }
         self.close(*guard, &[])
+    }
+
+    /// A block behind another, with arguments of these types.
+    fn block_after(&self, one: BlockRef<'c, 'a>, types: &[Type<'c>]) -> BlockRef<'c, 'a> {
+        let all: Vec<_> = types.iter().map(|t| (*t, self.location)).collect();
+        let region = one.parent_region().expect("a function");
+        region.insert_block_after(one, Block::new(&all))
+    }
+
+    /// Ends the block.
+    fn jump(&mut self, to: BlockRef<'c, 'a>, given: &[V<'c, 'a>]) {
+        let op = OperationBuilder::new("llvm.br", self.location)
+            .add_operands(given)
+            .add_successors(&[&to])
+            .build()
+            .expect("a branch");
+        self.block.append_operation(op);
+    }
+
+    /// Ends the block by a choice, of which the second has no arguments.
+    fn branch(
+        &mut self,
+        condition: V<'c, 'a>,
+        (yes, given): (BlockRef<'c, 'a>, &[V<'c, 'a>]),
+        no: BlockRef<'c, 'a>,
+    ) {
+        let sizes = [1, given.len() as i32, 0];
+        let sizes = DenseI32ArrayAttribute::new(self.context, &sizes).into();
+        let named = [(Identifier::new(self.context, "operandSegmentSizes"), sizes)];
+        let op = OperationBuilder::new("llvm.cond_br", self.location)
+            .add_operands(&[condition])
+            .add_operands(given)
+            .add_successors(&[&yes, &no])
+            .add_attributes(&named)
+            .build()
+            .expect("a branch");
+        self.block.append_operation(op);
     }
 
     /// The least a whole number may be, and what it is below, where that is known.
@@ -176,6 +207,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     }
 }
 
-fn arguments<'c, 'a>(block: BlockRef<'c, 'a>, count: usize) -> Vec<V<'c, 'a>> {
-    (0..count).map(|n| block.argument(n).expect("an argument").into()).collect()
+fn arguments<'c, 'a>(block: BlockRef<'c, 'a>) -> Vec<V<'c, 'a>> {
+    let one = |n: usize| block.argument(n).expect("an argument").into();
+    (0..block.argument_count()).map(one).collect()
 }
