@@ -69,12 +69,13 @@ fn lowered(
 
 /// Options of the code generator, behind a name. It does not reduce the strength of addresses in loops: the assembler does
 /// that, with registers in view; done before, code is half as long again, spills, and takes three times as long to make.
-/// Passes that find nothing in kernels are left out, for they look at all of it, and so is straight-line strength reduction: it takes as long
-/// as all others together, and finds one instruction of fifty, what neighbours have in common being written once (`emit/number`).
+/// Passes that find nothing in kernels are left out, for they look at all of it. So are two that find little. Straight-line strength reduction
+/// takes as long as all others together, and finds one instruction of fifty, what neighbours have in common being written once
+/// (`emit/number`). Joining loads of neighbours takes a tenth, and finds one of five thousand, wide loads being written as such (`emit/wide`).
 const OPTIONS: [&CStr; 3] = [
     c"nestor",
     c"-disable-lsr",
-    c"-opt-disable=slsr,nary-reassociate,mergeicmps,expand-memcmp,partially-inline-libcalls,consthoist",
+    c"-opt-disable=slsr,load-store-vectorizer,speculative-execution,nary-reassociate,mergeicmps,expand-memcmp,partially-inline-libcalls,consthoist",
 ];
 
 /// What LLVM does before it generates code. Loops test at their ends as they are written. Kernels have no calls and no memory of their own to promote, and the assembler
