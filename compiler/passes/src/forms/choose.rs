@@ -120,6 +120,9 @@ pub struct FormOptions {
 
 /// Tokens of a chunk where nothing asks for another number.
 const CHUNK: usize = 32;
+/// The same where gates are by channel: what is done for pairs of tokens grows with the chunk, and is much more there
+/// than what is done for the state (measured on a CPU: 1.3 to 3 times as fast as chunks of twice the length).
+const BY_CHANNEL: usize = 16;
 
 /// The graph with every walk by tokens in its form. `from_start` where every call begins with the
 /// first token of its sequences.
@@ -254,6 +257,7 @@ fn by_cost(
     let from_start = begins.is_some();
     let chunk = options.chunk.unwrap_or_else(|| aligned(&periods, from_start));
     let cut = Cut { tokens: chunk, from_start };
+    let free = options.chunk.is_none() && periods.is_empty();
     let asked = |form: Form| options.form.is_none_or(|f| f == form);
     let mut choice = Choice {
         walk: names.join(", "),
@@ -280,6 +284,10 @@ fn by_cost(
             continue;
         }
         match chunked(scan, types, cut, form == Form::Rowwise) {
+            Ok((_, structure)) if structure.channels && free && chunk > BY_CHANNEL => {
+                let options = FormOptions { chunk: Some(BY_CHANNEL), ..options };
+                return by_cost(scan, types, parallel, options, begins);
+            }
             Ok((scan, structure)) => {
                 choice.structure = Some(structure);
                 choice.work = work(&scan, types);

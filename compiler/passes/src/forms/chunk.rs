@@ -59,6 +59,8 @@ pub struct Structure {
     pub clocked: bool,
     /// Errors depend on what earlier tokens of the chunk wrote.
     pub feedback: bool,
+    /// Gates differ along an axis of the state: what a pair of tokens leaves of it is as many numbers.
+    pub channels: bool,
 }
 
 /// How a state ends.
@@ -163,6 +165,7 @@ pub(super) fn built(
         coupled: chunk.families.iter().map(|f| f.slots.len()).max().unwrap_or(0),
         clocked: !chunk.clocked.is_empty(),
         feedback: false,
+        channels: chunk.families.iter().any(|f| f.axis.is_some()),
     };
     let graph = chunk.finish(&finals, states)?;
     let solves = |op: &Op| matches!(op, Op::SolveUnitLower { .. });
