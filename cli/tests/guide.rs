@@ -57,7 +57,7 @@ fn the_rule_that_the_guide_begins_with_goes_from_text_to_training() {
         "t1 = 1 / (2 x3)",
         "t2 = step + 2 t1 W",
         "W′ = sign(t2) max(|t2| − x4, 0) / (2 t1)",
-        "t5 = 0.9 S(W) − x1 ⊗ (½ t4 t2 − ½ t4 t3)",
+        "t1 = 0.9 S(W) − x1 ⊗ tanh(x1 W − x2)",
     ] {
         assert!(explained.contains(part), "{part} is not in\n{explained}");
     }

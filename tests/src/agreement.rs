@@ -39,11 +39,21 @@ const DIFFERENCES: f64 = 1e-6;
 /// Tokens of the comparison with the definition, which is slow.
 const SHORT: usize = 14;
 
+/// What grows beyond this has no bounds.
+const SANE: f64 = 1e6;
+
 /// What came of a draw where nothing is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Judged {
-    /// Forms that ran; whether float32 was compared, too.
-    Same(Vec<&'static str>, bool),
+    /// As it should be.
+    Same {
+        /// Forms that ran.
+        forms: Vec<&'static str>,
+        /// Float32 was compared, too.
+        single: bool,
+        /// The definition was, too: it computes what is written, and may leave float64 where what is derived does not.
+        defined: bool,
+    },
     /// The compiler says that it cannot, with a code.
     Refused(String),
     /// It grows without bounds: there is nothing to compare.
@@ -76,7 +86,7 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
         found.map_err(|e| e.to_string())
     };
     let whole = run(&walk, &all, 0)?;
-    if !whole.values().all(sane) {
+    if !whole.values().all(below(SANE)) {
         return Ok(Judged::Unbounded);
     }
     let resumed = draw.before > 0;
@@ -99,7 +109,7 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
     let base = gradients(&handed_over(base), &[]).map_err(|e| e.to_string())?;
     seeds(draw, &base, &whole, &mut own);
     let expected = run(&base, &own, draw.before)?;
-    if !expected.values().all(sane) {
+    if !expected.values().all(below(SANE)) {
         return Ok(Judged::Unbounded);
     }
     let single = graphs::interpreted(&program, &base, &own, draw.before, Precision::F32);
@@ -119,7 +129,7 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
         Ok::<(), String>(())
     };
     widen(&mut rounding, 0)?;
-    meaning(draw, &program, &walk, &all, &rounding)?;
+    let defined = meaning(draw, &program, &walk, &all, &rounding)?;
     let rough = rounding.values().any(|off| !off.is_finite() || *off > ROUGH);
     let mut ran = Vec::new();
     for (form, name) in Form::ALL {
@@ -174,7 +184,7 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
         }
         ran.push(*name);
     }
-    Ok(Judged::Same(ran, !rough))
+    Ok(Judged::Same { forms: ran, single: !rough, defined })
 }
 
 /// Whether a form is what it is asked for: a program without walks has only one.
@@ -227,17 +237,20 @@ fn worst(found: &Array, expected: &Array) -> String {
     )
 }
 
-/// The definition of the first tokens.
+/// The definition of the first tokens; whether it stays in float64.
 fn meaning(
     draw: &Draw,
     program: &Program,
     walk: &Graph,
     all: &Arrays,
     rounding: &IndexMap<String, f64>,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let time = SHORT.min(draw.before + draw.time);
     let given = part(program, all, 1, 0..time);
     let meant = by_definition(program, &given).map_err(|e| e.to_string())?;
+    if !meant.values().all(below(f64::INFINITY)) {
+        return Ok(false);
+    }
     let found = graphs::interpreted(program, walk, &given, 0, Precision::F64);
     let found = found.map_err(|e| e.to_string())?;
     for (name, off) in distances(&found, &meant) {
@@ -255,7 +268,7 @@ fn meaning(
             ));
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// How far the definition is from itself where what it takes is moved by its last digit.
@@ -358,9 +371,10 @@ fn nudged(seed: u64, given: &Arrays, by: f64) -> Arrays {
     out
 }
 
-fn sane(array: &Array) -> bool {
-    match &array.data {
-        Data::Real(v) => v.iter().all(|x| x.abs() < 1e6),
+/// Whether all numbers of an array are less than this.
+fn below(most: f64) -> impl Fn(&Array) -> bool {
+    move |array| match &array.data {
+        Data::Real(v) => v.iter().all(|x| x.abs() < most),
         Data::Int(_) | Data::Bool(_) => true,
     }
 }
