@@ -39,10 +39,7 @@ def agree(options, batch=2, time=200, heads=4, width=64):
     found = ours.outputs()
     ours.close()
     out = attention(*inputs)
-    gradients = torch.autograd.grad(out, inputs, named["grad.y"])
-    pairs = {"y": (found["y"], out)}
-    for name, gradient in zip(named, gradients):
-        pairs[f"grad.{name}"] = (found[f"grad.{name}"], gradient)
+    pairs = rounds.pairs(found, out, inputs, named)
     return rounds.agreement(f"attention, T={time} D={width}", pairs, BOUND)
 
 

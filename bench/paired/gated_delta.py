@@ -101,10 +101,7 @@ def agree(options, batch=2, time=256, heads=4, width=64, chunk=64):
     found = ours.outputs()
     ours.close()
     out = gated_delta(*inputs, chunk=chunk)
-    gradients = torch.autograd.grad(out, inputs, named["grad.y"])
-    pairs = {"y": (found["y"], out)}
-    for name, gradient in zip(named, gradients):
-        pairs[f"grad.{name}"] = (found[f"grad.{name}"], gradient)
+    pairs = rounds.pairs(found, out, inputs, named)
     return rounds.agreement(f"gated delta, T={time} D={width}", pairs, BOUND)
 
 

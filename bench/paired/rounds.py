@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
+import torch
+
 
 @dataclass
 class Side:
@@ -101,6 +103,15 @@ def difference(ours, theirs):
     """The largest difference of two tensors over the largest value of theirs."""
     scale = theirs.abs().max().item() or 1.0
     return ((ours.reshape(theirs.shape) - theirs).abs().max() / scale).item()
+
+
+def pairs(found, out, inputs, named):
+    """What ours put out beside the peer's output `y` and the gradients of its inputs, for the cotangent in `named`."""
+    gradients = torch.autograd.grad(out, inputs, named["grad.y"])
+    both = {"y": (found["y"], out)}
+    for name, gradient in zip(named, gradients):
+        both[f"grad.{name}"] = (found[f"grad.{name}"], gradient)
+    return both
 
 
 def agreement(title, pairs, bound):

@@ -2,14 +2,14 @@
 
 use crate::arguments::{Choices, positive};
 use crate::device::{Where, unready};
-use crate::fail::{Failure, Outcome, settings, tell};
+use crate::fail::{Failure, Outcome, checked, settings};
 use crate::model::initial;
 use crate::progress::short;
 use crate::roles::Roles;
 use crate::tuned::{self, TunedArguments};
 use nestor_compiler::trained::trained_for;
 use nestor_compiler::ty::{Elem, Type};
-use nestor_compiler::{FormOptions, Program, check, source};
+use nestor_compiler::{FormOptions, Program};
 use nestor_runtime::Sizes;
 use nestor_runtime::executor::{Executor, Timing};
 use nestor_runtime::tensor_file::{Data, HostTensor};
@@ -49,14 +49,7 @@ pub(crate) struct BenchArguments {
 pub(crate) fn bench(a: &BenchArguments, as_json: bool) -> Outcome {
     let place = a.on.open()?;
     let set = settings(&a.choices.set)?;
-    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
-    let program = match check::program(&loaded, a.name.as_deref(), &set) {
-        Ok((program, warnings)) => {
-            tell(&loaded, &warnings)?;
-            program
-        }
-        Err(found) => return tell(&loaded, &found),
-    };
+    let program = checked(&a.file, a.name.as_deref(), &set)?;
     let (longest, workers) = (Some(a.length), place.workers(a.batch));
     let tuned = tuned::used(&a.tuned, place.machine())?;
     let forms = FormOptions { longest, workers, tuned, ..FormOptions::default() };

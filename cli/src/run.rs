@@ -2,7 +2,7 @@
 
 use crate::arguments::{Choices, Dtype, RunChoices};
 use crate::device::{Place, unready};
-use crate::fail::{Failure, Outcome, settings, tell};
+use crate::fail::{Failure, Outcome, checked, settings};
 use crate::run_kept;
 use crate::tuned;
 use indexmap::IndexMap;
@@ -11,9 +11,7 @@ use nestor_compiler::interpret::{Array, Data as Values};
 use nestor_compiler::native::NativeError;
 use nestor_compiler::pipeline::{Lowered, Purpose, forward, with_gradients};
 use nestor_compiler::tensor::Graph;
-use nestor_compiler::{
-    Form, FormOptions, PassError, Precision, Program, check, graphs, kept, source,
-};
+use nestor_compiler::{Form, FormOptions, PassError, Precision, Program, graphs, kept};
 use nestor_runtime::tensor_file::{self, Data, HostTensor};
 use nestor_runtime::train::durable;
 use std::path::Path;
@@ -45,14 +43,7 @@ pub(crate) fn run(
         ));
     }
     let settings = settings(&choices.set)?;
-    let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
-    let program = match check::program(&loaded, Some(name), &settings) {
-        Ok((program, warnings)) => {
-            tell(&loaded, &warnings)?;
-            program
-        }
-        Err(found) => return tell(&loaded, &found),
-    };
+    let program = checked(file, Some(name), &settings)?;
     let given = tensor_file::read(inputs).map_err(Failure::data)?;
     let mut arrays: Arrays =
         given.tensors.iter().map(|t| (t.name.clone(), array(t))).collect();

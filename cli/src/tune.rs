@@ -9,13 +9,13 @@ use crate::bench::drawn;
 use crate::device::{Place, Where, unready};
 use crate::doctor::threads;
 use crate::duration::duration;
-use crate::fail::{Failure, Outcome, settings, tell};
+use crate::fail::{Failure, Outcome, checked, settings};
 use crate::interrupt;
 use crate::tuned::{self, AWAY, Candidate, Entry, Used};
 use nestor_compiler::native::Machine;
 use nestor_compiler::time::{RATES, seconds};
 use nestor_compiler::tune::{Trial, best, candidates, learns, next, whole, with};
-use nestor_compiler::{Choice, Form, FormOptions, Program, Tuned, check, source};
+use nestor_compiler::{Choice, Form, FormOptions, Program, Tuned};
 use nestor_runtime::Sizes;
 use nestor_runtime::executor::Executor;
 use serde_json::json;
@@ -67,14 +67,7 @@ struct Bench<'a> {
 pub(crate) fn tune(a: &TuneArguments, as_json: bool) -> Outcome {
     let place = a.on.open()?;
     let set = settings(&a.choices.set)?;
-    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
-    let program = match check::program(&loaded, a.name.as_deref(), &set) {
-        Ok((program, warnings)) => {
-            tell(&loaded, &warnings)?;
-            program
-        }
-        Err(found) => return tell(&loaded, &found),
-    };
+    let program = checked(&a.file, a.name.as_deref(), &set)?;
     let (longest, workers) = (Some(a.length), place.workers(a.batch));
     let forms = FormOptions { longest, workers, ..FormOptions::default() };
     let sizes = Sizes { batch: a.batch, time: a.length, start: 0 };

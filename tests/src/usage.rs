@@ -68,6 +68,15 @@ pub struct Taken {
 /// Sizes of the prediction.
 pub const SIZES: Sizes = Sizes { batch: 4, time: 4096, start: 0 };
 
+/// Names on a command line with commas between, each by what finds it.
+///
+/// # Errors
+/// The first that is none.
+pub fn listed<T>(text: &str, find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+    let one = |t: &str| find(t).ok_or(format!("there is no `{t}`"));
+    text.split(',').map(one).collect()
+}
+
 /// Compiles a program, forward and backward, and assembles it where there is an assembler.
 ///
 /// # Errors

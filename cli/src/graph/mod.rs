@@ -6,10 +6,10 @@ mod svg;
 
 use crate::arguments::Choices;
 use crate::explain::{instances, numbers};
-use crate::fail::{Failure, Outcome, settings, tell};
+use crate::fail::{Failure, Outcome, checked, settings};
 use crate::progress::short;
+use nestor_compiler::Program;
 use nestor_compiler::level::{Clock, FlowKind, Level, Statement};
-use nestor_compiler::{Program, check, source};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -66,15 +66,8 @@ pub(crate) struct GraphArguments {
 /// Prints the levels, or draws them.
 pub(crate) fn graph(a: &GraphArguments, as_json: bool) -> Outcome {
     let settings = settings(&a.choices.set)?;
-    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
     let (name, svg, dot) = (a.name.as_deref(), a.svg.as_deref(), a.dot.as_deref());
-    let program = match check::program(&loaded, name, &settings) {
-        Ok((program, warnings)) => {
-            tell(&loaded, &warnings)?;
-            program
-        }
-        Err(found) => return tell(&loaded, &found),
-    };
+    let program = checked(&a.file, name, &settings)?;
     let levels = drawing(&program);
     if as_json {
         anstream::println!("{}", report(&levels));

@@ -13,7 +13,7 @@ mod table;
 use crate::arguments::Choices;
 use crate::device::{Place, Where};
 use crate::doctor::threads;
-use crate::fail::{Failure, Outcome, settings, tell};
+use crate::fail::{Failure, Outcome, checked, settings};
 use nestor_compiler::interpret::Array;
 use nestor_compiler::source::Loaded;
 use nestor_compiler::{Severity, check, source};
@@ -76,14 +76,7 @@ pub(crate) fn verify(
         let reports = all(&loaded, &check::entries(&loaded), &place);
         return conclude(&reports, json, true);
     };
-    let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
-    let program = match check::program(&loaded, name, &settings) {
-        Ok((program, warnings)) => {
-            tell(&loaded, &warnings)?;
-            program
-        }
-        Err(found) => return tell(&loaded, &found),
-    };
+    let program = checked(file, name, &settings)?;
     let report =
         Report { name: program.name.clone(), found: compare::measure(&program, &place) };
     conclude(&[report], json, false)

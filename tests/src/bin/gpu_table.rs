@@ -14,7 +14,7 @@ use nestor_compiler::gpu::ptxas::{Assembler, find};
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_tests::gpu_table::{Row, document, row, steps};
 use nestor_tests::usage::{
-    Assembling, Kept, Subject, Taken, case, hashed, memory, taken,
+    Assembling, Kept, Subject, Taken, case, hashed, listed, memory, taken,
 };
 use nestor_tests::{files, gpu_costs, root, rules};
 use std::path::PathBuf;
@@ -103,11 +103,6 @@ fn main() -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("{}\n{} failed", failed.join("\n"), failed.len())),
     }
-}
-
-fn listed<T>(text: &str, find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
-    let one = |t: &str| find(t).ok_or(format!("there is no `{t}`"));
-    text.split(',').map(one).collect()
 }
 
 /// The rows in the order in which they are printed.

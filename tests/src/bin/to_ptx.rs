@@ -9,7 +9,7 @@
 
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_tests::rules;
-use nestor_tests::usage::{Taken, memory, taken};
+use nestor_tests::usage::{Taken, listed, memory, taken};
 use std::time::Duration;
 
 /// What is asked for.
@@ -59,11 +59,6 @@ fn asked() -> Result<Asked, String> {
         }
     }
     Ok(out)
-}
-
-fn listed<T>(text: &str, find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
-    let one = |t: &str| find(t).ok_or(format!("there is no `{t}`"));
-    text.split(',').map(one).collect()
 }
 
 fn section(asked: &Asked, options: Options, failed: &mut Vec<String>) {

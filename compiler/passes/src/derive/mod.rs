@@ -30,7 +30,10 @@ pub fn derive(graph: &Graph) -> Result<Graph, PassError> {
 }
 
 fn marks_gone(graph: &Graph) -> Result<Graph, PassError> {
-    let inner = in_range(&bodies_derived(graph)?);
+    let mut inner = bodies_derived(graph)?;
+    if inner.nodes.values().any(|n| n.op == Op::Log) {
+        inner = in_range(&inner);
+    }
     let has = |op: fn(&Op) -> bool| inner.nodes.values().any(|n| op(&n.op));
     if !has(|op| matches!(op, Op::Gradient | Op::Anchor)) {
         return Ok(inner);
