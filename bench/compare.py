@@ -22,6 +22,7 @@ def agree(options):
     for chunk, anchor in ((16, 16), (16, None), (1, 16)):
         yield memory.agree(options, chunk, anchor)
     yield attention.agree(options)
+    yield attention.agree(options, window=50)
     yield from language_model.agree(options)
 
 
@@ -69,6 +70,7 @@ def arguments():
     lm.add_argument(
         "--whole", action="store_true", help="torch.compile the model at once, not block by block"
     )
+    pairs.add_argument("--window", type=int, help="only the last so many tokens are seen")
     op.add_argument("--peer-chunk", type=int, default=64, help="tokens of the peer's chunks")
     mlp.add_argument("--chunk", type=int, nargs="+", default=[64, 16])
     mlp.add_argument("--tokens", action="store_true", help="measure our write at every token, too")

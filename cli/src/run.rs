@@ -144,7 +144,7 @@ fn compiled(
     } else {
         forward(program, purpose)
     };
-    let Lowered { graph, choices } = match lowered {
+    let Lowered { graph, choices, .. } = match lowered {
         Ok(lowered) => lowered,
         Err(error @ PassError::Limitation { .. }) if !how.grad && form.is_none() => {
             anstream::eprintln!("note: {error}\nnote: run by the definition instead");

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use nestor_compiler::execute::by_definition;
 use nestor_compiler::interpret::distance::distances;
 use nestor_compiler::level::{Clock, Level, read_name};
-use nestor_compiler::pipeline::{Purpose, with_gradients};
+use nestor_compiler::pipeline::{Purpose, forward, with_gradients};
 use nestor_compiler::{Form, FormOptions, PassError, Precision, Program, graphs};
 
 /// How far a form may be from the derived walk in float64: rounding, in another order.
@@ -103,8 +103,11 @@ pub(super) fn measure(program: &Program, place: &Place) -> Found {
     };
     let forms = Form::ALL
         .iter()
-        .map(|(f, name)| (*name, form(program, &sound, *f, &outputs, place)));
-    let forms = forms.collect();
+        .map(|(f, name)| (*name, form(program, &sound, Some(*f), &outputs, place)));
+    let mut forms: Vec<(&str, Row)> = forms.collect();
+    if forward(program, Purpose::default()).is_ok_and(|lowered| lowered.blocks > 0) {
+        forms.push(("blocks", form(program, &sound, None, &outputs, place)));
+    }
     Found::Measured(Measured {
         drawn: sound.drawn,
         definition,
@@ -123,17 +126,18 @@ fn short(message: &str) -> String {
 fn form(
     program: &Program,
     sound: &Sound,
-    form: Form,
+    form: Option<Form>,
     outputs: &[String],
     place: &Place,
 ) -> Row {
-    let purpose = Purpose {
-        resume: false,
-        forms: FormOptions { form: Some(form), ..FormOptions::default() },
-    };
+    let purpose =
+        Purpose { resume: false, forms: FormOptions { form, ..FormOptions::default() } };
     let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
     let graph = match with_gradients(program, purpose, &outputs) {
-        Ok(lowered) if lowered.choices.is_empty() && form != Form::Sequential => {
+        Ok(lowered)
+            if lowered.choices.is_empty()
+                && form.is_some_and(|f| f != Form::Sequential) =>
+        {
             return Row::Not("nothing is walked".into());
         }
         Ok(lowered) => lowered.graph,

@@ -5,7 +5,7 @@
 //! ```
 
 use crate::Program;
-use nestor_ir::tensor::Graph;
+use nestor_ir::tensor::{Graph, Op, Stride};
 use nestor_passes::forms::{Choice, Form, FormOptions, choose};
 use nestor_passes::reading::Inner;
 use nestor_passes::simplify::simplify;
@@ -29,6 +29,8 @@ pub struct Lowered {
     pub graph: Graph,
     /// What was chosen for each walk.
     pub choices: Vec<Choice>,
+    /// How many reads of windows go by blocks of tokens.
+    pub blocks: usize,
 }
 
 /// Whole sequences, inner gradients as marks.
@@ -36,7 +38,7 @@ pub struct Lowered {
 /// # Errors
 /// As [`to_tensors`].
 pub fn tensors(program: &Program, resume: bool) -> Result<Graph, PassError> {
-    to_tensors(program, to_tensors::Options { resume, open: false })
+    to_tensors(program, to_tensors::Options { resume, ..Default::default() })
 }
 
 /// Inner gradients as the equations they stand for.
@@ -51,7 +53,8 @@ pub fn derived(program: &Program, resume: bool) -> Result<Graph, PassError> {
 }
 
 fn read(program: &Program, resume: bool, inner: Inner) -> Result<Graph, PassError> {
-    let open = to_tensors(program, to_tensors::Options { resume, open: true })?;
+    let open =
+        to_tensors(program, to_tensors::Options { resume, open: true, blocks: false })?;
     let open = derive::derive(&open)?;
     derive::derive(&reading::windows(program, &open, resume, inner)?)
 }
@@ -73,6 +76,19 @@ fn read_within(program: &Program, purpose: Purpose) -> Result<Graph, PassError> 
     }
 }
 
+/// As [`derived`], where windows are read by blocks of tokens unless one token after another was asked for.
+fn in_blocks(program: &Program, purpose: Purpose) -> Result<Graph, PassError> {
+    let blocks = !purpose.resume && purpose.forms.form != Some(Form::Sequential);
+    let options = to_tensors::Options { resume: purpose.resume, open: false, blocks };
+    derive::derive(&to_tensors(program, options)?)
+}
+
+/// Whether a walk goes by chunks before any was given a form, and answers something: it reads windows.
+fn is_by_blocks(op: &Op) -> bool {
+    let Op::Scan { scan } = op else { return false };
+    matches!(scan.stride, Stride::Chunk(_)) && !scan.yields.is_empty()
+}
+
 /// The forward graph, each walk in its form.
 ///
 /// # Errors
@@ -80,10 +96,11 @@ fn read_within(program: &Program, purpose: Purpose) -> Result<Graph, PassError> 
 pub fn forward(program: &Program, purpose: Purpose) -> Result<Lowered, PassError> {
     let derived = match reading::asked(program) {
         true => read_within(program, purpose)?,
-        false => derived(program, purpose.resume)?,
+        false => in_blocks(program, purpose)?,
     };
+    let blocks = derived.nodes.values().filter(|n| is_by_blocks(&n.op)).count();
     let (graph, choices) = choose(&derived, purpose.forms, !purpose.resume)?;
-    Ok(Lowered { graph: simplify(&graph), choices })
+    Ok(Lowered { graph: simplify(&graph), choices, blocks })
 }
 
 /// The forward graph with the cotangents of `outputs` in, and the gradients of inputs out.

@@ -90,7 +90,7 @@ pub fn learns(program: &Program) -> bool {
 /// # Errors
 /// As the passes.
 pub fn whole(program: &Program, forms: FormOptions) -> Result<Whole, PassError> {
-    let Lowered { graph, choices } = match learns(program) {
+    let Lowered { graph, choices, .. } = match learns(program) {
         true => training_step(program, forms)?,
         false => {
             let outputs = program.code.outputs.iter().map(|o| o.name.as_str());

@@ -5,6 +5,7 @@ pub mod build;
 pub mod error;
 
 pub mod autodiff;
+mod axes;
 mod causal;
 pub mod derivative;
 pub mod derive;

@@ -404,3 +404,52 @@ fn a_soft_maximum_is_safe_far_out() {
     let far = x[0].reals().iter().map(|v| v + 800.0).collect::<Vec<_>>();
     check_gradients(&g, &[Array::real(x[0].dims.clone(), far)], &s, &mut numbers);
 }
+
+/// `if there then f(x) else 0`, where f or its slope is infinite or no number at what is left out.
+#[test]
+fn what_a_choice_leaves_out_has_no_slope() {
+    let one_less = |g: &mut Graph, x: Value| {
+        let power = constant(g, -0.5, &[f(2)]);
+        g.add(Op::Pow, &[x, power])
+    };
+    let under_one = |g: &mut Graph, x: Value| {
+        let one = constant(g, 1.0, &[f(2)]);
+        g.add(Op::Div, &[one, x])
+    };
+    type Of<'a> = &'a dyn Fn(&mut Graph, Value) -> Value;
+    let cases: [(f64, Of<'_>); 5] = [
+        (1000.0, &|g, x| g.add(Op::Exp, &[x])),
+        (0.0, &|g, x| g.add(Op::Log, &[x])),
+        (0.0, &under_one),
+        (0.0, &one_less),
+        (1000.0, &|g, x| {
+            let e = g.add(Op::Exp, &[x]);
+            let double = scale(g, e, 2.0);
+            g.add(Op::Exp, &[double])
+        }),
+    ];
+    for (n, (left_out, of)) in cases.into_iter().enumerate() {
+        for otherwise in [false, true] {
+            let mut g = Graph::new();
+            let x = g.input("x", Type::real([f(2)]));
+            let there = g.input("there", Type::bool([f(2)]));
+            let y = of(&mut g, x);
+            let zero = constant(&mut g, 0.0, &[f(2)]);
+            let branches = if otherwise { [zero, y] } else { [y, zero] };
+            let y = g.add(Op::Select, &[there, branches[0], branches[1]]);
+            let seed = g.input("seed", Type::real([f(2)]));
+            let found = nestor_passes::autodiff::pullback(&mut g, &[(y, seed)], &[x]);
+            let dx = found.expect("it has a derivative")[0].expect("it depends on it");
+            g.output("dx", dx);
+            let given = [
+                Array::real([2], vec![0.3, left_out]),
+                Array::bool([2], vec![!otherwise, otherwise]),
+                Array::real([2], vec![1.0, 1.0]),
+            ];
+            let found = evaluate(&g, &given, &sizes(1, 1, 0));
+            let [kept, left] = found[0].reals() else { panic!("two slopes") };
+            assert!(kept.is_finite() && *kept != 0.0, "case {n}: {kept}");
+            assert_eq!(*left, 0.0, "case {n}");
+        }
+    }
+}

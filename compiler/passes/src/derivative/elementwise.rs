@@ -35,8 +35,8 @@ pub(super) fn unary(
             });
             mul(g, d, slope)
         }
-        Op::Exp => mul(g, d, y),
-        Op::Log => div(g, d, a),
+        Op::Exp => within(g, d, |g, d| mul(g, d, y)),
+        Op::Log => within(g, d, |g, d| div(g, d, a)),
         Op::Sin => {
             let slope = apply(g, Op::Cos, a);
             mul(g, d, slope)
@@ -98,11 +98,13 @@ pub(super) fn binary(
             db = right_wanted.then(|| mul(g, d, a));
         }
         Op::Div => {
-            let part = div(g, d, b);
+            let part = within(g, d, |g, d| div(g, d, b));
             da = Some(part);
             db = right_wanted.then(|| {
-                let product = mul(g, part, y);
-                neg(g, product)
+                within(g, part, |g, part| {
+                    let product = mul(g, part, y);
+                    neg(g, product)
+                })
             });
         }
         Op::Pow => {
@@ -132,6 +134,27 @@ pub(super) fn binary(
         other => return Err(left(other)),
     }
     Ok(Derivative::Of(vec![da, db]))
+}
+
+/// A cotangent times a slope, `of`, that may be no number where a choice left the value out: the cotangent is zero there, and
+/// so is its product with anything.
+fn within(g: &mut Graph, d: Value, of: impl FnOnce(&mut Graph, Value) -> Value) -> Value {
+    let node = g.def(d);
+    let (c, a, b) = match node.operands[..] {
+        [c, a, b] if node.op == Op::Select => (c, a, b),
+        _ => return of(g, d),
+    };
+    match (uniform(g, a), uniform(g, b)) {
+        (_, Some(0.0)) => {
+            let product = of(g, a);
+            select_or_zero(g, c, product)
+        }
+        (Some(0.0), _) => {
+            let product = of(g, b);
+            zero_or_select(g, c, product)
+        }
+        _ => of(g, d),
+    }
 }
 
 /// The slope of a root of `a`, a function of `x`, and 0 where `a` is 0: what is never negative is flat where it is
@@ -180,7 +203,7 @@ fn power_in_base(g: &mut Graph, a: Value, b: Value, d: Value) -> Value {
             mul(g, power, b)
         }
     };
-    mul(g, d, slope)
+    within(g, d, |g, d| mul(g, d, slope))
 }
 
 /// `d y log a`, zero where the base is not positive. The logarithm never sees such a base, so

@@ -11,11 +11,12 @@
 use super::cost::{Rates, walks};
 use super::part::Part;
 use crate::autodiff::{body_inputs, state_inputs};
+use crate::axes::Groups;
 use crate::simplify::alone;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{
-    Axes, Axis, Feed, Graph, Group, Layout, Op, Scan, Stride, Value, Yield,
+    Axes, Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield,
 };
 use nestor_ir::ty::{Dims, Type};
 
@@ -33,8 +34,7 @@ pub(super) fn split(
     let (walk, operands) = part.scan(g, scan, operands, true);
     let (walk, kept) = alone(&walk);
     let operands: Vec<Value> = kept.iter().map(|&k| operands[k]).collect();
-    let found = Groups::of(&walk).free(&walk);
-    let Some((group, width)) = found else {
+    let Some((group, width)) = free(&walk) else {
         return g.add_many(Op::Scan { scan: Box::new(walk) }, &operands).to_vec();
     };
     let pieces = pieces(width, walks(&walk), rates);
@@ -57,179 +57,59 @@ fn pieces(width: usize, walks: usize, rates: &Rates) -> usize {
     pieces
 }
 
-/// Which axes correspond, by value and axis.
-struct Groups {
-    /// The first axis of every value.
-    first: Vec<usize>,
-    parent: Vec<usize>,
-    /// Axes whose group cannot be cut.
-    bound: Vec<usize>,
+/// Which axes of a walk's body correspond.
+fn groups(walk: &Scan) -> Groups {
+    let body = &walk.body;
+    let mut out = Groups::of(body);
+    for (input, next) in state_inputs(walk).iter().zip(&body.outputs) {
+        out.along(body, *input, next.value);
+    }
+    // Rows of a chunk are what the walk goes along.
+    if matches!(walk.stride, Stride::Chunk(_)) {
+        let streams = walk.feeds.iter().zip(body_inputs(walk));
+        for ((feed, _), input) in streams {
+            if let (Feed::Stream, Some(v)) = (feed, input) {
+                out.bind(v, 0);
+            }
+        }
+        let last = &body.inputs[body.inputs.len() - 2..];
+        last.iter().for_each(|i| out.bind(i.value, 0));
+        let yields = walk.yields.iter().zip(&body.outputs[walk.states().count()..]);
+        for ((kind, _), output) in yields {
+            if *kind == Yield::Stream {
+                out.bind(output.value, 0);
+            }
+        }
+    }
+    out
 }
 
-impl Groups {
-    fn of(walk: &Scan) -> Self {
-        let body = &walk.body;
-        let mut first = Vec::new();
-        let mut count = 0;
-        for v in body.values.values() {
-            first.push(count);
-            count += v.ty.dims.len();
+/// The axis of every value that is of one free group, and how long it is; the last one of the first state that there is.
+fn free(walk: &Scan) -> Option<(Vec<Option<usize>>, usize)> {
+    let (groups, body) = (groups(walk), &walk.body);
+    let state = *state_inputs(walk).first()?;
+    (0..body.ty(state).rank()).rev().find_map(|axis| {
+        let root = groups.of_axis(state, axis);
+        if groups.is_bound(root) {
+            return None;
         }
-        let mut out = Self { first, parent: (0..count).collect(), bound: vec![] };
-        for node in body.nodes.values() {
-            out.node(body, &node.op, &node.operands, &node.results);
-        }
-        for (input, next) in state_inputs(walk).iter().zip(&body.outputs) {
-            out.along(body, *input, next.value);
-        }
-        // Rows of a chunk are what the walk goes along.
-        if matches!(walk.stride, Stride::Chunk(_)) {
-            let streams = walk.feeds.iter().zip(body_inputs(walk));
-            for ((feed, _), input) in streams {
-                if let (Feed::Stream, Some(v)) = (feed, input) {
-                    out.bind(v, 0);
-                }
-            }
-            let last = &body.inputs[body.inputs.len() - 2..];
-            last.iter().for_each(|i| out.bind(i.value, 0));
-            let yields = walk.yields.iter().zip(&body.outputs[walk.states().count()..]);
-            for ((kind, _), output) in yields {
-                if *kind == Yield::Stream {
-                    out.bind(output.value, 0);
-                }
+        let width = body.ty(state).dims[axis].fixed()?;
+        let of = |v: Value| -> Vec<usize> {
+            let rank = body.ty(v).rank();
+            (0..rank).filter(|a| groups.of_axis(v, *a) == root).collect()
+        };
+        let mut group = Vec::new();
+        for (v, data) in body.values.iter() {
+            match of(v)[..] {
+                [] => group.push(None),
+                [a] if data.ty.dims[a] == Dim::Fixed(width) => group.push(Some(a)),
+                _ => return None,
             }
         }
-        out
-    }
-
-    fn at(&self, v: Value, axis: usize) -> usize {
-        self.first[v.index()] + axis
-    }
-
-    fn root(&self, mut n: usize) -> usize {
-        while self.parent[n] != n {
-            n = self.parent[n];
-        }
-        n
-    }
-
-    fn join(&mut self, a: (Value, usize), b: (Value, usize)) {
-        let (a, b) = (self.root(self.at(a.0, a.1)), self.root(self.at(b.0, b.1)));
-        self.parent[a] = b;
-    }
-
-    fn bind(&mut self, v: Value, axis: usize) {
-        self.bound.push(self.at(v, axis));
-    }
-
-    fn along(&mut self, body: &Graph, a: Value, b: Value) {
-        for axis in 0..body.ty(a).rank() {
-            self.join((a, axis), (b, axis));
-        }
-    }
-
-    fn node(&mut self, body: &Graph, op: &Op, operands: &[Value], results: &[Value]) {
-        match (op, op.info().group) {
-            (Op::Input { .. } | Op::Constant { .. }, _) => {}
-            (Op::Iota { axis, .. }, _) => self.bind(results[0], *axis),
-            (_, Group::Unary | Group::Binary | Group::Select) | (Op::Stop, _) => {
-                for o in operands {
-                    self.along(body, *o, results[0]);
-                }
-            }
-            (Op::Contract { batch, sum }, _) => {
-                let mut next = 0;
-                for &(l, r) in batch {
-                    self.join((operands[0], l), (results[0], next));
-                    self.join((operands[1], r), (results[0], next));
-                    next += 1;
-                }
-                for &(l, r) in sum {
-                    self.bind(operands[0], l);
-                    self.bind(operands[1], r);
-                }
-                for (side, &o) in operands.iter().enumerate() {
-                    for axis in 0..body.ty(o).rank() {
-                        let mut pairs = batch.iter().chain(sum);
-                        let paired = pairs
-                            .any(|&(l, r)| if side == 0 { l == axis } else { r == axis });
-                        if !paired {
-                            self.join((o, axis), (results[0], next));
-                            next += 1;
-                        }
-                    }
-                }
-            }
-            (Op::Reduce { axes, .. }, _) => {
-                let mut next = 0;
-                for axis in 0..body.ty(operands[0]).rank() {
-                    if axes.contains(&axis) {
-                        self.bind(operands[0], axis);
-                    } else {
-                        self.join((operands[0], axis), (results[0], next));
-                        next += 1;
-                    }
-                }
-            }
-            (Op::Broadcast { axes, .. }, _) => {
-                for (axis, &to) in axes.iter().enumerate() {
-                    self.join((operands[0], axis), (results[0], to));
-                }
-            }
-            (Op::Transpose { order }, _) => {
-                for (to, &axis) in order.iter().enumerate() {
-                    self.join((operands[0], axis), (results[0], to));
-                }
-            }
-            (Op::Slice { axis, .. } | Op::Pad { axis, .. }, _)
-            | (Op::Shift { axis, .. } | Op::Concat { axis }, _) => {
-                for o in operands {
-                    for along in 0..body.ty(*o).rank() {
-                        if along == *axis {
-                            self.bind(*o, along);
-                            self.bind(results[0], along);
-                        } else {
-                            self.join((*o, along), (results[0], along));
-                        }
-                    }
-                }
-            }
-            _ => {
-                for v in operands.iter().chain(results) {
-                    (0..body.ty(*v).rank()).for_each(|axis| self.bind(*v, axis));
-                }
-            }
-        }
-    }
-
-    /// The axis of every value that is of one free group, and how long it is; the last one of the first state that there is.
-    fn free(&self, walk: &Scan) -> Option<(Vec<Option<usize>>, usize)> {
-        let body = &walk.body;
-        let state = *state_inputs(walk).first()?;
-        let bound: Vec<usize> = self.bound.iter().map(|n| self.root(*n)).collect();
-        (0..body.ty(state).rank()).rev().find_map(|axis| {
-            let root = self.root(self.at(state, axis));
-            if bound.contains(&root) {
-                return None;
-            }
-            let width = body.ty(state).dims[axis].fixed()?;
-            let of = |v: Value| -> Vec<usize> {
-                let rank = body.ty(v).rank();
-                (0..rank).filter(|a| self.root(self.at(v, *a)) == root).collect()
-            };
-            let mut group = Vec::new();
-            for (v, data) in body.values.iter() {
-                match of(v)[..] {
-                    [] => group.push(None),
-                    [a] if data.ty.dims[a] == Dim::Fixed(width) => group.push(Some(a)),
-                    _ => return None,
-                }
-            }
-            let has = |v: Value| group[v.index()].is_some();
-            let all = body.outputs.iter().all(|o| has(o.value));
-            all.then_some((group, width))
-        })
-    }
+        let has = |v: Value| group[v.index()].is_some();
+        let all = body.outputs.iter().all(|o| has(o.value));
+        all.then_some((group, width))
+    })
 }
 
 /// A walk by pieces of so many columns.

@@ -6,6 +6,7 @@
 //! ```
 
 use super::attention::by_place;
+use super::blocks::{Look, Update};
 use super::whole::Handed;
 use super::{LEAD, TIME};
 use crate::build::{broadcast, transpose};
@@ -13,8 +14,8 @@ use crate::error::PassError;
 use crate::vectorise::{Mapped, lift, no_hook, vectorise_into, vectorise_values};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::level::{Memory, Update};
-use nestor_ir::tensor::{Axes, Graph, Op, Value};
+use nestor_ir::level::{self, Memory};
+use nestor_ir::tensor::{Axes, Graph, NodeData, Op, Value};
 use nestor_ir::ty::Dims;
 use smallvec::smallvec;
 
@@ -24,13 +25,22 @@ pub(super) struct Past {
     kept: Vec<Mapped>,
     /// The streams that kept values are all of the past of, where they are that.
     streams: Vec<Option<Mapped>>,
+    /// The update that they are from.
+    update: Option<Repeated>,
+}
+
+/// An update, repeated over `[B, T, map..]`: what stands for its values, and its operands.
+struct Repeated {
+    function: Graph,
+    values: Vec<Option<Mapped>>,
+    operands: Vec<Mapped>,
 }
 
 /// What the update leaves for reads.
 pub(super) fn kept(
     g: &mut Graph,
     memory: &Memory,
-    update: &Update,
+    update: &level::Update,
     operands: &[Mapped],
     handed: &Handed,
 ) -> Result<Past, PassError> {
@@ -47,7 +57,7 @@ pub(super) fn kept(
     let of = |v: Value| {
         values[v.index()].ok_or_else(|| PassError::bug("to_tensors", "nothing is kept"))
     };
-    let mut past = Past { kept: vec![], streams: vec![] };
+    let mut past = Past::none();
     for output in &function.outputs {
         past.kept.push(of(output.value)?);
         let node = function.def(output.value);
@@ -58,13 +68,28 @@ pub(super) fn kept(
             _ => None,
         });
     }
+    let (function, operands) = (function.clone(), operands.to_vec());
+    past.update = Some(Repeated { function, values, operands });
     Ok(past)
 }
 
 impl Past {
     /// Of a memory that keeps nothing.
     pub(super) fn none() -> Self {
-        Self { kept: vec![], streams: vec![] }
+        Self { kept: vec![], streams: vec![], update: None }
+    }
+
+    /// Windows of fixed length, which states are made of, whether reads take them or not.
+    pub(super) fn windows(&self) -> impl Iterator<Item = Value> {
+        let recent = |update: &Repeated| -> Vec<Value> {
+            let nodes = update.function.nodes.values();
+            let windows = nodes.filter(
+                |n| matches!(n.op, Op::Recent { size } if size.fixed().is_some()),
+            );
+            let value = |n: &NodeData| Some(update.values[n.results[0].index()]?.value);
+            windows.filter_map(value).collect()
+        };
+        self.update.iter().flat_map(recent)
     }
 
     /// The values in the order of the sequence: `[B, T, map.., S, ..]`, shared by all tokens.
@@ -113,8 +138,18 @@ pub(super) fn answer(
     past: &Past,
     operands: &[Mapped],
     handed: &mut Handed,
+    by_blocks: bool,
 ) -> Result<Mapped, PassError> {
     let lead = lead(memory);
+    let update = past.update.as_ref().filter(|_| by_blocks);
+    let look = update.and_then(|u| {
+        let update =
+            Update { function: &u.function, values: &u.values, operands: &u.operands };
+        Look::of(&update, &memory.read, operands)
+    });
+    if let Some(answer) = look.map_or(Ok(None), |look| look.answer(g, &lead))? {
+        return Ok(answer);
+    }
     let windows: Vec<usize> =
         (0..past.streams.len()).filter(|&n| past.streams[n].is_some()).collect();
     let by_place = by_place(&memory.read, &windows).filter(|_| !windows.is_empty());

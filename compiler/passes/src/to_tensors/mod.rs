@@ -18,14 +18,17 @@
 mod acts;
 mod apart;
 mod attention;
+mod blocks;
 mod body;
 mod clocks;
+mod ends;
 mod feeds;
 mod history;
 mod inline;
 mod instance;
 mod order;
 mod past;
+mod placed;
 mod samples;
 mod states;
 mod stored;
@@ -53,6 +56,8 @@ pub struct Options {
     /// States of walks and of windows of fixed length are inputs in any case; what they start as is an
     /// output `start.state.<name>`.
     pub open: bool,
+    /// Memories that are windows of fixed length are read by blocks of tokens, where nothing is handed over.
+    pub blocks: bool,
 }
 
 /// The dimensions that the code is repeated over.

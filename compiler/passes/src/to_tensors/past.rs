@@ -10,8 +10,9 @@
 //! over all of the past it is every value so far, oldest first: `[B, P, ..]` from the calls before,
 //! `[B, P+T, ..]` for the next one.
 
+use super::blocks::LEAST;
 use super::whole::before;
-use super::{LEAD, Options, TIME};
+use super::{LEAD, Options, TIME, ends};
 use crate::build::{broadcast, zeros};
 use crate::error::PassError;
 use crate::simplify::prune;
@@ -23,6 +24,9 @@ use nestor_ir::tensor::{
 };
 use nestor_ir::ty::{Dims, Elem, Type};
 use smallvec::smallvec;
+
+/// The name of outputs that are windows for the sake of what they hand over alone; no name of a program has a space.
+pub(super) const WINDOW: &str = "a window";
 
 /// The graph with the past of its windows as states: inputs where states are handed over, outputs
 /// always.
@@ -60,7 +64,8 @@ pub(super) fn handed_over(graph: &Graph, options: Options) -> Result<Graph, Pass
                             opened.push((name.clone(), operands[0], size));
                         }
                         let past = (resume || open).then_some(name);
-                        let (value, last) = window_of(&mut out, operands[0], size, past)?;
+                        let (value, last) =
+                            window_of(&mut out, operands[0], size, past, options.blocks)?;
                         finals.push(last);
                         seen.push((operands[0], size, value));
                         value
@@ -78,7 +83,7 @@ pub(super) fn handed_over(graph: &Graph, options: Options) -> Result<Graph, Pass
         }
     }
     let one = |n: &Named| Named { name: n.name.clone(), value: map[n.value.index()] };
-    out.outputs = graph.outputs.iter().map(one).collect();
+    out.outputs = graph.outputs.iter().filter(|o| o.name != WINDOW).map(one).collect();
     for (k, last) in finals.into_iter().enumerate() {
         out.output(format!("state.past.{k}"), last);
     }
@@ -100,6 +105,7 @@ fn window_of(
     stream: Value,
     length: Dim,
     past: Option<String>,
+    blocks: bool,
 ) -> Result<(Value, Value), PassError> {
     let ty = g.ty(stream).clone();
     if ty.dims.get(TIME).is_none_or(|d| d.ticks_of().is_none()) {
@@ -109,6 +115,11 @@ fn window_of(
         let all = past.map_or(stream, |name| before(g, stream, name));
         return Ok((g.add(Op::Window { axis: TIME, size: length }, &[all]), all));
     };
+    if blocks && past.is_none() && size >= LEAST && ty.elem == Elem::Real {
+        let last = ends::last(g, stream, size - 1);
+        let window = Op::Window { axis: TIME, size: length };
+        return Ok((g.add(window, &[stream]), last));
+    }
     let own: Dims = ty.dims[LEAD.len()..].iter().copied().collect();
     let kept: Dims = [Dim::Fixed(size - 1)].into_iter().chain(own.clone()).collect();
     let resumed = past.is_some();

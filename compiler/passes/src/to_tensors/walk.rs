@@ -6,6 +6,7 @@ use super::apart::Apart;
 use super::body::Token;
 use super::feeds::{Feeds, unmapped_layout};
 use super::order::Group;
+use super::past::WINDOW;
 use super::states::{Carried, ELEMENT, Needs, Start, pends};
 use super::stored::read_whole;
 use super::ticks::{nothing_before, of_step, one_clock, stepped};
@@ -31,6 +32,8 @@ pub(super) struct Walked<'p> {
     /// What states that are inputs start as, where nothing is handed over.
     starts: Vec<(String, Value)>,
     handed: Handed,
+    /// Windows that states are made of.
+    windows: Vec<Value>,
 }
 
 impl<'p> Walked<'p> {
@@ -50,6 +53,7 @@ impl<'p> Walked<'p> {
             finals: vec![],
             starts: vec![],
             handed: Handed::new(options.resume),
+            windows: vec![],
         }
     }
 
@@ -99,6 +103,9 @@ impl<'p> Walked<'p> {
         for (name, value) in self.starts {
             g.output(format!("start.{name}"), value);
         }
+        for value in self.windows {
+            g.output(WINDOW, value);
+        }
     }
 
     fn look_back(
@@ -116,7 +123,9 @@ impl<'p> Walked<'p> {
                 Op::Write { statement } => match &self.program.statements[*statement] {
                     Statement::Update(update) => {
                         let handed = &self.handed;
-                        kept = Some(history::kept(g, memory, update, &operands, handed)?);
+                        let past = history::kept(g, memory, update, &operands, handed)?;
+                        self.windows.extend(past.windows());
+                        kept = Some(past);
                     }
                     Statement::Minimize(_) => {
                         return Err(PassError::bug(
@@ -136,7 +145,9 @@ impl<'p> Walked<'p> {
                     let none = history::Past::none();
                     let seen = kept.as_ref().unwrap_or(&none);
                     let handed = &mut self.handed;
-                    let answer = history::answer(g, memory, seen, &operands, handed)?;
+                    let blocks = self.options.blocks;
+                    let answer =
+                        history::answer(g, memory, seen, &operands, handed, blocks)?;
                     self.answers.push((node.results[0], answer));
                 }
             }
