@@ -16,10 +16,6 @@ pub struct Row {
     pub line: String,
     /// What is wrong.
     pub failed: Vec<String>,
-    /// What is not known of it, and why.
-    pub unknown: Vec<String>,
-    /// What spilled before its loops were left as they are.
-    pub at_first: Vec<String>,
 }
 
 impl Row {
@@ -36,14 +32,12 @@ impl Row {
             section,
             line: format!("| `{name}` | {width} | {why} |"),
             failed: vec![format!("{name} {width} {target} {products}: {why}")],
-            unknown: Vec::new(),
-            at_first: Vec::new(),
         }
     }
 
     /// As it is kept.
     pub fn to_json(&self) -> Value {
-        json!({ "line": self.line, "failed": self.failed, "unknown": self.unknown, "at_first": self.at_first })
+        json!({ "line": self.line, "failed": self.failed })
     }
 
     /// One that was kept.
@@ -56,8 +50,6 @@ impl Row {
             section,
             line: value["line"].as_str().unwrap_or("").to_owned(),
             failed: texts("failed"),
-            unknown: texts("unknown"),
-            at_first: texts("at_first"),
         }
     }
 }
@@ -97,33 +89,16 @@ pub fn row(section: (Target, Products), name: &str, width: usize, t: &Taken) -> 
     if t.spills > 0 {
         failed.push(format!("{} spilled", bytes(&t.spilling)));
     }
-    let mut at_first = Vec::new();
-    if !t.at_first.is_empty() {
-        at_first.push(bytes(&t.at_first));
-    }
     if !t.without.is_empty() {
         failed.push(format!("{what}: not on tensor cores in {}", t.without.join(", ")));
     }
-    let mut unknown = Vec::new();
     if !t.too_long.is_empty() {
-        unknown.push(format!("{what}: {}", t.too_long.join(", ")));
+        failed.push(format!(
+            "{what}: longer than the limit to assemble {}",
+            t.too_long.join(", ")
+        ));
     }
-    Row { section, line, failed, unknown, at_first }
-}
-
-/// How long each step to PTX takes.
-pub fn steps(name: &str, width: usize, t: &Taken) -> String {
-    let each = t.steps.iter();
-    let each: Vec<String> = each
-        .map(|(what, time)| format!("{what} {:.0}", time.as_secs_f64() * 1e3))
-        .collect();
-    let all = t.made.as_secs_f64() * 1e3;
-    let worked = t.worked.as_secs_f64() * 1e3;
-    format!(
-        "{worked:>6.0} ms of processors, {all:>6.0} ms  {name} {width}, {} kernels: {}",
-        t.kernels,
-        each.join(", ")
-    )
+    Row { section, line, failed }
 }
 
 const TITLES: &str = "| memory | width | kernels | registers | spills | shared | scratch | products | mma | HMMA | instructions | \
@@ -167,29 +142,17 @@ pub fn document(rows: &[Row], assembled: bool) -> Result<String, String> {
     Ok(out)
 }
 
-/// How many rows there are, what is wrong, and what is not known.
+/// How many rows there are, and what is wrong.
 fn said(rows: &[Row]) -> Vec<String> {
-    let listed = |what: &str, of: &dyn Fn(&Row) -> &[String]| {
-        let all: Vec<&String> = rows.iter().flat_map(of).collect();
-        match all.is_empty() {
-            true => Vec::new(),
-            false => {
-                let head = format!("\n{what}:\n");
-                let lines = all.iter().map(|text| format!("- {text}"));
-                std::iter::once(head).chain(lines).collect()
-            }
-        }
-    };
     let wrong = rows.iter().filter(|r| !r.failed.is_empty()).count();
     let mut out = vec![match wrong {
         0 => format!("Of the {} rows none fails.", rows.len()),
         n => format!("Of the {} rows {n} fail.", rows.len()),
     }];
-    out.extend(listed("What fails", &|r| &r.failed));
-    let unknown = "Kernels that took the assembler longer than its limit, of which nothing is known as machine code";
-    out.extend(listed(unknown, &|r| &r.unknown));
-    let at_first = "Kernels that spill as they are made where no assembler is at hand; where one is, the compiler sees it, leaves their loops \
-         as they are, and they are assembled as in the table";
-    out.extend(listed(at_first, &|r| &r.at_first));
+    if wrong > 0 {
+        out.push("\nWhat fails:\n".to_owned());
+        let failed = rows.iter().flat_map(|r| &r.failed);
+        out.extend(failed.map(|text| format!("- {text}")));
+    }
     out
 }

@@ -1,12 +1,14 @@
 //! What the kernels of golden cases and of the library's memories take on a GPU at sizes that people use: registers, spills,
 //! shared memory, instructions, tensor cores, how long they are made, and how long they are said to run.
 
+mod asked;
 mod assembled;
 mod given;
 mod kept;
 mod machine_code;
 mod subject;
 
+pub use asked::{Asked, number};
 pub use assembled::Assembling;
 pub use given::given;
 pub use kept::{Kept, hashed};
@@ -32,8 +34,6 @@ pub struct Taken {
     pub spills: u32,
     /// Kernels that spill, with their bytes.
     pub spilling: Vec<(String, u32)>,
-    /// Kernels that spilled before their loops were left as they are, and bytes then.
-    pub at_first: Vec<(String, u32)>,
     /// Bytes of shared memory of a block.
     pub shared: usize,
     /// Bytes of scratch memory of a block, where tiles did not fit.
@@ -67,15 +67,6 @@ pub struct Taken {
 
 /// Sizes of the prediction.
 pub const SIZES: Sizes = Sizes { batch: 4, time: 4096, start: 0 };
-
-/// Names on a command line with commas between, each by what finds it.
-///
-/// # Errors
-/// The first that is none.
-pub fn listed<T>(text: &str, find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
-    let one = |t: &str| find(t).ok_or(format!("there is no `{t}`"));
-    text.split(',').map(one).collect()
-}
 
 /// Compiles a program, forward and backward, and assembles it where there is an assembler.
 ///
@@ -126,8 +117,6 @@ pub fn taken(
     out.registers = used.iter().map(|a| a.registers).max().unwrap_or(0);
     let spilt = used.iter().filter(|a| a.spills > 0);
     out.spilling = spilt.map(|a| (a.symbol.clone(), a.spills)).collect();
-    let before = used.iter().filter(|a| a.at_first > 0);
-    out.at_first = before.map(|a| (a.symbol.clone(), a.at_first)).collect();
     out.spills = used.iter().map(|a| a.spills).max().unwrap_or(0);
     out.on_cores.1 = used.iter().map(|a| a.found.map(|f| f.products)).sum();
     for ((used, kernel), [on_cores, by_threads]) in used.iter().zip(&kernels).zip(each) {

@@ -1,75 +1,123 @@
-//! Loops that the assembler leaves as they are.
+//! Loops that the assembler does not write out.
 //!
-//! It writes the turns of a loop one after the other where it knows their number, and loads for many of them before it computes. In a
-//! short loop that hides the wait for memory; of long ones it makes code that takes more registers than there are, and minutes to
-//! assemble.
+//! It writes the turns of a loop one after the other, and loads for many of them before it computes. In a short loop that hides
+//! the wait for memory: of a loop of which it does not know how many turns it has, it writes four. Where it knows, it may write all, however
+//! many, and of long loops as well: code that takes more registers than there are, and minutes to assemble. So it is told to leave
+//! long loops as they are, which it heeds only of those of which it does not know the turns; and it is not told the turns of loops that
+//! are long, or would be when written out.
+//!
+//! ```text
+//! $L__BB0_5:                                  $L__BB0_5:
+//!     ..                                          .pragma "nounroll";
+//!     add.s64 %rd7, %rd7, 64;                     ..
+//!     setp.lt.s64 %p3, %rd7, 512;     becomes     add.s64 %rd7, %rd7, 64;
+//!     @%p3 bra $L__BB0_5;                         mul.wide.u32 %turns, %once, 512;
+//!                                                 setp.lt.s64 %p3, %rd7, %turns;
+//!                                                 @%p3 bra $L__BB0_5;
+//! ```
 
 use std::collections::BTreeMap;
 
-/// Lines from which a loop is long, and instructions from which a kernel is so large that all of its loops are left. A kernel of
-/// 2000 spills 56 bytes where its loops of 64 lines and more are written out, and nothing where they are not; one of 22,000
-/// takes 80 registers and 7 s instead of 255, some of them in memory, and more than 100 s.
+/// Lines from which a loop is long, those within it as they are written out. A kernel of 2000 instructions spills 56 bytes where its loops of 64 lines and more are written
+/// out, and nothing where they are not.
 const LONG: usize = 64;
-const LARGE: usize = 12_000;
+/// Lines of all turns from which a loop is not written out whole. Of 256 turns that sum two numbers each, the assembler would load all first.
+const MUCH: usize = 256;
+/// Turns that it writes where it does not know how many there are.
+const SOME: usize = 4;
 
-/// What is said of a loop, behind its label, and of a kernel, before its body. Of a loop it is not always heeded.
+/// What is said of a loop, behind its label, and of a kernel, before its body.
 const AS_IT_IS: &str = "\t.pragma \"nounroll\";\n";
 
-/// Which loops of a kernel are left as they are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Left {
-    /// Those that are already.
-    AsBefore,
-    /// Those of so many lines and more.
-    From(usize),
-    /// All.
-    All,
+/// A one that the assembler does not know: grids have one dimension. Said where a kernel begins.
+const ONCE: &str =
+    "\t.reg .b32 \t%once;\n\t.reg .b64 \t%turns;\n\tmov.u32 \t%once, %nctaid.y;\n";
+
+const ENTRY: &str = ".visible .entry ";
+
+/// The text of kernels, with long loops left as they are.
+pub fn rolled(ptx: &str) -> String {
+    each(ptx, |_, kernel| left(kernel))
 }
 
-/// The text of kernels, with long loops left as they are, and all of large kernels.
-pub fn rolled(ptx: &str) -> String {
-    rolled_where(ptx, |_, instructions| match instructions < LARGE {
-        true => Left::From(LONG),
-        false => Left::All,
+/// The text of kernels, with all loops of some left as they are: by a kernel's name.
+pub fn rolled_whole(ptx: &str, which: impl Fn(&str) -> bool) -> String {
+    each(ptx, |name, kernel| match (which(name), kernel.split_once("\n{\n")) {
+        (true, Some((head, body))) if !head.ends_with(AS_IT_IS.trim_end()) => {
+            format!("{head}\n{AS_IT_IS}{{\n{body}")
+        }
+        _ => kernel.to_owned(),
     })
 }
 
-/// The text of kernels, with some loops left as they are: by a kernel's name and its instructions.
-pub fn rolled_where(ptx: &str, which: impl Fn(&str, usize) -> Left) -> String {
-    const ENTRY: &str = ".visible .entry ";
+fn each(ptx: &str, one: impl Fn(&str, &str) -> String) -> String {
     let mut parts = ptx.split(ENTRY);
     let mut out = parts.next().unwrap_or("").to_owned();
     for part in parts {
         out.push_str(ENTRY);
-        let name = part.split('(').next().unwrap_or("").trim();
-        let instructions = part.lines().filter(|l| l.ends_with(';')).count();
-        match which(name, instructions) {
-            Left::AsBefore => out.push_str(part),
-            Left::From(least) => long(part, least, &mut out),
-            Left::All => all(part, &mut out),
-        }
+        out.push_str(&one(part.split('(').next().unwrap_or("").trim(), part));
     }
     out
 }
 
-fn all(text: &str, out: &mut String) {
-    match text.split_once("\n{\n") {
-        Some((head, body)) if !head.ends_with(AS_IT_IS.trim_end()) => {
-            out.push_str(head);
-            out.push('\n');
-            out.push_str(AS_IT_IS);
-            out.push_str("{\n");
-            out.push_str(body);
-        }
-        _ => out.push_str(text),
+/// A loop: its label, the last line that branches to it, and lines of its body as the assembler writes them.
+#[derive(Clone, Copy)]
+struct Loop {
+    from: usize,
+    to: usize,
+    size: usize,
+}
+
+impl Loop {
+    fn lines(self) -> usize {
+        self.to - self.from
     }
 }
 
-/// A loop is from a label to the last line that branches to it.
-fn long(text: &str, least: usize, out: &mut String) {
+/// The kernel with its long loops left.
+fn left(text: &str) -> String {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let mut out: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
+    let mut hidden = false;
+    // Those that are within no other one so far.
+    let mut outer: Vec<Loop> = Vec::new();
+    for mut found in loops(&lines) {
+        let within = |l: &Loop| found.from <= l.from && l.to <= found.to;
+        let more: usize = outer.iter().filter(|l| within(l)).map(|l| l.size).sum();
+        let less: usize = outer.iter().filter(|l| within(l)).map(|l| l.lines()).sum();
+        outer.retain(|l| !within(l));
+        let body = (found.lines() + more).saturating_sub(less);
+        let long = body >= LONG;
+        if long && lines[found.from + 1] != AS_IT_IS {
+            out[found.from].push_str(AS_IT_IS);
+        }
+        let end = found.to - 1;
+        let known = turns(&lines[found.from..found.to]);
+        found.size = body * if long { 1 } else { SOME };
+        match known.filter(|(turns, _)| !long && body * turns <= MUCH) {
+            Some((turns, _)) => found.size = body * turns,
+            None => {
+                if let Some((_, (test, limit))) = known {
+                    out[end] = format!(
+                        "\tmul.wide.u32 \t%turns, %once, {limit};\n{test}, %turns;\n"
+                    );
+                    hidden = true;
+                }
+            }
+        }
+        outer.push(found);
+    }
+    let out = out.concat();
+    match out.split_once("\n{\n").filter(|_| hidden) {
+        Some((head, body)) => format!("{head}\n{{\n{ONCE}{body}"),
+        None => out,
+    }
+}
+
+/// The loops of a kernel, those within others first.
+fn loops(lines: &[&str]) -> Vec<Loop> {
     let mut labels: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut heads = vec![false; lines.len()];
+    let mut ends: BTreeMap<usize, usize> = BTreeMap::new();
     for (n, line) in lines.iter().enumerate() {
         let line = line.trim_end();
         if let Some(name) = line.strip_suffix(':') {
@@ -78,44 +126,80 @@ fn long(text: &str, least: usize, out: &mut String) {
             && let Some(to) = line.trim_end_matches(';').split_whitespace().last()
             && let Some(at) = labels.get(to)
         {
-            heads[*at] |= n - at >= least && lines[at + 1] != AS_IT_IS;
+            ends.insert(*at, n);
         }
     }
-    for (line, head) in lines.into_iter().zip(heads) {
-        out.push_str(line);
-        if head {
-            out.push_str(AS_IT_IS);
-        }
-    }
+    let mut out: Vec<Loop> =
+        ends.into_iter().map(|(from, to)| Loop { from, to, size: 0 }).collect();
+    out.sort_by_key(|l| (l.lines(), l.from));
+    out
+}
+
+/// How many turns a loop has, where its text says so: its last line but the branch tests an index against a number. With the test up to that
+/// number, and the number.
+fn turns<'t>(body: &[&'t str]) -> Option<(usize, (&'t str, u32))> {
+    let test = body.last()?.trim_end().strip_suffix(';')?;
+    let (head, limit) = test.rsplit_once(", ")?;
+    let (compared, index) = head.rsplit_once(", ")?;
+    let limit: u32 = limit.parse().ok().filter(|_| compared.contains("setp.lt.s64"))?;
+    let added = format!("\tadd.s64 \t{index}, {index}, ");
+    let step = body.iter().rev().find_map(|line| line.strip_prefix(&added));
+    let step = step.and_then(|s| s.trim_end().trim_end_matches(';').parse().ok());
+    let step: u32 = step.filter(|s| *s > 0).unwrap_or(1);
+    Some((limit.div_ceil(step) as usize, (head, limit)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Left, rolled_where};
+    use super::{AS_IT_IS, ONCE, rolled, rolled_whole};
+
+    /// A kernel of one loop of so many sums and turns.
+    fn kernel(name: &str, lines: usize, limit: usize, step: usize) -> String {
+        let sums = "\tadd.s32 \t%r1, %r1, 1;\n".repeat(lines);
+        format!(
+            ".visible .entry {name}(\n)\n{{\n\tbra.uni \t$L__BB0_2;\n$L__BB0_1:\n{sums}\
+             \tadd.s64 \t%rd1, %rd1, {step};\n\tsetp.lt.s64 \t%p1, %rd1, {limit};\n\t@%p1 bra \t$L__BB0_1;\n$L__BB0_2:\n\tret;\n}}\n"
+        )
+    }
+
+    fn hidden(kernel: &str, limit: usize) -> String {
+        let test = format!("\tsetp.lt.s64 \t%p1, %rd1, {limit};");
+        let instead = format!(
+            "\tmul.wide.u32 \t%turns, %once, {limit};\n\tsetp.lt.s64 \t%p1, %rd1, %turns;"
+        );
+        kernel.replace(&test, &instead).replace("\n{\n", &format!("\n{{\n{ONCE}"))
+    }
 
     #[test]
-    fn loops_of_some_kernels_are_left_as_they_are() {
-        let kernel = |name: &str| {
-            format!(
-                ".visible .entry {name}(\n)\n{{\n\tbra.uni \t$L__BB0_2;\n$L__BB0_1:\n\tadd.s32 \t%r1, %r1, 1;\n\
-                 \t@%p1 bra \t$L__BB0_1;\n$L__BB0_2:\n\tret;\n}}\n"
-            )
-        };
-        let text = format!(".version 8.0\n{}{}{}", kernel("a"), kernel("b"), kernel("c"));
-        let which = |name: &str, instructions| {
-            assert!(instructions >= 4);
-            match name {
-                "a" => Left::From(3),
-                "b" => Left::From(2),
-                _ => Left::All,
-            }
-        };
-        let found = rolled_where(&text, which);
-        let said = "\t.pragma \"nounroll\";\n";
-        let b = kernel("b").replace("$L__BB0_1:\n", &format!("$L__BB0_1:\n{said}"));
-        let c = kernel("c").replace(")\n{\n", &format!(")\n{said}{{\n"));
-        assert_eq!(found, format!(".version 8.0\n{}{b}{c}", kernel("a")));
-        assert_eq!(rolled_where(&found, which), found, "once is enough");
-        assert_eq!(rolled_where(&found, |_, _| Left::AsBefore), found);
+    fn what_is_long_or_would_be_is_not_written_out() {
+        let head = ".version 8.0\n";
+        // Few turns of few lines, many of few, few of many.
+        let (short, many, long) =
+            (kernel("a", 5, 64, 16), kernel("b", 5, 64, 1), kernel("c", 80, 64, 32));
+        let found = rolled(&format!("{head}{short}{many}{long}"));
+        let said = format!("$L__BB0_1:\n{AS_IT_IS}");
+        let long = hidden(&long, 64).replace("$L__BB0_1:\n", &said);
+        assert_eq!(found, format!("{head}{short}{}{long}", hidden(&many, 64)));
+    }
+
+    #[test]
+    fn turns_of_loops_within_others_count() {
+        // Four turns of sixty, which are written out.
+        let inner = "$L__BB0_3:\n\tadd.s64 \t%rd2, %rd2, 1;\n\tsetp.lt.s64 \t%p2, %rd2, 60;\n\t@%p2 bra \t$L__BB0_3;\n";
+        let one = kernel("a", 5, 4, 1);
+        let two = one.replacen("\tadd.s32 \t%r1, %r1, 1;\n", inner, 1);
+        assert_eq!(rolled(&one), one);
+        let said = format!("$L__BB0_1:\n{AS_IT_IS}");
+        assert_eq!(rolled(&two), hidden(&two, 4).replace("$L__BB0_1:\n", &said));
+    }
+
+    #[test]
+    fn all_loops_of_some_kernels_are_left_as_they_are() {
+        let text =
+            format!(".version 8.0\n{}{}", kernel("a", 5, 4, 1), kernel("b", 5, 4, 1));
+        let found = rolled_whole(&text, |name| name == "b");
+        let b = kernel("b", 5, 4, 1).replace(")\n{\n", &format!(")\n{AS_IT_IS}{{\n"));
+        assert_eq!(found, format!(".version 8.0\n{}{b}", kernel("a", 5, 4, 1)));
+        assert_eq!(rolled_whole(&found, |name| name == "b"), found, "once is enough");
     }
 }

@@ -5,32 +5,26 @@
 //!
 //! `--cases` is of the golden cases instead. Rows and kernels are kept in a file (`target/gpu_table.jsonl`): what is stopped, or
 //! given so many `--minutes`, goes on where it was; a row is made again where the command is another. `--limit` is how long the
-//! assembler may take for a kernel (300). `--steps` says how long each step to PTX takes. `--fit FILE` fits the rates of
-//! predictions to what the device suite has measured.
+//! assembler may take for a kernel (300). `--fit FILE` fits the rates of predictions to what the device suite has measured.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
 
 use nestor_compiler::gpu::ptxas::{Assembler, find};
 use nestor_compiler::gpu::{Options, Products, Target};
-use nestor_tests::gpu_table::{Row, document, row, steps};
+use nestor_tests::gpu_table::{Row, document, row};
 use nestor_tests::usage::{
-    Assembling, Kept, Subject, Taken, case, hashed, listed, memory, taken,
+    Asked, Assembling, Kept, Subject, Taken, case, hashed, memory, number, taken,
 };
 use nestor_tests::{files, gpu_costs, root, rules};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// What is asked for.
-struct Asked {
-    targets: Vec<Target>,
-    products: Vec<Products>,
-    widths: Vec<usize>,
+/// How rows are made.
+struct How {
     cases: bool,
-    steps: bool,
     minutes: u64,
     limit: u64,
     keep: PathBuf,
-    names: Vec<String>,
 }
 
 /// A row to be.
@@ -55,47 +49,37 @@ impl Wanted {
 }
 
 fn main() -> Result<(), String> {
-    let mut asked = Asked {
-        targets: vec![Target::Sm80, Target::Sm90a],
-        products: vec![Products::Brain],
-        widths: vec![64, 128, 256],
+    let mut how = How {
         cases: false,
-        steps: false,
         minutes: u64::MAX / 60,
         limit: 300,
         keep: root().join("target/gpu_table.jsonl"),
+    };
+    let mut fit = None;
+    let asked = Asked {
+        targets: vec![Target::Sm80, Target::Sm90a],
+        products: vec![Products::Brain],
+        widths: vec![64, 128, 256],
         names: Vec::new(),
     };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut next = || words.next().ok_or(format!("{word} wants a value"));
-        let number = |t: String| t.parse::<u64>().map_err(|e| format!("{t}: {e}"));
-        match word.as_str() {
-            "--targets" => asked.targets = listed(&next()?, Target::find)?,
-            "--products" => asked.products = listed(&next()?, Products::find)?,
-            "--widths" => asked.widths = listed(&next()?, |t| t.parse().ok())?,
-            "--minutes" => asked.minutes = number(next()?)?,
-            "--limit" => asked.limit = number(next()?)?,
-            "--keep" => asked.keep = PathBuf::from(next()?),
-            "--cases" => asked.cases = true,
-            "--steps" => asked.steps = true,
-            "--fit" => {
-                print!("{}", gpu_costs::fit(std::path::Path::new(&next()?))?);
-                return Ok(());
-            }
-            name => asked.names.push(name.to_owned()),
+    let asked = asked.read(std::env::args().skip(1), |word, next| {
+        match word {
+            "--minutes" => how.minutes = number(next)?,
+            "--limit" => how.limit = number(next)?,
+            "--keep" => how.keep = PathBuf::from(next()?),
+            "--cases" => how.cases = true,
+            "--fit" => fit = Some(PathBuf::from(next()?)),
+            _ => return Ok(false),
         }
-    }
-    let wanted = wanted(&asked);
-    if asked.steps {
-        for w in &wanted {
-            let said = w.taken(None).map(|t| steps(&w.name, w.width, &t));
-            println!("{}", said.unwrap_or_else(|why| format!("{}: {why}", w.name)));
-        }
+        Ok(true)
+    })?;
+    if let Some(measured) = fit {
+        print!("{}", gpu_costs::fit(&measured)?);
         return Ok(());
     }
+    let wanted = wanted(&asked, how.cases);
     let assembler = find();
-    let rows = rows(&asked, &wanted, assembler.as_ref())?;
+    let rows = rows(&how, &wanted, assembler.as_ref())?;
     print!("{}", document(&rows, assembler.is_some())?);
     let failed: Vec<&str> =
         rows.iter().flat_map(|r| r.failed.iter().map(String::as_str)).collect();
@@ -106,8 +90,8 @@ fn main() -> Result<(), String> {
 }
 
 /// The rows in the order in which they are printed.
-fn wanted(asked: &Asked) -> Vec<Wanted> {
-    let subjects: Vec<(String, Option<PathBuf>)> = match asked.cases {
+fn wanted(asked: &Asked, cases: bool) -> Vec<Wanted> {
+    let subjects: Vec<(String, Option<PathBuf>)> = match cases {
         true => files(&root().join("tests/oracle"), "nest")
             .into_iter()
             .map(|p| {
@@ -121,7 +105,7 @@ fn wanted(asked: &Asked) -> Vec<Wanted> {
     for &products in &asked.products {
         for &target in &asked.targets {
             for (name, case) in &subjects {
-                if !asked.names.is_empty() && !asked.names.contains(name) {
+                if !asked.has(name) {
                     continue;
                 }
                 out.extend(asked.widths.iter().map(|width| Wanted {
@@ -138,21 +122,21 @@ fn wanted(asked: &Asked) -> Vec<Wanted> {
 
 /// Makes the rows, those of small widths first, as long as there is time.
 fn rows(
-    asked: &Asked,
+    how: &How,
     wanted: &[Wanted],
     assembler: Option<&Assembler>,
 ) -> Result<Vec<Row>, String> {
     let began = Instant::now();
-    let kept = Kept::open(&asked.keep)?;
-    let limit = Duration::from_secs(asked.limit);
-    let how =
+    let kept = Kept::open(&how.keep)?;
+    let limit = Duration::from_secs(how.limit);
+    let assembling =
         assembler.map(|assembler| Assembling { assembler, kept: Some(&kept), limit });
     // Rows are of this command and of what it reads.
     let command = std::env::current_exe().and_then(std::fs::read);
     let command = command.map_err(|e| e.to_string())?;
     let programs = std::fs::read(root().join("tests/gpu/memories.nest"));
     let programs = programs.map_err(|e| e.to_string())?;
-    let of = hashed((command, programs, asked.limit, assembler.map(|a| &a.path)));
+    let of = hashed((command, programs, how.limit, assembler.map(|a| &a.path)));
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by_key(|n| wanted[*n].width);
     let mut done: Vec<(usize, Row)> = Vec::new();
@@ -167,13 +151,13 @@ fn rows(
             done.push((n, row));
             continue;
         }
-        if began.elapsed().as_secs() > 60 * asked.minutes {
+        if began.elapsed().as_secs() > 60 * how.minutes {
             let why = "not made: there was no time left";
             done.push((n, Row::without(w.section(), name, width, why)));
             continue;
         }
         let since = Instant::now();
-        let row = match w.taken(how.as_ref()) {
+        let row = match w.taken(assembling.as_ref()) {
             Ok(taken) => row(w.section(), name, width, &taken),
             Err(why) => Row::without(w.section(), name, width, &why),
         };

@@ -9,25 +9,35 @@
 
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_tests::rules;
-use nestor_tests::usage::{Taken, listed, memory, taken};
+use nestor_tests::usage::{Asked, Taken, memory, number, taken};
 use std::time::Duration;
 
-/// What is asked for.
-struct Asked {
-    targets: Vec<Target>,
-    products: Vec<Products>,
-    widths: Vec<usize>,
+/// How rows are made.
+struct How {
     tries: usize,
     within: Duration,
-    names: Vec<String>,
 }
 
 fn main() -> Result<(), String> {
-    let asked = asked()?;
+    let mut how = How { tries: 3, within: Duration::from_secs(1) };
+    let asked = Asked {
+        targets: vec![Target::Sm90a],
+        products: vec![Products::Brain],
+        widths: vec![64, 128],
+        names: Vec::new(),
+    };
+    let asked = asked.read(std::env::args().skip(1), |word, next| {
+        match word {
+            "--tries" => how.tries = number(next)?.max(1) as usize,
+            "--within" => how.within = Duration::from_millis(number(next)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
     let mut failed = Vec::new();
     for &target in &asked.targets {
         for &products in &asked.products {
-            section(&asked, Options { target, products }, &mut failed);
+            section(&asked, &how, Options { target, products }, &mut failed);
         }
     }
     match failed.is_empty() {
@@ -36,32 +46,7 @@ fn main() -> Result<(), String> {
     }
 }
 
-fn asked() -> Result<Asked, String> {
-    let mut out = Asked {
-        targets: vec![Target::Sm90a],
-        products: vec![Products::Brain],
-        widths: vec![64, 128],
-        tries: 3,
-        within: Duration::from_secs(1),
-        names: Vec::new(),
-    };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut next = || words.next().ok_or(format!("{word} wants a value"));
-        let number = |t: String| t.parse::<u64>().map_err(|e| format!("{t}: {e}"));
-        match word.as_str() {
-            "--targets" => out.targets = listed(&next()?, Target::find)?,
-            "--products" => out.products = listed(&next()?, Products::find)?,
-            "--widths" => out.widths = listed(&next()?, |t| t.parse().ok())?,
-            "--tries" => out.tries = number(next()?)?.max(1) as usize,
-            "--within" => out.within = Duration::from_millis(number(next()?)?),
-            name => out.names.push(name.to_owned()),
-        }
-    }
-    Ok(out)
-}
-
-fn section(asked: &Asked, options: Options, failed: &mut Vec<String>) {
+fn section(asked: &Asked, how: &How, options: Options, failed: &mut Vec<String>) {
     let (target, products) = (options.target.name(), options.products.name());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("\n## {target}, products in {products}, on {cores} cores\n");
@@ -70,14 +55,14 @@ fn section(asked: &Asked, options: Options, failed: &mut Vec<String>) {
     );
     let mut clocks = Vec::new();
     for (name, _) in rules::memories() {
-        if !asked.names.is_empty() && !asked.names.contains(&name) {
+        if !asked.has(&name) {
             continue;
         }
         for &width in &asked.widths {
-            match least(&name, width, options, asked.tries) {
+            match least(&name, width, options, how.tries) {
                 Ok(least) => {
                     println!("{}", row(&name, width, &least));
-                    if least.made > asked.within {
+                    if least.made > how.within {
                         failed.push(format!(
                             "{name} {width} {target} {products}: {:.0} ms",
                             ms(least.made)
@@ -94,12 +79,12 @@ fn section(asked: &Asked, options: Options, failed: &mut Vec<String>) {
         }
     }
     clocks.sort();
-    let within = clocks.iter().filter(|c| **c <= asked.within).count();
+    let within = clocks.iter().filter(|c| **c <= how.within).count();
     if let Some(most) = clocks.last() {
         println!(
             "\n{within} of {} within {:.0} ms; the most is {:.0} ms, half are within {:.0}.",
             clocks.len(),
-            ms(asked.within),
+            ms(how.within),
             ms(*most),
             ms(clocks[clocks.len() / 2])
         );

@@ -5,7 +5,6 @@ use super::machine_code::{Found, read};
 use crate::on_all_cores;
 use nestor_compiler::gpu::Target;
 use nestor_compiler::gpu::ptxas::{Assembler, assemble_within};
-use nestor_mlir::rolled::{Left, rolled_where};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -33,8 +32,6 @@ pub(super) struct Assembled {
     /// Registers of a thread, and bytes that it spills.
     pub(super) registers: u32,
     pub(super) spills: u32,
-    /// Bytes that it spilled before its loops were left as they are; zero where they were not for that.
-    pub(super) at_first: u32,
     /// What is in it, where it can be read.
     pub(super) found: Option<Found>,
     /// It took too long, and nothing of this is known.
@@ -77,17 +74,10 @@ fn one(text: &str, target: Target, how: &Assembling<'_>) -> Result<Assembled, St
     if let Some(found) = how.kept.and_then(|kept| kept.found(&name)).filter(enough) {
         return Ok(from_json(symbol, &found));
     }
-    let mut out = assembled_once(&symbol, text, target, how)?;
-    if out.spills > 0 {
-        // As the compiler does where it finds an assembler.
-        let rolled = rolled_where(text, |_, _| Left::All);
-        let again = assembled_once(&symbol, &rolled, target, how)?;
-        if !again.too_long && again.spills < out.spills {
-            out = Assembled { at_first: out.spills, ..again };
-        }
-    }
+    let out = assembled_once(&symbol, text, target, how)?;
     // To look at.
-    if let Some(folder) = std::env::var_os("NESTOR_PTX").filter(|_| out.spills > 0) {
+    let odd = out.spills > 0 || out.too_long;
+    if let Some(folder) = std::env::var_os("NESTOR_PTX").filter(|_| odd) {
         let path =
             std::path::Path::new(&folder).join(format!("{hash}-{}.ptx", out.symbol));
         std::fs::write(path, text).map_err(|e| e.to_string())?;
@@ -140,7 +130,7 @@ fn assembled_once(
 fn to_json(a: &Assembled, limit: Duration) -> Value {
     let limit = a.too_long.then_some(limit.as_secs());
     json!({
-        "symbol": a.symbol, "registers": a.registers, "spills": a.spills, "at_first": a.at_first, "too_long": limit,
+        "symbol": a.symbol, "registers": a.registers, "spills": a.spills, "too_long": limit,
         "products": a.found.map(|f| f.products), "sums": a.found.map(|f| f.sums),
     })
 }
@@ -156,7 +146,6 @@ fn from_json(symbol: String, v: &Value) -> Assembled {
         symbol,
         registers: number("registers").unwrap_or(0) as u32,
         spills: number("spills").unwrap_or(0) as u32,
-        at_first: number("at_first").unwrap_or(0) as u32,
         found,
         too_long: !v["too_long"].is_null() && v["too_long"] != false,
     }

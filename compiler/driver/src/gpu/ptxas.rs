@@ -3,7 +3,7 @@
 //! Nothing needs it: drivers assemble PTX themselves.
 
 use super::Target;
-use nestor_mlir::rolled::{Left, rolled_where};
+use nestor_mlir::rolled::rolled_whole;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -149,16 +149,9 @@ pub fn without_spills(
     let written = |text: &str| {
         std::fs::write(ptx, text).map_err(|e| format!("{}: {e}", ptx.display()))
     };
-    let rolled = |better: &dyn Fn(&str) -> bool| {
-        rolled_where(
-            text,
-            |name, _| if better(name) { Left::All } else { Left::AsBefore },
-        )
-    };
-    written(&rolled(&|name| spilt(used, name) > 0))?;
+    written(&rolled_whole(text, |name| spilt(used, name) > 0))?;
     let again = assemble(assembler, target, ptx, cubin)?;
-    let better = |name: &str| spilt(&again, name) < spilt(used, name);
-    Ok(Some(rolled(&better)))
+    Ok(Some(rolled_whole(text, |name| spilt(&again, name) < spilt(used, name))))
 }
 
 /// Assembles PTX to machine code.

@@ -161,20 +161,23 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.bring_operand(left, [row, first], k, p.shape);
         self.bring_operand(right, [column, first], k, Shape::Full);
         self.b.barrier();
-        let mut sums = sums;
-        for step in 0..((k + DEPTH - 1) / DEPTH).min(SIDE / DEPTH) {
-            let a = self.registers(left, below, step, lane, false);
-            for pair in 0..pieces / 2 {
-                let across = self.add(beside, Num::Known(16 * pair));
-                let b = self.registers(right, across, step, lane, true);
-                for half in 0..2 {
-                    let at = 4 * (2 * pair + half) as usize;
-                    let b = &b[2 * half as usize..][..2];
-                    let sum = self.multiply(Products::Brain, &a, b, &sums[at..at + 4]);
-                    sums.splice(at..at + 4, sum);
-                }
+        // A loop, which the assembler writes out: written out here, it is most of a kernel of many products.
+        let steps = ((k + DEPTH - 1) / DEPTH).min(SIDE / DEPTH);
+        let bounds = [0, steps, 1].map(|n| self.value(Num::Known(n)));
+        let (inner, step, mut sums) = self.b.open_for(bounds, &sums);
+        let step = if steps == 1 { Num::Known(0) } else { Num::Run(step) };
+        let a = self.registers(left, below, step, lane, false);
+        for pair in 0..pieces / 2 {
+            let across = self.add(beside, Num::Known(16 * pair));
+            let b = self.registers(right, across, step, lane, true);
+            for half in 0..2 {
+                let at = 4 * (2 * pair + half) as usize;
+                let b = &b[2 * half as usize..][..2];
+                let sum = self.multiply(Products::Brain, &a, b, &sums[at..at + 4]);
+                sums.splice(at..at + 4, sum);
             }
         }
+        let sums = self.b.close(inner, &sums);
         let sums = self.b.close(opened, &sums);
         let (group, within) =
             (self.div(lane, Num::Known(4)), self.rem(lane, Num::Known(4)));
@@ -288,7 +291,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         &mut self,
         x: &Operand<'_>,
         row: Num<'c, 'a>,
-        step: i64,
+        step: Num<'c, 'a>,
         lane: Num<'c, 'a>,
         by_terms: bool,
     ) -> Vec<V<'c, 'a>> {
@@ -306,8 +309,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let at = self.add(row, eighth);
                 let part = self.exchanged(terms, eighth);
                 let part = self.mul(part, Num::Known(PART));
-                let part = self.exchanged(part, Num::Known(2 * PART * step));
-                (self.add(at, rows), part, 0)
+                let turn = self.mul(step, Num::Known(2 * PART));
+                let part = self.exchanged(part, turn);
+                (self.add(at, rows), part, Num::Known(0))
             }
             // Lines are terms; along them, eight rows a part.
             true => {
@@ -316,12 +320,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let which = self.add(which, rows);
                 let part = self.exchanged(which, eighth);
                 let part = self.mul(part, Num::Known(PART));
-                (self.add(terms, eighth), part, DEPTH * step * ROW)
+                (self.add(terms, eighth), part, self.mul(step, Num::Known(DEPTH * ROW)))
             }
         };
         let line = self.mul(line, Num::Known(ROW));
         let from = self.add(line, part);
-        let from = self.add(from, Num::Known(x.at + further));
+        let from = self.add(from, further);
+        let from = self.add(from, Num::Known(x.at));
         let from = self.at_room(from);
         let context = self.b.context;
         let parsed = |text: &str| Attribute::parse(context, text).expect("an attribute");
