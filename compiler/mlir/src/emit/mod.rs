@@ -7,6 +7,7 @@ mod build;
 mod cores;
 mod dense;
 mod functions;
+mod joins;
 mod map;
 mod number;
 mod parts;
@@ -172,7 +173,7 @@ fn function<'c: 'a, 'a>(
 }
 
 /// Where tiles lie, and whether operands of products are brought to room of their own: not where tiles would have to
-/// leave shared memory for it.
+/// leave shared memory for it. Inverses of systems' blocks lie in the same room, or in some of their own.
 fn placed(
     kernel: &Kernel,
     threads: u32,
@@ -181,14 +182,16 @@ fn placed(
 ) -> (Placement, bool) {
     let limit = options.target.shared();
     let plain = place(kernel, limit, 0, ahead);
-    if !staged::wanted(kernel, threads, options.products) {
-        return (plain, false);
+    let inverses = joins::room(kernel, options.products);
+    let staged = staged::wanted(kernel, threads, options.products);
+    let rooms = [(staged, staged::BYTES.max(inverses)), (inverses > 0, inverses)];
+    for (_, room) in rooms.into_iter().filter(|(wanted, _)| *wanted) {
+        let roomy = place(kernel, limit, room, ahead);
+        if roomy.scratch.len() == plain.scratch.len() {
+            return (roomy, staged && room >= staged::BYTES);
+        }
     }
-    let roomy = place(kernel, limit, staged::BYTES, ahead);
-    match roomy.scratch.len() == plain.scratch.len() {
-        true => (roomy, true),
-        false => (plain, false),
-    }
+    (plain, false)
 }
 
 /// Blocks that a processor has room for, up to two.

@@ -1,6 +1,7 @@
 //! Unit triangular systems: each thread has right-hand sides of its own.
 //!
-//! Sixteen equations at a time: what the earlier ones contribute is summed for all sixteen at once, in registers, so that one
+//! Systems of more than one block of sixteen equations are solved on tensor cores where products are (`joins`). Here, sixteen
+//! equations at a time: what the earlier ones contribute is summed for all sixteen at once, in registers, so that one
 //! number of the right-hand side serves sixteen products and four neighbours of the matrix come in one load; then the sixteen are
 //! solved where they are. A number that the next one waits for is never in memory.
 
@@ -11,9 +12,19 @@ use melior::ir::Type;
 use nestor_ir::tile::{Extent, Place, Tile};
 
 /// Equations at a time.
-const BLOCK: i64 = 16;
+pub(super) const BLOCK: i64 = 16;
 /// Numbers of one load.
-const WIDE: i64 = 4;
+pub(super) const WIDE: i64 = 4;
+
+/// A system: its matrix, and its right-hand sides, which become its unknowns.
+#[derive(Clone, Copy)]
+pub(super) struct System {
+    pub(super) lower: Place,
+    pub(super) x: Place,
+    pub(super) n: i64,
+    pub(super) m: i64,
+    pub(super) transpose: bool,
+}
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn solve(
@@ -24,22 +35,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         m: usize,
         transpose: bool,
     ) {
-        let places = [lower, x].map(Place::Tile);
-        match n as i64 % BLOCK == 0 && n > 0 {
-            true => self.solve_by_blocks(places, n as i64, m, transpose),
-            false => self.solve_by_rows(places, n, m, transpose),
+        let joins = self.by_joins(n, m);
+        let [lower, x] = [lower, x].map(Place::Tile);
+        let s = System { lower, x, n: n as i64, m: m as i64, transpose };
+        match s.n % BLOCK == 0 && n > 0 {
+            _ if joins => self.solve_by_joins(s),
+            true => self.solve_by_blocks(s),
+            false => self.solve_by_rows([lower, x], n, m, transpose),
         }
     }
 
-    fn solve_by_blocks(
-        &mut self,
-        [lower, x]: [Place; 2],
-        n: i64,
-        m: usize,
-        transpose: bool,
-    ) {
-        let (rows, width) = (Num::Known(n), Num::Known(m as i64));
-        self.shared(&[Extent::Fixed(m)], |e, point| {
+    fn solve_by_blocks(&mut self, s: System) {
+        let System { lower, x, n, m, transpose } = s;
+        let (rows, width) = (Num::Known(n), Num::Known(m));
+        self.shared(&[Extent::Fixed(m as usize)], |e, point| {
             let c = point[0];
             let at = |e: &mut Self, row: Num<'c, 'a>| {
                 let row = e.mul(row, width);
@@ -62,44 +71,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let j = Num::Run(j);
                 sums = e.without(lower, x, [first, j], rows, carried, transpose, &at);
                 sums = e.b.close(opened, &sums);
-                // The sixteen among themselves.
-                let order: Vec<i64> = match transpose {
-                    false => (0..BLOCK).collect(),
-                    true => (0..BLOCK).rev().collect(),
-                };
-                for (done, &i) in order.iter().enumerate() {
-                    let found = sums[i as usize];
-                    let row = e.add(first, Num::Known(i));
-                    // Row i of the matrix holds the factors of equation i, or those that its unknown has in the others.
-                    let line = e.mul(row, rows);
-                    let line = e.add(line, first);
-                    if !transpose {
-                        let mut factors = Vec::new();
-                        for l in 0..(i + WIDE - 1) / WIDE {
-                            let start = e.add(line, Num::Known(l * WIDE));
-                            factors.extend(e.read_wide(lower, start));
-                        }
-                        let mut left = found;
-                        for (l, factor) in
-                            factors.into_iter().take(i as usize).enumerate()
-                        {
-                            left = e.minus_product(left, factor, sums[l]);
-                        }
-                        sums[i as usize] = left;
-                    } else {
-                        let rest = &order[done + 1..];
-                        let count = rest.len() as i64;
-                        let mut factors = Vec::new();
-                        for l in 0..(count + WIDE - 1) / WIDE {
-                            let start = e.add(line, Num::Known(l * WIDE));
-                            factors.extend(e.read_wide(lower, start));
-                        }
-                        for &l in rest {
-                            let l = l as usize;
-                            sums[l] = e.minus_product(sums[l], factors[l], found);
-                        }
-                    }
-                }
+                sums = e.among(s, first, sums);
                 for (r, sum) in sums.into_iter().enumerate() {
                     let row = e.add(first, Num::Known(r as i64));
                     let here = at(e, row);
@@ -107,6 +79,77 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 }
             });
         });
+    }
+
+    /// Sixteen equations from one on, solved among themselves.
+    pub(super) fn among(
+        &mut self,
+        s: System,
+        first: Num<'c, 'a>,
+        mut sums: Vec<V<'c, 'a>>,
+    ) -> Vec<V<'c, 'a>> {
+        let mut order: Vec<usize> = (0..BLOCK as usize).collect();
+        if s.transpose {
+            order.reverse();
+        }
+        for i in order {
+            let found = sums[i];
+            let row = self.add(first, Num::Known(i as i64));
+            // Row i of the matrix holds the factors of equation i, or those that its unknown has in the others.
+            let factors = self.factors(s, row, first, i as i64, s.n % BLOCK != 0);
+            let mut left = found;
+            for (l, factor) in factors.into_iter().enumerate() {
+                match s.transpose {
+                    false => left = self.minus_product(left, factor, sums[l]),
+                    true => sums[l] = self.minus_product(sums[l], factor, found),
+                }
+            }
+            sums[i] = left;
+        }
+        sums
+    }
+
+    /// Neighbours in a row of the matrix, the first of them in a column that is a multiple of four or alone; zeros where the row
+    /// may be outside and is.
+    pub(super) fn factors(
+        &mut self,
+        s: System,
+        row: Num<'c, 'a>,
+        column: Num<'c, 'a>,
+        count: i64,
+        outside: bool,
+    ) -> Vec<V<'c, 'a>> {
+        let rows = Num::Known(s.n);
+        let inside = outside.then(|| self.less(row, rows));
+        let line = self.mul(row, rows);
+        let mut start = self.add(line, column);
+        if let Some(inside) = inside {
+            let (there, first) = (self.value(start), self.value(Num::Known(0)));
+            start = Num::Run(self.b.select(inside, there, first));
+        }
+        let wide = s.n % WIDE == 0 && count > 1;
+        let mut out = Vec::new();
+        for l in 0..count {
+            match (wide, l % WIDE) {
+                (true, 0) => {
+                    let start = self.add(start, Num::Known(l));
+                    out.extend(self.read_wide(s.lower, start));
+                }
+                (true, _) => {}
+                (false, _) => {
+                    let at = self.add(start, Num::Known(l));
+                    out.push(self.read(s.lower, at));
+                }
+            }
+        }
+        out.truncate(count as usize);
+        if let Some(inside) = inside {
+            let zero = self.b.real(0.0);
+            for factor in &mut out {
+                *factor = self.b.select(inside, *factor, zero);
+            }
+        }
+        out
     }
 
     /// Sixteen sums without what four unknowns that are known by now contribute.
@@ -159,6 +202,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Four neighbours, the first one's number a multiple of four.
     fn read_wide(&mut self, place: Place, n: Num<'c, 'a>) -> Vec<V<'c, 'a>> {
         let (at, _) = self.address(place, n);
+        self.four(at)
+    }
+
+    /// Four neighbours at an address that is a multiple of sixteen bytes.
+    pub(super) fn four(&mut self, at: V<'c, 'a>) -> Vec<V<'c, 'a>> {
         let float = self.b.float();
         let four = self.b.load(at, Type::vector(&[WIDE as u64], float));
         (0..WIDE)
