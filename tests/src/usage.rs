@@ -88,7 +88,7 @@ pub fn taken(
     let each: Vec<[usize; 2]> =
         kernels.iter().map(|k| products::counted(k, options.products)).collect();
     let sides = kernels.iter().flat_map(|k| products::shortest(k, options.products));
-    let needed = time::needed(&plan, &kernels, &code.entries, &SIZES, options.target);
+    let needed = time::needed(&plan, &kernels, &code.entries, &SIZES, options);
     let mut out = Taken {
         kernels: kernels.len(),
         steps,

@@ -105,7 +105,8 @@ pub fn counted(plan: &Plan, kernels: &[Kernel], sizes: &Sizes, threads: usize) -
         all.0[LAUNCH] += 1.0;
         match launch {
             Launch::Kernel { kernel, .. } => {
-                let (points, own) = of_point(&kernels[kernel.index()], sizes);
+                let (points, own) =
+                    of_point(&kernels[kernel.index()], sizes, &one_by_one);
                 all.add(&own, (points / threads as f64).ceil().min(points));
             }
             Launch::Dense(d) => {
@@ -127,14 +128,22 @@ pub fn counted(plan: &Plan, kernels: &[Kernel], sizes: &Sizes, threads: usize) -
     all
 }
 
+/// Steps that wait for one another in a triangular system, by its equations and right-hand sides.
+pub type Steps<'a> = &'a dyn Fn(usize, usize) -> f64;
+
+/// Equations one after the other.
+pub fn one_by_one(equations: usize, _: usize) -> f64 {
+    equations as f64
+}
+
 /// Points of a kernel's grid, and what is done at one of them.
-pub fn of_point(kernel: &Kernel, sizes: &Sizes) -> (f64, Counts) {
+pub fn of_point(kernel: &Kernel, sizes: &Sizes, solving: Steps<'_>) -> (f64, Counts) {
     let points = kernel.grid.iter().map(|(_, n)| n.size(sizes) as f64).product();
     let mut extents = vec![1; kernel.indices];
     for (index, n) in &kernel.grid {
         extents[index.index()] = n.size(sizes);
     }
-    (points, Counter { sizes, extents }.body(&kernel.body))
+    (points, Counter { sizes, extents, solving }.body(&kernel.body))
 }
 
 /// Walks the statements of a kernel.
@@ -142,6 +151,7 @@ struct Counter<'a> {
     sizes: &'a Sizes,
     /// How far each index runs.
     extents: Vec<usize>,
+    solving: Steps<'a>,
 }
 
 impl Counter<'_> {
@@ -172,9 +182,9 @@ impl Counter<'_> {
                 out.0[PRODUCT] = 2.0 * m * k * (n / LANES).ceil() * LANES * half;
             }
             Stmt::SolveUnitLower { n, m, .. } => {
+                out.0[STEP] = (self.solving)(*n, *m);
                 let (n, m) = (*n as f64, *m as f64);
                 out.0[PRODUCT] = n * n * (m / LANES).ceil() * LANES;
-                out.0[STEP] = n;
             }
             Stmt::Eliminate { n, m, .. } => {
                 let (n, m) = (*n as f64, *m as f64);

@@ -1,4 +1,4 @@
-//! Which products of a kernel are computed on tensor cores.
+//! Which products of a kernel are computed on tensor cores, and which of its systems.
 
 use crate::target::Products;
 use nestor_ir::tile::{Extent, Kernel, Stmt};
@@ -10,6 +10,17 @@ const LEAST: usize = 8;
 pub fn on_cores(extent: [Extent; 3], products: Products) -> bool {
     products != Products::Float32
         && extent.iter().all(|d| d.fixed().is_none_or(|n| n >= LEAST))
+}
+
+/// Equations of a triangular system that are solved among themselves; blocks of so many are joined by products.
+pub const BLOCK: usize = 16;
+/// Equations up to which what a warp has of a system stays in its registers.
+const MOST: usize = 128;
+
+/// Whether a triangular system of `n` equations with `m` right-hand sides is solved by products on tensor cores: it has more than
+/// one block, and fills half of an instruction.
+pub fn joined(n: usize, m: usize, products: Products) -> bool {
+    products != Products::Float32 && n > BLOCK && n <= MOST && m >= LEAST
 }
 
 /// How many products of a kernel are computed on tensor cores, and how many by threads.

@@ -5,10 +5,11 @@
 //! buffers, the waits of one block after another, and the work of all blocks shared among processors. What
 //! one of each takes is fitted to what an H100 took for 156 launches of three rules at six shapes, products in bfloat16:
 //! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- --fit bench/results/h100.json`. Those walks copied nothing
-//! ahead yet. Other targets are scaled by their bandwidth, other products by what they do while a number is moved.
+//! ahead yet, and solved all systems by threads. Other targets are scaled by their bandwidth, other products by what they do while a number is moved.
 
+use super::products::{BLOCK, joined};
 use super::{Options, Products, Target};
-use crate::time::{Counts, of_point};
+use crate::time::{Counts, of_point, one_by_one};
 use nestor_ir::artifact::DeviceEntry;
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
@@ -51,7 +52,7 @@ pub fn needed(
     kernels: &[Kernel],
     entries: &[DeviceEntry],
     sizes: &Sizes,
-    target: Target,
+    options: Options,
 ) -> Vec<Needed> {
     let bytes_of = |dims: &nestor_ir::ty::Dims| 4.0 * elements(dims).eval(sizes) as f64;
     let of = |launch: &Launch| {
@@ -62,7 +63,7 @@ pub fn needed(
                 let n = kernel.index();
                 let moved = kernels[n].buffers.values().map(|b| bytes_of(&b.dims));
                 out[1] = moved.sum();
-                block(&mut out, &kernels[n], &entries[n], sizes, target);
+                block(&mut out, &kernels[n], &entries[n], sizes, options);
             }
             Launch::Dense(d) => {
                 let size = |m: &nestor_ir::tile::Monomial| m.eval(sizes) as f64;
@@ -70,7 +71,7 @@ pub fn needed(
                 out[1] = 4.0 * size(&d.batch) * (m * n + m * k + k * n);
                 let all = 2.0 * size(&d.batch) * m * n * k;
                 // The library's products keep the units busy; kernels of ours do a tenth of that (a guess).
-                out[7] = 0.1 * all / target.processors() as f64;
+                out[7] = 0.1 * all / options.target.processors() as f64;
             }
             Launch::Zero(tensor) => out[1] = bytes_of(&plan.tensors[*tensor].ty.dims),
             Launch::Copy { to, .. } => {
@@ -88,9 +89,15 @@ fn block(
     kernel: &Kernel,
     entry: &DeviceEntry,
     sizes: &Sizes,
-    target: Target,
+    options: Options,
 ) {
-    let (points, own) = of_point(kernel, sizes);
+    let target = options.target;
+    let solving = |n: usize, m: usize| match joined(n, m, options.products) {
+        false => one_by_one(n, m),
+        // Blocks are inverted side by side. Then two products for each, one after the other, of two instructions each.
+        true => (BLOCK + 4 * n.div_ceil(BLOCK)) as f64,
+    };
+    let (points, own) = of_point(kernel, sizes, &solving);
     let Counts([_, statements, vectors, hard, strided, product, _, steps, _]) = own;
     let processors = target.processors() as f64;
     let room = target.shared() as f64 / (entry.shared as f64 + 1024.0);

@@ -15,30 +15,20 @@ use super::Emit;
 use super::build::V;
 use super::number::Num;
 use super::solve::{BLOCK, System, WIDE};
+use crate::products::joined;
 use crate::target::Products;
 use melior::dialect::arith::CmpiPredicate;
 use melior::ir::Type;
-use nestor_ir::tile::{Extent, Kernel, Place, Stmt};
+use nestor_ir::tile::{Extent, Kernel, Stmt};
 
 /// Numbers of a block, and bytes of one.
 const ENTRIES: i64 = BLOCK * BLOCK;
 const NUMBER: i64 = 4;
-/// Equations up to which what a warp has of a system stays in registers.
-const MOST: usize = 128;
-/// Right-hand sides from which a warp's instruction is worth it: half of what it takes.
-const LEAST: usize = 8;
-
-/// Whether a system is worth joins: of more than one block.
-fn fits(n: usize, m: usize, products: Products) -> bool {
-    let blocks = n > BLOCK as usize && n <= MOST;
-    products != Products::Float32 && blocks && m >= LEAST
-}
-
 /// Bytes of room that inverses of a kernel's systems need.
 pub(super) fn room(kernel: &Kernel, products: Products) -> i64 {
     fn most(body: &[Stmt], products: Products) -> i64 {
         let of = |stmt: &Stmt| match stmt {
-            Stmt::SolveUnitLower { n, m, .. } if fits(*n, *m, products) => {
+            Stmt::SolveUnitLower { n, m, .. } if joined(*n, *m, products) => {
                 blocks(*n as i64) * ENTRIES * NUMBER
             }
             stmt => most(stmt.inner(), products),
@@ -67,7 +57,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn by_joins(&self, n: usize, m: usize) -> bool {
         let there = self.placement.room.map_or(0, |at| self.placement.shared - at);
         let needed = blocks(n as i64) * ENTRIES * NUMBER;
-        fits(n, m, self.products) && there >= needed
+        joined(n, m, self.products) && there >= needed
     }
 
     pub(super) fn solve_by_joins(&mut self, s: System) {

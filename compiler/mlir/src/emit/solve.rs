@@ -12,7 +12,7 @@ use melior::ir::Type;
 use nestor_ir::tile::{Extent, Place, Tile};
 
 /// Equations at a time.
-pub(super) const BLOCK: i64 = 16;
+pub(super) const BLOCK: i64 = crate::products::BLOCK as i64;
 /// Numbers of one load.
 pub(super) const WIDE: i64 = 4;
 
