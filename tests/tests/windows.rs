@@ -137,3 +137,43 @@ fn what_a_token_does_not_see_may_be_as_large_as_it_likes() {
         }
     }
 }
+
+/// As kernels for a GPU, each beside the interpreter, and what comes out beside a window for every token; the walk parted, so
+/// that all blocks are read at once.
+#[cfg(feature = "cuda")]
+#[test]
+fn blocks_are_read_all_at_once_on_a_gpu() {
+    use nestor_compiler::gpu::{Options, Products, Target};
+    use nestor_compiler::native::{Machine, scheduled_for};
+    use nestor_tests::emulated::Emulated;
+    for (products, most) in [(Products::Float32, 1e-4), (Products::Brain, 2e-2)] {
+        for name in ["AsWide", "Learned"] {
+            let program = program(name);
+            let options = Options { target: Target::Sm90a, products };
+            let found =
+                with_gradients(&program, Purpose::default(), &["y"]).expect("it lowers");
+            let tokens = reference(&program, &["y"]).expect("it lowers");
+            let given = given(&program, 101);
+            let expected =
+                graphs::interpreted(&program, &tokens, &given, 0, Precision::F64)
+                    .expect("runs");
+            let (plan, kernels) = scheduled_for(&found.graph, Machine::Gpu(options))
+                .expect("it is scheduled");
+            let sizes = sizes(&program, &given).expect("sizes");
+            let inputs = bound(&program, &found.graph, &given, &sizes).expect("inputs");
+            let names = found.graph.inputs.iter().map(|i| i.name.clone());
+            let inputs: Arrays = names.zip(inputs).collect();
+            let mut emulated = Emulated::new(&kernels, options).expect("code");
+            emulated.tolerance = 4.0 * most;
+            let ran = emulated.plan(&plan, &inputs, &sizes).expect("it runs");
+            for (value, array) in ran {
+                let value = graphs::outward(&program, &value);
+                let off = golden::distance(&array, &expected[&value]);
+                assert!(off < most, "{name}, {products:?}: {value} is off by {off:.1e}");
+            }
+            // A point of the grid for every block.
+            let blocks = kernels.iter().filter(|k| k.grid.len() == 3).count();
+            assert!(blocks >= 2, "{name}: {blocks} kernels go by blocks");
+        }
+    }
+}

@@ -23,7 +23,7 @@ pub(super) fn unary(
 ) -> Result<Derivative, PassError> {
     let (a, y) = (node.operands[0], node.results[0]);
     let da = match &node.op {
-        Op::Neg => neg(g, d),
+        Op::Neg => within(g, d, neg),
         Op::Abs => {
             let sign = apply(g, Op::Sign, a);
             mul(g, d, sign)
@@ -94,8 +94,13 @@ pub(super) fn binary(
             db = right_wanted.then(|| neg(g, d));
         }
         Op::Mul => {
-            da = left_wanted.then(|| mul(g, d, b));
-            db = right_wanted.then(|| mul(g, d, a));
+            // A choice is handed on to what a number multiplies.
+            let by = |g: &mut Graph, x: Value| match uniform(g, x) {
+                Some(_) => within(g, d, |g, d| mul(g, d, x)),
+                None => mul(g, d, x),
+            };
+            da = left_wanted.then(|| by(g, b));
+            db = right_wanted.then(|| by(g, a));
         }
         Op::Div => {
             let part = within(g, d, |g, d| div(g, d, b));
