@@ -51,6 +51,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A device that is open already, or the CPU.
+    #[cfg(all(test, feature = "cuda"))]
+    pub(crate) fn of(device: Option<Shared>, products: Products) -> Self {
+        Self { device, products }
+    }
+
     /// What programs of single precision are compiled for.
     pub(crate) fn machine(&self) -> Machine {
         self.machine_of(Precision::F32)

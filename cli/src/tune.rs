@@ -4,6 +4,9 @@
 //! costs choose are called in turn, each as a part of the whole program. Every measurement is kept as it is made, so that
 //! a search that was stopped, or killed, goes on.
 
+#[cfg(all(test, feature = "cuda"))]
+mod emulated;
+
 use crate::arguments::{Choices, positive};
 use crate::bench::drawn;
 use crate::device::{Place, Where, unready};
@@ -65,13 +68,16 @@ struct Bench<'a> {
 
 /// Finds the best form and chunk of every walk of a program.
 pub(crate) fn tune(a: &TuneArguments, as_json: bool) -> Outcome {
-    let place = a.on.open()?;
+    tune_on(&a.on.open()?, a, as_json)
+}
+
+fn tune_on(place: &Place, a: &TuneArguments, as_json: bool) -> Outcome {
     let set = settings(&a.choices.set)?;
     let program = checked(&a.file, a.name.as_deref(), &set)?;
     let (longest, workers) = (Some(a.length), place.workers(a.batch));
     let forms = FormOptions { longest, workers, ..FormOptions::default() };
     let sizes = Sizes { batch: a.batch, time: a.length, start: 0 };
-    let bench = Bench { program: &program, place: &place, forms, sizes };
+    let bench = Bench { program: &program, place, forms, sizes };
     let walks = bench.walks()?;
     if walks.is_empty() {
         return Err(Failure::data(format!(

@@ -79,7 +79,8 @@ pub fn assemble(
 /// How often an assembler with a limit is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// As [`assemble`]; nothing where it takes longer than a limit, and is stopped.
+/// As [`assemble`]; nothing where it takes longer than a limit, and is stopped: processor time, where the system tells it, so that what else runs
+/// does not count.
 ///
 /// # Errors
 /// What the assembler said.
@@ -112,7 +113,7 @@ pub fn assemble_within(
         if let Some(status) = child.try_wait().map_err(named)? {
             break status;
         }
-        if began.elapsed() > limit {
+        if spent(child.id()).unwrap_or_else(|| began.elapsed()) > limit {
             child.kill().map_err(named)?;
             child.wait().map_err(named)?;
             return Ok(None);
@@ -124,6 +125,15 @@ pub fn assemble_within(
         return Err(format!("{}: {}", assembler.path.display(), said.trim()));
     }
     Ok(Some(usages(&said)))
+}
+
+/// Processor time of another process so far, in hundredths of a second.
+fn spent(process: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind the name, which may hold anything: the state is the first, time as user and as system the 12th and 13th.
+    let fields = text.rsplit(')').next()?.split_whitespace();
+    let ticks: Option<u64> = fields.skip(11).take(2).map(|t| t.parse::<u64>().ok()).sum();
+    ticks.map(|n| Duration::from_millis(10 * n))
 }
 
 /// The text of kernels, the loops of those that spill left as they are where that spills less; nothing where none of them spills.
