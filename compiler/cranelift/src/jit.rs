@@ -46,7 +46,7 @@ const SIGNATURES: &[(&str, &str)] = &[
     ("inverse_root", "wwwr"),
     ("linear_scan", "wwwwwwww"),
     ("gather_rows", "wwwwwww"),
-    ("scatter_add_rows", "wwwwwww"),
+    ("scatter_add_rows", "wwwwwwwww"),
 ];
 
 /// References to all routines from one function.

@@ -6,7 +6,7 @@ use crate::unfold::unfolded;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Matrix, Shape, Stmt};
+use nestor_ir::tile::{Affine, Matrix, Monomial, Shape, Stmt};
 
 impl Emitter<'_> {
     /// Emits statements in order.
@@ -106,7 +106,7 @@ impl Emitter<'_> {
                 arguments.push(Self::address(&out));
                 self.call("gather_rows", &arguments);
             }
-            Stmt::ScatterAdd { table, rows, index, count, width, values } => {
+            Stmt::ScatterAdd { table, rows, index, count, width, values, share } => {
                 let mut arguments = vec![self.buffers[table.index()]];
                 arguments.extend(self.numbers(&[*rows]));
                 arguments.extend(self.strided(index));
@@ -115,6 +115,11 @@ impl Emitter<'_> {
                 arguments.extend(self.numbers(&[*width]));
                 let values = self.reach(values);
                 arguments.push(Self::address(&values));
+                let one = Monomial::number(1);
+                let own = share.map(|(i, _)| Affine::index(i, one)).unwrap_or_default();
+                let own = self.affine(&own);
+                arguments.push(self.value(own));
+                arguments.extend(self.numbers(&[share.map_or(1, |(_, n)| n)]));
                 self.call("scatter_add_rows", &arguments);
             }
         }

@@ -335,12 +335,22 @@ fn tables_agree() {
                 count: Dim::Time,
                 width: 9,
                 values: rows,
+                share: None,
             }],
         },
     ];
     for time in [1, 37, 41] {
         agree(&k, Sizes { batch: 1, time, start: 0 }, 7, &format!("T {time}"));
     }
+    // Rows shared among points.
+    let own = Index::new(k.indices);
+    k.indices += 1;
+    k.grid.push((own, Dim::Fixed(4)));
+    k.body.remove(0);
+    let Stmt::When { body, .. } = &mut k.body[0] else { panic!("the second of two") };
+    let Stmt::ScatterAdd { share, .. } = &mut body[0] else { panic!("its only one") };
+    *share = Some((own, 4));
+    agree(&k, Sizes { batch: 1, time: 37, start: 0 }, 7, "shared");
 }
 
 #[test]

@@ -202,10 +202,17 @@ impl Counter<'_> {
                 out.0[VECTOR] = 3.0 * steps * n * n * (m / LANES).ceil();
                 out.0[STEP] = steps;
             }
-            Stmt::Gather { count, width, .. } | Stmt::ScatterAdd { count, width, .. } => {
+            Stmt::Gather { count, width, .. } => {
                 let rows = self.size(*count);
                 out.0[STEP] = rows;
                 out.0[BYTE] = 8.0 * rows * *width as f64;
+            }
+            Stmt::ScatterAdd { count, width, share, .. } => {
+                let rows = self.size(*count);
+                let own = rows / share.map_or(1.0, |(_, of)| of as f64);
+                // Those of others are looked at, several together.
+                out.0[STEP] = own + (rows - own) / 8.0;
+                out.0[BYTE] = 8.0 * own * *width as f64;
             }
             Stmt::Loop { index, extent, body, .. } => {
                 self.extents[index.index()] = extent.size(self.sizes);

@@ -6,7 +6,13 @@
 //!
 //! before   grid i0 < B               map [T, 4] b[4*T*i0; 4, 1] = ...
 //! after    grid i0 < B, i1 < T/256   map [256, 4] b[4*T*i0 + 1024*i1 - 4*phase(256); 4, 1] if .. < T = ...
+//!
+//! before   grid i0 < 1            loop i1 < B { scatter_add b0(5000) at .. += .. }
+//! after    grid i0 < 1, i2 < 128  loop i1 < B { scatter_add b0(5000) at .. += .. only i2 of 128 }
 //! ```
+//!
+//! Rows that are added to a table go to the points by the table's rows: each row's sum is one point's, in the order in which it was before, so
+//! that rounding is the same.
 //!
 //! A CPU cuts such maps itself, into as many parts as it has workers; a GPU runs a block of threads for each point. Tokens of few
 //! numbers each make a point by the piece.
@@ -27,17 +33,24 @@ pub struct Grain {
     pub next: usize,
     /// Numbers of a piece of tokens, at least, where a token has too few.
     pub piece: usize,
+    /// Points that rows added to a table are shared among, at most.
+    pub rows: usize,
 }
 
 impl Grain {
     /// Of blocks of threads: a few dozen numbers are worth a block where it would be one for a whole sequence, and less than
-    /// a few for each thread are not worth more blocks.
-    pub const BLOCKS: Self = Self { first: 32, next: 2048, piece: 1024 };
+    /// a few for each thread are not worth more blocks. A table is shared among about as many as there are processors.
+    pub const BLOCKS: Self = Self { first: 32, next: 2048, piece: 1024, rows: 128 };
 }
 
-/// The kernel with the leading dimensions of its only map as dimensions of the grid.
+/// The kernel with the leading dimensions of its only map as dimensions of the grid, or a table's rows shared among points.
 #[must_use]
 pub fn spread(mut kernel: Kernel, grain: Grain) -> Kernel {
+    if let Some((own, of)) = added(&mut kernel.body, kernel.indices, grain) {
+        kernel.indices += 1;
+        kernel.grid.push((own, Dim::Fixed(of)));
+        return kernel;
+    }
     let [Stmt::Map { space, expr, loads, sinks }] = &mut kernel.body[..] else {
         return kernel;
     };
@@ -89,6 +102,19 @@ pub fn spread(mut kernel: Kernel, grain: Grain) -> Kernel {
         moved = true;
     }
     kernel
+}
+
+/// Shares the rows of a table that a body does nothing but add to: a power of two of points, no more than there are rows.
+fn added(body: &mut [Stmt], indices: usize, grain: Grain) -> Option<(Index, usize)> {
+    match body {
+        [Stmt::Loop { body, .. }] => added(body, indices, grain),
+        [Stmt::ScatterAdd { rows, share, .. }] if share.is_none() && *rows > 1 => {
+            let most = grain.rows.min(*rows);
+            *share = Some((Index::new(indices), 1 << most.ilog2()));
+            *share
+        }
+        _ => None,
+    }
 }
 
 /// The first position of a point: the index, or of pieces of so many tokens, where the index's begins.

@@ -56,6 +56,30 @@ fn bounds_and_positions_move_along() {
 }
 
 #[test]
+fn rows_of_a_table_are_shared() {
+    let text = |grid: &str, own: &str| {
+        format!(
+            r#"kernel "scatter" {{
+  b0 "index": int[B, T] read
+  b1 "rows": [B, T, 6] read
+  b2 "table": [300, 6] update
+  indices 3
+  grid i0 < 1{grid}
+  loop i1 < B {{
+    scatter_add [T, 6] b2(300) at b0[T*i1; 1] += b1[6*T*i1; 6, 1]{own}
+  }}
+}}"#
+        )
+    };
+    let before = text("", "").replace("indices 3", "indices 2");
+    becomes(&before, &text(", i2 < 128", " only i2 of 128"));
+    // Of few rows, no more points than rows.
+    let few = |t: String| t.replace("300", "5");
+    let after = few(text(", i2 < 4", " only i2 of 4"));
+    becomes(&few(before), &after);
+}
+
+#[test]
 fn what_is_folded_stays() {
     becomes(
         r#"kernel "fold" {

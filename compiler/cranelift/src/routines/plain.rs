@@ -203,12 +203,15 @@ unsafe extern "C" fn scatter_add_rows<R: Real>(
     count: usize,
     width: usize,
     values: *const R,
+    own: usize,
+    of: usize,
 ) {
     for r in 0..count {
         // SAFETY: the contract above.
         unsafe {
             let i = *index.offset(r as isize * stride);
-            let Some(i) = usize::try_from(i).ok().filter(|i| *i < rows) else { continue };
+            let i = usize::try_from(i).ok().filter(|i| *i < rows && i % of == own);
+            let Some(i) = i else { continue };
             for c in 0..width {
                 let to = table.add(i * width + c);
                 *to = R::of((*to).double() + (*values.add(r * width + c)).double());

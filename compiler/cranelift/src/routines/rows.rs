@@ -124,11 +124,13 @@ unsafe fn scatter_add<L: Lanes>(
     count: usize,
     width: usize,
     values: *const L::Elem,
+    own: usize,
+    of: usize,
 ) {
     for r in 0..count {
         // SAFETY: r < count and i < rows; the contract above.
         unsafe {
-            if let Some(i) = named(index, stride, r, rows) {
+            if let Some(i) = named(index, stride, r, rows).filter(|i| i % of == own) {
                 row::<L>(values.add(r * width), table.add(i * width), width, None, true);
             }
         }
@@ -169,4 +171,6 @@ versions!(scatter_add_rows = scatter_add(
     count: usize,
     width: usize,
     values: *const E,
+    own: usize,
+    of: usize,
 ));

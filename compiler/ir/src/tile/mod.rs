@@ -276,7 +276,7 @@ pub enum Stmt {
         /// Where to: row r at `out.origin + r * width`.
         out: Access,
     },
-    /// `table[index[r], :] += values[r, :]`, in order of r; the kernel's grid has one point.
+    /// `table[index[r], :] += values[r, :]`, in order of r; the kernel's grid has one point, or those that rows are shared among.
     ScatterAdd {
         /// `[n, width]`.
         table: Buffer,
@@ -290,6 +290,8 @@ pub enum Stmt {
         width: usize,
         /// The values.
         values: Access,
+        /// Only rows of the table whose number, modulo this one, is the index's; all where there is none.
+        share: Option<(Index, usize)>,
     },
     /// Repeats the body with `index` = 0 .. extent, or from the last to 0.
     Loop {

@@ -146,14 +146,23 @@ impl Check<'_> {
                 self.rows(out, *count, *width, reach)?;
                 self.writes(out.place, false)
             }
-            Stmt::ScatterAdd { table, rows, index, count, width, values } => {
+            Stmt::ScatterAdd { table, rows, index, count, width, values, share } => {
                 let table = Place::Buffer(*table);
                 self.table(table, *rows, *width)?;
                 self.index_of_rows(index, *count, reach)?;
                 self.rows(values, *count, *width, reach)?;
                 self.reads(values.place)?;
-                if self.kernel.grid.iter().any(|(_, d)| *d != Extent::Fixed(1)) {
+                let owns = |point: &(Index, Extent)| {
+                    let shared = share.is_some_and(|(i, n)| *point == (i, n.into()));
+                    shared || point.1 == Extent::Fixed(1)
+                };
+                if !self.kernel.grid.iter().all(owns) {
                     return Err("rows are added by many points".to_owned());
+                }
+                if let Some((index, _)) = share
+                    && !self.kernel.grid.iter().any(|(i, _)| i == index)
+                {
+                    return Err(format!("rows are shared by {index}, no point's"));
                 }
                 self.writes(table, true)
             }

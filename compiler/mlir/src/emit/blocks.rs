@@ -5,7 +5,12 @@ use super::build::V;
 use super::number::Num;
 use super::staged;
 use crate::products::on_cores;
-use nestor_ir::tile::{Access, Buffer, Extent, Matrix, Place, Shape, Tile};
+use melior::dialect::arith::CmpiPredicate;
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::{Access, Buffer, Extent, Index, Matrix, Place, Shape, Tile};
+
+/// Rows that are looked at together.
+const AT_ONCE: i64 = 8;
 
 /// A product's parts.
 #[derive(Clone, Copy)]
@@ -182,28 +187,96 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         });
     }
 
-    /// Each thread has columns of its own, and adds rows in their order.
-    pub(super) fn scatter_add(&mut self, r: Rows<'_>, values: &Access) {
+    /// Each thread has columns of its own, and adds rows in their order; of rows that are shared, the block has its own. Most of them are
+    /// then others', so that several are looked at together.
+    pub(super) fn scatter_add(
+        &mut self,
+        r: Rows<'_>,
+        values: &Access,
+        share: Option<(Index, usize)>,
+    ) {
         self.shared(&[Extent::Fixed(r.width)], |e, point| {
             let column = point[0];
             let count = e.extent(r.count);
-            e.turns(count, false, |e, n| {
-                let (inside, row) = e.row_of(r, n);
-                let opened = e.b.open_if(inside, &[]);
-                let from = e.row_entry(values, n, r.width, column);
-                let x = e.read(values.place, from);
-                let at = e.add(row, column);
-                let before = e.read(Place::Buffer(r.table), at);
-                let sum = e.b.two("llvm.fadd", before, x);
-                e.write(Place::Buffer(r.table), at, sum);
+            let Some(share) = share else {
+                return e.turns(count, false, |e, n| {
+                    let index = e.row_index(r, n);
+                    e.add_row(r, values, [n, column], index);
+                });
+            };
+            let several = e.div(count, Num::Known(AT_ONCE));
+            e.turns(several, false, |e, turn| {
+                let first = e.mul(turn, Num::Known(AT_ONCE));
+                let all: Vec<(Num<'c, 'a>, V<'c, 'a>, V<'c, 'a>)> = (0..AT_ONCE)
+                    .map(|further| {
+                        let n = e.add(first, Num::Known(further));
+                        let index = e.row_index(r, n);
+                        (n, index, e.is_own(index, share))
+                    })
+                    .collect();
+                let any = all.iter().map(|(_, _, own)| *own);
+                let any = any.reduce(|a, b| e.b.two("llvm.or", a, b));
+                let opened = e.b.open_if(any.expect("several"), &[]);
+                for (n, index, own) in all {
+                    let opened = e.b.open_if(own, &[]);
+                    e.add_row(r, values, [n, column], index);
+                    e.b.close(opened, &[]);
+                }
                 e.b.close(opened, &[]);
             });
+            let rest = e.mul(several, Num::Known(AT_ONCE));
+            let bounds = [rest, count, Num::Known(1)].map(|q| e.value(q));
+            let (rest, n, _) = e.b.open_for(bounds, &[]);
+            let index = e.row_index(r, Num::Run(n));
+            let own = e.is_own(index, share);
+            let opened = e.b.open_if(own, &[]);
+            e.add_row(r, values, [Num::Run(n), column], index);
+            e.b.close(opened, &[]);
+            e.b.close(rest, &[]);
         });
+    }
+
+    /// Whether a row of the table is this block's; where there is no such row it does not matter.
+    fn is_own(&mut self, index: V<'c, 'a>, (own, of): (Index, usize)) -> V<'c, 'a> {
+        let word = self.b.int(32);
+        let of = self.b.constant(32, of as i64);
+        let rest = self.b.two("llvm.urem", index, of);
+        let own = self.indices[own.index()].expect("an index of the grid");
+        let own = self.value(own);
+        let own = self.b.cast("llvm.trunc", own, word);
+        self.b.compare_whole(CmpiPredicate::Eq, rest, own)
+    }
+
+    /// Adds an entry of a row to that of the table whose row has this number, if there is one.
+    fn add_row(
+        &mut self,
+        r: Rows<'_>,
+        values: &Access,
+        [n, column]: [Num<'c, 'a>; 2],
+        index: V<'c, 'a>,
+    ) {
+        let (inside, row) = self.row_at(r, index);
+        let opened = self.b.open_if(inside, &[]);
+        let from = self.row_entry(values, n, r.width, column);
+        let x = self.read(values.place, from);
+        let at = self.add(row, column);
+        let before = self.read(Place::Buffer(r.table), at);
+        let sum = self.b.two("llvm.fadd", before, x);
+        self.write(Place::Buffer(r.table), at, sum);
+        self.b.close(opened, &[]);
     }
 
     /// Whether an index is of a row, and that row's first element.
     fn row_of(&mut self, r: Rows<'_>, n: Num<'c, 'a>) -> (V<'c, 'a>, Num<'c, 'a>) {
-        let index = self.load(r.index, &[n]);
+        let index = self.row_index(r, n);
+        self.row_at(r, index)
+    }
+
+    fn row_index(&mut self, r: Rows<'_>, n: Num<'c, 'a>) -> V<'c, 'a> {
+        self.load(r.index, &[n])
+    }
+
+    fn row_at(&mut self, r: Rows<'_>, index: V<'c, 'a>) -> (V<'c, 'a>, Num<'c, 'a>) {
         let ty = self.b.int(64);
         let index = Num::Run(self.b.cast("llvm.sext", index, ty));
         let inside = self.within(index, Num::Known(0), Num::Known(r.rows as i64));

@@ -266,7 +266,9 @@ fn threads(kernel: &Kernel) -> u32 {
             Stmt::Eliminate { n, m, .. } => n * n.max(m),
             Stmt::InverseRoot { n, .. } => n * n / 2,
             Stmt::LinearScan { extent, .. } => extent.2,
-            Stmt::Gather { width, .. } | Stmt::ScatterAdd { width, .. } => *width,
+            Stmt::Gather { width, .. } => *width,
+            // A thread walks all rows for each of its columns.
+            Stmt::ScatterAdd { width, .. } => 4 * width,
             Stmt::Loop { body, .. } | Stmt::When { body, .. } => points(body),
         };
         body.iter().map(of).max().unwrap_or(1)
@@ -445,12 +447,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let (table, rows, count, width) = (*table, *rows, *count, *width);
                 self.gather(blocks::Rows { table, rows, index, count, width }, out);
             }
-            Stmt::ScatterAdd { table, rows, index, count, width, values } => {
+            Stmt::ScatterAdd { table, rows, index, count, width, values, share } => {
                 let (table, rows, count, width) = (*table, *rows, *count, *width);
-                self.scatter_add(
-                    blocks::Rows { table, rows, index, count, width },
-                    values,
-                );
+                let rows = blocks::Rows { table, rows, index, count, width };
+                self.scatter_add(rows, values, *share);
             }
             Stmt::Loop { .. } | Stmt::When { .. } => self.control(stmt),
         }

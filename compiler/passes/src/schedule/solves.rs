@@ -260,6 +260,7 @@ impl Lower<'_> {
             count,
             width,
             values,
+            share: None,
         }];
         for (index, extent) in grid.into_iter().rev() {
             body = vec![Stmt::Loop { index, extent, reverse: false, body }];

@@ -24,15 +24,15 @@ const SIZES: &[Sizes] = &[
 ];
 
 /// Both readings of a graph agree, with kernels as they are, with maps joined as they are for a CPU, and as they are for a
-/// GPU, maps spread as far as they can be, by the token or by pieces.
+/// GPU, maps spread as far as they can be, by the token or by pieces, and tables shared.
 pub fn agree(text: &str) {
     let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let (made, kernels) = schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{graph}"));
     let joined: Vec<Kernel> = kernels.iter().cloned().map(merged).collect();
     agrees(&graph, &made, &kernels);
     agrees(&graph, &made, &joined);
-    for (first, piece) in [(1, 1), (usize::MAX, 8)] {
-        let grain = Grain { first, next: first, piece };
+    for (first, piece, rows) in [(1, 1, 2), (usize::MAX, 8, usize::MAX)] {
+        let grain = Grain { first, next: first, piece, rows };
         let apart: Vec<Kernel> =
             kernels.iter().map(|k| spread(unpacked(k.clone()), grain)).collect();
         agrees(&graph, &made, &apart);

@@ -138,6 +138,7 @@ impl Machine<'_> {
         index: &Access,
         [count, width]: [usize; 2],
         values: &Access,
+        share: Option<(i64, i64)>,
     ) -> Done {
         let index = self.spot(index);
         let first = self.value(&values.origin);
@@ -145,6 +146,9 @@ impl Machine<'_> {
             let Some(row) = row_of(self.load(&index, &[r])?, rows, width) else {
                 continue;
             };
+            if share.is_some_and(|(own, of)| row / width as i64 % of != own) {
+                continue;
+            }
             for c in 0..width {
                 let x = self.read(values.place, first + (r * width + c) as i64)?;
                 let sum = self.read(table, row + c as i64)? + x;

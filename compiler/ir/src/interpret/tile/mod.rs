@@ -135,10 +135,11 @@ impl Machine<'_> {
                 let count = self.size(*count);
                 self.gather((Place::Buffer(*table), *rows), index, [count, *width], out)
             }
-            Stmt::ScatterAdd { table, rows, index, count, width, values } => {
+            Stmt::ScatterAdd { table, rows, index, count, width, values, share } => {
                 let count = self.size(*count);
                 let table = (Place::Buffer(*table), *rows);
-                self.scatter_add(table, index, [count, *width], values)
+                let share = share.map(|(i, n)| (self.indices[i.index()], n as i64));
+                self.scatter_add(table, index, [count, *width], values, share)
             }
             Stmt::Loop { index, extent, reverse, body } => {
                 let n = self.size(*extent) as i64;

@@ -272,7 +272,15 @@ fn scatter_add(r: &mut Reader) -> Read<Stmt> {
     let index = access(r, None)?;
     r.need("+=")?;
     let values = access(r, None)?;
-    Ok(Stmt::ScatterAdd { table, rows, index, count, width, values })
+    let share = match r.eat("only") {
+        false => None,
+        true => {
+            let own = self::index(r)?;
+            r.need("of")?;
+            Some((own, r.count()?))
+        }
+    };
+    Ok(Stmt::ScatterAdd { table, rows, index, count, width, values, share })
 }
 
 fn map(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {

@@ -135,13 +135,14 @@ fn statement(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
                 ),
             );
         }
-        Stmt::ScatterAdd { table, rows, index, count, width, values } => {
+        Stmt::ScatterAdd { table, rows, index, count, width, values, share } => {
             let [t, i] = [Place::Buffer(*table), index.place].map(name);
             let v = name(values.place);
+            let own = share.map_or(String::new(), |(i, n)| format!(" only {i} of {n}"));
             put(
                 out,
                 format_args!(
-                    "{pad}scatter_add [{count}, {width}] {table}({rows}) at {index} += {values}  // {t} at {i} += {v}\n"
+                    "{pad}scatter_add [{count}, {width}] {table}({rows}) at {index} += {values}{own}  // {t} at {i} += {v}\n"
                 ),
             );
         }
