@@ -56,16 +56,7 @@ impl Look {
     ) -> Option<Self> {
         let function = update.function;
         let mut size = None;
-        let mut needed: Vec<bool> = vec![false; function.values.len()];
-        for output in &function.outputs {
-            needed[output.value.index()] = true;
-        }
-        for node in function.nodes.values().collect::<Vec<_>>().into_iter().rev() {
-            let wanted = node.results.iter().any(|v| needed[v.index()]);
-            if wanted && !matches!(node.op, Op::Recent { .. }) {
-                node.operands.iter().for_each(|v| needed[v.index()] = true);
-            }
-        }
+        let needed = behind_windows(function);
         let mut look = Self { graph: Graph::new(), arguments: Vec::new(), size: 0 };
         let mut map: Vec<Option<Value>> = vec![None; function.values.len()];
         for node in function.nodes.values() {
@@ -130,15 +121,10 @@ impl Look {
         let Some(placed) = placed(&self.graph, &given, self.size, range) else {
             return Ok(None);
         };
-        let map: Vec<Dim> = lead
-            .iter()
-            .enumerate()
-            .filter(|(n, _)| *n != TIME)
-            .map(|(_, d)| *d)
-            .collect();
+        let own = (0..lead.len()).filter(|n| *n != TIME);
         let mut walk = Blocks {
             scan: Scan {
-                map: map.into_iter().collect(),
+                map: own.map(|n| lead[n]).collect(),
                 time: lead[TIME],
                 stride: Stride::Chunk(BLOCK),
                 reverse: false,
@@ -183,6 +169,21 @@ impl Argument {
             Argument::Value(..) => Given::Shared,
         }
     }
+}
+
+/// What outputs are made of, up to windows: what is before these is done for every token as it is.
+fn behind_windows(function: &Graph) -> Vec<bool> {
+    let mut needed = vec![false; function.values.len()];
+    for output in &function.outputs {
+        needed[output.value.index()] = true;
+    }
+    for node in function.nodes.values().collect::<Vec<_>>().into_iter().rev() {
+        let wanted = node.results.iter().any(|v| needed[v.index()]);
+        if wanted && !matches!(node.op, Op::Recent { .. }) {
+            node.operands.iter().for_each(|v| needed[v.index()] = true);
+        }
+    }
+    needed
 }
 
 /// A walk in the making.
