@@ -47,7 +47,7 @@ const AMPLIFY: &[(&str, Products, bool)] = &[
 fn bounds(products: Products, tensor: &str) -> f64 {
     match (products, tensor.starts_with("grad.")) {
         (Products::Brain, true) => 8e-3,
-        (Products::Brain, false) => 1e-3,
+        (Products::Brain, false) => 2e-3,
         (_, true) => 1e-4,
         (_, false) => 1e-5,
     }
