@@ -96,6 +96,7 @@ fn entries_may_stand_behind_others_that_are_always_there() {
 fn what_a_rule_makes_of_entries_is_its_own_matter() {
     assert_eq!(same("Summed"), 1);
     assert_eq!(same("Gated"), 1);
+    assert_eq!(same("Mean"), 1);
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //!
 //! What the walk carries is only moved, so that all blocks can be read at once where that pays (`fission`).
 
-use super::placed::{Given, placed};
+use super::entries::Given;
+use super::placed::placed;
 use super::{LEAD, TIME};
 use crate::build::{constant, sub, zeros};
 use crate::error::PassError;

@@ -22,6 +22,7 @@ mod blocks;
 mod body;
 mod clocks;
 mod ends;
+mod entries;
 mod feeds;
 mod history;
 mod inline;

@@ -15,31 +15,13 @@
     reason = "ops that entries may go through are named; every other one is refused"
 )]
 
-use crate::axes::Groups;
-use crate::build::{broadcast, full_like, scalar, select};
+use super::entries::{Given, Kind, NONE, entries, own_leaves};
+use crate::build::{broadcast, contract, fold, full_like, select};
 use crate::simplify::prune;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Fold, Graph, Group, NodeData, Op, Value};
+use nestor_ir::tensor::{Axes, Fold, Graph, Group, NodeData, Op, Value};
 use nestor_ir::ty::{Dims, Type};
-
-/// What a token's graph is given.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Given {
-    /// A window over a stream, the newest entry first.
-    Window,
-    /// A value of the token.
-    Token,
-    /// The same for all tokens.
-    Shared,
-}
-
-/// Entries of a window with others before and behind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Kind {
-    before: usize,
-    after: usize,
-}
 
 /// A token's graph whose windows, of `size` entries, are ranges of `range` tokens; two inputs more are the age of every
 /// entry and the token's position. Nothing where this is not the same, or where a token would have more than a
@@ -173,20 +155,13 @@ impl<'a> Placing<'a> {
                 let (dims, axes) = (self.dims(result), axes.clone());
                 self.out.add(Op::Broadcast { dims, axes }, &operands)
             }
-            Op::Reduce { fold, axes } => {
-                if let Some((a, kind)) = self.entries[node.operands[0].index()]
-                    && axes.contains(&a)
-                {
+            Op::Reduce { fold, axes } => match self.entries[node.operands[0].index()] {
+                Some((a, kind)) if axes.contains(&a) => {
                     own = true;
-                    let none = match fold {
-                        Fold::Sum => 0.0,
-                        Fold::Max => f64::NEG_INFINITY,
-                        Fold::Min => f64::INFINITY,
-                    };
-                    self.hide(&mut operands[0], node.operands[0], (a, kind), none);
+                    self.folded(node.operands[0], (*fold, axes), (a, kind))?
                 }
-                self.out.add(node.op.clone(), &operands)
-            }
+                _ => self.out.add(node.op.clone(), &operands),
+            },
             Op::Contract { sum, .. } => {
                 self.contraction(node, sum, &mut operands)?;
                 self.out.add(node.op.clone(), &operands)
@@ -224,6 +199,34 @@ impl<'a> Placing<'a> {
         self.own[result.index()] = own;
         self.map[result.index()] = Some(value);
         Some(())
+    }
+
+    /// A fold over entries takes those that are seen; a sum of what tokens share is a product with zeros and ones.
+    fn folded(
+        &mut self,
+        from: Value,
+        (how, axes): (Fold, &Axes),
+        (axis, kind): (usize, Kind),
+    ) -> Option<Value> {
+        let mut value = self.map[from.index()]?;
+        let shared = !self.own[from.index()] && self.from.ty(from).rank() > 1;
+        if shared {
+            (how == Fold::Sum).then_some(())?;
+            let seen = self.seen_of(kind);
+            let ones = self.out.add(Op::Real, &[seen]);
+            let total = contract(&mut self.out, ones, value, &[], &[(0, axis)]);
+            self.products += 1;
+            let rest = axes.iter().filter(|a| **a != axis);
+            let rest: Axes = rest.map(|a| a - usize::from(*a > axis)).collect();
+            return Some(fold(&mut self.out, how, total, &rest));
+        }
+        let none = match how {
+            Fold::Sum => 0.0,
+            Fold::Max => f64::NEG_INFINITY,
+            Fold::Min => f64::INFINITY,
+        };
+        self.hide(&mut value, from, (axis, kind), none);
+        Some(fold(&mut self.out, how, value, axes))
     }
 
     /// A sum over entries takes those that are seen, on the side that tokens have their own of.
@@ -330,8 +333,8 @@ impl<'a> Placing<'a> {
         Some(self.out.add(Op::And, &[self.seen, begun]))
     }
 
-    /// A value with `none` at entries that the token does not see.
-    fn where_seen(&mut self, value: Value, axis: usize, kind: Kind, none: f64) -> Value {
+    /// Which entries the token sees, those that are always there among them.
+    fn seen_of(&mut self, kind: Kind) -> Value {
         let mut always = |count: usize| {
             let ty = Type::bool([Dim::Fixed(count)]);
             (count > 0).then(|| self.out.add(Op::Constant { value: 1.0, ty }, &[]))
@@ -339,16 +342,18 @@ impl<'a> Placing<'a> {
         let (before, after) = (always(kind.before), always(kind.after));
         let parts: Vec<Value> =
             before.into_iter().chain([self.seen]).chain(after).collect();
-        let seen = match parts[..] {
+        match parts[..] {
             [one] => one,
             _ => self.out.add(Op::Concat { axis: 0 }, &parts),
-        };
+        }
+    }
+
+    /// A value with `none` at entries that the token does not see.
+    fn where_seen(&mut self, value: Value, axis: usize, kind: Kind, none: f64) -> Value {
+        let seen = self.seen_of(kind);
         let dims = self.out.ty(value).dims.clone();
         let seen = broadcast(&mut self.out, seen, &dims, &[axis]);
-        let none = match dims.len() {
-            0 => scalar(&mut self.out, none),
-            _ => full_like(&mut self.out, value, none),
-        };
+        let none = full_like(&mut self.out, value, none);
         select(&mut self.out, seen, value, none)
     }
 }
@@ -360,111 +365,4 @@ fn steep(op: &Op) -> Option<usize> {
         Op::Div => Some(1),
         _ => None,
     }
-}
-
-/// What entries of a group of axes stand between.
-#[derive(Default)]
-struct Kinds(Vec<(usize, Kind)>);
-
-impl Kinds {
-    fn of(&self, group: usize) -> Option<Kind> {
-        self.0.iter().find(|(g, _)| *g == group).map(|(_, kind)| *kind)
-    }
-
-    /// Nothing where it is known to be another.
-    fn put(&mut self, group: usize, kind: Kind) -> Option<()> {
-        match self.of(group) {
-            Some(known) => (known == kind).then_some(()),
-            None => {
-                self.0.push((group, kind));
-                Some(())
-            }
-        }
-    }
-}
-
-/// Nothing before or behind.
-const NONE: Kind = Kind { before: 0, after: 0 };
-
-/// The axis of entries of every value, at most one.
-fn entries(
-    look: &Graph,
-    given: &[Given],
-    size: usize,
-) -> Option<Vec<Option<(usize, Kind)>>> {
-    let groups = Groups::of(look);
-    let mut kinds = Kinds::default();
-    for (input, given) in look.inputs.iter().zip(given) {
-        if *given == Given::Window {
-            kinds.put(groups.of_axis(input.value, 0), NONE)?;
-        }
-    }
-    for node in look.nodes.values() {
-        if let Op::Exists { size: own, .. } = node.op
-            && own.fixed() == Some(size)
-        {
-            kinds.put(groups.of_axis(node.results[0], 0), NONE)?;
-        }
-        let Op::Concat { axis } = node.op else { continue };
-        let of = |v: &Value| kinds.of(groups.of_axis(*v, axis));
-        let places: Vec<usize> = (0..node.operands.len())
-            .filter(|n| of(&node.operands[*n]).is_some())
-            .collect();
-        let [place] = places[..] else {
-            if places.is_empty() {
-                continue;
-            }
-            return None;
-        };
-        let length = |v: &Value| look.ty(*v).dims[axis].fixed();
-        let inner = of(&node.operands[place])?;
-        let before: Option<usize> = node.operands[..place].iter().map(length).sum();
-        let after: Option<usize> = node.operands[place + 1..].iter().map(length).sum();
-        let kind = Kind { before: before? + inner.before, after: inner.after + after? };
-        kinds.put(groups.of_axis(node.results[0], axis), kind)?;
-    }
-    let of_value = |v: Value| {
-        let axes = (0..look.ty(v).rank())
-            .filter_map(|a| kinds.of(groups.of_axis(v, a)).map(|kind| (a, kind)));
-        let axes: Vec<(usize, Kind)> = axes.collect();
-        match axes[..] {
-            [] => Some(None),
-            [one] => Some(Some(one)),
-            _ => None,
-        }
-    };
-    look.values.keys().map(of_value).collect()
-}
-
-/// The graph with what depends on no input made anew for everything that takes it: a constant of two uses joins no axes.
-fn own_leaves(from: &Graph) -> Graph {
-    let mut leaf = vec![false; from.values.len()];
-    for node in from.nodes.values() {
-        let all = node.operands.iter().all(|v| leaf[v.index()]);
-        for v in &node.results {
-            leaf[v.index()] = all && !matches!(node.op, Op::Input { .. });
-        }
-    }
-    from.rebuilt(|r, _, node| {
-        if matches!(node.op, Op::Input { .. }) || node.operands.is_empty() {
-            return None;
-        }
-        let operands: Vec<Value> = node
-            .operands
-            .iter()
-            .map(|v| match leaf[v.index()] {
-                true => again(&mut r.graph, from, *v),
-                false => r.at(*v),
-            })
-            .collect();
-        Some(r.graph.add_many(node.op.clone(), &operands))
-    })
-}
-
-/// A value of no inputs, computed once more.
-fn again(to: &mut Graph, from: &Graph, v: Value) -> Value {
-    let node = from.def(v);
-    let operands: Vec<Value> =
-        node.operands.iter().map(|o| again(to, from, *o)).collect();
-    to.add_many(node.op.clone(), &operands)[from.values[v].result]
 }
