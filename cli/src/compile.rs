@@ -169,8 +169,8 @@ fn text(
         }
         Emit::Mlir | Emit::Ptx | Emit::Usage => {
             let target = target.expect("a stage of a GPU has its target");
-            let kernels = scheduled()?.1;
-            gpu::text(&kernels, emit, target, clock.on)?
+            let (plan, kernels) = scheduled()?;
+            gpu::text((&plan, &kernels), emit, target, clock.on)?
         }
     })
 }

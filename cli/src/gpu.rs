@@ -6,7 +6,7 @@ use crate::artifact::{Source, Told, layout, pretty, provenance, put};
 use crate::fail::{Failure, Outcome};
 use nestor_compiler::gpu::ptxas::{Usage, assemble, find, without_spills};
 use nestor_compiler::gpu::{self, Code, Entry, Options, Products, Target, c};
-use nestor_compiler::native::{Kernel, Machine};
+use nestor_compiler::native::{Kernel, Machine, Plan};
 use nestor_compiler::{kept, native, tensor};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -37,14 +37,14 @@ pub(crate) fn options(a: &CompileArguments) -> Option<Options> {
 
 /// A stage as text.
 pub(crate) fn text(
-    kernels: &[Kernel],
+    (plan, kernels): (&Plan, &[Kernel]),
     emit: Emit,
     options: Options,
     timings: bool,
 ) -> Result<String, Failure> {
     let code = match emit {
-        Emit::Mlir => gpu::code_with_text(kernels, options),
-        _ => gpu::code(kernels, options),
+        Emit::Mlir => gpu::code_with_text(plan, kernels, options),
+        _ => gpu::code(plan, kernels, options),
     };
     let mut code = code.map_err(Failure::native)?;
     if timings {
@@ -142,7 +142,8 @@ pub(crate) fn write(
     let machine = Machine::Gpu(options);
     let (plan, kernels) =
         native::scheduled_for(graph, machine).map_err(Failure::native)?;
-    let mut code = gpu::code_with_text(&kernels, options).map_err(Failure::native)?;
+    let mut code =
+        gpu::code_with_text(&plan, &kernels, options).map_err(Failure::native)?;
     std::fs::create_dir_all(folder)
         .map_err(|e| Failure::data(format!("cannot make `{}`: {e}", folder.display())))?;
     let used = usage(&mut code, options.target, folder)?;

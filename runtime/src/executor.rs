@@ -21,7 +21,7 @@ use engine::{Call, Engine, Home};
 use guard::{Guard, launch_name};
 
 pub use crate::exchange::first_not_finite;
-use nestor_ir::artifact::Artifact;
+use nestor_ir::artifact::{Artifact, Narrow};
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Launch, Role, Tensor};
@@ -93,6 +93,8 @@ pub struct Executor {
     /// Sizes for which a tensor's own memory was filled last.
     filled: Vec<Option<Vec<usize>>>,
     homes: Vec<Home>,
+    /// Tensors that the device's kernels keep as bfloat16; none on the CPU.
+    narrow: Narrow,
     /// What every tensor took when memory was laid out last.
     planned: Option<Vec<usize>>,
     timings: Option<Vec<Timing>>,
@@ -129,7 +131,9 @@ impl Executor {
         let count = artifact.plan.tensors.len();
         let tensors = artifact.plan.tensors.values();
         let own = tensors.map(|t| matches!(t.role, Role::InPlace { .. })).collect();
+        let narrow = artifact.device.as_ref().map(|code| code.narrow(&artifact.plan));
         Self {
+            narrow: narrow.unwrap_or_default(),
             lives: lives(&artifact),
             own,
             filled: vec![None; count],
@@ -362,7 +366,10 @@ impl Executor {
     fn bytes(&self, id: Tensor, sizes: &Sizes) -> usize {
         let ty = &self.artifact.plan.tensors[id].ty;
         let count: usize = ty.dims.iter().map(|d| d.size(sizes)).product();
-        count * dtype(ty.elem, self.artifact.precision).size()
+        match self.narrow.get(id.index()) {
+            Some(true) => 2 * count,
+            _ => count * dtype(ty.elem, self.artifact.precision).size(),
+        }
     }
 
     /// Gives every tensor its place for these sizes. Calls that differ in where they start alone

@@ -10,8 +10,9 @@ use nestor_ir::interpret::tile::{self, KernelError};
 use nestor_ir::plan::Plan;
 use nestor_ir::tile::{Kernel, Use};
 use nestor_ir::ty::Elem;
+use nestor_mlir::narrow::{Between, of_plan};
 use nestor_mlir::products::on_cores;
-use nestor_mlir::{Code, Entry, Options, Products, compile};
+use nestor_mlir::{Code, Entry, Options, Products, compile, compiled};
 
 /// Kernels as PTX, read back.
 pub struct Emulated {
@@ -37,6 +38,22 @@ impl Emulated {
     pub fn new(kernels: &[Kernel], options: impl Into<Options>) -> Result<Self, String> {
         let code = compile(kernels, options).map_err(|e| e.to_string())?;
         Self::of(kernels, code)
+    }
+
+    /// Compiles a plan's kernels, as a runtime has them: what they hand to each other may be bfloat16.
+    ///
+    /// # Errors
+    /// As [`Emulated::new`].
+    pub fn of_plan(
+        plan: &Plan,
+        kernels: &[Kernel],
+        options: impl Into<Options>,
+        between: Between,
+    ) -> Result<Self, String> {
+        let options = options.into();
+        let narrow = of_plan(plan, kernels, options.products, between);
+        let code = compiled(kernels, Some(&narrow), options, false);
+        Self::of(kernels, code.map_err(|e| e.to_string())?)
     }
 
     /// Kernels and code that was made of them.
@@ -70,8 +87,14 @@ impl Emulated {
         let grid: usize = kernel.grid.iter().map(|(_, d)| d.size(sizes)).product();
         let mut memory = Memory::default();
         let mut params = Vec::new();
-        for (parameter, data) in kernel.buffers.values().zip(buffers.iter()) {
-            let bytes = bytes(parameter.elem, data);
+        let narrow = &entry.narrow;
+        for ((parameter, data), narrow) in
+            kernel.buffers.values().zip(buffers.iter()).zip(narrow)
+        {
+            let bytes = match narrow {
+                true => data.iter().flat_map(|x| half(*x)).collect(),
+                false => bytes(parameter.elem, data),
+            };
             // What is only written begins as nothing that could be read.
             let allocation = match parameter.usage {
                 Use::Write => Allocation::partly(&parameter.name, bytes),
@@ -83,10 +106,15 @@ impl Emulated {
         params.push(memory.add(Allocation::unknown("scratch", scratch)));
         params.extend([sizes.batch, sizes.time, sizes.start].map(|n| n as u64));
         let stats = self.launched(entry, grid, &params, &mut memory)?;
-        for ((parameter, data), address) in
-            kernel.buffers.values().zip(buffers.iter_mut()).zip(&params)
+        let places = params.iter().zip(narrow);
+        for ((parameter, data), (address, narrow)) in
+            kernel.buffers.values().zip(buffers.iter_mut()).zip(places)
         {
-            *data = numbers(parameter.elem, memory.get(*address).data());
+            let found = memory.get(*address).data();
+            *data = match narrow {
+                true => found.chunks_exact(2).map(whole).collect(),
+                false => numbers(parameter.elem, found),
+            };
         }
         Ok(stats)
     }
@@ -134,14 +162,21 @@ impl Emulated {
             false => expected.clone(),
         };
         let stats = self.run(n, buffers, sizes)?;
-        for (((parameter, got), want), single) in
-            kernel.buffers.values().zip(buffers.iter_mut()).zip(&expected).zip(&single)
+        let narrow = &self.code.entries[n].narrow;
+        let kept = kernel.buffers.values().zip(narrow);
+        for ((((parameter, narrow), got), want), single) in
+            kept.zip(buffers.iter_mut()).zip(&expected).zip(&single)
         {
+            // What is narrow is rounded where it is written, and may be rounded the other way.
+            let tolerance = match narrow {
+                true => self.tolerance.max(1.0 / 128.0),
+                false => self.tolerance,
+            };
             let finite = want.iter().filter(|x| x.is_finite());
             let size = finite.fold(1e-2, |m: f64, x| m.max(x.abs()));
             let apart = want.iter().zip(single).map(|(a, b)| (a - b).abs());
             let apart = apart.filter(|x| x.is_finite()).fold(0.0, f64::max);
-            let bound = (self.tolerance * size).max(AMPLIFIED * apart);
+            let bound = (tolerance * size).max(AMPLIFIED * apart);
             for (i, (g, w)) in got.iter_mut().zip(want).enumerate() {
                 let close = (*g - w).abs() <= bound || g == w;
                 let both_none = g.is_nan() && w.is_nan();
@@ -204,10 +239,22 @@ pub fn run_alike(
 }
 
 /// The nearest number of bfloat16, of two that are as near the even one.
-fn brain(x: f64) -> f64 {
+pub fn brain(x: f64) -> f64 {
     let bits = (x as f32).to_bits();
     let up = 0x7fff + (bits >> 16 & 1);
     f64::from(f32::from_bits(bits.wrapping_add(up) & 0xffff_0000))
+}
+
+/// The bytes of a number of bfloat16.
+fn half(x: f64) -> [u8; 2] {
+    let bits = (brain(x) as f32).to_bits();
+    ((bits >> 16) as u16).to_le_bytes()
+}
+
+/// A number of bfloat16 of its bytes.
+fn whole(bytes: &[u8]) -> f64 {
+    let bits = u16::from_le_bytes(<[u8; 2]>::try_from(bytes).expect("two bytes"));
+    f64::from(f32::from_bits(u32::from(bits) << 16))
 }
 
 fn bytes(elem: Elem, data: &[f64]) -> Vec<u8> {

@@ -35,7 +35,7 @@ pub fn fit(path: &Path) -> Result<String, String> {
         let graph = lowered(rule, heads, width, both)?.graph;
         let made = scheduled_for(&graph, Machine::Gpu(options));
         let (plan, kernels) = made.map_err(|e| e.to_string())?;
-        let code = code(&kernels, options).map_err(|e| e.to_string())?;
+        let code = code(&plan, &kernels, options).map_err(|e| e.to_string())?;
         let sizes = Sizes { batch, time, start: 0 };
         // Systems were solved by threads then, as where no product is on tensor cores.
         let then = Options { target, products: Products::Float32 };

@@ -82,7 +82,7 @@ pub fn taken(
     let (plan, kernels) =
         scheduled_for(&graph, Machine::Gpu(options)).map_err(|e| e.to_string())?;
     steps.push(("schedule", since.elapsed()));
-    let code = code(&kernels, options).map_err(|e| e.to_string())?;
+    let code = code(&plan, &kernels, options).map_err(|e| e.to_string())?;
     let (made, worked) = (began.elapsed(), spent().saturating_sub(before));
     steps.extend(code.timings.iter().copied());
     let each: Vec<[usize; 2]> =

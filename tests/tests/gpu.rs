@@ -10,7 +10,8 @@ use nestor_compiler::interpret::Array;
 use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_compiler::pipeline::{Purpose, with_gradients};
 use nestor_compiler::{Program, graphs};
-use nestor_mlir::{Options, Products, Target, compile_with_text};
+use nestor_mlir::narrow::{Between, of_plan};
+use nestor_mlir::{Options, Products, Target, compiled};
 use nestor_tests::emulated::Emulated;
 use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, on_all_cores, root};
@@ -63,7 +64,9 @@ fn wrong(
     let inputs = bound(program, graph, case, &sizes).map_err(|e| e.to_string())?;
     let names = graph.inputs.iter().map(|i| i.name.clone());
     let inputs: IndexMap<String, Array> = names.zip(inputs).collect();
-    let code = compile_with_text(&kernels, options).map_err(|e| e.to_string())?;
+    let narrow = of_plan(&plan, &kernels, products, Between::Closely);
+    let code =
+        compiled(&kernels, Some(&narrow), options, true).map_err(|e| e.to_string())?;
     if let Some(folder) = std::env::var_os("NESTOR_PTX") {
         let path = std::path::Path::new(&folder).join(name);
         std::fs::write(path.with_extension("mlir"), &code.mlir).expect("a folder");

@@ -13,6 +13,7 @@ use nestor_ir::dim::Sizes;
 use nestor_ir::tensor::Op;
 use nestor_ir::tile::text::parse;
 use nestor_ir::tile::verify::verify;
+use nestor_mlir::narrow::Between;
 use nestor_mlir::{Options, Products, Target};
 use nestor_tests::emulated::Emulated;
 use nestor_tests::root;
@@ -132,7 +133,8 @@ fn rule(name: &str, time: usize) {
         let data = (0..count).map(|i| 0.125 * number(n * 1_000_000 + i)).collect();
         inputs.insert(input.name.clone(), Array::real(dims, data));
     }
-    let mut emulated = Emulated::new(&kernels, BRAIN).unwrap_or_else(|e| panic!("{e}"));
+    let mut emulated = Emulated::of_plan(&plan, &kernels, BRAIN, Between::Closely)
+        .unwrap_or_else(|e| panic!("{e}"));
     emulated.tolerance = 2e-2;
     if let Err(why) = emulated.plan(&plan, &inputs, &sizes) {
         panic!("{name}: {why}");

@@ -3,7 +3,7 @@
 
 use crate::native::NativeError;
 use nestor_ir::artifact::{
-    Artifact, DenseEntry, DeviceCode, DeviceEntry, DeviceProduct, Precision,
+    Artifact, DenseEntry, DeviceCode, DeviceEntry, DeviceProduct, Narrow, Precision,
 };
 use nestor_ir::plan;
 use nestor_ir::tile::{self, Monomial};
@@ -87,17 +87,35 @@ pub fn read(folder: &Path) -> Result<Artifact, KeptError> {
         let why = format!("{} kernels of {}", code.entries.len(), kernels.len());
         return Err(broken(LAUNCHES, why));
     }
+    for (entry, kernel) in code.entries.iter().zip(&kernels) {
+        if entry.narrow.len() != kernel.buffers.len() {
+            let (had, has) = (entry.narrow.len(), kernel.buffers.len());
+            let why = format!("{had} buffers of {}, which has {has}", entry.symbol);
+            return Err(broken(LAUNCHES, why));
+        }
+    }
     code.text = text(PTX)?;
     code.image = std::fs::read(folder.join(CUBIN)).ok();
     let (native, dense, device) = (vec![], None, Some(Arc::new(code)));
     Ok(Artifact { plan, kernels, native, dense, device, precision })
 }
 
-/// How the kernels of a GPU are launched, as text: a line each, scratch memory as sums of the numbers of [`Monomial`].
+/// How the kernels of a GPU are launched, as text: a line each, which of how many buffers are narrow, and scratch memory as sums of
+/// the numbers of [`Monomial`].
 pub fn launches(code: &DeviceCode) -> String {
     let mut out = format!("target {}\nproducts {}\n", code.target, code.products);
     for e in &code.entries {
-        let _ = write!(out, "kernel {} {} {}", e.symbol, e.threads, e.shared);
+        let narrow: Vec<String> =
+            (0..e.narrow.len()).filter(|n| e.narrow[*n]).map(|n| n.to_string()).collect();
+        let _ = write!(
+            out,
+            "kernel {} {} {} {}/{}",
+            e.symbol,
+            e.threads,
+            e.shared,
+            narrow.join(","),
+            e.narrow.len()
+        );
         for m in &e.scratch {
             let _ = write!(
                 out,
@@ -148,7 +166,7 @@ fn launches_of(text: &str) -> Result<DeviceCode, String> {
             [] => {}
             ["target", name] => code.target = name.to_owned(),
             ["products", name] => code.products = name.to_owned(),
-            ["kernel", symbol, _, _, ref scratch @ ..] => {
+            ["kernel", symbol, _, _, buffers, ref scratch @ ..] => {
                 code.entries.push(DeviceEntry {
                     symbol: symbol.to_owned(),
                     threads: threads(2)?,
@@ -157,6 +175,7 @@ fn launches_of(text: &str) -> Result<DeviceCode, String> {
                         .iter()
                         .map(|m| monomial(m))
                         .collect::<Result<_, _>>()?,
+                    narrow: narrow(buffers)?,
                 })
             }
             ["product", symbol, ..] => {
@@ -174,6 +193,18 @@ fn launches_of(text: &str) -> Result<DeviceCode, String> {
         true => Ok(code),
         false => Err("it says no target or no product".to_owned()),
     }
+}
+
+/// Which of so many buffers are narrow: `1,4/7`.
+fn narrow(text: &str) -> Result<Narrow, String> {
+    let wrong = || format!("`{text}` says no buffers");
+    let (which, count) = text.split_once('/').ok_or_else(wrong)?;
+    let mut out = vec![false; count.parse().map_err(|_| wrong())?];
+    for n in which.split(',').filter(|n| !n.is_empty()) {
+        let n: usize = n.parse().map_err(|_| wrong())?;
+        *out.get_mut(n).ok_or_else(wrong)? = true;
+    }
+    Ok(out)
 }
 
 fn monomial(text: &str) -> Result<Monomial, String> {
@@ -208,18 +239,22 @@ mod tests {
             Monomial::number(64),
             Monomial { batch: 1, chunks: (32, 1), ..Monomial::number(4) },
         ];
-        let entry = |symbol: &str, scratch| DeviceEntry {
+        let entry = |symbol: &str, scratch, narrow| DeviceEntry {
             symbol: symbol.to_owned(),
             threads: 128,
             shared: 4096,
             scratch,
+            narrow,
         };
         let code = DeviceCode {
             target: "sm_90a".to_owned(),
             products: "bf16".to_owned(),
             text: String::new(),
             image: None,
-            entries: vec![entry("k0_a", scratch), entry("k1_b", vec![])],
+            entries: vec![
+                entry("k0_a", scratch, vec![false, true, true]),
+                entry("k1_b", vec![], vec![false]),
+            ],
             product: DeviceProduct {
                 symbol: "product".to_owned(),
                 threads: 256,
@@ -230,5 +265,6 @@ mod tests {
         assert_eq!(launches_of(&launches(&code)), Ok(code));
         assert!(launches_of("kernel k0 128 x").is_err());
         assert!(launches_of("target sm_80").is_err());
+        assert!(narrow("1,3/3").is_err() && narrow("1").is_err());
     }
 }

@@ -3,7 +3,8 @@
 use crate::gpu;
 use nestor_cranelift::BackendError;
 use nestor_ir::artifact::{Artifact, Precision};
-use nestor_ir::plan::{self, Launch, Plan};
+pub use nestor_ir::plan::Plan;
+use nestor_ir::plan::{self, Launch};
 use nestor_ir::tensor::Graph;
 pub use nestor_ir::tile::Kernel;
 use nestor_ir::tile::{self, Shape};
@@ -67,7 +68,7 @@ pub fn compiled(graph: &Graph, machine: Machine) -> Result<Artifact, NativeError
             Ok(Artifact { plan, kernels, native, dense, device: None, precision })
         }
         Machine::Gpu(options) => {
-            let code = gpu::code(&kernels, options)?.for_device(options);
+            let code = gpu::code(&plan, &kernels, options)?.for_device(options);
             let (native, dense, precision) = (Vec::new(), None, Precision::F32);
             let device = Some(Arc::new(code));
             Ok(Artifact { plan, kernels, native, dense, device, precision })

@@ -1,7 +1,8 @@
 //! What a backend hands over: a plan with something to run for each of its kernels.
 
 use crate::dim::Sizes;
-use crate::plan::Plan;
+use crate::entity::Entity;
+use crate::plan::{Launch, Plan};
 use crate::tile::lifetimes::LINE;
 use crate::tile::{Kernel, Monomial};
 use crate::ty::Elem;
@@ -85,7 +86,12 @@ pub struct DeviceEntry {
     pub shared: usize,
     /// Bytes of scratch memory that every block needs: the sum of these, each in whole lines.
     pub scratch: Vec<Monomial>,
+    /// Which of its buffers are narrow.
+    pub narrow: Narrow,
 }
+
+/// By buffer of a kernel, or by tensor of a plan: whether its reals are kept as bfloat16, two bytes each.
+pub type Narrow = Vec<bool>;
 
 impl DeviceEntry {
     /// Bytes of scratch memory of a block.
@@ -110,6 +116,21 @@ pub struct DeviceCode {
     pub entries: Vec<DeviceEntry>,
     /// The matrix product of any size and strides, a block for each [`DeviceProduct::tile`] of a result.
     pub product: DeviceProduct,
+}
+
+impl DeviceCode {
+    /// Which tensors of its plan are narrow.
+    pub fn narrow(&self, plan: &Plan) -> Narrow {
+        let mut out = vec![false; plan.tensors.len()];
+        for launch in &plan.launches {
+            let Launch::Kernel { kernel, buffers } = launch else { continue };
+            let Some(entry) = self.entries.get(kernel.index()) else { continue };
+            for (tensor, narrow) in buffers.iter().zip(&entry.narrow) {
+                out[tensor.index()] |= narrow;
+            }
+        }
+        out
+    }
 }
 
 /// The kernel of dense products outside of kernels: `out = alpha * left @ right (+ out)`, float32.

@@ -10,7 +10,8 @@
 //! copy that is there already is taken as it is. What is copied ahead is chosen by its room: the smallest first, for every one of them is a
 //! wait, as long as as many blocks find place on a processor as before.
 
-use crate::placement::Placement;
+use crate::placement::{Placement, width};
+use nestor_ir::entity::Entity;
 use nestor_ir::tile::reads::writes;
 use nestor_ir::tile::{
     Access, Affine, Bound, Buffer, Expr, Extent, Kernel, Matrix, Place, ScalarKind,
@@ -23,8 +24,10 @@ use smallvec::SmallVec;
 const MOST_SINGLE: usize = 1024;
 /// Numbers of a copy, at most.
 const MOST: usize = 8192;
-/// Numbers of sixteen bytes.
-pub const WIDE: i64 = 4;
+/// Bytes of a copy, at most.
+const PART: i64 = 16;
+/// Bytes of a copy, at least.
+const LEAST: i64 = 4;
 
 /// A kernel whose loops begin with copies, and the tiles that are copied to.
 pub struct Ahead {
@@ -51,8 +54,12 @@ struct Found {
 
 /// The kernel with as much copied ahead as there is room for: `placed` says where tiles lie with some of them in two places,
 /// and how good that is, more being better; what makes it worse is left out.
-pub fn ahead(kernel: &Kernel, placed: &dyn Fn(&Kernel, &[Tile]) -> i64) -> Ahead {
-    let all = sources(kernel);
+pub fn ahead(
+    kernel: &Kernel,
+    narrow: &[bool],
+    placed: &dyn Fn(&Kernel, &[Tile]) -> i64,
+) -> Ahead {
+    let all = sources(kernel, narrow);
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by_key(|n| all[*n].numbers());
     let mut wanted = vec![false; all.len()];
@@ -82,17 +89,27 @@ pub fn copies(body: &[Stmt], placement: &Placement) -> usize {
     body.iter().take_while(is_one).count()
 }
 
-/// Whether a copy's lines are whole: sixteen bytes at a time.
-pub fn is_wide(from: &Access, space: &[Extent]) -> bool {
+/// How many numbers of so many bytes are copied at a time: sixteen bytes where lines are whole, else four; nothing where numbers are
+/// narrow and even those are not.
+pub fn at_once(from: &Access, space: &[Extent], width: i64) -> Option<i64> {
+    if are_whole(from, space, PART / width) {
+        return Some(PART / width);
+    }
+    let single = LEAST / width;
+    (single == 1 || are_whole(from, space, single)).then_some(single)
+}
+
+/// Whether a copy's lines are so many numbers at a time.
+fn are_whole(from: &Access, space: &[Extent], numbers: i64) -> bool {
     let Some((last, before)) = from.strides.split_last() else { return false };
     let Some(Extent::Fixed(count)) = space.last() else { return false };
     let whole = |a: &Affine| {
         let mut factors = a.constant.iter().chain(a.terms.iter().map(|(_, m)| m));
-        factors.all(|m| m.factor % WIDE == 0)
+        factors.all(|m| m.factor % numbers == 0)
     };
     let along = space.len() - 1;
     last.as_number() == Some(1)
-        && *count as i64 % WIDE == 0
+        && *count as i64 % numbers == 0
         && whole(&from.origin)
         && before.iter().all(whole)
         && from.bounds.iter().all(|b| b.strides[along] == 0)
@@ -123,21 +140,25 @@ impl Source {
         (0..self.dims.len()).map(|n| after(n).product()).collect()
     }
 
-    fn is_worth_it(&self) -> bool {
-        let most = match is_wide(&self.access(), &self.space()) {
-            true => MOST,
-            false => MOST_SINGLE,
+    /// Whether it is copied, numbers of so many bytes.
+    fn is_worth_it(&self, width: i64) -> bool {
+        let most = match at_once(&self.access(), &self.space(), width) {
+            Some(n) if n * width == PART => MOST,
+            Some(_) => MOST_SINGLE,
+            None => return false,
         };
         !self.dims.is_empty() && self.numbers() <= most
     }
 }
 
 /// Everything that loops take from buffers in their own statements, each once; loops in the order of the text.
-fn sources(kernel: &Kernel) -> Vec<Source> {
+fn sources(kernel: &Kernel, narrow: &[bool]) -> Vec<Source> {
     let mut all: Vec<Source> = Vec::new();
+    let width = |buffer: Buffer| width(Elem::Real, narrow[buffer.index()]);
     every_loop(&kernel.body, &mut |body| {
         for found in body.iter().flat_map(|stmt| found(kernel, stmt)) {
-            if found.source.is_worth_it() && !all.contains(&found.source) {
+            let width = width(found.source.buffer);
+            if found.source.is_worth_it(width) && !all.contains(&found.source) {
                 all.push(found.source);
             }
         }

@@ -11,13 +11,14 @@ pub mod barriers;
 mod emit;
 #[cfg(feature = "cuda")]
 mod llvm;
+pub mod narrow;
 pub mod placement;
 pub mod products;
 pub mod rolled;
 pub mod target;
 
 #[cfg(feature = "cuda")]
-pub use emit::{compile, compile_with_text};
+pub use emit::{compile, compiled};
 pub use target::{Options, Products, Target};
 
 pub use nestor_ir::artifact::{DeviceCode, DeviceEntry as Entry, DeviceProduct};

@@ -4,11 +4,11 @@
 //! Tiles that are not alive together share their place. The smallest tiles go to shared memory first: they are touched most
 //! often for their size (a guess, not measured).
 
-use nestor_ir::artifact::Precision;
+use crate::narrow::Kept;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::lifetimes::{self, LINE};
 use nestor_ir::tile::size::elements;
-use nestor_ir::tile::{ExprId, Extent, Kernel, Monomial, Sink, Stmt, Tile};
+use nestor_ir::tile::{ExprId, Extent, Kernel, Monomial, Place, Sink, Stmt, Tile};
 use nestor_ir::ty::Elem;
 
 /// The place of a tile.
@@ -41,13 +41,21 @@ pub const ROOM: &str =
 
 /// Places a kernel's tiles into at most `limit` bytes of shared memory, `room` of them for statements at least; those that are
 /// copied ahead have two places, and share them with no other.
-pub fn place(kernel: &Kernel, limit: i64, room: i64, ahead: &[Tile]) -> Placement {
+pub fn place(
+    kernel: &Kernel,
+    kept: &Kept,
+    limit: i64,
+    room: i64,
+    ahead: &[Tile],
+) -> Placement {
     let room = room.max(own_room(&kernel.body));
     let fixed = |tile: &Tile| {
         kernel.tiles[*tile].dims.iter().map(|d| d.fixed()).product::<Option<usize>>()
     };
+    let width =
+        |tile: Tile| width(kernel.tiles[tile].elem, kept.is_narrow(Place::Tile(tile)));
     let twice = |tile: &Tile| {
-        let bytes = fixed(tile).unwrap_or(0) as i64 * width(kernel.tiles[*tile].elem);
+        let bytes = fixed(tile).unwrap_or(0) as i64 * width(*tile);
         2 * ((bytes + LINE - 1) / LINE * LINE)
     };
     let double: i64 = ahead.iter().map(twice).sum();
@@ -57,10 +65,10 @@ pub fn place(kernel: &Kernel, limit: i64, room: i64, ahead: &[Tile]) -> Placemen
         .keys()
         .filter(|t| fixed(t).is_some() && !ahead.contains(t))
         .collect();
-    inside.sort_by_key(|t| fixed(t));
+    inside.sort_by_key(|t| fixed(t).map(|n| n as i64 * width(*t)));
     // As many of the smallest as fit, found by halves: to place them takes a while.
     let placed = |count: usize| {
-        let shared = lifetimes::shared_of(kernel, Precision::F32, &inside[..count]);
+        let shared = lifetimes::shared_of(kernel, &width, &inside[..count]);
         // Nothing is left to leave where what is copied ahead alone is too much.
         (shared.bytes <= limit || count == 0).then_some(shared)
     };
@@ -81,7 +89,7 @@ pub fn place(kernel: &Kernel, limit: i64, room: i64, ahead: &[Tile]) -> Placemen
             next += twice(&tile);
             return Home::Shared(next - twice(&tile), twice(&tile));
         }
-        let bytes = elements(&data.dims).times(Monomial::number(width(data.elem)));
+        let bytes = elements(&data.dims).times(Monomial::number(width(tile)));
         match shared.offsets[tile.index()] {
             Some(at) => Home::Shared(at, bytes.factor.max(1)),
             None => {
@@ -139,8 +147,9 @@ pub fn by_all(space: &[Extent], sinks: &[(ExprId, Sink)]) -> bool {
 const LONG: usize = 1024;
 
 /// Bytes of an element.
-pub fn width(elem: Elem) -> i64 {
+pub fn width(elem: Elem, narrow: bool) -> i64 {
     match elem {
+        Elem::Real if narrow => 2,
         Elem::Real | Elem::Int => 4,
         Elem::Bool => 1,
     }

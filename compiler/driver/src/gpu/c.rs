@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 pub fn header(kernels: &[Kernel], code: &Code) -> String {
     let mut out = String::from(
         "/* Launches of the kernels in kernels.ptx. Every kernel takes the addresses of its buffers in order, the address\n   \
-         of scratch memory, and B, T and t0, all of 64 bits. A block for each point of the grid. */\n\
+         of scratch memory, and B, T and t0, all of 64 bits. A block for each point of the grid. Reals are float32, those of\n   \
+         buffers that are marked so bfloat16. */\n\
          #ifndef NESTOR_KERNELS_H\n#define NESTOR_KERNELS_H\n#include <stdint.h>\n\n\
          typedef struct {\n  const char *name;\n  unsigned threads;\n  unsigned shared_bytes;\n  unsigned buffers;\n  \
          uint64_t (*grid)(uint64_t B, uint64_t T, uint64_t t0);\n  \
@@ -59,11 +60,19 @@ fn functions(out: &mut String, kernel: &Kernel, entry: &Entry) {
         "static uint64_t {s}_bytes(unsigned buffer, {SIZES}) {{\n  {UNUSED}\n  switch (buffer) {{"
     );
     for (n, buffer) in kernel.buffers.values().enumerate() {
-        let width = if buffer.elem == Elem::Bool { 1 } else { 4 };
+        let width = match (buffer.elem, entry.narrow[n]) {
+            (Elem::Bool, _) => 1,
+            (_, true) => 2,
+            (_, false) => 4,
+        };
         let bytes = elements(&buffer.dims).times(Monomial::number(width));
+        let narrow = if entry.narrow[n] { ", bfloat16" } else { "" };
         let name = buffer.name.replace("*/", "");
-        let _ =
-            writeln!(out, "    case {n}: return {}; /* {name} */", expression(&bytes));
+        let _ = writeln!(
+            out,
+            "    case {n}: return {}; /* {name}{narrow} */",
+            expression(&bytes)
+        );
     }
     out.push_str("  }\n  return 0;\n}\n\n");
 }

@@ -6,7 +6,10 @@ pub mod ptxas;
 pub mod time;
 
 use crate::native::NativeError;
+use nestor_ir::plan::Plan;
 use nestor_ir::tile::Kernel;
+#[cfg(feature = "cuda")]
+use nestor_mlir::narrow::{Between, of_plan};
 pub use nestor_mlir::products;
 pub use nestor_mlir::{Code, Entry, Options, Products, Target};
 pub use nestor_passes::fission::{Rates, fission};
@@ -26,13 +29,17 @@ pub fn rates(options: Options) -> Rates {
     }
 }
 
-/// Kernels as code for a GPU.
+/// A plan's kernels as code for a GPU: what they hand to each other for products on tensor cores alone is kept as these take it.
 ///
 /// # Errors
 /// Where this build has no such backend, or the backend refuses a kernel.
 #[cfg(feature = "cuda")]
-pub fn code(kernels: &[Kernel], options: Options) -> Result<Code, NativeError> {
-    Ok(nestor_mlir::compile(kernels, options)?)
+pub fn code(
+    plan: &Plan,
+    kernels: &[Kernel],
+    options: Options,
+) -> Result<Code, NativeError> {
+    made(plan, kernels, options, false)
 }
 
 /// As [`code`], with the MLIR as text.
@@ -40,8 +47,23 @@ pub fn code(kernels: &[Kernel], options: Options) -> Result<Code, NativeError> {
 /// # Errors
 /// As [`code`].
 #[cfg(feature = "cuda")]
-pub fn code_with_text(kernels: &[Kernel], options: Options) -> Result<Code, NativeError> {
-    Ok(nestor_mlir::compile_with_text(kernels, options)?)
+pub fn code_with_text(
+    plan: &Plan,
+    kernels: &[Kernel],
+    options: Options,
+) -> Result<Code, NativeError> {
+    made(plan, kernels, options, true)
+}
+
+#[cfg(feature = "cuda")]
+fn made(
+    plan: &Plan,
+    kernels: &[Kernel],
+    options: Options,
+    text: bool,
+) -> Result<Code, NativeError> {
+    let narrow = of_plan(plan, kernels, options.products, Between::Closely);
+    Ok(nestor_mlir::compiled(kernels, Some(&narrow), options, text)?)
 }
 
 /// Kernels as code for a GPU.
@@ -49,8 +71,12 @@ pub fn code_with_text(kernels: &[Kernel], options: Options) -> Result<Code, Nati
 /// # Errors
 /// Always: this build has no such backend.
 #[cfg(not(feature = "cuda"))]
-pub fn code_with_text(kernels: &[Kernel], options: Options) -> Result<Code, NativeError> {
-    code(kernels, options)
+pub fn code_with_text(
+    plan: &Plan,
+    kernels: &[Kernel],
+    options: Options,
+) -> Result<Code, NativeError> {
+    code(plan, kernels, options)
 }
 
 /// Kernels as code for a GPU.
@@ -58,6 +84,6 @@ pub fn code_with_text(kernels: &[Kernel], options: Options) -> Result<Code, Nati
 /// # Errors
 /// Always: this build has no such backend.
 #[cfg(not(feature = "cuda"))]
-pub fn code(_: &[Kernel], _: Options) -> Result<Code, NativeError> {
+pub fn code(_: &Plan, _: &[Kernel], _: Options) -> Result<Code, NativeError> {
     Err(NativeError::NoGpu)
 }

@@ -5,7 +5,7 @@
 //! buffers, the waits of one block after another, and the work of all blocks shared among processors. What
 //! one of each takes is fitted to what an H100 took for 156 launches of three rules at six shapes, products in bfloat16:
 //! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- --fit bench/results/h100.json`. Those walks copied nothing
-//! ahead yet, and solved all systems by threads. Other targets are scaled by their bandwidth, other products by what they do while a number is moved.
+//! ahead yet, handed float32 to each other, and solved all systems by threads. Other targets are scaled by their bandwidth, other products by what they do while a number is moved.
 
 use super::products::{BLOCK, joined};
 use super::{Options, Products, Target};
@@ -61,7 +61,10 @@ pub fn needed(
         match launch {
             Launch::Kernel { kernel, .. } => {
                 let n = kernel.index();
-                let moved = kernels[n].buffers.values().map(|b| bytes_of(&b.dims));
+                let buffers = kernels[n].buffers.values().zip(&entries[n].narrow);
+                let moved = buffers.map(|(b, narrow)| {
+                    bytes_of(&b.dims) * if *narrow { 0.5 } else { 1.0 }
+                });
                 out[1] = moved.sum();
                 block(&mut out, &kernels[n], &entries[n], sizes, options);
             }

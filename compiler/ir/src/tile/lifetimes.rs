@@ -28,11 +28,12 @@ type Life = (usize, usize);
 /// Places tiles of fixed size.
 pub fn shared(kernel: &Kernel, precision: Precision) -> Shared {
     let all: Vec<Tile> = kernel.tiles.keys().collect();
-    shared_of(kernel, precision, &all)
+    let width = |tile: Tile| precision.bytes_of(kernel.tiles[tile].elem) as i64;
+    shared_of(kernel, &width, &all)
 }
 
-/// Places those of these tiles that have a fixed size.
-pub fn shared_of(kernel: &Kernel, precision: Precision, tiles: &[Tile]) -> Shared {
+/// Places those of these tiles that have a fixed size; `width` is how many bytes a tile's elements have.
+pub fn shared_of(kernel: &Kernel, width: &dyn Fn(Tile) -> i64, tiles: &[Tile]) -> Shared {
     let lives = lives(kernel);
     let mut placed: Vec<(Life, i64, i64)> = Vec::new();
     let mut offsets = vec![None; kernel.tiles.len()];
@@ -40,7 +41,7 @@ pub fn shared_of(kernel: &Kernel, precision: Precision, tiles: &[Tile]) -> Share
     let mut order = tiles.to_vec();
     order.sort_by_key(|t| (lives[t.index()].map_or(0, |l| l.0), *t));
     for tile in order {
-        let Some(size) = size(kernel, tile, precision) else { continue };
+        let Some(size) = size(kernel, tile, width(tile)) else { continue };
         let Some(life) = lives[tile.index()] else {
             offsets[tile.index()] = Some(0);
             continue;
@@ -67,9 +68,8 @@ pub fn shared_of(kernel: &Kernel, precision: Precision, tiles: &[Tile]) -> Share
 }
 
 /// Bytes of a tile of fixed size, whole cache lines.
-fn size(kernel: &Kernel, tile: Tile, precision: Precision) -> Option<i64> {
+fn size(kernel: &Kernel, tile: Tile, each: i64) -> Option<i64> {
     let data = &kernel.tiles[tile];
-    let each = precision.bytes_of(data.elem) as i64;
     let count: Option<usize> = data.dims.iter().map(|d| d.fixed()).product();
     count.map(|n| (n as i64 * each + LINE - 1) / LINE * LINE)
 }

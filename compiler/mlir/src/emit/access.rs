@@ -20,8 +20,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
     }
 
+    /// Whether its reals are kept as bfloat16.
+    pub(super) fn is_narrow(&self, place: Place) -> bool {
+        self.kept.is_narrow(place)
+    }
+
     /// The address of a place's first element.
-    fn base(&mut self, place: Place) -> V<'c, 'a> {
+    pub(super) fn base(&mut self, place: Place) -> V<'c, 'a> {
         let tile = match place {
             Place::Buffer(b) => return self.buffers[b.index()],
             Place::Tile(t) => t,
@@ -63,6 +68,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn read(&mut self, place: Place, n: Num<'c, 'a>) -> V<'c, 'a> {
         let (at, elem) = self.address(place, n);
         match elem {
+            Elem::Real if self.is_narrow(place) => {
+                let (half, word, float) =
+                    (self.b.int(16), self.b.int(32), self.b.float());
+                let half = self.b.load(at, half);
+                let upper = self.b.cast("llvm.zext", half, word);
+                let by = self.b.constant(32, 16);
+                let upper = self.b.two("llvm.shl", upper, by);
+                self.b.cast("llvm.bitcast", upper, float)
+            }
             Elem::Real => {
                 let ty = self.b.float();
                 self.b.load(at, ty)
@@ -91,6 +105,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn write(&mut self, place: Place, n: Num<'c, 'a>, x: V<'c, 'a>) {
         let (at, elem) = self.address(place, n);
         let x = match elem {
+            Elem::Real if self.is_narrow(place) => {
+                let brain = melior::ir::Type::bfloat16(self.b.context);
+                self.b.intrinsic("llvm.nvvm.f2bf16.rn", &[x], brain)
+            }
             Elem::Real | Elem::Int => x,
             Elem::Bool => {
                 let ty = self.b.int(8);
@@ -103,8 +121,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn address(&mut self, place: Place, n: Num<'c, 'a>) -> (V<'c, 'a>, Elem) {
         let elem = self.elem(place);
         let base = self.base(place);
+        if elem == Elem::Real && self.is_narrow(place) {
+            let byte = self.byte_of(place, n);
+            let (byte, of) = (self.value(byte), self.b.int(8));
+            return (self.b.element(base, byte, of), elem);
+        }
         let n = self.value(n);
-        let of = self.b.int(8 * width(elem) as u32);
+        let of = self.b.int(8 * width(elem, false) as u32);
         (self.b.element(base, n, of), elem)
     }
 

@@ -6,7 +6,8 @@
 use super::Emit;
 use super::build::V;
 use super::number::Num;
-use crate::ahead::{WIDE, is_wide};
+use crate::ahead::at_once;
+use crate::placement::width;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Access, Extent, Index, Place, Sink, Stmt};
 
@@ -90,8 +91,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// Every thread begins copies of its own, sixteen or four bytes each, of nothing but zeros where a bound does not hold.
     fn begin_copy(&mut self, space: &[Extent], from: &Access, to: &Access) {
-        let wide = is_wide(from, space);
-        let numbers = if wide { WIDE } else { 1 };
+        let width = width(self.elem(from.place), self.is_narrow(from.place));
+        let numbers = at_once(from, space, width).expect("it is copied for that");
+        let bytes = numbers * width;
         let mut parts: Vec<Extent> = space.to_vec();
         if let Some(Extent::Fixed(last)) = parts.last_mut() {
             *last /= numbers as usize;
@@ -102,11 +104,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 *last = e.mul(*last, Num::Known(numbers));
             }
             let (n, condition) = e.spot(from, &point);
-            let (n, bytes) = match condition {
-                None => (n, e.b.constant(32, 4 * numbers)),
+            let (n, copied) = match condition {
+                None => (n, e.b.constant(32, bytes)),
                 Some(condition) => {
                     let zero = e.b.constant(64, 0);
-                    let (n, all) = (e.value(n), e.b.constant(32, 4 * numbers));
+                    let (n, all) = (e.value(n), e.b.constant(32, bytes));
                     let nothing = e.b.constant(32, 0);
                     let n = e.b.select(condition, n, zero);
                     (Num::Run(n), e.b.select(condition, all, nothing))
@@ -115,7 +117,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let (source, _) = e.address(from.place, n);
             let (there, _) = e.spot(to, &point);
             let (target, _) = e.address(to.place, there);
-            e.b.begin_copy(target, source, bytes, wide);
+            e.b.begin_copy(target, source, copied, bytes);
         });
     }
 

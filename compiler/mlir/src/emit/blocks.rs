@@ -7,7 +7,7 @@ use super::staged;
 use crate::products::on_cores;
 use melior::dialect::arith::CmpiPredicate;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Access, Buffer, Extent, Index, Matrix, Place, Shape, Tile};
+use nestor_ir::tile::{Access, Buffer, Extent, Index, Matrix, Place, Shape, Stmt, Tile};
 
 /// Rows that are looked at together.
 const AT_ONCE: i64 = 8;
@@ -22,6 +22,34 @@ pub(super) struct Product<'k> {
     pub(super) out: &'k Matrix,
     pub(super) accumulate: bool,
     pub(super) shape: Shape,
+}
+
+impl<'k> Product<'k> {
+    /// The parts of a statement, where it is a product.
+    pub(super) fn of(stmt: &'k Stmt) -> Option<Self> {
+        match stmt {
+            Stmt::Product { m, n, k, alpha, left, right, out, accumulate, shape } => {
+                Some(Self {
+                    extent: [*m, *n, *k],
+                    alpha: *alpha,
+                    left,
+                    right,
+                    out,
+                    accumulate: *accumulate,
+                    shape: *shape,
+                })
+            }
+            Stmt::Map { .. }
+            | Stmt::SolveUnitLower { .. }
+            | Stmt::Eliminate { .. }
+            | Stmt::InverseRoot { .. }
+            | Stmt::LinearScan { .. }
+            | Stmt::Gather { .. }
+            | Stmt::ScatterAdd { .. }
+            | Stmt::Loop { .. }
+            | Stmt::When { .. } => None,
+        }
+    }
 }
 
 /// Rows of a table and where their indices are.

@@ -288,14 +288,14 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         &mut self,
         to: V<'c, 'a>,
         from: V<'c, 'a>,
-        bytes: V<'c, 'a>,
-        wide: bool,
+        copied: V<'c, 'a>,
+        bytes: i64,
     ) {
-        let name = match wide {
-            true => "llvm.nvvm.cp.async.cg.shared.global.16.s",
-            false => "llvm.nvvm.cp.async.ca.shared.global.4.s",
+        let name = match bytes {
+            16 => "llvm.nvvm.cp.async.cg.shared.global.16.s",
+            _ => "llvm.nvvm.cp.async.ca.shared.global.4.s",
         };
-        self.intrinsic_of(name, &[to, from, bytes], &[]);
+        self.intrinsic_of(name, &[to, from, copied], &[]);
     }
     /// Waits for all copies that this thread has begun.
     pub(super) fn wait_for_copies(&mut self) {

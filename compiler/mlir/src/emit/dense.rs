@@ -7,6 +7,7 @@
 use super::build::V;
 use super::number::Num;
 use super::{Emit, SHARED, name, nested, parsed};
+use crate::narrow::Kept;
 use crate::placement::Placement;
 use crate::target::Products;
 use crate::{DeviceProduct, Options};
@@ -79,6 +80,8 @@ pub(super) fn product<'c: 'a, 'a>(
         |n: usize| -> V<'c, 'a> { body.argument(n).expect("an argument").into() };
     let mut emit = Emit {
         kernel: &empty,
+        exchanged: Vec::new(),
+        kept: &Kept::wide(&empty),
         placement: &placement,
         before: Vec::new(),
         number: 0,

@@ -8,8 +8,8 @@
 //! where the terms of a step are numbered as columns of results are. Lane `w` of four has equations `4 w` to `4 w + 3` of a
 //! block, so that it finds four neighbours of the matrix in one load.
 //!
-//! Where products are of bfloat16, those here are of tf32: an inverse is rounded at every join, and what is lost is lost for all that
-//! is computed of it.
+//! Where products are of bfloat16, those here are of tf32 in two parts: an inverse is rounded at every join, and what is lost is
+//! lost for all that is computed of it.
 
 use super::Emit;
 use super::build::V;
@@ -66,8 +66,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.invert_blocks(s);
         self.b.barrier();
         let how = match self.products {
-            Products::Brain | Products::Tf32 | Products::Float32 => Products::Tf32,
-            Products::Tf32x3 => Products::Tf32x3,
+            Products::Tf32 | Products::Float32 => Products::Tf32,
+            Products::Brain | Products::Tf32x3 => Products::Tf32x3,
         };
         let thread = Num::Run(self.thread);
         let lane = self.rem(thread, Num::Known(32));

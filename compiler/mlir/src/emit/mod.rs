@@ -6,11 +6,13 @@ mod blocks;
 mod build;
 mod cores;
 mod dense;
+mod direct;
 mod functions;
 mod joins;
 mod map;
 mod number;
 mod parts;
+mod places;
 mod scalar;
 mod solve;
 mod staged;
@@ -19,7 +21,8 @@ mod wide;
 
 use crate::ahead::{Ahead, ahead, copies};
 use crate::barriers::barriers;
-use crate::placement::{Placement, place};
+use crate::narrow::{Kept, with_ahead};
+use crate::placement::Placement;
 use crate::target::Products;
 use crate::{BackendError, Code, Entry, Options};
 use build::{Builder, V};
@@ -30,12 +33,11 @@ use melior::ir::block::BlockLike;
 use melior::ir::operation::OperationBuilder;
 use melior::ir::operation::OperationLike;
 use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, RegionLike};
+use nestor_ir::artifact::Narrow;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Extent, Kernel, Stmt, Tile};
 use number::Num;
-
-/// Bytes of shared memory that every block has besides its own.
-const RESERVED: i64 = 1024;
+use places::{blocks, goodness, placed};
 
 /// The name of a block's shared memory.
 const SHARED: &str = "shared";
@@ -48,19 +50,30 @@ pub fn compile(
     kernels: &[Kernel],
     options: impl Into<Options>,
 ) -> Result<Code, BackendError> {
-    parts::compiled(kernels, options.into(), false)
+    let wide: Vec<Narrow> =
+        kernels.iter().map(|k| vec![false; k.buffers.len()]).collect();
+    compiled(kernels, Some(&wide), options.into(), false)
 }
 
-/// As [`compile`], with the MLIR as text.
+/// As [`compile`], with buffers as bfloat16 where that is said of a kernel, or with nothing of the kind, not even tiles; and with the
+/// MLIR as text where that is wanted.
 ///
 /// # Errors
 /// As [`compile`].
-pub fn compile_with_text(
+pub fn compiled(
     kernels: &[Kernel],
-    options: impl Into<Options>,
+    narrow: Option<&[Narrow]>,
+    options: Options,
+    text: bool,
 ) -> Result<Code, BackendError> {
-    parts::compiled(kernels, options.into(), true)
+    let of = |n: usize| Some(narrow?[n].as_slice());
+    let all: Vec<Wanted<'_>> =
+        kernels.iter().enumerate().map(|(n, k)| (k, of(n))).collect();
+    parts::compiled(&all, options, text)
 }
+
+/// A kernel and which of its buffers are narrow; nothing where all of it is float32.
+type Wanted<'k> = (&'k Kernel, Option<&'k [bool]>);
 
 fn name<'c>(context: &'c Context, text: &str) -> Attribute<'c> {
     StringAttribute::new(context, text).into()
@@ -103,22 +116,30 @@ fn symbol(kernel: &Kernel, n: usize) -> String {
 fn function<'c: 'a, 'a>(
     context: &'c Context,
     block: BlockRef<'c, 'a>,
-    kernel: &Kernel,
+    (kernel, narrow): Wanted<'_>,
     n: usize,
     options: Options,
 ) -> Result<Entry, BackendError> {
     check(kernel)?;
     let threads = threads(kernel);
+    let kept = |kernel: &Kernel, ahead: &[Tile]| match narrow {
+        Some(narrow) => with_ahead(kernel, options.products, narrow, ahead),
+        None => Kept::wide(kernel),
+    };
+    let narrow =
+        narrow.map_or_else(|| vec![false; kernel.buffers.len()], <[bool]>::to_vec);
     let good = |kernel: &Kernel, tiles: &[Tile]| {
-        let (placement, staged) = placed(kernel, threads, options, tiles);
+        let kept = kept(kernel, tiles);
+        let (placement, staged) = placed((kernel, &kept), threads, options, tiles);
         match placement.shared <= options.target.shared() {
             true => goodness(kernel, &placement, staged, options),
             false => i64::MIN,
         }
     };
-    let Ahead { kernel, tiles } = ahead(kernel, &good);
+    let Ahead { kernel, tiles } = ahead(kernel, &narrow, &good);
     let kernel = &kernel;
-    let (placement, staged) = placed(kernel, threads, options, &tiles);
+    let kept = kept(kernel, &tiles);
+    let (placement, staged) = placed((kernel, &kept), threads, options, &tiles);
     let blocks = match blocks(&placement, options) {
         1 => "1 : i32",
         _ => "2 : i32",
@@ -148,8 +169,14 @@ fn function<'c: 'a, 'a>(
     let argument =
         |n: usize| -> V<'c, 'a> { body.argument(n).expect("an argument").into() };
     let count = kernel.buffers.len();
+    let exchanged = match staged {
+        true => direct::exchanged(kernel, &kept, &placement, threads),
+        false => vec![None; kernel.tiles.len()],
+    };
     let mut emit = Emit {
         kernel,
+        exchanged,
+        kept: &kept,
         placement: &placement,
         before: barriers(kernel, &placement),
         number: 0,
@@ -169,53 +196,7 @@ fn function<'c: 'a, 'a>(
     emit.body(&kernel.body);
     emit.b.op("llvm.return", &[], &[], &[]);
     let shared = usize::try_from(placement.shared).expect("a size");
-    Ok(Entry { symbol, threads, shared, scratch: placement.scratch })
-}
-
-/// Where tiles lie, and whether operands of products are brought to room of their own: not where tiles would have to
-/// leave shared memory for it. Inverses of systems' blocks lie in the same room, or in some of their own.
-fn placed(
-    kernel: &Kernel,
-    threads: u32,
-    options: Options,
-    ahead: &[Tile],
-) -> (Placement, bool) {
-    let limit = options.target.shared();
-    let plain = place(kernel, limit, 0, ahead);
-    let inverses = joins::room(kernel, options.products);
-    let staged = staged::wanted(kernel, threads, options.products);
-    let rooms = [(staged, staged::BYTES.max(inverses)), (inverses > 0, inverses)];
-    for (_, room) in rooms.into_iter().filter(|(wanted, _)| *wanted) {
-        let roomy = place(kernel, limit, room, ahead);
-        if roomy.scratch.len() == plain.scratch.len() {
-            return (roomy, staged && room >= staged::BYTES);
-        }
-    }
-    (plain, false)
-}
-
-/// Blocks that a processor has room for, up to two.
-fn blocks(placement: &Placement, options: Options) -> i64 {
-    let two = 2 * (placement.shared + RESERVED) <= options.target.shared() + RESERVED;
-    1 + i64::from(two)
-}
-
-/// How good a placement is: no tile in the block's own part of memory that could be in shared memory, operands in
-/// room, and as many blocks on a processor as there is use for.
-fn goodness(
-    kernel: &Kernel,
-    placement: &Placement,
-    staged: bool,
-    options: Options,
-) -> i64 {
-    let points = kernel.grid.iter().filter_map(|(_, d)| d.fixed()).product::<usize>();
-    let grows =
-        kernel.grid.iter().any(|(_, d)| !matches!(d, Extent::Fixed(_) | Extent::Batch));
-    // Two sequences of such blocks do not fill the processors (a guess).
-    let few = !grows && 2 * points <= options.target.processors();
-    let blocks = if few { 2 } else { blocks(placement, options) };
-    let inside = -(placement.scratch.len() as i64);
-    8 * inside + 4 * i64::from(staged) + blocks
+    Ok(Entry { symbol, threads, shared, scratch: placement.scratch, narrow })
 }
 
 /// What is only read may go through the cache for constants. Buffers that are written must not be said to
@@ -285,12 +266,16 @@ fn threads(kernel: &Kernel) -> u32 {
 struct Emit<'c, 'a, 'k> {
     b: Builder<'c, 'a>,
     kernel: &'k Kernel,
+    /// What is narrow.
+    kept: &'k Kept,
     placement: &'k Placement,
     /// Whether a barrier stands before each statement, and the next one's number.
     before: Vec<bool>,
     number: usize,
     threads: u32,
     products: Products,
+    /// Tiles whose parts are exchanged.
+    exchanged: direct::Exchanged,
     /// Operands of large products are brought to room.
     staged: bool,
     /// This thread's number in its block.
@@ -422,16 +407,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Stmt::Map { space, expr, loads, sinks } => {
                 self.map(map::Map { space, expr, loads, sinks });
             }
-            Stmt::Product { m, n, k, alpha, left, right, out, accumulate, shape } => {
-                self.product(blocks::Product {
-                    extent: [*m, *n, *k],
-                    alpha: *alpha,
-                    left,
-                    right,
-                    out,
-                    accumulate: *accumulate,
-                    shape: *shape,
-                });
+            Stmt::Product { .. } => {
+                self.product(blocks::Product::of(stmt).expect("it is one"));
             }
             Stmt::SolveUnitLower { lower, x, n, m, transpose } => {
                 self.solve(*lower, *x, *n, *m, *transpose);

@@ -1,6 +1,6 @@
 //! Kernels on all cores: each is a module of its own, and their texts are put together.
 
-use super::{SHARED, dense, function, name, nested, parsed};
+use super::{SHARED, Wanted, dense, function, name, nested, parsed};
 use crate::rolled::rolled;
 use crate::{BackendError, Code, DeviceProduct, Entry, Options, Timings, llvm};
 use melior::Context;
@@ -9,7 +9,6 @@ use melior::ir::attribute::TypeAttribute;
 use melior::ir::block::BlockLike;
 use melior::ir::operation::{OperationBuilder, OperationLike};
 use melior::ir::{BlockRef, Identifier, Location, Module, Region};
-use nestor_ir::tile::Kernel;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -29,13 +28,14 @@ struct Part {
 }
 
 pub(super) fn compiled(
-    kernels: &[Kernel],
+    kernels: &[Wanted<'_>],
     options: Options,
     text: bool,
 ) -> Result<Code, BackendError> {
     // The largest first, so that no core waits long for another; the product of any size is one more.
     let mut order: Vec<usize> = (0..=kernels.len()).collect();
-    let size = |n: usize| kernels.get(n).map_or(1, |k| k.tiles.len() + k.buffers.len());
+    let size =
+        |n: usize| kernels.get(n).map_or(1, |(k, _)| k.tiles.len() + k.buffers.len());
     order.sort_by_key(|n| std::cmp::Reverse(size(*n)));
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Result<Part, BackendError>)>> = Mutex::new(Vec::new());
@@ -44,7 +44,7 @@ pub(super) fn compiled(
         let context = llvm::context();
         let mut dialects = Some(began.elapsed());
         while let Some(n) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut made = part(&context, kernels.get(*n), *n, options, text);
+            let mut made = part(&context, kernels.get(*n).copied(), *n, options, text);
             if let (Ok(part), Some(time)) = (&mut made, dialects.take()) {
                 part.timings.insert(0, ("dialects", time));
             }
@@ -121,7 +121,7 @@ fn append(all: &mut String, text: &str) {
 /// A module of one kernel, or of the product where there is none.
 fn part(
     context: &Context,
-    kernel: Option<&Kernel>,
+    kernel: Option<Wanted<'_>>,
     n: usize,
     options: Options,
     text: bool,

@@ -8,6 +8,7 @@
 use super::Emit;
 use super::blocks::Product;
 use super::build::V;
+use super::direct::{Direct, direct, every_product};
 use super::number::Num;
 use super::wide::{self, Lines};
 use crate::placement::ROOM;
@@ -15,7 +16,7 @@ use crate::target::Products;
 use melior::dialect::llvm::r#type as types;
 use melior::ir::Attribute;
 use melior::ir::attribute::DenseI64ArrayAttribute;
-use nestor_ir::tile::{Affine, Extent, Kernel, Matrix, Monomial, Shape, Stmt};
+use nestor_ir::tile::{Affine, Extent, Kernel, Matrix, Monomial, Shape};
 
 /// Columns of a block, and terms at a time.
 pub(super) const SIDE: i64 = 64;
@@ -37,27 +38,32 @@ pub(super) fn fits(extent: [Extent; 3], threads: u32) -> bool {
     m > 16 && n >= 16 && k >= 16 && threads >= 128
 }
 
-/// Whether a kernel has such a product.
-pub(super) fn wanted(kernel: &Kernel, threads: u32, products: Products) -> bool {
-    fn any(body: &[Stmt], threads: u32) -> bool {
-        body.iter().any(|stmt| match stmt {
-            Stmt::Product { m, n, k, .. } => fits([*m, *n, *k], threads),
-            Stmt::Loop { body, .. } | Stmt::When { body, .. } => any(body, threads),
-            Stmt::Map { .. }
-            | Stmt::SolveUnitLower { .. }
-            | Stmt::Eliminate { .. }
-            | Stmt::InverseRoot { .. }
-            | Stmt::LinearScan { .. }
-            | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. } => false,
-        })
+/// Bytes of room that a kernel's products need, where it has such products: of operands that are not loaded from where they lie.
+pub(super) fn room(
+    kernel: &Kernel,
+    threads: u32,
+    products: Products,
+    exchanged: &[Option<u32>],
+) -> Option<i64> {
+    if products != Products::Brain {
+        return None;
     }
-    products == Products::Brain && any(&kernel.body, threads)
+    let mut most = None;
+    every_product(&kernel.body, &mut |p| {
+        if fits(p.extent, threads) {
+            let operands = operands(p, threads).1;
+            let brought =
+                operands.iter().filter(|x| direct(kernel, exchanged, x, p).is_none());
+            let bytes = brought.count() as i64 * SIDE * ROW;
+            most = most.max(Some(bytes));
+        }
+    });
+    most
 }
 
 /// How warps share a block of the result.
 #[derive(Clone, Copy)]
-struct Layout {
+pub(super) struct Layout {
     /// Warps below one another, sixteen rows each.
     down: i64,
     /// Columns of a warp.
@@ -76,34 +82,54 @@ pub(super) struct Operand<'k> {
     pub(super) at: i64,
     /// How it is brought, where not number by number.
     lines: Option<Lines>,
+    /// How it is loaded from where it lies, where it is.
+    direct: Option<Direct>,
+}
+
+impl Operand<'_> {
+    /// Elements between its terms, and between its rows.
+    pub(super) fn strides(&self) -> (&Affine, &Affine) {
+        match self.right {
+            false => (&self.matrix.column, &self.matrix.row),
+            true => (&self.matrix.row, &self.matrix.column),
+        }
+    }
+}
+
+/// How warps share the blocks of a product, and its operands.
+pub(super) fn operands(p: Product<'_>, threads: u32) -> (Layout, [Operand<'_>; 2]) {
+    let [m, n, _] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
+    let warps = i64::from(threads) / 32;
+    let down = if m <= 32 { 2 } else { 4 };
+    // Half a block across where the result has no more, and every warp still has two pieces.
+    let across = if n <= SIDE / 2 && 2 * warps / down <= 4 { SIDE / 2 } else { SIDE };
+    let layout = Layout { down, columns: across / (warps / down) };
+    let of = |matrix, right, rows, extent| Operand {
+        matrix,
+        right,
+        rows,
+        extent,
+        at: 0,
+        lines: None,
+        direct: None,
+    };
+    let left = of(p.left, false, DEPTH * down, m);
+    (layout, [left, of(p.right, true, across, n)])
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn product_staged(&mut self, p: Product<'_>) {
         let [m, n, k] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
-        let warps = i64::from(self.threads) / 32;
-        let down = if m <= 32 { 2 } else { 4 };
-        // Half a block across where the result has no more, and every warp still has two pieces.
-        let across = if n <= SIDE / 2 && 2 * warps / down <= 4 { SIDE / 2 } else { SIDE };
-        let layout = Layout { down, columns: across / (warps / down) };
-        let mut left = Operand {
-            matrix: p.left,
-            right: false,
-            rows: DEPTH * down,
-            extent: m,
-            at: 0,
-            lines: None,
-        };
-        let mut right = Operand {
-            matrix: p.right,
-            right: true,
-            rows: across,
-            extent: n,
-            at: SIDE * ROW,
-            lines: None,
-        };
+        let (layout, [mut left, mut right]) = operands(p, self.threads);
+        let mut at = 0;
         for operand in [&mut left, &mut right] {
-            operand.lines = wide::lines(operand, k, self.threads);
+            operand.direct = direct(self.kernel, &self.exchanged, operand, p);
+            if operand.direct.is_none() {
+                let narrow = self.is_narrow(operand.matrix.place);
+                operand.lines = wide::lines(operand, k, self.threads, narrow);
+                operand.at = at;
+                at += SIDE * ROW;
+            }
         }
         let (high, wide) = (left.rows, right.rows);
         let down_blocks = Num::Known((m + high - 1) / high);
@@ -157,19 +183,24 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let bounds = [from, to, Num::Known(SIDE)].map(|q| self.value(q));
         let (opened, first, sums) = self.b.open_for(bounds, &start);
         let first = Num::Run(first);
-        self.b.barrier();
-        self.bring_operand(left, [row, first], k, p.shape);
-        self.bring_operand(right, [column, first], k, Shape::Full);
-        self.b.barrier();
+        let brought = [(left, row, p.shape), (right, column, Shape::Full)];
+        let brought = brought.iter().filter(|(x, ..)| x.direct.is_none());
+        if brought.clone().next().is_some() {
+            self.b.barrier();
+            for (x, at, shape) in brought {
+                self.bring_operand(x, [*at, first], k, *shape);
+            }
+            self.b.barrier();
+        }
         // A loop, which the assembler writes out: written out here, it is most of a kernel of many products.
         let steps = ((k + DEPTH - 1) / DEPTH).min(SIDE / DEPTH);
         let bounds = [0, steps, 1].map(|n| self.value(Num::Known(n)));
         let (inner, step, mut sums) = self.b.open_for(bounds, &sums);
         let step = if steps == 1 { Num::Known(0) } else { Num::Run(step) };
-        let a = self.registers(left, below, step, lane, false);
+        let a = self.registers(left, [row, below], first, step, lane);
         for pair in 0..pieces / 2 {
             let across = self.add(beside, Num::Known(16 * pair));
-            let b = self.registers(right, across, step, lane, true);
+            let b = self.registers(right, [column, across], first, step, lane);
             for half in 0..2 {
                 let at = 4 * (2 * pair + half) as usize;
                 let b = &b[2 * half as usize..][..2];
@@ -204,10 +235,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if let Some(lines) = x.lines {
             return self.bring_lines(x, lines, [row, term], shape);
         }
-        let (along, across) = match x.right {
-            false => (&x.matrix.column, &x.matrix.row),
-            true => (&x.matrix.row, &x.matrix.column),
-        };
+        let (along, across) = x.strides();
         // Neighbours among threads read neighbours in memory, where there are some.
         let by_rows = is_one(across) && !is_one(along);
         let words = Num::Known(x.rows * pairs);
@@ -268,7 +296,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Numbers whose bits differ where those of two differ.
-    fn exchanged(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
+    pub(super) fn exchanged(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> Num<'c, 'a> {
         if let Num::Known(0) = b {
             return a;
         }
@@ -290,16 +318,22 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn registers(
         &mut self,
         x: &Operand<'_>,
-        row: Num<'c, 'a>,
+        [block, row]: [Num<'c, 'a>; 2],
+        first: Num<'c, 'a>,
         step: Num<'c, 'a>,
         lane: Num<'c, 'a>,
-        by_terms: bool,
     ) -> Vec<V<'c, 'a>> {
         let eighth = self.rem(lane, Num::Known(8));
         let second = self.div(lane, Num::Known(8));
         let second = self.rem(second, Num::Known(2));
         let last = self.div(lane, Num::Known(16));
-        let (rows, terms) = if by_terms { (last, second) } else { (second, last) };
+        let (rows, terms) = if x.right { (last, second) } else { (second, last) };
+        if let Some(d) = x.direct {
+            let row = self.add(block, row);
+            let own = [rows, terms, eighth];
+            let from = self.direct_from(x, d, [row, first], own, step);
+            return self.loaded(from, d.turned);
+        }
         let turned = x.lines.is_some_and(|lines| lines.turned);
         // Rows begin at multiples of eight: what `part_of_room` exchanges parts by is a lane's own. Steps change two bits of a part's
         // number that terms leave alone, or move the line by a known number of bytes, so that little is computed for each.
@@ -328,6 +362,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let from = self.add(from, further);
         let from = self.add(from, Num::Known(x.at));
         let from = self.at_room(from);
+        self.loaded(from, turned)
+    }
+
+    /// Four registers, eight by eight numbers each, from where the lanes' lines are.
+    fn loaded(&mut self, from: V<'c, 'a>, turned: bool) -> Vec<V<'c, 'a>> {
         let context = self.b.context;
         let parsed = |text: &str| Attribute::parse(context, text).expect("an attribute");
         let attributes = [

@@ -1,0 +1,68 @@
+//! How good the places of a kernel's tiles are: what is in shared memory, and how many blocks a processor has room for.
+
+use super::{direct, joins, staged};
+use crate::Options;
+use crate::narrow::Kept;
+use crate::placement::{Placement, place};
+use nestor_ir::tile::{Extent, Kernel, Tile};
+
+/// Bytes of shared memory that every block has besides its own.
+const RESERVED: i64 = 1024;
+
+/// Where tiles lie, and whether operands of products are brought to room of their own: not where tiles would have to
+/// leave shared memory for it. Inverses of systems' blocks lie in the same room, or in some of their own.
+pub(super) fn placed(
+    (kernel, kept): (&Kernel, &Kept),
+    threads: u32,
+    options: Options,
+    ahead: &[Tile],
+) -> (Placement, bool) {
+    let limit = options.target.shared();
+    let plain = place(kernel, kept, limit, 0, ahead);
+    let fits = |roomy: &Placement| roomy.scratch.len() == plain.scratch.len();
+    let direct =
+        |placement: &Placement| direct::exchanged(kernel, kept, placement, threads);
+    let inverses = joins::room(kernel, options.products);
+    let found = direct(&plain);
+    if let Some(room) = staged::room(kernel, threads, options.products, &found) {
+        let mut roomy = place(kernel, kept, limit, room.max(inverses), ahead);
+        if direct(&roomy) != found {
+            let room = staged::BYTES.max(inverses);
+            roomy = place(kernel, kept, limit, room, ahead);
+        }
+        if fits(&roomy) {
+            return (roomy, true);
+        }
+    }
+    if inverses > 0 {
+        let roomy = place(kernel, kept, limit, inverses, ahead);
+        if fits(&roomy) {
+            return (roomy, false);
+        }
+    }
+    (plain, false)
+}
+
+/// Blocks that a processor has room for, up to two.
+pub(super) fn blocks(placement: &Placement, options: Options) -> i64 {
+    let two = 2 * (placement.shared + RESERVED) <= options.target.shared() + RESERVED;
+    1 + i64::from(two)
+}
+
+/// How good a placement is: no tile in the block's own part of memory that could be in shared memory, operands in
+/// room, and as many blocks on a processor as there is use for.
+pub(super) fn goodness(
+    kernel: &Kernel,
+    placement: &Placement,
+    staged: bool,
+    options: Options,
+) -> i64 {
+    let points = kernel.grid.iter().filter_map(|(_, d)| d.fixed()).product::<usize>();
+    let grows =
+        kernel.grid.iter().any(|(_, d)| !matches!(d, Extent::Fixed(_) | Extent::Batch));
+    // Two sequences of such blocks do not fill the processors (a guess).
+    let few = !grows && 2 * points <= options.target.processors();
+    let blocks = if few { 2 } else { blocks(placement, options) };
+    let inside = -(placement.scratch.len() as i64);
+    8 * inside + 4 * i64::from(staged) + blocks
+}
