@@ -180,7 +180,12 @@ fn states_change_where_they_lie() {
     let graph =
         forward(&program(16, 1 << 20), promised(Some(1024))).expect("lowers").graph;
     let (_, kernels) = scheduled(&graph).expect("has kernels");
-    let mut open: Vec<&Stmt> = kernels.iter().flat_map(|k| &k.body).collect();
+    // What is handed on of windows alone is moved along, a block at a time, and nothing is computed of it.
+    fn computes(body: &[Stmt]) -> bool {
+        body.iter().any(|s| matches!(s, Stmt::Product { .. }) || computes(s.inner()))
+    }
+    let walks = kernels.iter().filter(|k| computes(&k.body));
+    let mut open: Vec<&Stmt> = walks.flat_map(|k| &k.body).collect();
     let mut maps = 0;
     while let Some(stmt) = open.pop() {
         match stmt {
