@@ -4,8 +4,8 @@ use super::Arguments;
 use crate::elaborate::Elaborator;
 use crate::emit;
 use crate::value::{Distribution, NamedDim, Number, Tensor, Value, Window, shape_text};
-use nestor_grammar::Diagnostic;
 use nestor_grammar::ast::BinaryOp;
+use nestor_grammar::{Diagnostic, Span};
 use nestor_ir::dim::Dim;
 use nestor_ir::level::Clock;
 use nestor_ir::tensor::{Fold, Op};
@@ -190,10 +190,22 @@ pub(super) fn recent<'a>(
     let mut dims = Vec::new();
     this.dim_of(&size, given.span, &mut dims)?;
     let size = dims.into_iter().next()?;
+    some_tokens(this, size.size, given.span)?;
     let node = emit::recent(this.graph(), &t, size.size);
     let window = Some(exists(this, size.size, false));
     let dims = std::iter::once(size).chain(t.dims.clone()).collect();
     Some(Value::Tensor(Tensor { node, dims, window, ..t }))
+}
+
+/// A window has room for the token itself at least.
+fn some_tokens(this: &mut Elaborator<'_>, size: Dim, span: Span) -> Option<()> {
+    if size != Dim::Fixed(0) {
+        return Some(());
+    }
+    let text = "a window of no tokens";
+    let help = "1 is the token itself, `all` is everything so far";
+    this.report(Diagnostic::error("N203", span, text).help(help));
+    None
 }
 
 /// `block(x, size)`: all since the last boundary.
@@ -207,6 +219,7 @@ pub(super) fn block<'a>(
     }
     let t = this.real(&x, given.span)?;
     let n = this.whole(&size, given.span)?;
+    some_tokens(this, Dim::Fixed(n), given.span)?;
     let node = this.graph().add(Op::Block { size: n }, &[t.node]);
     let window = Some(exists(this, Dim::Fixed(n), true));
     let rows = NamedDim::plain(Dim::Fixed(n));
