@@ -7,6 +7,7 @@ use nestor_compiler::interpret::Array;
 use nestor_compiler::pipeline::{Purpose, reference, with_gradients};
 use nestor_compiler::{Program, graphs};
 use nestor_ir::artifact::Precision;
+use nestor_ir::tensor::Graph;
 use nestor_runtime::train::rng::Stream;
 use nestor_tests::spec::Specs;
 use nestor_tests::{golden, native, root};
@@ -46,6 +47,14 @@ fn given(program: &Program, time: usize) -> Arrays {
     out
 }
 
+/// What a graph gives as machine code.
+fn ran(program: &Program, graph: &Graph, given: &Arrays, precision: Precision) -> Arrays {
+    let sizes = sizes(program, given).expect("sizes");
+    let inputs = bound(program, graph, given, &sizes).expect("inputs");
+    let found = native::run(graph, &inputs, &sizes, precision).expect("it runs");
+    found.into_iter().map(|(n, a)| (graphs::outward(program, &n), a)).collect()
+}
+
 /// Compares at some lengths; how many reads go by blocks.
 fn same(name: &str) -> usize {
     let program = program(name);
@@ -68,12 +77,8 @@ fn same(name: &str) -> usize {
         let interpreted =
             graphs::interpreted(&program, &found.graph, &given, 0, Precision::F64);
         hold(&interpreted.expect("runs"), "interpreted", 1e-12);
-        let sizes = sizes(&program, &given).expect("sizes");
-        let inputs = bound(&program, &found.graph, &given, &sizes).expect("inputs");
         for (precision, most) in [(Precision::F64, 1e-11), (Precision::F32, 1e-4)] {
-            let ran = native::run(&found.graph, &inputs, &sizes, precision);
-            let ran = ran.expect("it runs").into_iter();
-            let ran = ran.map(|(n, a)| (graphs::outward(&program, &n), a)).collect();
+            let ran = ran(&program, &found.graph, &given, precision);
             hold(&ran, "machine code", most);
         }
     }
@@ -130,10 +135,7 @@ fn what_a_token_does_not_see_may_be_as_large_as_it_likes() {
         }
         let lowered =
             with_gradients(&program, Purpose::default(), &["y"]).expect("it lowers");
-        let sizes = sizes(&program, &given).expect("sizes");
-        let inputs = bound(&program, &lowered.graph, &given, &sizes).expect("inputs");
-        let ran = native::run(&lowered.graph, &inputs, &sizes, Precision::F32);
-        for (value, array) in ran.expect("it runs") {
+        for (value, array) in ran(&program, &lowered.graph, &given, Precision::F32) {
             assert!(array.reals().iter().all(|x| x.is_finite()), "{name}: {value}");
         }
     }

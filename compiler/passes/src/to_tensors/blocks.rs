@@ -42,20 +42,20 @@ enum Argument {
 }
 
 /// An update as it was repeated over `[B, T, ..]`: its function, what stands for its values, and its operands.
-pub(super) struct Update<'a> {
-    pub(super) function: &'a Graph,
-    pub(super) values: &'a [Option<Mapped>],
-    pub(super) operands: &'a [Mapped],
+pub(super) struct Repeated {
+    pub(super) function: Graph,
+    pub(super) values: Vec<Option<Mapped>>,
+    pub(super) operands: Vec<Mapped>,
 }
 
 impl Look {
     /// Of an update and a read with its own operands; nothing where it has no windows of one fixed length, or short ones.
     pub(super) fn of(
-        update: &Update<'_>,
+        update: &Repeated,
         read: &Graph,
         operands: &[Mapped],
     ) -> Option<Self> {
-        let function = update.function;
+        let function = &update.function;
         let mut size = None;
         let needed = behind_windows(function);
         let mut look = Self { graph: Graph::new(), arguments: Vec::new(), size: 0 };

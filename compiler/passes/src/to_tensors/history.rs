@@ -6,7 +6,7 @@
 //! ```
 
 use super::attention::by_place;
-use super::blocks::{Look, Update};
+use super::blocks::{Look, Repeated};
 use super::whole::Handed;
 use super::{LEAD, TIME};
 use crate::build::{broadcast, transpose};
@@ -14,7 +14,7 @@ use crate::error::PassError;
 use crate::vectorise::{Mapped, lift, no_hook, vectorise_into, vectorise_values};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::level::{self, Memory};
+use nestor_ir::level::{Memory, Update};
 use nestor_ir::tensor::{Axes, Graph, NodeData, Op, Value};
 use nestor_ir::ty::Dims;
 use smallvec::smallvec;
@@ -29,18 +29,11 @@ pub(super) struct Past {
     update: Option<Repeated>,
 }
 
-/// An update, repeated over `[B, T, map..]`: what stands for its values, and its operands.
-struct Repeated {
-    function: Graph,
-    values: Vec<Option<Mapped>>,
-    operands: Vec<Mapped>,
-}
-
 /// What the update leaves for reads.
 pub(super) fn kept(
     g: &mut Graph,
     memory: &Memory,
-    update: &level::Update,
+    update: &Update,
     operands: &[Mapped],
     handed: &Handed,
 ) -> Result<Past, PassError> {
@@ -142,11 +135,7 @@ pub(super) fn answer(
 ) -> Result<Mapped, PassError> {
     let lead = lead(memory);
     let update = past.update.as_ref().filter(|_| by_blocks);
-    let look = update.and_then(|u| {
-        let update =
-            Update { function: &u.function, values: &u.values, operands: &u.operands };
-        Look::of(&update, &memory.read, operands)
-    });
+    let look = update.and_then(|u| Look::of(u, &memory.read, operands));
     if let Some(answer) = look.map_or(Ok(None), |look| look.answer(g, &lead))? {
         return Ok(answer);
     }
