@@ -110,7 +110,7 @@ fn table(code: &Code, used: &[Usage]) -> String {
             found.registers,
             found.spills.0 + found.spills.1,
             entry.shared,
-            instructions(code, &entry.symbol)
+            code.instructions(&entry.symbol)
         );
     }
     out
@@ -118,16 +118,6 @@ fn table(code: &Code, used: &[Usage]) -> String {
 
 fn of(used: &[Usage], entry: &Entry) -> Usage {
     used.iter().find(|u| u.symbol == entry.symbol).cloned().unwrap_or_default()
-}
-
-/// Instructions of PTX in a kernel.
-fn instructions(code: &Code, symbol: &str) -> usize {
-    let head = format!(".entry {symbol}(");
-    let body = code.ptx.split(&head).nth(1).unwrap_or("");
-    let body = body.split("\n}").next().unwrap_or("");
-    let is_one =
-        |l: &&str| l.trim_end().ends_with(';') && !l.trim_start().starts_with('.');
-    body.lines().filter(is_one).count()
 }
 
 /// Writes the artifact of a graph for a GPU.
@@ -149,7 +139,7 @@ pub(crate) fn write(
     let used = usage(&mut code, options.target, folder)?;
     let entries = code.entries.iter().map(|entry| {
         let mut about = json!({ "symbol": entry.symbol, "threads": entry.threads,
-            "shared_bytes": entry.shared, "instructions": instructions(&code, &entry.symbol) });
+            "shared_bytes": entry.shared, "instructions": code.instructions(&entry.symbol) });
         if let Some(used) = &used {
             let found = of(used, entry);
             about["registers"] = json!(found.registers);

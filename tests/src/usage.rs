@@ -121,9 +121,11 @@ pub fn taken(
     out.on_cores.1 = used.iter().map(|a| a.found.map(|f| f.products)).sum();
     for ((used, kernel), [on_cores, by_threads]) in used.iter().zip(&kernels).zip(each) {
         let Some(found) = used.found else { continue };
-        // Every product has instructions of its own, and a kernel whose sums are all products has no loop of sums without.
+        // Every product has instructions of its own or is a call, all of those are in the machine code, and a kernel whose sums are
+        // all products has no loop of sums without.
         let plain = by_threads == 0 && !sums_of_threads(kernel) && found.sums > 0;
-        if found.products < on_cores || on_cores > 0 && plain {
+        let [cores, calls] = used.meant;
+        if cores + calls < on_cores || found.products < cores || on_cores > 0 && plain {
             out.without.push(used.symbol.clone());
         }
     }

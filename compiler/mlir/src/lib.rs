@@ -12,6 +12,7 @@ mod emit;
 #[cfg(feature = "cuda")]
 mod llvm;
 pub mod narrow;
+pub mod often;
 pub mod placement;
 pub mod products;
 pub mod rolled;
@@ -42,6 +43,16 @@ pub struct Code {
 pub type Timings = Vec<(&'static str, std::time::Duration)>;
 
 impl Code {
+    /// Instructions of PTX in a kernel and its functions.
+    pub fn instructions(&self, symbol: &str) -> usize {
+        let heads = [format!(".entry {symbol}("), format!(".func {symbol}{}", rolled::OF)];
+        let bodies = self.ptx.split("\n}");
+        let bodies = bodies.filter(|body| heads.iter().any(|head| body.contains(head)));
+        let is_one =
+            |l: &&str| l.trim_end().ends_with(';') && !l.trim_start().starts_with('.');
+        bodies.flat_map(str::lines).filter(is_one).count()
+    }
+
     /// What a runtime takes.
     pub fn for_device(&self, options: Options) -> DeviceCode {
         DeviceCode {

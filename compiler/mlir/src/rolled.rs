@@ -33,14 +33,18 @@ const AS_IT_IS: &str = "\t.pragma \"nounroll\";\n";
 const ONCE: &str =
     "\t.reg .b32 \t%once;\n\t.reg .b64 \t%turns;\n\tmov.u32 \t%once, %nctaid.y;\n";
 
-const ENTRY: &str = ".visible .entry ";
+/// What a kernel begins with, or a function of one.
+const HEADS: [&str; 2] = [".visible .entry ", ".func "];
+
+/// What stands between a kernel's name and the number of one of its functions.
+pub const OF: char = '$';
 
 /// The text of kernels, with long loops left as they are.
 pub fn rolled(ptx: &str) -> String {
     each(ptx, |_, kernel| left(kernel))
 }
 
-/// The text of kernels, with all loops of some left as they are: by a kernel's name.
+/// The text of kernels and their functions, with all loops of some left as they are: by a kernel's name.
 pub fn rolled_whole(ptx: &str, which: impl Fn(&str) -> bool) -> String {
     each(ptx, |name, kernel| match (which(name), kernel.split_once("\n{\n")) {
         (true, Some((head, body))) if !head.ends_with(AS_IT_IS.trim_end()) => {
@@ -51,11 +55,20 @@ pub fn rolled_whole(ptx: &str, which: impl Fn(&str) -> bool) -> String {
 }
 
 fn each(ptx: &str, one: impl Fn(&str, &str) -> String) -> String {
-    let mut parts = ptx.split(ENTRY);
-    let mut out = parts.next().unwrap_or("").to_owned();
-    for part in parts {
-        out.push_str(ENTRY);
-        out.push_str(&one(part.split('(').next().unwrap_or("").trim(), part));
+    let mut begins: Vec<usize> = HEADS
+        .iter()
+        .flat_map(|head| ptx.match_indices(head))
+        .filter(|(at, _)| *at == 0 || ptx[..*at].ends_with('\n'))
+        .map(|(at, _)| at)
+        .collect();
+    begins.sort_unstable();
+    let ends = begins.iter().skip(1).copied().chain([ptx.len()]);
+    let mut out = ptx[..begins.first().copied().unwrap_or(ptx.len())].to_owned();
+    for (begin, end) in begins.iter().zip(ends) {
+        let part = &ptx[*begin..end];
+        let name = part.split('(').next().unwrap_or("").split_whitespace().next_back();
+        let kernel = name.unwrap_or("").split(OF).next().unwrap_or("");
+        out.push_str(&one(kernel, part));
     }
     out
 }
@@ -195,10 +208,11 @@ mod tests {
 
     #[test]
     fn all_loops_of_some_kernels_are_left_as_they_are() {
-        let text =
-            format!(".version 8.0\n{}{}", kernel("a", 5, 4, 1), kernel("b", 5, 4, 1));
+        let function = kernel("b$0", 5, 4, 1).replace(".visible .entry", ".func");
+        let both = format!("{function}{}", kernel("b", 5, 4, 1));
+        let text = format!(".version 8.0\n{}{both}", kernel("a", 5, 4, 1));
         let found = rolled_whole(&text, |name| name == "b");
-        let b = kernel("b", 5, 4, 1).replace(")\n{\n", &format!(")\n{AS_IT_IS}{{\n"));
+        let b = both.replace(")\n{\n", &format!(")\n{AS_IT_IS}{{\n"));
         assert_eq!(found, format!(".version 8.0\n{}{b}", kernel("a", 5, 4, 1)));
         assert_eq!(rolled_whole(&found, |name| name == "b"), found, "once is enough");
     }

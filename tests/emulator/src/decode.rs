@@ -20,15 +20,31 @@ pub(crate) struct Decoder {
     /// What registers hold when a thread starts: constants lie in registers of their own.
     pub(crate) start: Vec<u64>,
     pub(crate) specials: Vec<(Reg, String)>,
+    /// By name: where a function begins, and its parameters with their registers.
+    pub(crate) functions: FxHashMap<String, (usize, Vec<(String, Reg)>)>,
+    /// The parameters of the function that is read.
+    own: Option<Vec<(String, Reg)>>,
 }
 
 impl Decoder {
+    /// From now on a function is read: names of registers are its own.
+    pub(crate) fn enter(&mut self, function: &str) {
+        self.registers.clear();
+        self.own = self.functions.get(function).map(|(_, params)| params.clone());
+    }
+
+    /// A register without a name.
+    pub(crate) fn new_register(&mut self) -> Reg {
+        self.start.push(0);
+        self.start.len() as Reg - 1
+    }
+
     fn register(&mut self, name: &str) -> Reg {
         if let Some(found) = self.registers.get(name) {
             return *found;
         }
-        let new = self.start.len() as Reg;
-        self.start.push(self.symbols.get(name).copied().unwrap_or(0));
+        let new = self.new_register();
+        self.start[new as usize] = self.symbols.get(name).copied().unwrap_or(0);
         self.registers.insert(name.to_owned(), new);
         if name.starts_with("%tid")
             || name.starts_with("%ntid")
@@ -117,7 +133,9 @@ fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
         ("st", 2) => return store(d, tail, at(0)?, at(1)?),
         ("mov", 2) => return moved(d, tail, at(0)?, at(1)?),
         ("bra", 1) => return Some(Op::Branch(*d.labels.get(at(0)?)?)),
+        ("ret", 0) if d.own.is_some() => return Some(Op::Return),
         ("ret" | "exit", 0) => return Some(Op::Exit),
+        ("call", _) if tail == "uni" => return call(d, list),
         ("bar" | "barrier", _) => return barrier(tail, list),
         ("membar" | "fence", 0) => return Some(Op::Nothing),
         ("setp", _) => return comparison(d, tail, list),
@@ -184,8 +202,30 @@ fn space(tail: &str) -> Option<Space> {
     })
 }
 
+/// What a name in brackets stands for without an offset.
+fn named(text: &str) -> Option<&str> {
+    text.strip_prefix('[')?.strip_suffix(']').map(str::trim)
+}
+
+/// `name, (a, b)`: what `a` and `b` hold goes to the function's registers.
+fn call(d: &mut Decoder, list: &[String]) -> Option<Op> {
+    let (name, given) = list.split_first()?;
+    let (at, params) = d.functions.get(name)?.clone();
+    let given = given.iter().map(|g| d.register(g.trim_matches(['(', ')'])));
+    let given: Vec<Reg> = given.collect();
+    let moved = params.iter().zip(&given).map(|((_, to), from)| [*to, *from]);
+    (given.len() == params.len()).then(|| Op::Call(at, moved.collect()))
+}
+
 fn load(d: &mut Decoder, tail: &str, to: &str, from: &str) -> Option<Op> {
     let (bytes, signed) = width(tail.rsplit('.').next()?)?;
+    // A function's parameters are registers.
+    let param = |own: &Vec<(String, Reg)>| {
+        own.iter().find(|(name, _)| Some(name.as_str()) == named(from)).map(|(_, r)| *r)
+    };
+    if let Some(from) = d.own.as_ref().and_then(param) {
+        return Some(Op::Unary(|a| a, d.register(to), from));
+    }
     let to = d.sources(to)?;
     Some(Op::Load { space: space(tail)?, bytes, signed, to, at: d.address(from)? })
 }
@@ -193,6 +233,10 @@ fn load(d: &mut Decoder, tail: &str, to: &str, from: &str) -> Option<Op> {
 fn store(d: &mut Decoder, tail: &str, to: &str, from: &str) -> Option<Op> {
     let (bytes, _) = width(tail.rsplit('.').next()?)?;
     let from = d.sources(from)?;
+    // What a call hands over is a register of its name.
+    if space(tail)? == Space::Param {
+        return Some(Op::Unary(|a| a, d.register(named(to)?), from[0]));
+    }
     Some(Op::Store { space: space(tail)?, bytes, from, at: d.address(to)? })
 }
 

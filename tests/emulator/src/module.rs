@@ -86,6 +86,9 @@ pub(crate) enum Op {
         at: Address,
     },
     Branch(usize),
+    /// Goes on at a function, its parameters' registers set, until it returns.
+    Call(usize, Vec<[Reg; 2]>),
+    Return,
     Barrier,
     Exit,
     Warp(WarpOp),
@@ -141,6 +144,7 @@ impl Module {
     /// The first statement that is not of the subset.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut kernels = Vec::new();
+        let mut functions = Vec::new();
         let mut shared: Vec<(String, u64)> = Vec::new();
         let mut used = 0;
         let mut all = statements(text).into_iter().peekable();
@@ -158,20 +162,14 @@ impl Module {
                         .iter()
                         .any(|d| text.starts_with(d)) => {}
                 Statement::Open(line, head) if head.contains(".entry") => {
-                    let mut body = Vec::new();
-                    let mut depth = 1;
-                    for s in all.by_ref() {
-                        match &s {
-                            Statement::Open(..) => depth += 1,
-                            Statement::Close => depth -= 1,
-                            Statement::Line(..) | Statement::Label(_) => {}
-                        }
-                        if depth == 0 {
-                            break;
-                        }
-                        body.push(s);
-                    }
-                    kernels.push(kernel(line, &head, body, &shared)?);
+                    let body = body(&mut all);
+                    kernels.push(kernel(line, &head, body, &shared, &functions)?);
+                }
+                Statement::Open(line, head) if head.starts_with(".func") => {
+                    let wrong = || error(line, "not a function", &head);
+                    let (name, params) = signature(&head, ".func").ok_or_else(wrong)?;
+                    let (name, body) = (name.to_owned(), lines(body(&mut all)));
+                    functions.push(Function { name, params, body });
                 }
                 Statement::Line(line, text) | Statement::Open(line, text) => {
                     return Err(error(line, "not of the subset", &text));
@@ -213,23 +211,75 @@ fn variable(text: &str) -> Option<(String, u64)> {
     Some((name.to_owned(), count * each))
 }
 
+/// What stands between the braces of a kernel or of a function.
+fn body(all: &mut impl Iterator<Item = Statement>) -> Vec<Statement> {
+    let mut depth = 1;
+    let inside = |s: &Statement| {
+        match s {
+            Statement::Open(..) => depth += 1,
+            Statement::Close => depth -= 1,
+            Statement::Line(..) | Statement::Label(_) => {}
+        }
+        depth > 0
+    };
+    all.take_while(inside).collect()
+}
+
+/// The name behind a word, and the list of parameters.
+fn signature<'t>(head: &'t str, word: &str) -> Option<(&'t str, Vec<String>)> {
+    let (name, rest) = head.split(word).nth(1)?.split_once('(')?;
+    let (list, _) = rest.rsplit_once(')')?;
+    Some((name.trim(), operands(list)))
+}
+
+/// Instructions as text, with their lines, and which of them labels stand before.
+#[derive(Clone, Debug, Default)]
+struct Lines {
+    lines: Vec<(usize, String)>,
+    labels: Vec<(String, usize)>,
+}
+
+fn lines(body: Vec<Statement>) -> Lines {
+    let mut out = Lines::default();
+    for statement in body {
+        match statement {
+            // Registers, and what a call hands over.
+            Statement::Line(_, text)
+                if text.starts_with(".reg") || text.starts_with(".param") => {}
+            Statement::Line(line, text) => out.lines.push((line, text)),
+            Statement::Label(name) => out.labels.push((name, out.lines.len())),
+            // Blocks of inline code and of calls.
+            Statement::Open(..) | Statement::Close => {}
+        }
+    }
+    out
+}
+
+/// A function that kernels call: whole numbers and addresses are its parameters, and it gives nothing back.
+#[derive(Clone, Debug)]
+struct Function {
+    name: String,
+    params: Vec<String>,
+    body: Lines,
+}
+
 fn kernel(
     line: usize,
     head: &str,
     body: Vec<Statement>,
     shared: &[(String, u64)],
+    functions: &[Function],
 ) -> Result<Kernel, ParseError> {
     let wrong = |what| error(line, what, head);
-    let after = head.split(".entry").nth(1).ok_or_else(|| wrong("no entry"))?;
-    let (name, rest) = after.split_once('(').ok_or_else(|| wrong("no parameters"))?;
-    let (list, _) = rest.rsplit_once(')').ok_or_else(|| wrong("no parameters"))?;
+    let (name, params) =
+        signature(head, ".entry").ok_or_else(|| wrong("no parameters"))?;
     let mut decoder = Decoder::default();
     for (name, address) in shared {
         decoder.symbols.insert(name.clone(), *address);
     }
-    let mut kernel = Kernel { name: name.trim().to_owned(), ..Kernel::default() };
+    let mut kernel = Kernel { name: name.to_owned(), ..Kernel::default() };
     let mut at = 0;
-    for param in operands(list) {
+    for param in params {
         let words: Vec<&str> = param.split_whitespace().collect();
         let bytes = match words.get(1) {
             Some(&(".u64" | ".b64" | ".s64" | ".f64")) => 8,
@@ -243,23 +293,31 @@ fn kernel(
         kernel.params.push((at, bytes));
         at += bytes;
     }
-    let mut lines = Vec::new();
-    for statement in body {
-        match statement {
-            Statement::Line(_, text) if text.starts_with(".reg") => {}
-            Statement::Line(line, text) => lines.push((line, text)),
-            Statement::Label(name) => {
-                decoder.labels.insert(name, lines.len());
-            }
-            // Blocks of inline code.
-            Statement::Open(..) | Statement::Close => {}
-        }
+    // Functions lie behind the kernel's own code, with registers of their own: none calls itself.
+    let body = lines(body);
+    let mut from = body.lines.len();
+    for Function { name, params, body } in functions {
+        let names = params.iter().filter_map(|p| p.split_whitespace().next_back());
+        let params = names.map(|p| (p.to_owned(), decoder.new_register())).collect();
+        decoder.functions.insert(name.clone(), (from, params));
+        from += body.lines.len();
     }
-    for (line, text) in lines {
-        let instr = decode(&mut decoder, line, &text)?;
-        kernel.code.push(instr);
+    code(&mut decoder, body, &mut kernel.code)?;
+    for Function { name, body, .. } in functions {
+        decoder.enter(name);
+        code(&mut decoder, body.clone(), &mut kernel.code)?;
     }
     kernel.start = decoder.start;
     kernel.specials = decoder.specials;
     Ok(kernel)
+}
+
+/// Appends the instructions of a body.
+fn code(d: &mut Decoder, body: Lines, out: &mut Vec<Instr>) -> Result<(), ParseError> {
+    let from = out.len();
+    d.labels = body.labels.into_iter().map(|(name, at)| (name, from + at)).collect();
+    for (line, text) in body.lines {
+        out.push(decode(d, line, &text)?);
+    }
+    Ok(())
 }

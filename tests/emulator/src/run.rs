@@ -112,6 +112,8 @@ type Pending = (u64, u64, usize, usize);
 pub(crate) struct Thread {
     pub(crate) registers: Vec<u64>,
     pub(crate) at: usize,
+    /// Where the functions that it is in return to.
+    pub(crate) returns: Vec<usize>,
     pub(crate) stop: Stop,
     /// Groups of asynchronous copies, the last one open.
     copies: Vec<Vec<Pending>>,
@@ -132,7 +134,12 @@ impl Thread {
                 _ => 0,
             });
         }
-        Self { registers, at: 0, stop: Stop::Running, copies: vec![Vec::new()] }
+        let (returns, copies) = (Vec::new(), vec![Vec::new()]);
+        Self { registers, at: 0, returns, stop: Stop::Running, copies }
+    }
+    /// Where it stands, and where it came from.
+    fn place(&self) -> (usize, &[usize]) {
+        (self.at, &self.returns)
     }
     pub(crate) fn get(&self, r: Reg) -> u64 {
         self.registers[r as usize]
@@ -164,8 +171,8 @@ impl Block<'_> {
             }
             let waits = self.threads.iter().position(|t| t.stop == Stop::Barrier);
             let Some(waits) = waits else { return Ok(()) };
-            let at = self.threads[waits].at;
-            let elsewhere = |t: &Thread| t.stop == Stop::Exit || t.at != at;
+            let at = self.threads[waits].place();
+            let elsewhere = |t: &Thread| t.stop == Stop::Exit || t.place() != at;
             if let Some(other) = self.threads.iter().position(elsewhere) {
                 let what = match self.threads[other].stop {
                     Stop::Exit => {
@@ -194,13 +201,13 @@ impl Block<'_> {
             let Some(waits) = lanes.iter().position(|t| t.stop == Stop::Warp) else {
                 return Ok(());
             };
-            let at = lanes[waits].at;
-            let missing = |t: &Thread| t.stop != Stop::Warp || t.at != at;
+            let place = lanes[waits].place();
+            let missing = |t: &Thread| t.stop != Stop::Warp || t.place() != place;
             if let Some(other) = lanes.iter().position(missing) {
                 let what = format!("lane {other} of the warp is not here");
                 return Err(self.fault(first + waits, what));
             }
-            let kernel = self.kernel;
+            let (kernel, at) = (self.kernel, lanes[waits].at);
             if let Op::Warp(op) = &kernel.code[at].op {
                 self.warp(op, first)
                     .map_err(|(lane, what)| self.fault(first + lane, what))?;
@@ -284,6 +291,18 @@ impl Block<'_> {
             }
             Op::Branch(to) => {
                 t.at = *to;
+                return Ok(());
+            }
+            Op::Call(to, given) => {
+                for [to, from] in given {
+                    t.set(*to, t.get(*from));
+                }
+                t.returns.push(t.at + 1);
+                t.at = *to;
+                return Ok(());
+            }
+            Op::Return => {
+                t.at = t.returns.pop().ok_or("it returns from no call")?;
                 return Ok(());
             }
             Op::Barrier => {

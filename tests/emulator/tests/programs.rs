@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{floats, run, words};
+use common::{floats, module, run, run_text, words};
 use nestor_emulator::Module;
 
 #[test]
@@ -37,6 +37,70 @@ fn a_barrier_hands_shared_memory_over() {
     // out[n] = 31 - n through shared memory.
     let out = run(&reversed("bar.sync 0;"), 1, 32).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(words(&out), (0..32).rev().collect::<Vec<u32>>());
+}
+
+/// A kernel that calls a function behind what stands before the call: out[place of the thread] = by * thread, all threads waiting for
+/// one another in between.
+fn calling(lines: &str) -> String {
+    let function = r"
+.func test$0(
+	.param .b64 test$0_param_0,
+	.param .b32 test$0_param_1
+)
+{
+        .reg .b64 %rd<9>;
+        ld.param.b64 %rd1, [test$0_param_0];
+        ld.param.b32 %r9, [test$0_param_1];
+        mov.u32 %r1, %tid.x;
+        mul.lo.s32 %r2, %r1, %r9;
+        bar.sync 0;
+        st.global.b32 [%rd1], %r2;
+        ret;
+}
+";
+    let call = |by: u32, words: u32| {
+        format!(
+            "mov.u32 %r1, %tid.x;
+            mul.wide.u32 %rd2, %r1, 4;
+            add.s64 %rd3, %rd1, %rd2;
+            add.s64 %rd3, %rd3, {};
+            mov.b32 %r5, {by};
+            {{
+            .param .b64 param0;
+            .param .b32 param1;
+            st.param.b64 [param0], %rd3;
+            st.param.b32 [param1], %r5;
+            call.uni test$0, (param0, param1);
+            }}",
+            4 * words
+        )
+    };
+    let lines = lines.replace("FIRST", &call(3, 0)).replace("SECOND", &call(5, 32));
+    let text = module(&lines);
+    text.replacen(".visible .entry", &format!("{function}.visible .entry"), 1)
+}
+
+#[test]
+fn functions_are_called_with_what_they_are_given() {
+    let out = run_text(&calling("FIRST\n SECOND\n ret;"), 1, 64);
+    let out = words(&out.unwrap_or_else(|e| panic!("{e}")));
+    let expected: Vec<u32> =
+        (0..32).map(|n| 3 * n).chain((0..32).map(|n| 5 * n)).collect();
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn threads_that_wait_in_one_function_called_from_two_places_are_found() {
+    let apart = "mov.u32 %r7, %tid.x;
+        setp.lt.u32 %p1, %r7, 16;
+        @%p1 bra $L1;
+        FIRST
+        ret;
+        $L1:
+        SECOND
+        ret;";
+    let fault = run_text(&calling(apart), 1, 64).expect_err("two barriers");
+    assert!(fault.what.contains("waits at another barrier"), "{fault}");
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) struct Assembled {
     /// Registers of a thread, and bytes that it spills.
     pub(super) registers: u32,
     pub(super) spills: u32,
+    /// Instructions of tensor cores in its text, and calls of its functions.
+    pub(super) meant: [usize; 2],
     /// What is in it, where it can be read.
     pub(super) found: Option<Found>,
     /// It took too long, and nothing of this is known.
@@ -47,18 +49,31 @@ pub(super) fn assembled(
     let mut texts: Vec<(usize, String)> = kernels(ptx).into_iter().enumerate().collect();
     // The longest first, so that no core waits long for another.
     texts.sort_by_key(|(_, text)| std::cmp::Reverse(text.len()));
-    let made = on_all_cores(&texts, |(n, text)| one(text, target, how).map(|a| (*n, a)));
+    let meant = |text: &str| ["mma.sync", "call.uni"].map(|i| text.matches(i).count());
+    let made = on_all_cores(&texts, |(n, text)| {
+        one(text, target, how).map(|a| (*n, Assembled { meant: meant(text), ..a }))
+    });
     let mut made = made.into_iter().collect::<Result<Vec<_>, _>>()?;
     made.sort_by_key(|(n, _)| *n);
     Ok(made.into_iter().map(|(_, a)| a).collect())
 }
 
-/// The text of each kernel, with the head that all have in common.
+/// The text of each kernel and of its functions, which stand before it, with the head that all have in common.
 fn kernels(ptx: &str) -> Vec<String> {
-    const ENTRY: &str = ".visible .entry";
-    let mut parts = ptx.split(ENTRY);
-    let head = parts.next().unwrap_or("");
-    parts.map(|part| format!("{head}{ENTRY}{part}")).collect()
+    const ENDS: &str = "\n}\n";
+    let begins = ["\n.func ", "\n.visible .entry "];
+    let first = begins.iter().filter_map(|h| ptx.find(h)).min();
+    let (head, rest) = ptx.split_at(first.map_or(ptx.len(), |at| at + 1));
+    let mut out = vec![String::new()];
+    for part in rest.split_inclusive(ENDS) {
+        let last = out.last_mut().expect("there is one");
+        last.push_str(part);
+        if part.contains(".visible .entry ") {
+            out.push(String::new());
+        }
+    }
+    out.pop();
+    out.into_iter().map(|text| format!("{head}{text}")).collect()
 }
 
 fn one(text: &str, target: Target, how: &Assembling<'_>) -> Result<Assembled, String> {
@@ -147,6 +162,7 @@ fn from_json(symbol: String, v: &Value) -> Assembled {
         registers: number("registers").unwrap_or(0) as u32,
         spills: number("spills").unwrap_or(0) as u32,
         found,
+        meant: [0; 2],
         too_long: !v["too_long"].is_null() && v["too_long"] != false,
     }
 }
@@ -157,9 +173,12 @@ mod tests {
 
     #[test]
     fn every_kernel_is_a_text_of_its_own() {
-        let text = ".version 8.0\n.visible .entry a(\n)\n{\nret;\n}\n.visible .entry b(\n)\n{\nret;\n}\n";
+        let text = ".version 8.0\n.visible .entry a(\n)\n{\nret;\n}\n\
+                    .func b$0(\n)\n{\nret;\n}\n.visible .entry b(\n)\n{\nret;\n}\n";
         let found = kernels(text);
         assert_eq!(found.len(), 2);
-        assert!(found[1].starts_with(".version 8.0\n.visible .entry b("), "{}", found[1]);
+        assert_eq!(found[0], ".version 8.0\n.visible .entry a(\n)\n{\nret;\n}\n");
+        let b = ".version 8.0\n.func b$0(\n)\n{\nret;\n}\n.visible .entry b(\n)\n{\nret;\n}\n";
+        assert_eq!(found[1], b);
     }
 }

@@ -192,7 +192,7 @@ pub fn image(
     made
 }
 
-/// Reads what the assembler says of each kernel.
+/// Reads what the assembler says of each kernel; what its functions spill, it spills.
 fn usages(text: &str) -> Vec<Usage> {
     let mut out: Vec<Usage> = Vec::new();
     let before = |line: &str, what: &str| -> Option<u32> {
@@ -207,7 +207,7 @@ fn usages(text: &str) -> Vec<Usage> {
         if line.contains("spill stores") {
             let stores = before(line, " bytes spill stores").unwrap_or(0);
             let loads = before(line, " bytes spill loads").unwrap_or(0);
-            last.spills = (stores, loads);
+            last.spills = (last.spills.0 + stores, last.spills.1 + loads);
         }
         if line.contains(" registers") {
             last.registers = before(line, " registers").unwrap_or(0);
@@ -226,10 +226,12 @@ mod tests {
                     ptxas info    : Compiling entry function 'k0_sub' for 'sm_80'\n\
                     ptxas info    : Function properties for k0_sub\n    \
                     16 bytes stack frame, 12 bytes spill stores, 8 bytes spill loads\n\
-                    ptxas info    : Used 56 registers, used 1 barriers, 456 bytes cmem[0]\n";
+                    ptxas info    : Used 56 registers, used 1 barriers, 456 bytes cmem[0]\n\
+                    ptxas info    : Function properties for k0_sub$0\n    \
+                    0 bytes stack frame, 4 bytes spill stores, 0 bytes spill loads\n";
         let found = usages(text);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].symbol, "k0_sub");
-        assert_eq!((found[0].registers, found[0].spills), (56, (12, 8)));
+        assert_eq!((found[0].registers, found[0].spills), (56, (16, 8)));
     }
 }

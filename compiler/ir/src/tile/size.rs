@@ -165,6 +165,11 @@ impl Affine {
             _ => None,
         }
     }
+    /// Whether it is a multiple of a number whatever the indices and sizes are, by its factors.
+    pub fn is_multiple_of(&self, n: i64) -> bool {
+        let mut factors = self.constant.iter().chain(self.terms.iter().map(|(_, m)| m));
+        factors.all(|m| m.factor % n == 0)
+    }
     /// Its value; `indices` by index number.
     pub fn eval(&self, sizes: &Sizes, indices: &[i64]) -> i64 {
         let constant: i64 = self.constant.iter().map(|m| m.eval(sizes)).sum();

@@ -15,14 +15,14 @@ use nestor_ir::ty::Elem;
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn elem(&self, place: Place) -> Elem {
         match place {
-            Place::Buffer(b) => self.kernel.buffers[b].elem,
-            Place::Tile(t) => self.kernel.tiles[t].elem,
+            Place::Buffer(b) => self.about.kernel.buffers[b].elem,
+            Place::Tile(t) => self.about.kernel.tiles[t].elem,
         }
     }
 
     /// Whether its reals are kept as bfloat16.
     pub(super) fn is_narrow(&self, place: Place) -> bool {
-        self.kept.is_narrow(place)
+        self.about.kept.is_narrow(place)
     }
 
     /// The address of a place's first element.
@@ -31,8 +31,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Place::Buffer(b) => return self.buffers[b.index()],
             Place::Tile(t) => t,
         };
+        if let Some(given) = self.tiles.get(tile.index()) {
+            return *given;
+        }
         let byte = self.b.int(8);
-        match self.placement.homes[tile.index()].clone() {
+        match self.about.placement.homes[tile.index()].clone() {
             Home::Shared(at, bytes) => {
                 let all = self.b.address_of(super::SHARED, 3);
                 let at = self.b.constant(64, at);
@@ -45,7 +48,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Home::Scratch(before) => {
                 let at = self.lines(&before);
                 let at = self.value(at);
-                let own = self.scratch;
+                let own = self.scratch.expect("a kernel with scratch memory is given it");
                 self.b.element(own, at, byte)
             }
         }
@@ -164,7 +167,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Whether a place has a first element that may be read at any time.
     fn has_a_first(&self, place: Place) -> bool {
         let Place::Buffer(b) = place else { return false };
-        let data = &self.kernel.buffers[b];
+        let data = &self.about.kernel.buffers[b];
         let there = |d: &Dim| {
             d.fixed().is_none_or(|n| n > 0)
                 && matches!(

@@ -124,7 +124,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// How far behind a tile's first place this turn's is.
     pub(super) fn staged_at(&mut self, place: Place, bytes: i64) -> Option<V<'c, 'a>> {
         let Place::Tile(tile) = place else { return None };
-        if !self.placement.ahead.contains(&tile) {
+        if !self.about.placement.ahead.contains(&tile) {
             return None;
         }
         let stage = self.stages[tile.index()];

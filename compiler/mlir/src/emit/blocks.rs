@@ -65,11 +65,11 @@ pub(super) struct Rows<'k> {
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Each thread has entries of the result of its own.
     pub(super) fn product(&mut self, p: Product<'_>) {
-        if self.staged && staged::fits(p.extent, self.threads) {
+        if self.about.staged && staged::fits(p.extent, self.about.threads) {
             return self.product_staged(p);
         }
-        if on_cores(p.extent, self.products) {
-            return self.product_on_cores(p, self.products);
+        if on_cores(p.extent, self.about.products) {
+            return self.product_on_cores(p, self.about.products);
         }
         let [m, n, k] = p.extent;
         self.shared(&[m, n], |e, point| {
@@ -108,7 +108,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         sum: V<'c, 'a>,
     ) {
         let at = self.entry(p.out, row, column);
-        let alpha = self.b.real(p.alpha);
+        let alpha = self.real(0, p.alpha);
         let value = match p.accumulate {
             true => {
                 let before = self.read(p.out.place, at);

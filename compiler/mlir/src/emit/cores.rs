@@ -36,7 +36,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let down = self.pieces(m, ROWS);
         let across = self.pieces(n, COLUMNS);
         let all = self.mul(down, across);
-        let warps = Num::Known(i64::from(self.threads) / 32);
+        let warps = Num::Known(i64::from(self.about.threads) / 32);
         let bounds = [warp, all, warps].map(|n| self.value(n));
         let (opened, piece, _) = self.b.open_for(bounds, &[]);
         let row = self.div(Num::Run(piece), across);

@@ -6,8 +6,9 @@
 
 use super::build::V;
 use super::number::Num;
-use super::{Emit, SHARED, name, nested, parsed};
+use super::{About, Emit, SHARED, name, nested, parsed};
 use crate::narrow::Kept;
+use crate::often::Often;
 use crate::placement::Placement;
 use crate::target::Products;
 use crate::{DeviceProduct, Options};
@@ -78,26 +79,18 @@ pub(super) fn product<'c: 'a, 'a>(
     };
     let argument =
         |n: usize| -> V<'c, 'a> { body.argument(n).expect("an argument").into() };
-    let mut emit = Emit {
+    let about = About {
+        symbol: SYMBOL,
         kernel: &empty,
-        exchanged: Vec::new(),
+        exchanged: &Vec::new(),
         kept: &Kept::wide(&empty),
         placement: &placement,
-        before: Vec::new(),
-        number: 0,
+        often: &Often::default(),
         threads: THREADS,
         products: options.products,
         staged: false,
-        thread: argument(0),
-        buffers: Vec::new(),
-        scratch: argument(0),
-        sizes: [Num::Known(0); 3],
-        indices: Vec::new(),
-        stages: Vec::new(),
-        loops: 0,
-        b: super::Builder::new(context, body),
     };
-    emit.begin();
+    let mut emit = Emit::new(super::Builder::new(context, body), about);
     emit.dense(&argument);
     emit.b.op("llvm.return", &[], &[], &[]);
     DeviceProduct {
@@ -164,7 +157,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// Row and column of this thread's entry number `at`.
     fn own(&mut self, at: i64, [row, column]: [Num<'c, 'a>; 2]) -> [Num<'c, 'a>; 2] {
-        if self.products != Products::Float32 {
+        if self.about.products != Products::Float32 {
             let [down, beside, group, within] = self.warp();
             let i = self.add(down, group);
             let i = self.add(i, Num::Known(8 * (at % OWN / 2)));
@@ -225,7 +218,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.bring(left, 0, [row, m], [from, k]);
         self.bring(turned, DEPTH * PITCH, [column, n], [from, k]);
         self.b.barrier();
-        let added = match self.products {
+        let added = match self.about.products {
             Products::Float32 => self.by_threads(sums),
             Products::Tf32x3 | Products::Tf32 | Products::Brain => self.by_warps_of(sums),
         };
@@ -259,7 +252,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// Sums with sixteen terms more, on tensor cores.
     fn by_warps_of(&mut self, mut sums: Vec<V<'c, 'a>>) -> Vec<V<'c, 'a>> {
-        let how = self.products;
+        let how = self.about.products;
         let [down, beside, group, within] = self.warp();
         let steps = if how == Products::Brain { 1 } else { 2 };
         for step in 0..steps {

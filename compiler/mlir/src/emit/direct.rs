@@ -96,17 +96,13 @@ pub(super) fn direct(
     let terms = p.extent[2].fixed()? as i64;
     // Steps move bits of a straight line that nothing else moves.
     let least = if turned { PART / 2 } else { SIDE };
-    let whole = |a: &Affine| {
-        let mut factors = a.constant.iter().chain(a.terms.iter().map(|(_, m)| m));
-        factors.all(|m| m.factor % least == 0)
-    };
     let zeros = !x.right && matches!(p.shape, Shape::LeftLower | Shape::LeftUpper);
     let along = if turned { x.extent } else { terms };
     let fits = x.extent % x.rows == 0
         && terms % DEPTH == 0
         && (terms < SIDE || terms % SIDE == 0)
         && along <= apart
-        && whole(&x.matrix.origin)
+        && x.matrix.origin.is_multiple_of(least)
         && !zeros;
     fits.then_some(Direct { tile, turned, apart })
 }
@@ -116,7 +112,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn byte_of(&mut self, place: Place, n: Num<'c, 'a>) -> Num<'c, 'a> {
         let byte = self.mul(n, Num::Known(2));
         let Place::Tile(tile) = place else { return byte };
-        let Some(bit) = self.exchanged[tile.index()] else { return byte };
+        let Some(bit) = self.about.exchanged[tile.index()] else { return byte };
         let (lines, part) = (LINE / PART, PART.trailing_zeros());
         if let Num::Known(byte) = byte {
             return Num::Known(byte ^ (((byte >> bit) & (lines - 1)) << part));

@@ -55,9 +55,9 @@ struct Lane<'c, 'a> {
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Whether a system is solved so: it is worth it, and there is room.
     pub(super) fn by_joins(&self, n: usize, m: usize) -> bool {
-        let there = self.placement.room.map_or(0, |at| self.placement.shared - at);
+        let there = self.about.placement.room.map_or(0, |at| self.about.placement.shared - at);
         let needed = blocks(n as i64) * ENTRIES * NUMBER;
-        joined(n, m, self.products) && there >= needed
+        joined(n, m, self.about.products) && there >= needed
     }
 
     pub(super) fn solve_by_joins(&mut self, s: System) {
@@ -65,7 +65,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.barrier();
         self.invert_blocks(s);
         self.b.barrier();
-        let how = match self.products {
+        let how = match self.about.products {
             Products::Tf32 | Products::Float32 => Products::Tf32,
             Products::Brain | Products::Tf32x3 => Products::Tf32x3,
         };
@@ -76,7 +76,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let within = self.rem(lane, Num::Known(4));
         let lane = Lane { group, within };
         let strips = Num::Known(blocks(s.m));
-        let warps = Num::Known(i64::from(self.threads) / 32);
+        let warps = Num::Known(i64::from(self.about.threads) / 32);
         let bounds = [warp, strips, warps].map(|q| self.value(q));
         let (opened, strip, _) = self.b.open_for(bounds, &[]);
         let first = self.mul(Num::Run(strip), Num::Known(BLOCK));

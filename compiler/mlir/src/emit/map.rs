@@ -59,7 +59,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// the time is that of its loads.
     fn together(&self, map: Map<'_>) -> bool {
         let points: Option<usize> = map.space.iter().map(|d| d.fixed()).product();
-        let turn = AT_ONCE as usize * self.threads as usize;
+        let turn = AT_ONCE as usize * self.about.threads as usize;
         points.is_some_and(|n| n > 0 && n % turn == 0)
             && map.expr.scalars.len() <= FEW
             && !map.loads.is_empty()
@@ -70,7 +70,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let extents: Vec<Num<'c, 'a>> =
             map.space.iter().map(|d| self.extent(*d)).collect();
         let points: usize = map.space.iter().filter_map(|d| d.fixed()).product();
-        let threads = i64::from(self.threads);
+        let threads = i64::from(self.about.threads);
         let turns = points as i64 / (AT_ONCE * threads);
         let mut extent = Num::Known(turns);
         if turns >= MANY {
@@ -98,7 +98,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let (threads, long) = (self.b.special("ntid.x"), self.b.int(64));
         let threads = Num::Run(self.b.cast("llvm.zext", threads, long));
         let all = self.mul(threads, Num::Known(n));
-        self.div(all, Num::Known(i64::from(self.threads)))
+        self.div(all, Num::Known(i64::from(self.about.threads)))
     }
 
     fn stored(&mut self, map: Map<'_>, point: &[Num<'c, 'a>], values: &[V<'c, 'a>]) {
@@ -126,9 +126,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let thread = Num::Run(self.thread);
         let (lane, warp) =
             (self.rem(thread, Num::Known(LANES)), self.div(thread, Num::Known(LANES)));
-        let warps = i64::from(self.threads) / LANES;
+        let warps = i64::from(self.about.threads) / LANES;
         if by_all(map.space, map.sinks) && warps > 1 {
-            let shares = [thread, Num::Known(i64::from(self.threads))];
+            let shares = [thread, Num::Known(i64::from(self.about.threads))];
             let point = vec![Num::Known(0); kept];
             let mut parts = self.folded_by(map, &point, shares);
             self.of_all_warps(map, &mut parts, [lane, warp], warps);

@@ -4,6 +4,7 @@ mod access;
 mod ahead;
 mod blocks;
 mod build;
+mod calls;
 mod cores;
 mod dense;
 mod direct;
@@ -22,6 +23,7 @@ mod wide;
 use crate::ahead::{Ahead, ahead, copies};
 use crate::barriers::barriers;
 use crate::narrow::{Kept, with_ahead};
+use crate::often::{Often, often};
 use crate::placement::Placement;
 use crate::target::Products;
 use crate::{BackendError, Code, Entry, Options};
@@ -144,10 +146,26 @@ fn function<'c: 'a, 'a>(
         1 => "1 : i32",
         _ => "2 : i32",
     };
+    let exchanged = match staged {
+        true => direct::exchanged(kernel, &kept, &placement, threads),
+        false => vec![None; kernel.tiles.len()],
+    };
+    let symbol = symbol(kernel, n);
+    let about = About {
+        symbol: &symbol,
+        kernel,
+        exchanged: &exchanged,
+        kept: &kept,
+        placement: &placement,
+        often: &often(kernel, &kept, &placement, &exchanged),
+        threads,
+        products: options.products,
+        staged,
+    };
+    calls::functions(context, block, about);
     let b = Builder::new(context, block);
     let mut arguments = vec![b.pointer(1); kernel.buffers.len() + 1];
     arguments.extend([b.int(64); 3]);
-    let symbol = symbol(kernel, n);
     let ty = types::function(types::void(context), &arguments, false);
     let unit = Attribute::unit(context);
     let attributes = [
@@ -165,33 +183,14 @@ fn function<'c: 'a, 'a>(
         ("arg_attrs", parsed(context, &argument_attributes(kernel))),
     ];
     let body = nested(context, block, "llvm.func", &attributes, &arguments);
-    let b = Builder::new(context, body);
     let argument =
         |n: usize| -> V<'c, 'a> { body.argument(n).expect("an argument").into() };
     let count = kernel.buffers.len();
-    let exchanged = match staged {
-        true => direct::exchanged(kernel, &kept, &placement, threads),
-        false => vec![None; kernel.tiles.len()],
-    };
-    let mut emit = Emit {
-        kernel,
-        exchanged,
-        kept: &kept,
-        placement: &placement,
-        before: barriers(kernel, &placement),
-        number: 0,
-        threads,
-        products: options.products,
-        staged,
-        thread: argument(0),
-        buffers: (0..count).map(argument).collect(),
-        scratch: argument(count),
-        sizes: [1, 2, 3].map(|n| Num::Run(argument(count + n))),
-        indices: vec![None; kernel.indices],
-        stages: vec![None; kernel.tiles.len()],
-        loops: 0,
-        b,
-    };
+    let mut emit = Emit::new(Builder::new(context, body), about);
+    emit.before = barriers(kernel, &placement);
+    emit.buffers = (0..count).map(argument).collect();
+    emit.scratch = Some(argument(count));
+    emit.sizes = [1, 2, 3].map(|n| Num::Run(argument(count + n)));
     emit.begin();
     emit.body(&kernel.body);
     emit.b.op("llvm.return", &[], &[], &[]);
@@ -262,27 +261,41 @@ fn threads(kernel: &Kernel) -> u32 {
     }
 }
 
-/// A kernel being written.
-struct Emit<'c, 'a, 'k> {
-    b: Builder<'c, 'a>,
+/// What is decided of a kernel before it is written.
+#[derive(Clone, Copy)]
+struct About<'k> {
+    /// Its name.
+    symbol: &'k str,
     kernel: &'k Kernel,
+    /// Tiles whose parts are exchanged.
+    exchanged: &'k direct::Exchanged,
     /// What is narrow.
     kept: &'k Kept,
     placement: &'k Placement,
+    /// What is written once.
+    often: &'k Often,
+    threads: u32,
+    products: Products,
+    /// Operands of large products are brought to room.
+    staged: bool,
+}
+
+/// A kernel being written, or a function of one.
+struct Emit<'c, 'a, 'k> {
+    b: Builder<'c, 'a>,
+    about: About<'k>,
     /// Whether a barrier stands before each statement, and the next one's number.
     before: Vec<bool>,
     number: usize,
-    threads: u32,
-    products: Products,
-    /// Tiles whose parts are exchanged.
-    exchanged: direct::Exchanged,
-    /// Operands of large products are brought to room.
-    staged: bool,
     /// This thread's number in its block.
     thread: V<'c, 'a>,
     buffers: Vec<V<'c, 'a>>,
     /// The block's scratch memory.
-    scratch: V<'c, 'a>,
+    scratch: Option<V<'c, 'a>>,
+    /// Tiles that a function is given.
+    tiles: Vec<V<'c, 'a>>,
+    /// Numbers that a function is given, with which of its statement's they are.
+    numbers: Vec<(usize, V<'c, 'a>)>,
     /// B, T and t0.
     sizes: [Num<'c, 'a>; 3],
     indices: Vec<Option<Num<'c, 'a>>>,
@@ -292,19 +305,41 @@ struct Emit<'c, 'a, 'k> {
     loops: usize,
 }
 
+impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
+    /// At the begin of a kernel or of a function, which has no arguments yet.
+    fn new(mut b: Builder<'c, 'a>, about: About<'k>) -> Self {
+        Self {
+            thread: b.thread(about.threads),
+            b,
+            before: Vec::new(),
+            number: 0,
+            buffers: Vec::new(),
+            scratch: None,
+            tiles: Vec::new(),
+            numbers: Vec::new(),
+            sizes: [Num::Known(0); 3],
+            indices: vec![None; about.kernel.indices],
+            stages: vec![None; about.kernel.tiles.len()],
+            loops: 0,
+            about,
+        }
+    }
+}
+
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
-    /// Thread, scratch and the indices of the grid.
+    /// Scratch and the indices of the grid.
     fn begin(&mut self) {
         let long = self.b.int(64);
-        self.thread = self.b.thread(self.threads);
         let block = self.b.special("ctaid.x");
         let block = Num::Run(self.b.cast("llvm.zext", block, long));
-        let each = self.lines(&self.placement.scratch.clone());
-        let own = self.mul(block, each);
-        let own = self.value(own);
-        let byte = self.b.int(8);
-        self.scratch = self.b.element(self.scratch, own, byte);
-        let kernel = self.kernel;
+        if let Some(scratch) = self.scratch {
+            let each = self.lines(&self.about.placement.scratch);
+            let own = self.mul(block, each);
+            let own = self.value(own);
+            let byte = self.b.int(8);
+            self.scratch = Some(self.b.element(scratch, own, byte));
+        }
+        let kernel = self.about.kernel;
         let extents: Vec<Num<'c, 'a>> =
             kernel.grid.iter().map(|(_, d)| self.extent(*d)).collect();
         let point = self.unravelled(block, &extents);
@@ -337,7 +372,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// The points of a space, shared among the threads.
     fn shared(&mut self, space: &[Extent], body: impl FnOnce(&mut Self, &[Num<'c, 'a>])) {
-        let own = [Num::Run(self.thread), Num::Known(i64::from(self.threads))];
+        let own = [Num::Run(self.thread), Num::Known(i64::from(self.about.threads))];
         self.strided(space, own, body);
     }
 
@@ -367,7 +402,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             if self.before[here] {
                 self.b.barrier();
             }
-            self.stmt(stmt);
+            match self.about.often.call(here) {
+                Some(call) => self.call(call),
+                None => self.stmt(stmt),
+            }
         }
     }
 
@@ -382,16 +420,16 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     fn anew_for(&mut self, work: impl FnOnce(&mut Self)) {
         let (sizes, scratch, indices) = (self.sizes, self.scratch, self.indices.clone());
-        self.thread = self.b.thread(self.threads);
+        self.thread = self.b.thread(self.about.threads);
         for n in &mut self.sizes[1..] {
             if let Num::Run(v) | Num::Further(v, _) = n {
                 *v = self.b.anew(*v);
             }
         }
-        if !self.placement.scratch.is_empty() {
-            self.scratch = self.b.anew(scratch);
+        if !self.about.placement.scratch.is_empty() {
+            self.scratch = scratch.map(|s| self.b.anew(s));
         }
-        for (index, _) in &self.kernel.grid {
+        for (index, _) in &self.about.kernel.grid {
             if let Some(Num::Run(v) | Num::Further(v, _)) =
                 &mut self.indices[index.index()]
             {
@@ -437,9 +475,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn control(&mut self, stmt: &Stmt) {
         match stmt {
             Stmt::Loop { index, extent, reverse, body }
-                if copies(body, self.placement) > 0 =>
+                if copies(body, self.about.placement) > 0 =>
             {
-                let (first, rest) = body.split_at(copies(body, self.placement));
+                let (first, rest) = body.split_at(copies(body, self.about.placement));
                 self.loop_ahead((*index, *extent, *reverse), first, rest);
             }
             Stmt::Loop { index, extent, reverse, body } => {

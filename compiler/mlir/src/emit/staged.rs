@@ -120,13 +120,13 @@ pub(super) fn operands(p: Product<'_>, threads: u32) -> (Layout, [Operand<'_>; 2
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn product_staged(&mut self, p: Product<'_>) {
         let [m, n, k] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
-        let (layout, [mut left, mut right]) = operands(p, self.threads);
+        let (layout, [mut left, mut right]) = operands(p, self.about.threads);
         let mut at = 0;
         for operand in [&mut left, &mut right] {
-            operand.direct = direct(self.kernel, &self.exchanged, operand, p);
+            operand.direct = direct(self.about.kernel, self.about.exchanged, operand, p);
             if operand.direct.is_none() {
                 let narrow = self.is_narrow(operand.matrix.place);
-                operand.lines = wide::lines(operand, k, self.threads, narrow);
+                operand.lines = wide::lines(operand, k, self.about.threads, narrow);
                 operand.at = at;
                 at += SIDE * ROW;
             }
@@ -239,7 +239,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         // Neighbours among threads read neighbours in memory, where there are some.
         let by_rows = is_one(across) && !is_one(along);
         let words = Num::Known(x.rows * pairs);
-        let bounds = [Num::Run(self.thread), words, Num::Known(i64::from(self.threads))];
+        let bounds = [Num::Run(self.thread), words, Num::Known(i64::from(self.about.threads))];
         let bounds = bounds.map(|q| self.value(q));
         let (opened, n, _) = self.b.open_for(bounds, &[]);
         let n = Num::Run(n);
@@ -306,7 +306,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     pub(super) fn at_room(&mut self, byte: Num<'c, 'a>) -> V<'c, 'a> {
         let all = self.b.address_of(super::SHARED, 3);
-        let from = Num::Known(self.placement.room.expect(ROOM));
+        let from = Num::Known(self.about.placement.room.expect(ROOM));
         let byte = self.add(byte, from);
         let byte = self.value(byte);
         let of = self.b.int(8);

@@ -323,7 +323,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     fn room(&mut self, n: Num<'c, 'a>) -> V<'c, 'a> {
         let all = self.b.address_of(super::SHARED, 3);
-        let from = self.b.constant(64, self.placement.room.expect(ROOM));
+        let from = self.b.constant(64, self.about.placement.room.expect(ROOM));
         let byte = self.b.int(8);
         let all = self.b.element(all, from, byte);
         let n = self.value(n);

@@ -10,7 +10,7 @@ use super::number::Num;
 use super::staged::{DEPTH, Operand, PART, ROW, SIDE, is_one};
 use crate::target::Products;
 use melior::ir::{Type, ValueLike};
-use nestor_ir::tile::{Affine, Shape};
+use nestor_ir::tile::Shape;
 
 /// Numbers of one load, of float32 and of bfloat16.
 const WIDE: i64 = 4;
@@ -43,15 +43,11 @@ pub(super) fn lines(
         (false, false) => return None,
     };
     let apart = if turned { along } else { across };
-    let whole = |a: &Affine| {
-        let mut factors = a.constant.iter().chain(a.terms.iter().map(|(_, m)| m));
-        factors.all(|m| m.factor % wide == 0)
-    };
     let fits = x.extent % x.rows == 0
         && terms % DEPTH == 0
         && (terms < SIDE || terms % SIDE == 0)
-        && whole(&x.matrix.origin)
-        && whole(apart);
+        && x.matrix.origin.is_multiple_of(wide)
+        && apart.is_multiple_of(wide);
     let terms = terms.min(SIDE);
     let (count, numbers) = if turned { (terms, x.rows) } else { (x.rows, terms) };
     let loads = numbers / wide;
@@ -73,7 +69,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let loads = Num::Known(lines.loads);
         let (line, load) = (self.div(thread, loads), self.rem(thread, loads));
         let within = self.mul(load, Num::Known(lines.wide));
-        let apart = i64::from(self.threads) / lines.loads;
+        let apart = i64::from(self.about.threads) / lines.loads;
         let (float, word) = (self.b.float(), self.b.int(32));
         let narrow = lines.wide == NARROW;
         let part = Type::vector(&[4], if narrow { word } else { float });

@@ -27,7 +27,12 @@ pub(crate) fn module(lines: &str) -> String {
 
 /// Runs blocks of a warp on an output of so many words.
 pub(crate) fn run(lines: &str, grid: u32, count: usize) -> Result<Vec<u8>, Fault> {
-    let module = Module::parse(&module(lines)).unwrap_or_else(|e| panic!("{e}"));
+    run_text(&module(lines), grid, count)
+}
+
+/// As [`run`], a whole text.
+pub(crate) fn run_text(text: &str, grid: u32, count: usize) -> Result<Vec<u8>, Fault> {
+    let module = Module::parse(text).unwrap_or_else(|e| panic!("{e}"));
     let mut memory = Memory::default();
     let out = memory.add(Allocation::filled("out", vec![0; 4 * count]));
     let how =
