@@ -45,7 +45,8 @@ pub type Timings = Vec<(&'static str, std::time::Duration)>;
 impl Code {
     /// Instructions of PTX in a kernel and its functions.
     pub fn instructions(&self, symbol: &str) -> usize {
-        let heads = [format!(".entry {symbol}("), format!(".func {symbol}{}", rolled::OF)];
+        let heads =
+            [format!(".entry {symbol}("), format!(".func {symbol}{}", rolled::OF)];
         let bodies = self.ptx.split("\n}");
         let bodies = bodies.filter(|body| heads.iter().any(|head| body.contains(head)));
         let is_one =

@@ -245,9 +245,10 @@ fn each_place(
             let Expr { offsets, .. } = expr;
             space.iter().all(|d| d.fixed().is_some())
                 && offsets.iter().all(is_known)
-                && loads.iter_mut().chain(sinks).all(|a| {
-                    is_access_known(a) && one(&mut a.place, &mut a.origin)
-                })
+                && loads
+                    .iter_mut()
+                    .chain(sinks)
+                    .all(|a| is_access_known(a) && one(&mut a.place, &mut a.origin))
         }
         Stmt::Product { m, n, k, left, right, out, .. } => {
             [m, n, k].iter().all(|d| d.fixed().is_some())

@@ -55,7 +55,8 @@ struct Lane<'c, 'a> {
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Whether a system is solved so: it is worth it, and there is room.
     pub(super) fn by_joins(&self, n: usize, m: usize) -> bool {
-        let there = self.about.placement.room.map_or(0, |at| self.about.placement.shared - at);
+        let there =
+            self.about.placement.room.map_or(0, |at| self.about.placement.shared - at);
         let needed = blocks(n as i64) * ENTRIES * NUMBER;
         joined(n, m, self.about.products) && there >= needed
     }

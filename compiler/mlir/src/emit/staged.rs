@@ -239,7 +239,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         // Neighbours among threads read neighbours in memory, where there are some.
         let by_rows = is_one(across) && !is_one(along);
         let words = Num::Known(x.rows * pairs);
-        let bounds = [Num::Run(self.thread), words, Num::Known(i64::from(self.about.threads))];
+        let bounds =
+            [Num::Run(self.thread), words, Num::Known(i64::from(self.about.threads))];
         let bounds = bounds.map(|q| self.value(q));
         let (opened, n, _) = self.b.open_for(bounds, &[]);
         let n = Num::Run(n);
