@@ -67,8 +67,12 @@ impl Chunk<'_> {
             Abstract::Known(mapped) if matches!(node.op, Op::Input { .. }) => {
                 self.last_row(mapped.value)
             }
-            Abstract::Matrix(matrix) => self.matrix_at_last_row(&matrix)?,
-            Abstract::Known(_)
+            Abstract::Matrix(matrix) if self.is_state(value) => {
+                self.matrix_at_last_row(&matrix)?
+            }
+            // What is made of states is made of them as they are there: as a sum with gates, these would be computed at every row.
+            Abstract::Matrix(_)
+            | Abstract::Known(_)
             | Abstract::Row(_)
             | Abstract::Function
             | Abstract::Top(_) => {
@@ -97,6 +101,11 @@ impl Chunk<'_> {
         };
         known[value.index()] = Some(found);
         Ok(found)
+    }
+
+    /// Whether a value is a state as a token finds or leaves it.
+    fn is_state(&self, value: Value) -> bool {
+        self.slots.iter().any(|s| s.input == value || s.next == Some(value))
     }
 
     /// What an op makes of its operands at the last row.
