@@ -38,6 +38,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         match self.about.placement.homes[tile.index()].clone() {
             Home::Shared(at, bytes) => {
                 let all = self.b.address_of(super::SHARED, 3);
+                let all = self.shared.unwrap_or(all);
                 let at = self.b.constant(64, at);
                 let at = self.b.element(all, at, byte);
                 match self.staged_at(place, bytes) {

@@ -2,7 +2,7 @@
 
 use super::build::{Builder, V};
 use super::number::Num;
-use super::{About, Emit, name, nested, parsed};
+use super::{About, Emit, SHARED, name, nested, parsed};
 use crate::often::{Call, Function, Often};
 use crate::placement::Placement;
 use crate::rolled::OF;
@@ -84,6 +84,9 @@ fn one<'c: 'a, 'a>(
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn call(&mut self, call: &Call) {
         self.anew_for(|e| {
+            // Addresses that other calls are given too would be kept in registers from one to the other.
+            let shared = e.b.address_of(SHARED, 3);
+            e.shared = Some(e.b.anew(shared));
             let mut given: Vec<V<'c, 'a>> = Vec::new();
             for (place, from) in &call.places {
                 let from = e.affine(from);
@@ -92,6 +95,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     from => e.address(*place, from).0,
                 });
             }
+            e.shared = None;
             given.extend(call.numbers.iter().map(|x| e.b.real(*x)));
             let context = e.b.context;
             let callee = symbol(e.about.symbol, call.function);

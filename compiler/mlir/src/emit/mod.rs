@@ -290,7 +290,8 @@ struct Emit<'c, 'a, 'k> {
     /// This thread's number in its block.
     thread: V<'c, 'a>,
     buffers: Vec<V<'c, 'a>>,
-    /// The block's scratch memory.
+    /// The block's shared memory, where it is not told by its name, and its scratch memory.
+    shared: Option<V<'c, 'a>>,
     scratch: Option<V<'c, 'a>>,
     /// Tiles that a function is given.
     tiles: Vec<V<'c, 'a>>,
@@ -314,6 +315,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
             before: Vec::new(),
             number: 0,
             buffers: Vec::new(),
+            shared: None,
             scratch: None,
             tiles: Vec::new(),
             numbers: Vec::new(),
