@@ -2,10 +2,11 @@
 
 use crate::arguments::{Choices, positive};
 use crate::device::{Where, unready};
-use crate::fail::{Failure, Outcome, checked, settings};
+use crate::fail::{Failure, Outcome};
 use crate::model::initial;
 use crate::progress::short;
 use crate::roles::Roles;
+use crate::spec::checked;
 use crate::tuned::{self, TunedArguments};
 use nestor_compiler::trained::trained_for;
 use nestor_compiler::ty::{Elem, Type};
@@ -48,8 +49,7 @@ pub(crate) struct BenchArguments {
 /// Times a step of training on drawn tokens.
 pub(crate) fn bench(a: &BenchArguments, as_json: bool) -> Outcome {
     let place = a.on.open()?;
-    let set = settings(&a.choices.set)?;
-    let program = checked(&a.file, a.name.as_deref(), &set)?;
+    let program = checked(&a.file, a.name.as_deref(), &a.choices.set)?;
     let (longest, workers) = (Some(a.length), place.workers(a.batch));
     let tuned = tuned::used(&a.tuned, place.machine())?;
     let forms = FormOptions { longest, workers, tuned, ..FormOptions::default() };

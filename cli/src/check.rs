@@ -1,6 +1,7 @@
 //! `check` and `fmt`.
 
 use crate::fail::{Failure, Outcome, tell};
+use crate::spec;
 use indexmap::{IndexMap, IndexSet};
 use nestor_compiler::source::Loaded;
 use nestor_compiler::{Diagnostic, Label, Severity, check, source};
@@ -48,7 +49,7 @@ pub(crate) fn check(paths: &[PathBuf], as_json: bool) -> Outcome {
     let mut told = IndexMap::new();
     let mut unseen = IndexSet::new();
     for file in &files {
-        let loaded = source::load(std::slice::from_ref(file)).map_err(Failure::data)?;
+        let loaded = spec::loaded(file)?;
         for found in check::check(&loaded) {
             let text = found.render(&loaded.sources, color);
             if !as_json && !told.contains_key(&text) {
@@ -111,14 +112,11 @@ pub(crate) fn format(paths: &[PathBuf], only_check: bool, as_json: bool) -> Outc
     let mut bad = false;
     let mut other = Vec::new();
     for path in &files {
-        let unreadable =
-            |e: std::io::Error| Failure::data(format!("{}: {e}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = source::text(path).map_err(Failure::data)?;
         match nestor_compiler::format(&text) {
-            Err(found) => {
-                let loaded =
-                    source::load(std::slice::from_ref(path)).map_err(Failure::data)?;
-                let _ = found;
+            // They are told with their places in the file.
+            Err(_) => {
+                let loaded = spec::loaded(path)?;
                 let _ = tell(&loaded, &loaded.found);
                 bad = true;
             }
@@ -131,7 +129,9 @@ pub(crate) fn format(paths: &[PathBuf], only_check: bool, as_json: bool) -> Outc
                 bad = true;
             }
             Ok(laid) => {
-                std::fs::write(path, laid).map_err(unreadable)?;
+                std::fs::write(path, laid).map_err(|e| {
+                    Failure::data(format!("cannot write {}: {e}", path.display()))
+                })?;
                 other.push(path);
                 if !as_json {
                     anstream::println!("{} laid out", path.display());

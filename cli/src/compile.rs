@@ -2,8 +2,9 @@
 
 use crate::arguments::{CompileArguments, Emit};
 use crate::artifact::{self, Source};
-use crate::fail::{Failure, Outcome, settings, tell};
+use crate::fail::{Failure, Outcome, tell};
 use crate::gpu;
+use crate::spec;
 use crate::tuned;
 use clap::ValueEnum;
 use nestor_compiler::gpu::Options;
@@ -11,38 +12,35 @@ use nestor_compiler::native::Machine;
 use nestor_compiler::pipeline::{self, Purpose};
 use nestor_compiler::tensor::Graph;
 use nestor_compiler::tune::learns;
-use nestor_compiler::{
-    FormOptions, PassError, Precision, Program, check, native, source,
-};
+use nestor_compiler::{FormOptions, PassError, Precision, Program, native};
 use std::time::Instant;
 
 /// Prints a stage, writes an artifact, or both.
 pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
-    let name = a.name.as_deref();
-    if let Some(stage) = a.emit {
-        let of = gpu::stage(stage, a)?;
-        emit(a, stage, of, json)?;
+    let target = gpu::target(a)?;
+    let mut clock = Clock::new(a.timings);
+    let loaded = spec::loaded(&a.file)?;
+    if let Some(Emit::Ast) = a.emit {
+        tell(&loaded, &loaded.found)?;
+        for (_, file) in &loaded.files {
+            anstream::println!("{file:#?}");
+        }
+        if a.out.is_none() {
+            return Ok(());
+        }
+    }
+    let program = spec::program(&loaded, a.name.as_deref(), &a.choices.set)?;
+    clock.tick("check");
+    let tuned = tuned::used(&a.tuned, machine(target))?;
+    let forms = FormOptions { tuned, ..FormOptions::default() };
+    if let Some(stage) = a.emit.filter(|stage| *stage != Emit::Ast) {
+        emit(&program, stage, target, forms, json, &mut clock)?;
     }
     let Some(folder) = &a.out else { return Ok(()) };
-    let settings = settings(&a.choices.set)?;
-    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
-    let program = match check::program(&loaded, name, &settings) {
-        Ok((program, warnings)) => {
-            // The stage has said them.
-            if a.emit.is_none() {
-                tell(&loaded, &warnings)?;
-            }
-            program
-        }
-        Err(found) => return tell(&loaded, &found),
-    };
     let what = match learns(&program) {
         true => "a step of training",
         false => "outputs and gradients",
     };
-    let of = gpu::options(a);
-    let tuned = tuned::used(&a.tuned, machine(of))?;
-    let forms = FormOptions { tuned, ..FormOptions::default() };
     let graph = last(&program, forms)?;
     let source = Source {
         loaded: &loaded,
@@ -51,7 +49,7 @@ pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
         target: &a.target,
         tuned,
     };
-    match of {
+    match target {
         Some(options) => gpu::write(&source, &graph, what, options, folder, json),
         None => artifact::write(&source, &graph, what, folder, json),
     }
@@ -92,44 +90,25 @@ impl Clock {
 
 /// Prints a stage.
 fn emit(
-    a: &CompileArguments,
-    emit: Emit,
+    program: &Program,
+    stage: Emit,
     target: Option<Options>,
+    forms: FormOptions,
     json: bool,
+    clock: &mut Clock,
 ) -> Outcome {
-    let (settings, name) = (settings(&a.choices.set)?, a.name.as_deref());
-    let mut clock = Clock::new(a.timings);
-    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
-    match emit {
-        Emit::Ast => {
-            tell(&loaded, &loaded.found)?;
-            for (_, file) in &loaded.files {
-                anstream::println!("{file:#?}");
-            }
-            Ok(())
-        }
-        emit => match check::program(&loaded, name, &settings) {
-            Ok((program, warnings)) => {
-                tell(&loaded, &warnings)?;
-                clock.tick("check");
-                let tuned = tuned::used(&a.tuned, machine(target))?;
-                let forms = FormOptions { tuned, ..FormOptions::default() };
-                let text = text(&program, emit, target, forms, &mut clock)?;
-                if json {
-                    let stage = emit.to_possible_value();
-                    let stage = stage.map(|v| v.get_name().to_owned());
-                    let report = serde_json::json!({
-                        "entry": program.name, "stage": stage, "text": text,
-                    });
-                    anstream::println!("{report}");
-                } else {
-                    anstream::print!("{text}");
-                }
-                Ok(())
-            }
-            Err(found) => tell(&loaded, &found),
-        },
+    let text = text(program, stage, target, forms, clock)?;
+    if json {
+        let stage = stage.to_possible_value();
+        let stage = stage.map(|v| v.get_name().to_owned());
+        let report = serde_json::json!({
+            "entry": program.name, "stage": stage, "text": text,
+        });
+        anstream::println!("{report}");
+    } else {
+        anstream::print!("{text}");
     }
+    Ok(())
 }
 
 /// A stage as text.

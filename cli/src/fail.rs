@@ -1,10 +1,9 @@
 //! How a command fails: a status and what to say.
 
 use nestor_compiler::source::Loaded;
-use nestor_compiler::{Diagnostic, Program, Setting, Severity, check, source};
+use nestor_compiler::{Diagnostic, Setting, Severity};
 use std::fmt::Display;
 use std::io::IsTerminal;
-use std::path::Path;
 
 /// A failed command.
 pub(crate) struct Failure {
@@ -61,22 +60,6 @@ pub(crate) fn tell(loaded: &Loaded, found: &[Diagnostic]) -> Outcome {
         Err(Failure::silent())
     } else {
         Ok(())
-    }
-}
-
-/// A program of a file, its warnings told; where it is none, what is wrong is.
-pub(crate) fn checked(
-    file: &Path,
-    name: Option<&str>,
-    set: &[Setting],
-) -> Result<Program, Failure> {
-    let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
-    match check::program(&loaded, name, set) {
-        Ok((program, warnings)) => tell(&loaded, &warnings).map(|()| program),
-        Err(found) => {
-            tell(&loaded, &found)?;
-            Err(Failure::silent())
-        }
     }
 }
 

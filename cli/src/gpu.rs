@@ -12,13 +12,12 @@ use serde_json::json;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The GPU of a stage; nothing for stages that are of none.
-pub(crate) fn stage(
-    emit: Emit,
-    a: &CompileArguments,
-) -> Result<Option<Options>, Failure> {
-    let (target, found) = (&a.target, options(a));
-    let of_gpu = matches!(emit, Emit::Mlir | Emit::Ptx | Emit::Usage);
+/// What is asked for, where the target is a GPU; a stage of a GPU has one.
+pub(crate) fn target(a: &CompileArguments) -> Result<Option<Options>, Failure> {
+    let target = &a.target;
+    let products = Products::find(&a.products).unwrap_or_default();
+    let found = Target::find(target).map(|target| Options { target, products });
+    let of_gpu = matches!(a.emit, Some(Emit::Mlir | Emit::Ptx | Emit::Usage));
     if of_gpu && found.is_none() {
         let names: Vec<&str> = Target::ALL.iter().map(|(n, _)| *n).collect();
         return Err(Failure::usage(format!(
@@ -27,12 +26,6 @@ pub(crate) fn stage(
         )));
     }
     Ok(found)
-}
-
-/// What is asked for, where the target is a GPU.
-pub(crate) fn options(a: &CompileArguments) -> Option<Options> {
-    let products = Products::find(&a.products).unwrap_or_default();
-    Some(Options { target: Target::find(&a.target)?, products })
 }
 
 /// A stage as text.

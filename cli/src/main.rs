@@ -31,6 +31,7 @@ mod run;
 mod run_folder;
 mod run_kept;
 mod session;
+mod spec;
 mod state;
 mod task;
 mod train;

@@ -2,8 +2,9 @@
 
 use crate::arguments::{Choices, Dtype, RunChoices};
 use crate::device::{Place, unready};
-use crate::fail::{Failure, Outcome, checked, settings};
+use crate::fail::{Failure, Outcome};
 use crate::run_kept;
+use crate::spec::checked;
 use crate::tuned;
 use indexmap::IndexMap;
 use nestor_compiler::execute::{self, bound, sizes};
@@ -42,8 +43,7 @@ pub(crate) fn run(
             "kernels for GPUs are of float32: leave `--dtype f64` or `--device` out",
         ));
     }
-    let settings = settings(&choices.set)?;
-    let program = checked(file, Some(name), &settings)?;
+    let program = checked(file, Some(name), &choices.set)?;
     let given = tensor_file::read(inputs).map_err(Failure::data)?;
     let mut arrays: Arrays =
         given.tensors.iter().map(|t| (t.name.clone(), array(t))).collect();

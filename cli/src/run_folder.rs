@@ -1,9 +1,10 @@
 //! What a run's folder says about the run: `run.json`.
 
-use crate::fail::{Failure, settings, tell};
+use crate::fail::Failure;
+use crate::spec;
 use crate::tuned::{self, Used};
 use nestor_compiler::trained::spec_hash;
-use nestor_compiler::{FormOptions, Program, check, source};
+use nestor_compiler::{FormOptions, Program};
 use nestor_runtime::tensor_file::HostTensor;
 use nestor_runtime::train::checkpoint::{self, Checkpoint, Position};
 use nestor_runtime::train::data::DataIdentity;
@@ -131,15 +132,8 @@ impl Left {
     /// What the run of a folder left.
     pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
         let run = Run::open(folder)?;
-        let set = settings(&run.set)?;
-        let loaded =
-            source::load(std::slice::from_ref(&run.file)).map_err(Failure::data)?;
-        let program = match check::program(&loaded, Some(&run.entry), &set) {
-            Ok((program, _)) => program,
-            Err(found) => {
-                return Err(tell(&loaded, &found).err().unwrap_or_else(Failure::silent));
-            }
-        };
+        let loaded = spec::loaded(&run.file)?;
+        let program = spec::program(&loaded, Some(&run.entry), &run.set)?;
         let hash = spec_hash(&loaded, &run.entry, &run.set);
         run.same_tokenizer()?;
         let (_, found) = newest(folder, &hash)?.ok_or_else(|| {

@@ -1,13 +1,14 @@
 //! What a run needs before it begins: the checked model, its data, and whether the two fit.
 
 use crate::device::Place;
-use crate::fail::{Failure, settings, tell};
+use crate::fail::Failure;
 use crate::roles::{Needs, Roles, sizes};
 use crate::run_folder::Run;
+use crate::spec;
 use crate::train::default_data;
 use nestor_compiler::source::Loaded;
 use nestor_compiler::trained::{Trained, spec_hash, trained_for, trained_with_outputs};
-use nestor_compiler::{FormOptions, Program, check, source};
+use nestor_compiler::{FormOptions, Program, check};
 use nestor_runtime::tasks::{Size, TaskData};
 use nestor_runtime::train::data::{
     Corpus, DataIdentity, DataOptions, Source, cache_beside,
@@ -53,7 +54,7 @@ pub(crate) struct Session {
 impl Session {
     /// Checks a model and opens its data; warnings are told.
     pub(crate) fn open(request: &Request<'_>) -> Result<Self, Failure> {
-        let loaded = source::load(&[request.file.to_owned()]).map_err(Failure::data)?;
+        let loaded = spec::loaded(request.file)?;
         let path =
             request.data.map_or_else(|| default_data(request.file), Path::to_owned);
         let path = absolute(&path);
@@ -69,15 +70,7 @@ impl Session {
             }
             None => None,
         };
-        let program = match check::program(&loaded, request.name, &settings(&set)?) {
-            Ok((program, warnings)) => {
-                tell(&loaded, &warnings)?;
-                program
-            }
-            Err(found) => {
-                return Err(tell(&loaded, &found).err().unwrap_or_else(Failure::silent));
-            }
-        };
+        let program = spec::program(&loaded, request.name, &set)?;
         let hash = spec_hash(&loaded, &program.name, &set);
         let roles = Roles::of(&program)?;
         if let Some(task) = task {

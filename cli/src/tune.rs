@@ -12,8 +12,9 @@ use crate::bench::drawn;
 use crate::device::{Place, Where, unready};
 use crate::doctor::threads;
 use crate::duration::duration;
-use crate::fail::{Failure, Outcome, checked, settings};
+use crate::fail::{Failure, Outcome};
 use crate::interrupt;
+use crate::spec::checked;
 use crate::tuned::{self, AWAY, Candidate, Entry, Used};
 use nestor_compiler::native::Machine;
 use nestor_compiler::time::{RATES, seconds};
@@ -72,8 +73,7 @@ pub(crate) fn tune(a: &TuneArguments, as_json: bool) -> Outcome {
 }
 
 fn tune_on(place: &Place, a: &TuneArguments, as_json: bool) -> Outcome {
-    let set = settings(&a.choices.set)?;
-    let program = checked(&a.file, a.name.as_deref(), &set)?;
+    let program = checked(&a.file, a.name.as_deref(), &a.choices.set)?;
     let (longest, workers) = (Some(a.length), place.workers(a.batch));
     let forms = FormOptions { longest, workers, ..FormOptions::default() };
     let sizes = Sizes { batch: a.batch, time: a.length, start: 0 };

@@ -60,6 +60,14 @@ fn data(folder: &Folder, all: &mut String) {
         &["train", "tiny.nest", "--data", "text.txt", "--out", "text.txt/x"],
     );
     one("no model", &["train", "nowhere.nest"]);
+    one("a model's file misspelt", &["explain", "tinny.nest", "Tiny"]);
+    one("a model's file without its ending", &["compile", "tiny", "--emit", "levels"]);
+    one("a model's file with another ending", &["check", "tiny.txt"]);
+    one(
+        "a model in no folder",
+        &["run", "specs/tiny.nest", "Tiny", "--inputs", "x", "--outputs", "y"],
+    );
+    one("a model's folder misspelt", &["graph", "flder/../tiny.nest"]);
     one("a folder as a model", &["train", "folder"]);
     one("no steps", &on("text.txt", &["--steps", "0"]));
 }

@@ -7,7 +7,8 @@ mod terms;
 
 use crate::arguments::Choices;
 use crate::doctor::threads;
-use crate::fail::{Failure, Outcome, settings, tell};
+use crate::fail::{Failure, Outcome};
+use crate::spec::checked;
 use crate::tuned::{self, TunedArguments};
 use equation::Writer;
 use nestor_compiler::level::Memory;
@@ -16,7 +17,7 @@ use nestor_compiler::pipeline::{Purpose, derived, forward, gradients};
 use nestor_compiler::predict::parameters;
 use nestor_compiler::tensor::{Feed, Graph, Op, Scan};
 use nestor_compiler::time::{RATES, seconds};
-use nestor_compiler::{Choice, FormOptions, Precision, Program, check, source};
+use nestor_compiler::{Choice, FormOptions, Precision, Program};
 use nestor_runtime::Sizes;
 use serde_json::json;
 use std::path::Path;
@@ -40,15 +41,7 @@ pub(crate) fn explain(
     choices: &Choices,
     way: Way,
 ) -> Outcome {
-    let settings = settings(&choices.set)?;
-    let loaded = source::load(&[file.to_owned()]).map_err(Failure::data)?;
-    let program = match check::program(&loaded, name, &settings) {
-        Ok((program, warnings)) => {
-            tell(&loaded, &warnings)?;
-            program
-        }
-        Err(found) => return tell(&loaded, &found),
-    };
+    let program = checked(file, name, &choices.set)?;
     let measured = tuned::entries(asked, Machine::Cpu(Precision::F32))?;
     let found: Vec<_> = measured.iter().filter_map(|e| e.best.clone()).collect();
     let forms = FormOptions { tuned: tuned::read(&found), ..FormOptions::default() };

@@ -32,13 +32,14 @@ pub(crate) use worker::worker;
 use crate::arguments::{Equal, ExploreArguments, On};
 use crate::fail::{Failure, Outcome, tell};
 use crate::interrupt;
+use crate::spec;
 use crate::train::quoted;
 use crew::Crew;
 use judge::{Legal, Verdict};
 use launch::{Job, Moment, Reason, launch};
 use live::{Live, Row, View};
+use nestor_compiler::check;
 use nestor_compiler::sweep::{Expanded, expand};
-use nestor_compiler::{check, source};
 use question::{Question, question};
 use rounds::{Standing, budgets, ranked, survivors};
 use std::path::PathBuf;
@@ -61,7 +62,7 @@ pub(crate) fn explore(a: &ExploreArguments, json: bool) -> Outcome {
         return ray::explore();
     }
     let began = Instant::now();
-    let loaded = source::load(std::slice::from_ref(&a.file)).map_err(Failure::data)?;
+    let loaded = spec::loaded(&a.file)?;
     tell(&loaded, &loaded.found)?;
     let expanded = match expand(&loaded, a.sweep.as_deref()) {
         Ok(expanded) => expanded,

@@ -6,8 +6,9 @@ mod svg;
 
 use crate::arguments::Choices;
 use crate::explain::{instances, numbers};
-use crate::fail::{Failure, Outcome, checked, settings};
+use crate::fail::{Failure, Outcome};
 use crate::progress::short;
+use crate::spec::checked;
 use nestor_compiler::Program;
 use nestor_compiler::level::{Clock, FlowKind, Level, Statement};
 use serde_json::json;
@@ -65,9 +66,8 @@ pub(crate) struct GraphArguments {
 
 /// Prints the levels, or draws them.
 pub(crate) fn graph(a: &GraphArguments, as_json: bool) -> Outcome {
-    let settings = settings(&a.choices.set)?;
     let (name, svg, dot) = (a.name.as_deref(), a.svg.as_deref(), a.dot.as_deref());
-    let program = checked(&a.file, name, &settings)?;
+    let program = checked(&a.file, name, &a.choices.set)?;
     let levels = drawing(&program);
     if as_json {
         anstream::println!("{}", report(&levels));

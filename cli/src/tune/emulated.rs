@@ -7,7 +7,7 @@ mod emulated_device;
 use super::{Bench, TuneArguments, tune_on};
 use crate::bench::drawn;
 use crate::device::Place;
-use crate::fail::checked;
+use crate::spec::checked;
 use crate::tuned::{self, TunedArguments, Used};
 use clap::Parser;
 use emulated_device::EmulatedDevice;

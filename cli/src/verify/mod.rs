@@ -13,7 +13,8 @@ mod table;
 use crate::arguments::Choices;
 use crate::device::{Place, Where};
 use crate::doctor::threads;
-use crate::fail::{Failure, Outcome, checked, settings};
+use crate::fail::{Failure, Outcome};
+use crate::spec::checked;
 use nestor_compiler::interpret::Array;
 use nestor_compiler::source::Loaded;
 use nestor_compiler::{Severity, check, source};
@@ -70,13 +71,12 @@ pub(crate) fn verify(
     json: bool,
 ) -> Outcome {
     let place = on.open()?;
-    let settings = settings(&choices.set)?;
     let Some(file) = file else {
         let loaded = source::checks();
         let reports = all(&loaded, &check::entries(&loaded), &place);
         return conclude(&reports, json, true);
     };
-    let program = checked(file, name, &settings)?;
+    let program = checked(file, name, &choices.set)?;
     let report =
         Report { name: program.name.clone(), found: compare::measure(&program, &place) };
     conclude(&[report], json, false)

@@ -18,6 +18,7 @@ pub mod sweep;
 pub mod time;
 pub mod trained;
 pub mod tune;
+pub mod unreadable;
 
 pub use nestor_front::{Setting, SettingValue};
 pub use nestor_grammar::{Diagnostic, Label, Severity, format};

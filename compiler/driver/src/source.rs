@@ -1,20 +1,10 @@
 //! Source files: what was asked for, what those files use, and the library.
 
+use crate::unreadable::Unreadable;
 use nestor_grammar::ast::{EntryKind, File};
 use nestor_grammar::{Diagnostic, FileId, Sources, parse};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use thiserror::Error;
-
-/// A file that could not be read.
-#[derive(Debug, Error)]
-#[error("cannot read {path}: {cause}")]
-pub struct Unreadable {
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    pub cause: std::io::Error,
-}
 
 /// Files with the library, parsed.
 #[derive(Clone, Debug)]
@@ -70,13 +60,20 @@ fn parsed() -> Loaded {
     Loaded { sources, library: Arc::new(library), files: vec![], found }
 }
 
+/// The text of one file.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn text(path: &Path) -> Result<String, Unreadable> {
+    std::fs::read_to_string(path).map_err(|cause| Unreadable::new(path, cause))
+}
+
 fn read(out: &mut Loaded, path: &Path) -> Result<(), Unreadable> {
     let name = path.display().to_string();
     if out.files.iter().any(|(id, _)| out.sources.get(*id).name == name) {
         return Ok(());
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| Unreadable { path: path.to_owned(), cause })?;
+    let text = text(path)?;
     let id = out.sources.add(name, text);
     let (file, found) = parse(&out.sources, id);
     out.found.extend(found);
