@@ -40,12 +40,13 @@ mod tuned;
 mod verify;
 
 use arguments::{Arguments, Command};
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser};
 use fail::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = parsed();
     let json = arguments.json;
     let result = match arguments.command {
         Command::Check { files } => check::check(&files, json),
@@ -94,4 +95,21 @@ fn main() -> ExitCode {
             ExitCode::from(status)
         }
     }
+}
+
+/// What was asked for; commands that are hidden are no tip for one that is misspelt.
+fn parsed() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|mut error| {
+        let near = ContextKind::SuggestedSubcommand;
+        if let Some(ContextValue::Strings(mut names)) = error.remove(near) {
+            let all = Arguments::command();
+            names.retain(|name| {
+                all.find_subcommand(name).is_some_and(|c| !c.is_hide_set())
+            });
+            if !names.is_empty() {
+                error.insert(near, ContextValue::Strings(names));
+            }
+        }
+        error.exit()
+    })
 }

@@ -69,6 +69,8 @@ fn data(folder: &Folder, all: &mut String) {
     );
     one("a model's folder misspelt", &["graph", "flder/../tiny.nest"]);
     one("a folder as a model", &["train", "folder"]);
+    // One that is for the command itself is as near.
+    one("a command misspelt", &["trian", "tiny.nest"]);
     one("no steps", &on("text.txt", &["--steps", "0"]));
 }
 
