@@ -6,6 +6,7 @@
 
 use crate::doctor::{fact, threads};
 use crate::fail::Failure;
+use jiff::Timestamp;
 use nestor_compiler::gpu::Products;
 use nestor_compiler::machine::vectors;
 use nestor_compiler::native::Machine;
@@ -14,7 +15,6 @@ use nestor_runtime::train::durable;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Whether what was measured is used.
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -289,40 +289,7 @@ pub(crate) fn said(entry: &Entry, choice: &Choice) -> String {
     )
 }
 
-/// Today, as `2026-01-31`.
+/// Today, as `2026-01-31`, in UTC.
 pub(crate) fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    date((seconds / 86_400) as i64)
-}
-
-/// The date of a day since the first of 1970 (Howard Hinnant, chrono-compatible low-level date algorithms).
-fn date(day: i64) -> String {
-    let z = day + 719_468;
-    let era = z.div_euclid(146_097);
-    let of_era = z.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::date;
-
-    #[test]
-    fn days_are_dates() {
-        for (day, text) in [
-            (0, "1970-01-01"),
-            (59, "1970-03-01"),
-            (11_016, "2000-02-29"),
-            (19_723, "2024-01-01"),
-            (20_782, "2026-11-25"),
-        ] {
-            assert_eq!(date(day), text);
-        }
-    }
+    Timestamp::now().strftime("%F").to_string()
 }

@@ -39,9 +39,10 @@ pub fn candidates(known: &Choice) -> Vec<Trial> {
     // Two passes are the affine form, cut further by costs.
     let own = if known.form == Form::TwoPass { Form::Affine } else { known.form };
     // Row by row, errors that are affine are solved as the affine form solves them.
-    let twice = |form: Form| form == Form::Rowwise && own == Form::Affine;
-    let forms = Form::ALL.iter().filter(|(f, _)| *f != Form::TwoPass && !twice(*f));
-    let all = forms.flat_map(|(form, _)| CHUNKS.map(|chunk| (*form, chunk)));
+    let twice = |form: &Form| *form == Form::Rowwise && own == Form::Affine;
+    let forms = [known.parallel, Form::Rowwise, Form::Sequential];
+    let forms = forms.into_iter().filter(|form| !twice(form));
+    let all = forms.flat_map(|form| CHUNKS.map(|chunk| (form, chunk)));
     all.filter(|candidate| *candidate != (own, known.chunk))
         .map(|(form, chunk)| Trial { form, chunk, ratios: Vec::new() })
         .collect()

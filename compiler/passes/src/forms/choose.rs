@@ -63,6 +63,8 @@ pub struct Choice {
     pub key: String,
     /// The form.
     pub form: Form,
+    /// What the form with chunks as products is called here: affine, or dual.
+    pub parallel: Form,
     /// Tokens of a chunk.
     pub chunk: usize,
     /// Both were measured to be better than what costs would have it be.
@@ -263,6 +265,7 @@ fn by_cost(
         walk: names.join(", "),
         key: String::new(),
         form: Form::Sequential,
+        parallel,
         chunk,
         tuned: false,
         structure: None,
