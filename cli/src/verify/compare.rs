@@ -11,7 +11,8 @@ use indexmap::IndexMap;
 use nestor_compiler::execute::by_definition;
 use nestor_compiler::interpret::distance::distances;
 use nestor_compiler::level::{Clock, Level, read_name};
-use nestor_compiler::pipeline::{Purpose, forward, with_gradients};
+use nestor_compiler::pipeline::{Purpose, with_gradients};
+use nestor_compiler::tensor::Graph;
 use nestor_compiler::{Form, FormOptions, PassError, Precision, Program, graphs};
 
 /// How far a form may be from the derived walk in float64: rounding, in another order.
@@ -101,19 +102,55 @@ pub(super) fn measure(program: &Program, place: &Place) -> Found {
         Ok(definition) => definition,
         Err(failure) => return Found::Failed(short(&failure.message)),
     };
-    let forms = Form::ALL
-        .iter()
-        .map(|(f, name)| (*name, form(program, &sound, Some(*f), &outputs, place)));
-    let mut forms: Vec<(&str, Row)> = forms.collect();
-    if forward(program, Purpose::default()).is_ok_and(|lowered| lowered.blocks > 0) {
-        forms.push(("blocks", form(program, &sound, None, &outputs, place)));
-    }
+    let forms = forms(program, &sound, &outputs, place);
     Found::Measured(Measured {
         drawn: sound.drawn,
         definition,
         slope: sound.slope,
         forms,
     })
+}
+
+/// Every form, and what is chosen freely where windows are read by blocks.
+fn forms(
+    program: &Program,
+    sound: &Sound,
+    outputs: &[String],
+    place: &Place,
+) -> Vec<(&'static str, Row)> {
+    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let lowered = |form| {
+        let forms = FormOptions { form, ..FormOptions::default() };
+        with_gradients(program, Purpose { resume: false, forms }, &outputs)
+    };
+    // Every form but the sequential one has the same windows by blocks.
+    let mut by_blocks = None;
+    let mut rows = Vec::new();
+    for &(form, name) in Form::ALL {
+        let row = match lowered(Some(form)) {
+            Ok(lowered) if form != Form::Sequential => {
+                by_blocks = Some(lowered.blocks > 0);
+                match lowered.choices.is_empty() {
+                    true => Row::Not("nothing is walked".into()),
+                    false => row(program, sound, &lowered.graph, place),
+                }
+            }
+            Ok(lowered) => row(program, sound, &lowered.graph, place),
+            Err(PassError::Limitation { code: "L-form", what, .. }) => {
+                let why = what.split_once(": ").map_or(what.as_str(), |(_, why)| why);
+                Row::Not(why.to_owned())
+            }
+            Err(error) => Row::Broken(error.to_string()),
+        };
+        rows.push((name, row));
+    }
+    if by_blocks != Some(false)
+        && let Ok(lowered) = lowered(None)
+        && lowered.blocks > 0
+    {
+        rows.push(("blocks", row(program, sound, &lowered.graph, place)));
+    }
+    rows
 }
 
 /// One line of a failure.
@@ -123,37 +160,15 @@ fn short(message: &str) -> String {
     message.lines().next().unwrap_or("").to_owned()
 }
 
-fn form(
-    program: &Program,
-    sound: &Sound,
-    form: Option<Form>,
-    outputs: &[String],
-    place: &Place,
-) -> Row {
-    let purpose =
-        Purpose { resume: false, forms: FormOptions { form, ..FormOptions::default() } };
-    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-    let graph = match with_gradients(program, purpose, &outputs) {
-        Ok(lowered)
-            if lowered.choices.is_empty()
-                && form.is_some_and(|f| f != Form::Sequential) =>
-        {
-            return Row::Not("nothing is walked".into());
-        }
-        Ok(lowered) => lowered.graph,
-        Err(PassError::Limitation { code: "L-form", what, .. }) => {
-            let why = what.split_once(": ").map_or(what.as_str(), |(_, why)| why);
-            return Row::Not(why.to_owned());
-        }
-        Err(error) => return Row::Broken(error.to_string()),
-    };
+/// How far a graph is from the derived walk.
+fn row(program: &Program, sound: &Sound, graph: &Graph, place: &Place) -> Row {
     let mut interpreted = None;
     let mut off = |precision| -> Result<IndexMap<String, f64>, String> {
-        let found = match native(program, &graph, &sound.given, 0, precision, place) {
+        let found = match native(program, graph, &sound.given, 0, precision, place) {
             Ok(Ok(found)) => found,
             Ok(Err(why)) => {
                 interpreted = Some(short(&why.to_string()));
-                graphs::interpreted(program, &graph, &sound.given, 0, precision)
+                graphs::interpreted(program, graph, &sound.given, 0, precision)
                     .map_err(|e| e.to_string())?
             }
             Err(failure) => return Err(short(&failure.message)),
