@@ -18,7 +18,7 @@ mod logarithms;
 use crate::autodiff::{keep_boundaries, pullback};
 use crate::build::{scalar, zeros_like};
 use crate::error::PassError;
-use crate::simplify::simplify;
+use crate::simplify::{prune, simplify};
 use nestor_ir::tensor::{Graph, Op};
 
 /// Replaces all `gradient` and `anchor` marks, in the bodies of scans too, and simplifies.
@@ -77,7 +77,8 @@ fn bodies_derived(graph: &Graph) -> Result<Graph, PassError> {
     graph.try_rebuilt(|r, _, node| {
         let Op::Scan { scan } = &node.op else { return Ok(None) };
         let mut scan = scan.clone();
-        scan.body = marks_gone(&scan.body)?;
+        // What no gradient needs would be taken back by the gradients of every walk around it.
+        scan.body = prune(&marks_gone(&scan.body)?);
         let operands = r.operands(node);
         Ok(Some(r.graph.add_many(Op::Scan { scan }, &operands)))
     })

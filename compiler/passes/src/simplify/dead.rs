@@ -17,17 +17,21 @@ use smallvec::SmallVec;
 pub fn prune(graph: &Graph) -> Graph {
     let all = vec![true; graph.inputs.len()];
     let outputs = vec![true; graph.outputs.len()];
-    restricted(graph, &all, &outputs)
+    let mut live = Live::nothing(graph);
+    live.add(graph, graph.outputs.iter().map(|o| o.value));
+    restricted(graph, &all, &outputs, live)
 }
 
 /// A scan without what none of its results needs, and the operands that are left.
 pub(crate) fn alone(scan: &Scan) -> (Scan, Vec<usize>) {
-    let left = cut(scan, &vec![true; scan.body.outputs.len()]);
+    let left = cut(scan, vec![true; scan.body.outputs.len()]);
     (left.scan, left.operands)
 }
 
 /// What of a scan is left: the scan, the operands kept, the results kept.
 struct Left {
+    /// The results that it was cut for.
+    used: Vec<bool>,
     scan: Scan,
     operands: Vec<usize>,
     results: Vec<usize>,
@@ -39,27 +43,35 @@ struct Live {
     scans: Vec<Option<Left>>,
 }
 
-fn live(graph: &Graph, wanted: impl Iterator<Item = Value>) -> Live {
-    let mut values = vec![false; graph.values.len()];
-    let mut scans: Vec<Option<Left>> = (0..graph.nodes.len()).map(|_| None).collect();
-    wanted.for_each(|v| values[v.index()] = true);
-    for (id, node) in graph.nodes.iter().rev() {
-        let used = |v: &Value| values[v.index()];
-        if !node.results.iter().any(used) && !acts(node) {
-            continue;
-        }
-        if let Op::Scan { scan } = &node.op {
-            let results: Vec<bool> = node.results.iter().map(used).collect();
-            let left = cut(scan, &results);
-            for &k in &left.operands {
-                values[node.operands[k].index()] = true;
+impl Live {
+    /// Nothing is needed yet.
+    fn nothing(graph: &Graph) -> Self {
+        let scans = graph.nodes.iter().map(|_| None).collect();
+        Self { values: vec![false; graph.values.len()], scans }
+    }
+
+    /// What these values need, too. A scan of which no more is needed than before stays as it was cut: walks within
+    /// walks would otherwise be cut again for every one around them.
+    fn add(&mut self, graph: &Graph, wanted: impl Iterator<Item = Value>) {
+        wanted.for_each(|v| self.values[v.index()] = true);
+        for (id, node) in graph.nodes.iter().rev() {
+            let used: Vec<bool> =
+                node.results.iter().map(|v| self.values[v.index()]).collect();
+            if !used.contains(&true) && !acts(node) {
+                continue;
             }
-            scans[id.index()] = Some(left);
-        } else {
-            node.operands.iter().for_each(|v| values[v.index()] = true);
+            let Op::Scan { scan } = &node.op else {
+                node.operands.iter().for_each(|v| self.values[v.index()] = true);
+                continue;
+            };
+            let left = self.scans[id.index()].take().filter(|left| left.used == used);
+            let left = left.unwrap_or_else(|| cut(scan, used));
+            for &k in &left.operands {
+                self.values[node.operands[k].index()] = true;
+            }
+            self.scans[id.index()] = Some(left);
         }
     }
-    Live { values, scans }
 }
 
 /// Whether the node does something besides giving results.
@@ -68,9 +80,8 @@ fn acts(node: &NodeData) -> bool {
 }
 
 /// The graph of some outputs, with some of its inputs.
-fn restricted(graph: &Graph, inputs: &[bool], outputs: &[bool]) -> Graph {
-    let kept = graph.outputs.iter().zip(outputs).filter(|(_, keep)| **keep);
-    let live = live(graph, kept.clone().map(|(o, _)| o.value));
+fn restricted(graph: &Graph, inputs: &[bool], outputs: &[bool], live: Live) -> Graph {
+    let Live { values, mut scans } = live;
     let mut out = Graph::new();
     let mut map: Vec<Option<Value>> = vec![None; graph.values.len()];
     // Inputs first, in the order of their numbers.
@@ -80,17 +91,17 @@ fn restricted(graph: &Graph, inputs: &[bool], outputs: &[bool]) -> Graph {
         map[named.value.index()] = Some(value);
     }
     for (id, node) in graph.nodes.iter() {
-        let used = node.results.iter().any(|v| live.values[v.index()]);
+        let used = node.results.iter().any(|v| values[v.index()]);
         if matches!(node.op, Op::Input { .. }) || (!used && !acts(node)) {
             continue;
         }
         let mapped = |v: &Value| map[v.index()].unwrap_or(Value::new(0));
         let (op, operands, places): (Op, SmallVec<[Value; 3]>, Vec<usize>) =
-            match &live.scans[id.index()] {
+            match scans[id.index()].take() {
                 Some(left) => (
-                    Op::Scan { scan: Box::new(left.scan.clone()) },
+                    Op::Scan { scan: Box::new(left.scan) },
                     left.operands.iter().map(|&k| mapped(&node.operands[k])).collect(),
-                    left.results.clone(),
+                    left.results,
                 ),
                 None => (
                     node.op.clone(),
@@ -105,21 +116,22 @@ fn restricted(graph: &Graph, inputs: &[bool], outputs: &[bool]) -> Graph {
             out.values[to].name.clone_from(&graph.values[from].name);
         }
     }
-    for (output, _) in kept {
+    for (output, _) in graph.outputs.iter().zip(outputs).filter(|(_, keep)| **keep) {
         let value = map[output.value.index()].unwrap_or(Value::new(0));
         out.outputs.push(Named { name: output.name.clone(), value });
     }
     out
 }
 
-fn cut(scan: &Scan, used: &[bool]) -> Left {
+fn cut(scan: &Scan, used: Vec<bool>) -> Left {
     let states: Vec<usize> = scan.states().collect();
     let inputs = crate::autodiff::body_inputs(scan);
-    let mut outputs = used.to_vec();
+    let mut outputs = used.clone();
     // A state that the body reads must be carried on, which may need other states.
-    let live = loop {
+    let mut live = Live::nothing(&scan.body);
+    loop {
         let wanted = scan.body.outputs.iter().zip(&outputs).filter(|(_, u)| **u);
-        let live = live(&scan.body, wanted.map(|(o, _)| o.value));
+        live.add(&scan.body, wanted.map(|(o, _)| o.value));
         let mut grew = false;
         for (k, &s) in states.iter().enumerate() {
             let read = inputs[s].is_some_and(|v| live.values[v.index()]);
@@ -127,9 +139,9 @@ fn cut(scan: &Scan, used: &[bool]) -> Left {
             outputs[k] |= read;
         }
         if !grew {
-            break live;
+            break;
         }
-    };
+    }
     let keeps = |k: usize| match scan.feeds[k].0 {
         Feed::Mask => true,
         Feed::Initial => states.iter().position(|&s| s == k).is_some_and(|n| outputs[n]),
@@ -155,8 +167,8 @@ fn cut(scan: &Scan, used: &[bool]) -> Left {
         reverse: scan.reverse,
         feeds: operands.iter().map(|&k| scan.feeds[k].clone()).collect(),
         yields,
-        body: restricted(&scan.body, &fed, &outputs),
+        body: restricted(&scan.body, &fed, &outputs, live),
     };
     let results = (0..outputs.len()).filter(|&k| outputs[k]).collect();
-    Left { scan: cut, operands, results }
+    Left { used, scan: cut, operands, results }
 }

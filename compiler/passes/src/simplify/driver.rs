@@ -14,15 +14,22 @@ use smallvec::SmallVec;
 
 /// A graph being rebuilt, with the nodes that exist already.
 #[derive(Default)]
-pub(super) struct Rewriter {
+pub(super) struct Rewriter<'g> {
     /// What is built so far.
     pub(super) graph: Graph,
     seen: FxHashMap<(&'static str, SmallVec<[Value; 3]>), Vec<Node>>,
+    /// Bodies that are plain already.
+    pub(super) plain: Vec<&'g Graph>,
 }
 
-/// One walk over the graph.
-pub(super) fn rewritten(graph: &Graph) -> Graph {
-    let mut rw = Rewriter::default();
+/// One walk over the graph, which was made from what the walk before has given.
+pub(super) fn rewritten(graph: &Graph, before: Option<&Graph>) -> Graph {
+    let plain =
+        before.iter().flat_map(|g| g.nodes.values()).filter_map(|n| match &n.op {
+            Op::Scan { scan } => Some(&scan.body),
+            _ => None,
+        });
+    let mut rw = Rewriter { plain: plain.collect(), ..Rewriter::default() };
     let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
     for node in graph.nodes.values() {
         let operands: SmallVec<[Value; 3]> =
@@ -50,7 +57,7 @@ pub(super) fn rewritten(graph: &Graph) -> Graph {
     rw.graph
 }
 
-impl Rewriter {
+impl Rewriter<'_> {
     /// A node of one result: what a rule makes of it, or one that is there already, or a new one.
     pub(super) fn emit(&mut self, op: Op, operands: &[Value]) -> Value {
         let ruled = algebra::rule(self, &op, operands)

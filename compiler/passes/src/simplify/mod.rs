@@ -9,7 +9,8 @@
 //! One driver walks the graph and rebuilds it: each node is offered to the rules of a few themes,
 //! whose results are offered again, then to the table of nodes that exist already; in the end
 //! what nothing uses is left out. Rules only move work outward or away, so the walk ends; it is
-//! repeated while the graph still changes.
+//! repeated while the graph still changes. Bodies of scans that an earlier round has made plain, and nothing around them has
+//! changed since, are left as they are.
 
 mod algebra;
 mod constants;
@@ -32,12 +33,15 @@ const ROUNDS: usize = 6;
 /// The same program, plainer. Inputs and outputs keep their names and order.
 pub fn simplify(graph: &Graph) -> Graph {
     let mut graph = prune(graph);
+    let mut before = None;
     for _ in 0..ROUNDS {
-        let next = prune(&driver::rewritten(&graph));
+        let found = driver::rewritten(&graph, before.as_ref());
+        let next = prune(&found);
         if next == graph {
             break;
         }
         graph = next;
+        before = Some(found);
     }
     graph
 }

@@ -27,8 +27,10 @@ pub(super) fn rewritten(
     operands: &[Value],
 ) -> SmallVec<[Value; 1]> {
     let (scan, operands, finals) = fed_once(rw, scan, operands);
-    let body = super::simplify(&scan.body);
-    let scan = Scan { body, ..scan };
+    let scan = match rw.plain.contains(&&scan.body) {
+        true => scan,
+        false => Scan { body: super::simplify(&scan.body), ..scan },
+    };
     let states = scan.states().count();
     let known = known_yields(rw, &scan, &operands);
     let op = Op::Scan { scan: Box::new(scan) };
