@@ -15,6 +15,7 @@ use nestor_ir::tile::{
     Access, Expr, ExprId, Extent, Kernel, Place, ScalarOp, Sink, Stmt,
 };
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Scalars of a map, transcendental ones counted as what they are made of, beyond which registers would not suffice.
 const MOST_SCALARS: usize = 56;
@@ -63,9 +64,16 @@ fn within(body: &mut Vec<Stmt>) {
     let mut touched: Vec<Touches> = body.iter().map(touches).collect();
     let mut at = 1;
     while at < body.len() {
+        // Whether the second may come as early as behind the first: nothing in between minds.
+        let mut early = true;
         let found = (0..at).rev().find_map(|first| {
-            let place = place(body, &touched, first, at)?;
-            Some((first, place))
+            let found = match suit(&body[first], &body[at]) {
+                true if early => Some((first, first)),
+                true if apart(&touched, first, first + 1..at) => Some((first, at - 1)),
+                _ => None,
+            };
+            early = early && touched[first].apart(&touched[at]);
+            found
         });
         let Some((first, place)) = found else {
             at += 1;
@@ -99,29 +107,19 @@ fn same(a: &Access, b: &Access) -> bool {
     whole && (a.place, &a.origin, &a.strides) == (b.place, &b.origin, &b.strides)
 }
 
-/// Where two maps of a body would stand as one; nothing where they stay two.
-fn place(
-    body: &[Stmt],
-    touched: &[Touches],
-    first: usize,
-    second: usize,
-) -> Option<usize> {
-    let (a, b) = (parts(&body[first])?, parts(&body[second])?);
-    if a.space != b.space
-        || !large(a.space)
-        || !saves(a, b)
-        || !point_by_point(a, b)
-        || !fits(a, b)
-    {
-        return None;
-    }
-    let between = &touched[first + 1..second];
-    let free = |moved: usize| between.iter().all(|t| t.apart(&touched[moved]));
-    match (free(second), free(first)) {
-        (true, _) => Some(first),
-        (_, true) => Some(second - 1),
-        _ => None,
-    }
+/// Whether two statements are maps that would better be one.
+fn suit(first: &Stmt, second: &Stmt) -> bool {
+    let (Some(a), Some(b)) = (parts(first), parts(second)) else { return false };
+    a.space == b.space
+        && large(a.space)
+        && saves(a, b)
+        && point_by_point(a, b)
+        && fits(a, b)
+}
+
+/// Whether a statement may change places with all of some others.
+fn apart(touched: &[Touches], one: usize, others: Range<usize>) -> bool {
+    touched[others].iter().all(|t| t.apart(&touched[one]))
 }
 
 /// Whether a map has points enough that reading and writing is what it costs; small ones should not wait for others.
@@ -146,8 +144,8 @@ fn saves(a: Parts<'_>, b: Parts<'_>) -> bool {
     let stored = |sinks: &[(ExprId, Sink)], x: &Access| {
         sinks.iter().any(|(_, s)| matches!(s, Sink::Store(to) if same(to, x)))
     };
-    b.loads.iter().any(|x| wide(x) && (a.loads.contains(x) || stored(a.sinks, x)))
-        || a.loads.iter().any(|x| wide(x) && stored(b.sinks, x))
+    b.loads.iter().any(|x| (a.loads.contains(x) || stored(a.sinks, x)) && wide(x))
+        || a.loads.iter().any(|x| stored(b.sinks, x) && wide(x))
 }
 
 /// Whether what one writes and the other touches is the same element at every point, and another at every other.

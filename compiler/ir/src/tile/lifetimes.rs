@@ -35,7 +35,8 @@ pub fn shared(kernel: &Kernel, precision: Precision) -> Shared {
 /// Places those of these tiles that have a fixed size; `width` is how many bytes a tile's elements have.
 pub fn shared_of(kernel: &Kernel, width: &dyn Fn(Tile) -> i64, tiles: &[Tile]) -> Shared {
     let lives = lives(kernel);
-    let mut placed: Vec<(Life, i64, i64)> = Vec::new();
+    // Where tiles begin and end, in that order, and when they live.
+    let mut placed: Vec<(i64, i64, Life)> = Vec::new();
     let mut offsets = vec![None; kernel.tiles.len()];
     let mut bytes = 0;
     let mut order = tiles.to_vec();
@@ -47,21 +48,17 @@ pub fn shared_of(kernel: &Kernel, width: &dyn Fn(Tile) -> i64, tiles: &[Tile]) -
             continue;
         };
         // The lowest gap among those that live at the same time.
-        let mut beside: Vec<(i64, i64)> = placed
-            .iter()
-            .filter(|(l, ..)| l.0 <= life.1 && life.0 <= l.1)
-            .map(|&(_, from, to)| (from, to))
-            .collect();
-        beside.sort_unstable();
+        let beside = placed.iter().filter(|(.., l)| l.0 <= life.1 && life.0 <= l.1);
         let mut at = 0;
-        for (from, to) in beside {
+        for &(from, to, _) in beside {
             if at + size <= from {
                 break;
             }
             at = at.max(to);
         }
         offsets[tile.index()] = Some(at);
-        placed.push((life, at, at + size));
+        let place = (at, at + size, life);
+        placed.insert(placed.partition_point(|p| *p < place), place);
         bytes = bytes.max(at + size);
     }
     Shared { offsets, bytes }
