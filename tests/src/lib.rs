@@ -80,3 +80,5 @@ pub mod rules;
 pub mod spec;
 #[cfg(feature = "cuda")]
 pub mod usage;
+#[cfg(feature = "cuda")]
+pub mod written;

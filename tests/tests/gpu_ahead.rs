@@ -4,11 +4,8 @@
 #![cfg(feature = "cuda")]
 
 use nestor_ir::dim::Sizes;
-use nestor_ir::tile::Kernel;
-use nestor_ir::tile::size::elements;
-use nestor_ir::tile::text::parse;
-use nestor_mlir::{Options, Products, Target, compile};
-use nestor_tests::emulated::Emulated;
+use nestor_mlir::{Options, Products, Target};
+use nestor_tests::written::{emulated, filled, kernel, spoilt};
 
 /// A walk: whole lines and single numbers, with bounds and without, an operand that lies turned, a copy that is there
 /// already, and a state.
@@ -44,15 +41,7 @@ const WALK: &str = r#"kernel "walk" {
 }
 "#;
 
-fn kernel(reverse: bool) -> Kernel {
-    let direction = if reverse { "reverse" } else { "" };
-    let text = WALK.replace("DIRECTION", direction).replace("  {", " {");
-    let kernel = parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    nestor_ir::tile::verify::verify(&kernel).unwrap_or_else(|e| panic!("{e}"));
-    kernel
-}
-
-fn number(i: usize) -> f64 {
+fn number(_: usize, i: usize) -> f64 {
     ((i * 37) % 101) as f64 / 100.0 - 0.5
 }
 
@@ -63,18 +52,15 @@ fn run(
     sizes: &Sizes,
     spoil: impl Fn(&str) -> String,
 ) -> Result<(), String> {
-    let kernel = kernel(reverse);
+    let direction = if reverse { "reverse" } else { "" };
+    let kernel = kernel(&WALK.replace("DIRECTION", direction).replace("  {", " {"));
     let options = Options { target: Target::Sm90a, products };
-    let mut code = compile(std::slice::from_ref(&kernel), options).expect("compiles");
-    assert!(code.ptx.contains("cp.async.cg.shared.global"), "{}", code.ptx);
-    code.ptx = spoil(&code.ptx);
-    let mut emulated = Emulated::of(std::slice::from_ref(&kernel), code)?;
-    if products == Products::Brain {
-        emulated.tolerance = 2e-2;
-    }
-    let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(sizes) as usize);
-    let mut buffers: Vec<Vec<f64>> =
-        sized.map(|n| (0..n).map(number).collect()).collect();
+    let tolerance = if products == Products::Brain { 2e-2 } else { 1e-4 };
+    let emulated = spoilt(&kernel, options, tolerance, |ptx| {
+        assert!(ptx.contains("cp.async.cg.shared.global"), "{ptx}");
+        spoil(ptx)
+    })?;
+    let mut buffers = filled(&kernel, sizes, number);
     emulated.agree(0, &mut buffers, sizes).map(|_| ())
 }
 
@@ -120,15 +106,11 @@ const NESTED: &str = r#"kernel "nested" {
 
 #[test]
 fn a_loop_in_a_loop_keeps_places_apart() {
-    let kernel = parse(NESTED).unwrap_or_else(|e| panic!("{e}"));
-    nestor_ir::tile::verify::verify(&kernel).unwrap_or_else(|e| panic!("{e}"));
-    let emulated = Emulated::new(std::slice::from_ref(&kernel), Target::Sm80);
-    let emulated = emulated.unwrap_or_else(|e| panic!("{e}"));
+    let kernel = kernel(NESTED);
+    let emulated = emulated(&kernel, Target::Sm80, 1e-4);
     let waits = emulated.code.ptx.matches("cp.async.wait").count();
     assert_eq!(waits, 2, "{}", emulated.code.ptx);
-    let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(&SIZES) as usize);
-    let mut buffers: Vec<Vec<f64>> =
-        sized.map(|n| (0..n).map(number).collect()).collect();
+    let mut buffers = filled(&kernel, &SIZES, number);
     emulated.agree(0, &mut buffers, &SIZES).unwrap_or_else(|e| panic!("{e}"));
 }
 

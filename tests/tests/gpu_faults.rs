@@ -3,11 +3,8 @@
 #![cfg(feature = "cuda")]
 
 use nestor_ir::dim::Sizes;
-use nestor_ir::tile::Kernel;
-use nestor_ir::tile::size::elements;
-use nestor_ir::tile::text::parse;
 use nestor_mlir::{Options, Products, Target, compile};
-use nestor_tests::emulated::Emulated;
+use nestor_tests::written::{filled, kernel, spoilt};
 
 const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 5 };
 
@@ -31,23 +28,11 @@ const CHUNKS: &str = r#"kernel "chunks" {
 }
 "#;
 
-fn kernel() -> Kernel {
-    let kernel = parse(CHUNKS).unwrap_or_else(|e| panic!("{e}"));
-    nestor_ir::tile::verify::verify(&kernel).unwrap_or_else(|e| panic!("{e}"));
-    kernel
-}
-
 /// Runs the kernel with its PTX changed.
 fn run(spoil: impl Fn(&str) -> String) -> Result<(), String> {
-    let kernel = kernel();
-    let mut code =
-        compile(std::slice::from_ref(&kernel), Target::Sm80).expect("compiles");
-    let spoilt = spoil(&code.ptx);
-    code.ptx = spoilt;
-    let emulated = Emulated::of(std::slice::from_ref(&kernel), code)?;
-    let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(&SIZES) as usize);
-    let mut buffers: Vec<Vec<f64>> =
-        sized.map(|n| (0..n).map(|i| (i % 11) as f64 / 8.0).collect()).collect();
+    let kernel = kernel(CHUNKS);
+    let emulated = spoilt(&kernel, Target::Sm80, 1e-4, spoil)?;
+    let mut buffers = filled(&kernel, &SIZES, |_, i| (i % 11) as f64 / 8.0);
     emulated.agree(0, &mut buffers, &SIZES).map(|_| ())
 }
 
@@ -63,7 +48,7 @@ fn the_kernel_itself_is_sound() {
 
 #[test]
 fn each_barrier_is_needed() {
-    let ptx = compile(&[kernel()], Target::Sm80).expect("compiles").ptx;
+    let ptx = compile(&[kernel(CHUNKS)], Target::Sm80).expect("compiles").ptx;
     let count = ptx[..end(&ptx)].matches("bar.sync").count();
     assert!(count >= 2, "{count} barriers");
     for n in 0..count {
@@ -92,16 +77,11 @@ const PRODUCT: &str = r#"kernel "product" {
 
 /// Runs the product with its PTX changed.
 fn run_product(spoil: impl FnOnce(&str) -> String) -> Result<u64, String> {
-    let kernel = parse(PRODUCT).unwrap_or_else(|e| panic!("{e}"));
+    let kernel = kernel(PRODUCT);
     let options = Options { target: Target::Sm80, products: Products::Brain };
-    let mut code = compile(std::slice::from_ref(&kernel), options).expect("compiles");
-    code.ptx = spoil(&code.ptx);
-    let mut emulated = Emulated::of(std::slice::from_ref(&kernel), code)?;
-    emulated.tolerance = 1e-2;
-    let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(&SIZES) as usize);
-    let number = |i: usize| ((i * 37) % 101) as f64 / 50.0 - 1.0;
-    let mut buffers: Vec<Vec<f64>> =
-        sized.map(|n| (0..n).map(number).collect()).collect();
+    let emulated = spoilt(&kernel, options, 1e-2, spoil)?;
+    let number = |_, i: usize| ((i * 37) % 101) as f64 / 50.0 - 1.0;
+    let mut buffers = filled(&kernel, &SIZES, number);
     emulated.agree(0, &mut buffers, &SIZES).map(|stats| stats.products)
 }
 

@@ -14,14 +14,14 @@ use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::plan::run_with;
 use nestor_ir::interpret::tile::KernelError;
 use nestor_ir::plan::Plan;
+use nestor_ir::tile::Kernel;
 use nestor_ir::tile::size::elements;
-use nestor_ir::tile::text::parse;
-use nestor_ir::tile::{Kernel, verify};
 use nestor_mlir::compiled;
 use nestor_mlir::narrow::{Between, narrow, of_plan};
 use nestor_tests::emulated::Emulated;
 use nestor_tests::on_all_cores;
 use nestor_tests::usage::{given, program_of};
+use nestor_tests::written::{filled, kernel};
 
 const BRAIN: Options = Options { target: Target::Sm80, products: Products::Brain };
 
@@ -158,39 +158,30 @@ fn every_layout_and_shape_gives_the_same_bits() {
         {
             for shape in ["", ", output lower", ", left lower", ", left upper"] {
                 let text = chosen(left, right, [m, n, k], shape);
-                let kernel = parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-                verify::verify(&kernel).unwrap_or_else(|e| panic!("{e}\n{text}"));
-                same_bits(&kernel, &sizes, &text);
+                same_bits(&kernel(&text), &sizes);
             }
         }
     }
 }
 
-fn same_bits(kernel: &Kernel, sizes: &Sizes, text: &str) {
+fn same_bits(kernel: &Kernel, sizes: &Sizes) {
     let all = vec![false; kernel.buffers.len()];
     let kept = narrow(kernel, Products::Brain, &all);
-    assert_eq!(kept.tiles, [true, true, true], "{text}");
+    assert_eq!(kept.tiles, [true, true, true], "{kernel}");
     let kernels = std::slice::from_ref(kernel);
-    let buffers: Vec<Vec<f64>> = kernel
-        .buffers
-        .values()
-        .enumerate()
-        .map(|(b, data)| {
-            let count = elements(&data.dims).eval(sizes) as usize;
-            (0..count).map(|i| ((i * 37 + b * 11) % 101) as f64 / 50.0 - 1.0).collect()
-        })
-        .collect();
+    let number = |b: usize, i: usize| ((i * 37 + b * 11) % 101) as f64 / 50.0 - 1.0;
+    let buffers = filled(kernel, sizes, number);
     let found = [None, Some(&[all][..])].map(|narrow| {
         let code = compiled(kernels, narrow, BRAIN, false).expect("code");
         let shared = code.entries[0].shared;
         let emulated =
-            Emulated::of(kernels, code).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            Emulated::of(kernels, code).unwrap_or_else(|e| panic!("{e}\n{kernel}"));
         let mut buffers = buffers.clone();
-        emulated.run(0, &mut buffers, sizes).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        emulated.run(0, &mut buffers, sizes).unwrap_or_else(|e| panic!("{e}\n{kernel}"));
         let bits: Vec<u64> = buffers[2].iter().map(|x| x.to_bits()).collect();
         (shared, bits)
     });
     let [(before, wide), (after, mixed)] = found;
     assert!(after < before, "{after} bytes of shared memory, before {before}");
-    assert_eq!(wide, mixed, "{text}");
+    assert_eq!(wide, mixed, "{kernel}");
 }

@@ -4,10 +4,8 @@
 #![cfg(feature = "cuda")]
 
 use nestor_ir::dim::Sizes;
-use nestor_ir::tile::size::elements;
-use nestor_ir::tile::text::parse;
 use nestor_mlir::{Options, Products, Target, compile};
-use nestor_tests::emulated::Emulated;
+use nestor_tests::written::{self, filled, kernel};
 use std::fmt::Write as _;
 
 const SIZES: Sizes = Sizes { batch: 2, time: 2, start: 0 };
@@ -59,25 +57,15 @@ fn steps(n: usize, count: usize) -> String {
 
 /// How many functions a kernel has, and how many calls of them.
 fn written(text: &str, options: Options) -> [usize; 2] {
-    let kernel = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let ptx = compile(&[kernel], options).expect("compiles").ptx;
+    let ptx = compile(&[kernel(text)], options).expect("compiles").ptx;
     [".func ", "call.uni"].map(|what| ptx.matches(what).count())
 }
 
 fn agree(text: &str, options: Options, tolerance: f64) {
-    let kernel = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let mut emulated = Emulated::new(std::slice::from_ref(&kernel), options)
-        .unwrap_or_else(|e| panic!("{e}"));
-    emulated.tolerance = tolerance;
-    let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(&SIZES) as usize);
+    let kernel = kernel(text);
     let number = |n: usize, i: usize| ((i * 37 + n * 11) % 101) as f64 / 500.0 - 0.1;
-    let mut buffers: Vec<Vec<f64>> = sized
-        .enumerate()
-        .map(|(n, len)| (0..len).map(|i| number(n, i)).collect())
-        .collect();
-    emulated
-        .agree(0, &mut buffers, &SIZES)
-        .unwrap_or_else(|e| panic!("{options:?}: {e}"));
+    let mut buffers = filled(&kernel, &SIZES, number);
+    written::agree(&kernel, options, tolerance, &mut buffers, &SIZES);
 }
 
 fn all() -> impl Iterator<Item = (Options, f64)> {

@@ -4,13 +4,11 @@
 #![cfg(feature = "cuda")]
 
 use nestor_ir::dim::Sizes;
-use nestor_ir::tile::size::elements;
-use nestor_ir::tile::text::parse;
 use nestor_mlir::{Options, Products, Target};
 use nestor_runtime::device::product::{Operand, Product};
 use nestor_runtime::device::{Command, Device};
-use nestor_tests::emulated::Emulated;
 use nestor_tests::emulated_device::EmulatedDevice;
+use nestor_tests::written::{self, filled};
 
 const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 0 };
 
@@ -36,12 +34,8 @@ fn kernel(left: &str, right: &str, how: &str) -> String {
 
 fn agree(text: &str, products: Products, tolerance: f64) {
     let full = !text.contains("lower") && !text.contains("upper");
-    let kernel = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let kernel = written::kernel(text);
     let options = Options { target: Target::Sm80, products };
-    let mut emulated = Emulated::new(std::slice::from_ref(&kernel), options)
-        .unwrap_or_else(|e| panic!("{e}\n{text}"));
-    emulated.tolerance = tolerance;
-    let sized = kernel.buffers.values().map(|b| elements(&b.dims).eval(&SIZES) as usize);
     let number = |n: usize, i: usize| {
         // What a shape says is zero is zero.
         let (row, column) = (i / 24 % 24, i % 24);
@@ -50,13 +44,8 @@ fn agree(text: &str, products: Products, tolerance: f64) {
                 || text.contains("left upper") && column < row);
         if zero { 0.0 } else { ((i * 37 + n * 11) % 101) as f64 / 50.0 - 1.0 }
     };
-    let mut buffers: Vec<Vec<f64>> = sized
-        .enumerate()
-        .map(|(n, len)| (0..len).map(|i| number(n, i)).collect())
-        .collect();
-    let stats = emulated
-        .agree(0, &mut buffers, &SIZES)
-        .unwrap_or_else(|e| panic!("{products:?}: {e}\n{text}"));
+    let mut buffers = filled(&kernel, &SIZES, number);
+    let stats = written::agree(&kernel, options, tolerance, &mut buffers, &SIZES);
     assert!(!full || stats.products > 0, "no tensor core was used");
 }
 

@@ -3,9 +3,8 @@
 #![cfg(feature = "cuda")]
 
 use nestor_ir::dim::Sizes;
-use nestor_ir::tile::text::parse;
 use nestor_mlir::{Options, Products, Target};
-use nestor_tests::emulated::Emulated;
+use nestor_tests::written::{emulated, kernel};
 
 const SIZES: Sizes = Sizes { batch: 2, time: 1, start: 0 };
 
@@ -21,11 +20,7 @@ fn agree_with(
     mut buffers: Vec<Vec<f64>>,
     tolerance: f64,
 ) -> u64 {
-    let kernel = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    nestor_ir::tile::verify::verify(&kernel).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let mut emulated = Emulated::new(std::slice::from_ref(&kernel), options)
-        .unwrap_or_else(|e| panic!("{e}\n{text}"));
-    emulated.tolerance = tolerance;
+    let mut emulated = emulated(&kernel(text), options, tolerance);
     emulated.alike = Some(options.products);
     let done = emulated.agree(0, &mut buffers, &SIZES);
     done.unwrap_or_else(|e| panic!("{e}\n{text}")).products

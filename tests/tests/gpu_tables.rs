@@ -3,9 +3,8 @@
 #![cfg(feature = "cuda")]
 
 use nestor_ir::dim::Sizes;
-use nestor_ir::tile::text::parse;
 use nestor_mlir::Target;
-use nestor_tests::emulated::Emulated;
+use nestor_tests::written::{agree, kernel};
 
 /// Rows of a table, shared among so many points; one where there are none.
 fn scatter(rows: usize, width: usize, points: usize) -> String {
@@ -31,10 +30,8 @@ fn scatter(rows: usize, width: usize, points: usize) -> String {
 #[test]
 fn rows_are_added_in_their_order() {
     for (rows, width, points) in [(1, 3, 1), (5, 6, 4), (300, 70, 128), (7, 70, 3)] {
-        let [whole, shared] = [0, points].map(|points| {
-            let text = scatter(rows, width, points);
-            parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
-        });
+        let [whole, shared] =
+            [0, points].map(|points| kernel(&scatter(rows, width, points)));
         for time in [1, 8, 37] {
             let sizes = Sizes { batch: 2, time, start: 0 };
             let count = 2 * time;
@@ -46,13 +43,9 @@ fn rows_are_added_in_their_order() {
             };
             let mut found = Vec::new();
             for kernel in [&whole, &shared] {
-                nestor_ir::tile::verify::verify(kernel).expect("sound");
                 let mut buffers =
                     vec![index.clone(), values(count * width), values(rows * width)];
-                let emulated = Emulated::new(std::slice::from_ref(kernel), Target::Sm80);
-                let emulated = emulated.unwrap_or_else(|e| panic!("{e}\n{kernel}"));
-                let done = emulated.agree(0, &mut buffers, &sizes);
-                done.unwrap_or_else(|e| panic!("{e}\n{kernel}"));
+                agree(kernel, Target::Sm80, 1e-4, &mut buffers, &sizes);
                 found.push(buffers.swap_remove(2));
             }
             assert_eq!(found[0], found[1], "the same to the bit");

@@ -11,13 +11,12 @@ use nestor_compiler::pipeline::{Purpose, with_gradients};
 use nestor_front::{Setting, SettingValue};
 use nestor_ir::dim::Sizes;
 use nestor_ir::tensor::Op;
-use nestor_ir::tile::text::parse;
-use nestor_ir::tile::verify::verify;
 use nestor_mlir::narrow::Between;
 use nestor_mlir::{Options, Products, Target};
 use nestor_tests::emulated::Emulated;
 use nestor_tests::root;
 use nestor_tests::spec::Specs;
+use nestor_tests::written::{emulated, filled, kernel};
 
 const BRAIN: Options = Options { target: Target::Sm90a, products: Products::Brain };
 
@@ -54,20 +53,10 @@ fn product([m, n, k]: [usize; 3], turned: [bool; 2], shape: &str) -> String {
 
 /// `whole` where operands can be brought sixteen bytes at a time.
 fn agree(text: &str, [m, k]: [usize; 2], turned: bool, whole: bool) {
-    let kernel = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    verify(&kernel).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let mut emulated = Emulated::new(std::slice::from_ref(&kernel), BRAIN)
-        .unwrap_or_else(|e| panic!("{e}\n{text}"));
-    emulated.tolerance = 1e-2;
-    let mut buffers: Vec<Vec<f64>> = kernel
-        .buffers
-        .values()
-        .enumerate()
-        .map(|(b, data)| {
-            let count: usize = data.dims.iter().filter_map(|d| d.fixed()).product();
-            (0..count).map(|i| number(b * 100_000 + i)).collect()
-        })
-        .collect();
+    let kernel = kernel(text);
+    let emulated = emulated(&kernel, BRAIN, 1e-2);
+    let sizes = Sizes { batch: 1, time: 1, start: 0 };
+    let mut buffers = filled(&kernel, &sizes, |b, i| number(b * 100_000 + i));
     // What a shape says is zero is zero.
     for (i, x) in buffers[0].iter_mut().enumerate() {
         let (row, column) = if turned { (i % m, i / m) } else { (i / k, i % k) };
@@ -75,7 +64,6 @@ fn agree(text: &str, [m, k]: [usize; 2], turned: bool, whole: bool) {
             || text.contains("left upper") && column < row;
         *x = if zero { 0.0 } else { *x };
     }
-    let sizes = Sizes { batch: 1, time: 1, start: 0 };
     let stats = emulated.agree(0, &mut buffers, &sizes);
     let stats = stats.unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert!(stats.products > 0, "no tensor core was used");

@@ -1,0 +1,71 @@
+//! Kernels that tests write as text: read, given numbers, and run in the emulator beside the interpreter. What stands in the way ends
+//! the test, with the kernel.
+
+use crate::emulated::Emulated;
+use nestor_emulator::Stats;
+use nestor_ir::dim::Sizes;
+use nestor_ir::tile::Kernel;
+use nestor_ir::tile::size::elements;
+use nestor_ir::tile::text::parse;
+use nestor_ir::tile::verify::verify;
+use nestor_mlir::{Options, compile};
+
+/// The kernel of a text.
+pub fn kernel(text: &str) -> Kernel {
+    let kernel = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    verify(&kernel).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    kernel
+}
+
+/// Its buffers, filled with numbers of a buffer and an element of it.
+pub fn filled(
+    kernel: &Kernel,
+    sizes: &Sizes,
+    number: impl Fn(usize, usize) -> f64,
+) -> Vec<Vec<f64>> {
+    let counts = kernel.buffers.values().map(|b| elements(&b.dims).eval(sizes) as usize);
+    let one = |(b, count)| (0..count).map(|i| number(b, i)).collect();
+    counts.enumerate().map(one).collect()
+}
+
+/// Its code in the emulator.
+pub fn emulated(
+    kernel: &Kernel,
+    options: impl Into<Options>,
+    tolerance: f64,
+) -> Emulated {
+    spoilt(kernel, options, tolerance, str::to_owned)
+        .unwrap_or_else(|e| panic!("{e}\n{kernel}"))
+}
+
+/// The same, its PTX changed.
+///
+/// # Errors
+/// Where the changed one is not of the emulator's subset.
+pub fn spoilt(
+    kernel: &Kernel,
+    options: impl Into<Options>,
+    tolerance: f64,
+    spoil: impl FnOnce(&str) -> String,
+) -> Result<Emulated, String> {
+    let kernels = std::slice::from_ref(kernel);
+    let mut code = compile(kernels, options).unwrap_or_else(|e| panic!("{e}\n{kernel}"));
+    code.ptx = spoil(&code.ptx);
+    let mut emulated = Emulated::of(kernels, code)?;
+    emulated.tolerance = tolerance;
+    Ok(emulated)
+}
+
+/// Runs it both ways; what the emulator gives stays in the buffers.
+pub fn agree(
+    kernel: &Kernel,
+    options: impl Into<Options>,
+    tolerance: f64,
+    buffers: &mut [Vec<f64>],
+    sizes: &Sizes,
+) -> Stats {
+    let options = options.into();
+    emulated(kernel, options, tolerance)
+        .agree(0, buffers, sizes)
+        .unwrap_or_else(|e| panic!("{options:?}: {e}\n{kernel}"))
+}
