@@ -10,6 +10,7 @@ mod cublas;
 pub mod cuda;
 pub mod pool;
 pub mod product;
+pub mod simulated;
 pub mod trace;
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! [`Trace`] stands before another device and keeps what is told, in order: launches with their grids and parameters,
 //! memory taken and given back, graphs. [`Dry`] has memory, copies and graphs, and passes kernels over.
 
+use super::simulated::{Machine, Simulated};
 use super::{Command, Device, DeviceError, Graph, Module};
 use nestor_ir::artifact::DeviceCode;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a device was told.
@@ -121,150 +123,59 @@ impl Device for Trace {
     }
 }
 
-/// Graphs of devices that do their commands themselves, one after the other.
-#[derive(Default)]
-pub struct Graphs {
-    kept: Vec<Vec<Command>>,
-    open: Option<Vec<Command>>,
-}
-
-impl Graphs {
-    /// Begins a graph.
-    pub fn begin(&mut self) {
-        self.open = Some(Vec::new());
-    }
-    /// Keeps a command where a graph is open; whether it did.
-    pub fn keeps(&mut self, command: &Command) -> bool {
-        let Some(open) = &mut self.open else { return false };
-        open.push(command.clone());
-        true
-    }
-    /// Ends the graph; nothing where none is open.
-    pub fn end(&mut self) -> Option<Graph> {
-        self.kept.push(self.open.take()?);
-        Some(Graph(self.kept.len() - 1))
-    }
-    /// What a graph keeps.
-    pub fn of(&self, graph: Graph) -> Vec<Command> {
-        self.kept[graph.0].clone()
-    }
-    /// Forgets a graph.
-    pub fn forget(&mut self, graph: Graph) {
-        self.kept[graph.0].clear();
-    }
-}
-
 /// A device with memory that computes nothing.
-pub struct Dry {
+pub type Dry = Simulated<Spans>;
+
+/// Memory alone.
+#[derive(Default)]
+pub struct Spans {
+    /// By address.
     spans: BTreeMap<u64, Vec<u8>>,
-    /// Bytes that it has.
-    total: usize,
-    next: u64,
+    /// Bytes up to where the last one ends.
+    taken: u64,
     modules: usize,
-    graphs: Graphs,
 }
 
-impl Dry {
-    /// A device with so many bytes.
-    pub fn new(total: usize) -> Self {
-        let spans = BTreeMap::new();
-        Self { spans, total, next: 1 << 40, modules: 0, graphs: Graphs::default() }
-    }
-
-    fn failed(&self, step: &str, why: String) -> DeviceError {
-        DeviceError::Failed { device: self.name(), step: step.to_owned(), why }
-    }
-
-    fn bytes(
-        &mut self,
-        at: u64,
-        bytes: usize,
-        step: &str,
-    ) -> Result<&mut [u8], DeviceError> {
-        let wrong =
-            self.failed(step, format!("{bytes} bytes at {at:#x} are not allocated"));
-        let Some((from, span)) = self.spans.range_mut(..=at).next_back() else {
-            return Err(wrong);
-        };
-        let from = usize::try_from(at - from).unwrap_or(usize::MAX);
-        from.checked_add(bytes).and_then(|to| span.get_mut(from..to)).ok_or(wrong)
-    }
-
-    fn done(&mut self, command: &Command) -> Result<(), DeviceError> {
-        match command {
-            Command::Kernel { .. } | Command::Product(..) => {}
-            Command::Fill { at, bytes, value } => {
-                self.bytes(*at, *bytes, "fill")?.fill(*value);
-            }
-            Command::Copy { from, to, bytes } => {
-                let data = self.bytes(*from, *bytes, "copy")?.to_vec();
-                self.bytes(*to, *bytes, "copy")?.copy_from_slice(&data);
-            }
-        }
-        Ok(())
+impl Spans {
+    /// Where bytes lie: the span, and the place in it.
+    fn place(&self, at: u64, bytes: usize) -> Result<(u64, Range<usize>), String> {
+        let wrong = || format!("{bytes} bytes at {at:#x} are not allocated");
+        let (from, span) = self.spans.range(..=at).next_back().ok_or_else(wrong)?;
+        let begin = usize::try_from(at - from).unwrap_or(usize::MAX);
+        let end = begin.checked_add(bytes).filter(|end| *end <= span.len());
+        Ok((*from, begin..end.ok_or_else(wrong)?))
     }
 }
 
-impl Device for Dry {
-    fn name(&self) -> String {
-        "dry".to_owned()
-    }
-    fn capability(&self) -> (u32, u32) {
-        (8, 0)
-    }
-    fn memory(&self) -> Result<(usize, usize), DeviceError> {
-        let used: usize = self.spans.values().map(Vec::len).sum();
-        Ok((self.total - used, self.total))
-    }
-    fn allocate(&mut self, bytes: usize) -> Result<u64, DeviceError> {
-        let (free, total) = self.memory()?;
-        if bytes > free {
-            let device = self.name();
-            return Err(DeviceError::OutOfMemory { device, needed: bytes, free, total });
-        }
-        let address = self.next;
+impl Machine for Spans {
+    const NAME: &'static str = "dry";
+
+    fn allocate(&mut self, bytes: usize) -> u64 {
+        let address = (1 << 40) + self.taken;
         // What lies beyond a span is in none.
-        self.next += (bytes as u64).next_multiple_of(256) + 4096;
+        self.taken += (bytes as u64).next_multiple_of(256) + 4096;
         self.spans.insert(address, vec![0; bytes]);
-        Ok(address)
+        address
     }
     fn release(&mut self, address: u64) {
         self.spans.remove(&address);
     }
-    fn upload(&mut self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
-        self.bytes(to, bytes.len(), "upload")?.copy_from_slice(bytes);
+    fn put(&mut self, at: u64, bytes: &[u8]) -> Result<(), String> {
+        let (span, place) = self.place(at, bytes.len())?;
+        if let Some(span) = self.spans.get_mut(&span) {
+            span[place].copy_from_slice(bytes);
+        }
         Ok(())
     }
-    fn download(&mut self, from: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        bytes.copy_from_slice(self.bytes(from, bytes.len(), "download")?);
-        Ok(())
+    fn take(&mut self, at: u64, bytes: usize) -> Result<Vec<u8>, String> {
+        let (span, place) = self.place(at, bytes)?;
+        Ok(self.spans[&span][place].to_vec())
     }
-    fn load(&mut self, _: &DeviceCode) -> Result<Module, DeviceError> {
+    fn load(&mut self, _: &DeviceCode) -> Result<Module, String> {
         self.modules += 1;
         Ok(Module(self.modules - 1))
     }
-    fn unload(&mut self, _: Module) {}
-    fn tell(&mut self, command: &Command) -> Result<(), DeviceError> {
-        match self.graphs.keeps(command) {
-            true => Ok(()),
-            false => self.done(command),
-        }
-    }
-    fn begin(&mut self) -> Result<(), DeviceError> {
-        self.graphs.begin();
-        Ok(())
-    }
-    fn end(&mut self) -> Result<Graph, DeviceError> {
-        let none = self.failed("end", "no graph is begun".to_owned());
-        self.graphs.end().ok_or(none)
-    }
-    fn replay(&mut self, graph: Graph) -> Result<(), DeviceError> {
-        self.graphs.of(graph).iter().try_for_each(|c| self.done(c))
-    }
-    fn forget(&mut self, graph: Graph) {
-        self.graphs.forget(graph);
-    }
-    fn wait(&mut self) -> Result<(), DeviceError> {
+    fn launch(&mut self, _: &Command) -> Result<(), String> {
         Ok(())
     }
 }
