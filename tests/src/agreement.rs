@@ -19,6 +19,7 @@ use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
 use nestor_ir::tensor::Graph;
 use nestor_runtime::train::rng::Stream;
+use std::cell::LazyCell;
 
 type Arrays = IndexMap<String, Array>;
 
@@ -253,14 +254,15 @@ fn meaning(
     }
     let found = graphs::interpreted(program, walk, &given, 0, Precision::F64);
     let found = found.map_err(|e| e.to_string())?;
+    let noise = LazyCell::new(|| noise(draw, program, &given, &meant));
     for (name, off) in distances(&found, &meant) {
         // Differences lose half of the digits.
         let own = rounding.get(&name).copied().unwrap_or(0.0);
         let mut most = DIFFERENCES.max(TIMES * own * FINER.sqrt());
         if off > most {
             // Where an objective is flat they lose more: how much, the definition of nearly the same numbers says.
-            let noise = noise(draw, program, &given, &meant, name.as_str())?;
-            most = most.max(noise.min(DIFFERENCES.sqrt()));
+            let noise = noise.as_ref().map_err(String::clone)?;
+            most = most.max(noise[&name].min(DIFFERENCES.sqrt()));
         }
         if off.is_nan() || off > most {
             return Err(format!(
@@ -271,22 +273,23 @@ fn meaning(
     Ok(true)
 }
 
-/// How far the definition is from itself where what it takes is moved by its last digit.
+/// How far each tensor of the definition is from itself where what it takes is moved by its last digit.
 fn noise(
     draw: &Draw,
     program: &Program,
     given: &Arrays,
     meant: &Arrays,
-    name: &str,
-) -> Result<f64, String> {
-    let mut most = 0.0_f64;
+) -> Result<IndexMap<String, f64>, String> {
+    let mut most: IndexMap<String, f64> =
+        meant.keys().map(|name| (name.clone(), 0.0)).collect();
     for nth in 0..MORE / 4 {
         let beside =
             by_definition(program, &nudged(draw.seed + nth, given, f64::EPSILON));
-        let beside = distances(&beside.map_err(|e| e.to_string())?, meant);
-        most = most.max(beside.get(name).copied().unwrap_or(0.0));
+        for (name, off) in distances(&beside.map_err(|e| e.to_string())?, meant) {
+            most[&name] = most[&name].max(2.0 * off);
+        }
     }
-    Ok(2.0 * most)
+    Ok(most)
 }
 
 /// A sequence in two calls, its states handed over, is the sequence in one.
