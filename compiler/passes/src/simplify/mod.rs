@@ -32,8 +32,18 @@ const ROUNDS: usize = 6;
 
 /// The same program, plainer. Inputs and outputs keep their names and order.
 pub fn simplify(graph: &Graph) -> Graph {
+    plainer(graph, None)
+}
+
+/// The same program, plainer, with sums taken from products that are there.
+pub fn shared(graph: &Graph) -> Graph {
+    let plain = simplify(graph);
+    plainer(&share(&plain), Some(plain))
+}
+
+/// `before` is a graph that this one was made of, whose bodies of scans are plain.
+fn plainer(graph: &Graph, mut before: Option<Graph>) -> Graph {
     let mut graph = prune(graph);
-    let mut before = None;
     for _ in 0..ROUNDS {
         let found = driver::rewritten(&graph, before.as_ref());
         let next = prune(&found);

@@ -3,7 +3,7 @@
 use crate::autodiff::{keep_boundaries, pullback};
 use crate::build::{is_real, zeros_like};
 use crate::error::PassError;
-use crate::simplify::{share, simplify};
+use crate::simplify::shared;
 use nestor_ir::tensor::graph::Named;
 use nestor_ir::tensor::{Graph, Value};
 
@@ -36,5 +36,5 @@ pub fn gradients(forward: &Graph, outputs: &[&str]) -> Result<Graph, PassError> 
         let gradient = found.unwrap_or_else(|| zeros_like(&mut g, input.value));
         g.output(format!("grad.{}", input.name), gradient);
     }
-    Ok(simplify(&share(&simplify(&g))))
+    Ok(shared(&g))
 }

@@ -26,7 +26,7 @@ use crate::build::{
     accumulate, add, div, full_like, mul, scalar, sum_all, unary, zeros_like,
 };
 use crate::error::PassError;
-use crate::simplify::{share, simplify};
+use crate::simplify::shared;
 use nestor_ir::level::{
     Algorithm, AlgorithmInput, Clock, Level, OuterMinimize, Program, Retention, WeightId,
 };
@@ -155,7 +155,7 @@ pub fn training(program: &Program, forward: &Graph) -> Result<Graph, PassError> 
     for (squares, level) in said {
         say_norm(&mut g, level, squares);
     }
-    Ok(simplify(&share(&simplify(&g))))
+    Ok(shared(&g))
 }
 
 /// The mean of an objective, and how many tokens it runs over where that changes.
