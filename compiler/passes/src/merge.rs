@@ -15,6 +15,7 @@ use nestor_ir::tile::{
     Access, Expr, ExprId, Extent, Kernel, Place, ScalarOp, Sink, Stmt,
 };
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Scalars of a map, transcendental ones counted as what they are made of, beyond which registers would not suffice.
 const MOST_SCALARS: usize = 56;
@@ -61,24 +62,22 @@ fn within(body: &mut Vec<Stmt>) {
     }
     body.retain(|s| !changes_nothing(s));
     let mut touched: Vec<Touches> = body.iter().map(touches).collect();
-    let all = touched.iter().flat_map(|t| t.reads.iter().chain(&t.writes));
-    let places = all.map(|p| number(*p) + 1).max().unwrap_or(0);
     let mut at = 1;
     while at < body.len() {
         if parts(&body[at]).is_none() {
             at += 1;
             continue;
         }
-        let mut between = Between::none(places);
+        // Whether the second may come as early as behind the first: nothing in between minds.
+        let mut early = true;
         let found = (0..at).rev().find_map(|first| {
-            let found = match (between.lets(&touched[at]), between.lets(&touched[first]))
-            {
-                (true, _) => Some((first, first)),
-                (_, true) => Some((first, at - 1)),
+            let found = match suit(&body[first], &body[at]) {
+                true if early => Some((first, first)),
+                true if apart(&touched, first, first + 1..at) => Some((first, at - 1)),
                 _ => None,
             };
-            between.add(&touched[first]);
-            found.filter(|_| suit(&body[first], &body[at]))
+            early = early && touched[first].apart(&touched[at]);
+            found
         });
         let Some((first, place)) = found else {
             at += 1;
@@ -122,36 +121,9 @@ fn suit(first: &Stmt, second: &Stmt) -> bool {
         && fits(a, b)
 }
 
-/// What statements between two maps read and write.
-struct Between {
-    read: Vec<bool>,
-    written: Vec<bool>,
-}
-
-impl Between {
-    fn none(places: usize) -> Self {
-        Self { read: vec![false; places], written: vec![false; places] }
-    }
-
-    fn add(&mut self, touched: &Touches) {
-        touched.reads.iter().for_each(|p| self.read[number(*p)] = true);
-        touched.writes.iter().for_each(|p| self.written[number(*p)] = true);
-    }
-
-    /// Whether a statement may change places with all of them.
-    fn lets(&self, touched: &Touches) -> bool {
-        let written = |p: &Place| self.written[number(*p)];
-        !touched.reads.iter().any(written)
-            && !touched.writes.iter().any(|p| written(p) || self.read[number(*p)])
-    }
-}
-
-/// A place's number among those of tiles and buffers.
-fn number(place: Place) -> usize {
-    match place {
-        Place::Tile(tile) => 2 * tile.index(),
-        Place::Buffer(buffer) => 2 * buffer.index() + 1,
-    }
+/// Whether a statement may change places with all of some others.
+fn apart(touched: &[Touches], one: usize, others: Range<usize>) -> bool {
+    touched[others].iter().all(|t| t.apart(&touched[one]))
 }
 
 /// Whether a map has points enough that reading and writing is what it costs; small ones should not wait for others.

@@ -40,6 +40,17 @@ pub struct Touches {
     pub writes: Vec<Place>,
 }
 
+impl Touches {
+    /// Whether two statements may change places.
+    #[must_use]
+    pub fn apart(&self, other: &Touches) -> bool {
+        let free = |a: &Touches, b: &Touches| {
+            !a.writes.iter().any(|p| b.reads.contains(p) || b.writes.contains(p))
+        };
+        free(self, other) && free(other, self)
+    }
+}
+
 /// What a statement, and what it holds, reads and writes.
 pub fn touches(stmt: &Stmt) -> Touches {
     let mut found = Touches::default();
