@@ -12,7 +12,7 @@ use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
 use nestor_ir::entity::{Arena, Entity};
 use nestor_ir::tile::{
-    Access, Affine, Expr, Kernel, Matrix, Place, ScalarKind, ScalarOp, Sink, Stmt,
+    Access, Affine, Expr, Kernel, Matrix, Place, ScalarKind, ScalarOp, Sink, Stmt, Tile,
 };
 
 /// How many statements of a kind are many: fewer are written where they stand (not measured).
@@ -32,7 +32,7 @@ pub struct Function {
     pub exchanged: Vec<Option<u32>>,
     /// Its places, as they are given in order, and whether they are in shared memory.
     pub places: Vec<(Place, bool)>,
-    /// Which of its numbers, in the order of [`each_number`], are given behind them.
+    /// Which of its numbers, in the order of `each_number`, are given behind them.
     pub numbers: Vec<usize>,
 }
 
@@ -79,20 +79,18 @@ pub fn often(
 ) -> Often {
     let mut all = Vec::new();
     numbered(&kernel.body, &mut all);
+    let mut out = Often { functions: Vec::new(), calls: vec![None; all.len()] };
     let mut kinds: Vec<(Function, Vec<Found>)> = Vec::new();
-    for (number, stmt) in all.iter().enumerate() {
-        let Some((function, places, numbers)) =
-            function(stmt, kernel, kept, placement, exchanged)
+    for found in all.into_iter().enumerate() {
+        let Some((function, found)) = function(found, kernel, kept, placement, exchanged)
         else {
             continue;
         };
-        let found = Found { number, places, numbers };
         match kinds.iter_mut().find(|(f, _)| *f == function) {
             Some((_, calls)) => calls.push(found),
             None => kinds.push((function, vec![found])),
         }
     }
-    let mut out = Often { functions: Vec::new(), calls: vec![None; all.len()] };
     kinds.retain(|(_, calls)| calls.len() >= MANY);
     for (n, (mut function, calls)) in kinds.into_iter().enumerate() {
         let first = &calls[0].numbers;
@@ -121,12 +119,12 @@ fn numbered<'k>(body: &'k [Stmt], out: &mut Vec<&'k Stmt>) {
 
 /// A statement as a function of where its places begin and of its numbers, with these; nothing where it depends on more.
 fn function(
-    stmt: &Stmt,
+    (number, stmt): (usize, &Stmt),
     kernel: &Kernel,
     kept: &Kept,
     placement: &Placement,
     exchanged: &[Option<u32>],
-) -> Option<(Function, Vec<(Place, Affine)>, Vec<f64>)> {
+) -> Option<(Function, Found)> {
     let mut stmt = stmt.clone();
     let mut numbers = Vec::new();
     each_number(&mut stmt, &mut |x| numbers.push(std::mem::take(x)));
@@ -145,7 +143,7 @@ fn function(
         places: Vec::new(),
         numbers: Vec::new(),
     };
-    let mut given: Vec<(Place, Affine)> = Vec::new();
+    let mut places: Vec<(Place, Affine)> = Vec::new();
     let mut one = |place: &mut Place, origin: &mut Affine| {
         let mut from = (*place, Affine::default());
         // Where parts are exchanged depends on the number of the element.
@@ -158,7 +156,7 @@ fn function(
             false if origin.as_number().is_some() => {}
             _ => return false,
         }
-        if let Some(known) = given.iter().position(|g| *g == from) {
+        if let Some(known) = places.iter().position(|p| *p == from) {
             *place = out.places[known].0;
             return true;
         }
@@ -180,7 +178,7 @@ fn function(
             }
         };
         out.places.push((new, is_shared));
-        given.push(from);
+        places.push(from);
         *place = new;
         true
     };
@@ -188,11 +186,11 @@ fn function(
         return None;
     }
     out.kernel.body.push(stmt);
-    Some((out, given, numbers))
+    Some((out, Found { number, places, numbers }))
 }
 
 /// Visits the numbers that a statement computes with.
-pub fn each_number(stmt: &mut Stmt, one: &mut dyn FnMut(&mut f64)) {
+fn each_number(stmt: &mut Stmt, one: &mut dyn FnMut(&mut f64)) {
     match stmt {
         Stmt::Map { expr, .. } => {
             for id in expr.scalars.keys() {
@@ -223,7 +221,7 @@ fn each_place(
     one: &mut dyn FnMut(&mut Place, &mut Affine) -> bool,
 ) -> bool {
     let none = &mut Affine::default();
-    let mut tiles = |tiles: &mut [&mut nestor_ir::tile::Tile]| {
+    let mut tiles = |tiles: &mut [&mut Tile]| {
         tiles.iter_mut().all(|tile| {
             let mut place = Place::Tile(**tile);
             let well = one(&mut place, none);

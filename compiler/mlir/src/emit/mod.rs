@@ -1,5 +1,6 @@
 //! A kernel as a function of MLIR: the block's threads share the points of every statement.
 
+mod about;
 mod access;
 mod ahead;
 mod blocks;
@@ -23,10 +24,9 @@ mod wide;
 use crate::ahead::{Ahead, ahead, copies};
 use crate::barriers::barriers;
 use crate::narrow::{Kept, with_ahead};
-use crate::often::{Often, often};
-use crate::placement::Placement;
-use crate::target::Products;
+use crate::often::often;
 use crate::{BackendError, Code, Entry, Options};
+use about::{About, threads};
 use build::{Builder, V};
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
@@ -233,51 +233,6 @@ fn check(kernel: &Kernel) -> Result<(), BackendError> {
         }
         None => Ok(()),
     }
-}
-
-/// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured).
-fn threads(kernel: &Kernel) -> u32 {
-    fn points(body: &[Stmt]) -> usize {
-        let fixed = |space: &[Extent]| space.iter().filter_map(|d| d.fixed()).product();
-        let of = |stmt: &Stmt| match stmt {
-            Stmt::Map { space, .. } => fixed(space),
-            Stmt::Product { m, n, .. } => fixed(&[*m, *n]),
-            Stmt::SolveUnitLower { m, .. } => *m,
-            Stmt::Eliminate { n, m, .. } => n * n.max(m),
-            Stmt::InverseRoot { n, .. } => n * n / 2,
-            Stmt::LinearScan { extent, .. } => extent.2,
-            Stmt::Gather { width, .. } => *width,
-            // A thread walks all rows for each of its columns.
-            Stmt::ScatterAdd { width, .. } => 4 * width,
-            Stmt::Loop { body, .. } | Stmt::When { body, .. } => points(body),
-        };
-        body.iter().map(of).max().unwrap_or(1)
-    }
-    match points(&kernel.body) {
-        0..=64 => 32,
-        65..=512 => 64,
-        513..=2048 => 128,
-        _ => 256,
-    }
-}
-
-/// What is decided of a kernel before it is written.
-#[derive(Clone, Copy)]
-struct About<'k> {
-    /// Its name.
-    symbol: &'k str,
-    kernel: &'k Kernel,
-    /// Tiles whose parts are exchanged.
-    exchanged: &'k direct::Exchanged,
-    /// What is narrow.
-    kept: &'k Kept,
-    placement: &'k Placement,
-    /// What is written once.
-    often: &'k Often,
-    threads: u32,
-    products: Products,
-    /// Operands of large products are brought to room.
-    staged: bool,
 }
 
 /// A kernel being written, or a function of one.

@@ -1,0 +1,53 @@
+//! What is decided of a kernel before it is written.
+
+use super::direct;
+use crate::narrow::Kept;
+use crate::often::Often;
+use crate::placement::Placement;
+use crate::target::Products;
+use nestor_ir::tile::{Extent, Kernel, Stmt};
+
+/// A kernel with that.
+#[derive(Clone, Copy)]
+pub(super) struct About<'k> {
+    /// Its name.
+    pub(super) symbol: &'k str,
+    pub(super) kernel: &'k Kernel,
+    /// Tiles whose parts are exchanged.
+    pub(super) exchanged: &'k direct::Exchanged,
+    /// What is narrow.
+    pub(super) kept: &'k Kept,
+    pub(super) placement: &'k Placement,
+    /// What is written once.
+    pub(super) often: &'k Often,
+    pub(super) threads: u32,
+    pub(super) products: Products,
+    /// Operands of large products are brought to room.
+    pub(super) staged: bool,
+}
+
+/// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured).
+pub(super) fn threads(kernel: &Kernel) -> u32 {
+    fn points(body: &[Stmt]) -> usize {
+        let fixed = |space: &[Extent]| space.iter().filter_map(|d| d.fixed()).product();
+        let of = |stmt: &Stmt| match stmt {
+            Stmt::Map { space, .. } => fixed(space),
+            Stmt::Product { m, n, .. } => fixed(&[*m, *n]),
+            Stmt::SolveUnitLower { m, .. } => *m,
+            Stmt::Eliminate { n, m, .. } => n * n.max(m),
+            Stmt::InverseRoot { n, .. } => n * n / 2,
+            Stmt::LinearScan { extent, .. } => extent.2,
+            Stmt::Gather { width, .. } => *width,
+            // A thread walks all rows for each of its columns.
+            Stmt::ScatterAdd { width, .. } => 4 * width,
+            Stmt::Loop { body, .. } | Stmt::When { body, .. } => points(body),
+        };
+        body.iter().map(of).max().unwrap_or(1)
+    }
+    match points(&kernel.body) {
+        0..=64 => 32,
+        65..=512 => 64,
+        513..=2048 => 128,
+        _ => 256,
+    }
+}
