@@ -36,6 +36,7 @@ fn data(folder: &Folder, all: &mut String) {
     told(folder, "no name that is near", &["explain", "tiny.nest", "Other"], all);
     std::fs::create_dir(folder.path("folder")).expect("a folder");
     told(folder, "a folder without specs", &["check", "folder"], all);
+    told(folder, "a setting of no entry", &["verify", "--set", "d=3"], all);
     let tokenizer = include_str!("tokenizer.json");
     folder.write("tokenizer.json", tokenizer);
     let on = |data: &'static str, more: &[&'static str]| {

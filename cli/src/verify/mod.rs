@@ -72,6 +72,11 @@ pub(crate) fn verify(
 ) -> Outcome {
     let place = on.open()?;
     let Some(file) = file else {
+        if let Some(setting) = choices.set.first() {
+            return Err(Failure::usage(format!(
+                "`--set {setting}` is of no entry\nhelp: say which file and name it is for; without them the whole library is verified"
+            )));
+        }
         let loaded = source::checks();
         let reports = all(&loaded, &check::entries(&loaded), &place);
         return conclude(&reports, json, true);
