@@ -45,13 +45,10 @@ pub type Timings = Vec<(&'static str, std::time::Duration)>;
 impl Code {
     /// Instructions of PTX in a kernel and its functions.
     pub fn instructions(&self, symbol: &str) -> usize {
-        let heads =
-            [format!(".entry {symbol}("), format!(".func {symbol}{}", rolled::OF)];
-        let bodies = self.ptx.split("\n}");
-        let bodies = bodies.filter(|body| heads.iter().any(|head| body.contains(head)));
+        let own = rolled::parts(&self.ptx).1.into_iter().filter(|(of, _)| *of == symbol);
         let is_one =
             |l: &&str| l.trim_end().ends_with(';') && !l.trim_start().starts_with('.');
-        bodies.flat_map(str::lines).filter(is_one).count()
+        own.flat_map(|(_, text)| text.lines()).filter(is_one).count()
     }
 
     /// What a runtime takes.

@@ -10,7 +10,7 @@
 
 use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
-use nestor_ir::entity::{Arena, Entity};
+use nestor_ir::entity::Entity;
 use nestor_ir::tile::{
     Access, Affine, Expr, Kernel, Matrix, Place, ScalarKind, ScalarOp, Sink, Stmt, Tile,
 };
@@ -128,17 +128,9 @@ fn function(
     let mut stmt = stmt.clone();
     let mut numbers = Vec::new();
     each_number(&mut stmt, &mut |x| numbers.push(std::mem::take(x)));
-    let empty = Kernel {
-        name: String::new(),
-        buffers: Arena::default(),
-        tiles: Arena::default(),
-        indices: 0,
-        grid: Vec::new(),
-        body: Vec::new(),
-    };
     let mut out = Function {
-        kept: Kept::wide(&empty),
-        kernel: empty,
+        kept: Kept::wide(&Kernel::default()),
+        kernel: Kernel::default(),
         exchanged: Vec::new(),
         places: Vec::new(),
         numbers: Vec::new(),

@@ -55,6 +55,13 @@ pub fn rolled_whole(ptx: &str, which: impl Fn(&str) -> bool) -> String {
 }
 
 fn each(ptx: &str, one: impl Fn(&str, &str) -> String) -> String {
+    let (head, parts) = parts(ptx);
+    let parts = parts.into_iter().map(|(kernel, text)| one(kernel, text));
+    std::iter::once(head.to_owned()).chain(parts).collect()
+}
+
+/// What all kernels have in common, and each kernel and function in order, with the name of the kernel that it is or is of.
+pub fn parts(ptx: &str) -> (&str, Vec<(&str, &str)>) {
     let mut begins: Vec<usize> = HEADS
         .iter()
         .flat_map(|head| ptx.match_indices(head))
@@ -63,14 +70,13 @@ fn each(ptx: &str, one: impl Fn(&str, &str) -> String) -> String {
         .collect();
     begins.sort_unstable();
     let ends = begins.iter().skip(1).copied().chain([ptx.len()]);
-    let mut out = ptx[..begins.first().copied().unwrap_or(ptx.len())].to_owned();
-    for (begin, end) in begins.iter().zip(ends) {
-        let part = &ptx[*begin..end];
-        let name = part.split('(').next().unwrap_or("").split_whitespace().next_back();
-        let kernel = name.unwrap_or("").split(OF).next().unwrap_or("");
-        out.push_str(&one(kernel, part));
-    }
-    out
+    let part = |(begin, end): (&usize, usize)| {
+        let text = &ptx[*begin..end];
+        let name = text.split('(').next().unwrap_or("").split_whitespace().next_back();
+        (name.unwrap_or("").split(OF).next().unwrap_or(""), text)
+    };
+    let head = &ptx[..begins.first().copied().unwrap_or(ptx.len())];
+    (head, begins.iter().zip(ends).map(part).collect())
 }
 
 /// A loop: its label, the last line that branches to it, and lines of its body as the assembler writes them.

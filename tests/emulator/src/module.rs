@@ -293,10 +293,13 @@ fn kernel(
         kernel.params.push((at, bytes));
         at += bytes;
     }
-    // Functions lie behind the kernel's own code, with registers of their own: none calls itself.
+    // Functions that it calls lie behind the kernel's own code, with registers of their own: they call none.
     let body = lines(body);
     let mut from = body.lines.len();
-    for Function { name, params, body } in functions {
+    let called =
+        |f: &&Function| body.lines.iter().any(|(_, text)| text.contains(&f.name));
+    let functions: Vec<&Function> = functions.iter().filter(called).collect();
+    for Function { name, params, body } in &functions {
         let names = params.iter().filter_map(|p| p.split_whitespace().next_back());
         let params = names.map(|p| (p.to_owned(), decoder.new_register())).collect();
         decoder.functions.insert(name.clone(), (from, params));

@@ -5,6 +5,7 @@ use super::machine_code::{Found, read};
 use crate::on_all_cores;
 use nestor_compiler::gpu::Target;
 use nestor_compiler::gpu::ptxas::{Assembler, assemble_within};
+use nestor_mlir::rolled::parts;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -60,20 +61,15 @@ pub(super) fn assembled(
 
 /// The text of each kernel and of its functions, which stand before it, with the head that all have in common.
 fn kernels(ptx: &str) -> Vec<String> {
-    const ENDS: &str = "\n}\n";
-    let begins = ["\n.func ", "\n.visible .entry "];
-    let first = begins.iter().filter_map(|h| ptx.find(h)).min();
-    let (head, rest) = ptx.split_at(first.map_or(ptx.len(), |at| at + 1));
-    let mut out = vec![String::new()];
-    for part in rest.split_inclusive(ENDS) {
-        let last = out.last_mut().expect("there is one");
-        last.push_str(part);
-        if part.contains(".visible .entry ") {
-            out.push(String::new());
+    let (head, parts) = parts(ptx);
+    let mut out: Vec<(&str, String)> = Vec::new();
+    for (kernel, text) in parts {
+        match out.last_mut() {
+            Some((last, all)) if *last == kernel => all.push_str(text),
+            _ => out.push((kernel, format!("{head}{text}"))),
         }
     }
-    out.pop();
-    out.into_iter().map(|text| format!("{head}{text}")).collect()
+    out.into_iter().map(|(_, text)| text).collect()
 }
 
 fn one(text: &str, target: Target, how: &Assembling<'_>) -> Result<Assembled, String> {

@@ -335,7 +335,7 @@ impl Stmt {
 }
 
 /// A kernel.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Kernel {
     /// A name for people and profiles, made of what is fused in it.
     pub name: String,

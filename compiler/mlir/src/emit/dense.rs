@@ -17,7 +17,6 @@ use melior::dialect::llvm::r#type as types;
 use melior::ir::attribute::{DenseI32ArrayAttribute, TypeAttribute};
 use melior::ir::block::BlockLike;
 use melior::ir::{Attribute, BlockRef};
-use nestor_ir::entity::Arena;
 use nestor_ir::tile::Kernel;
 
 const SYMBOL: &str = "dense_product";
@@ -62,14 +61,7 @@ pub(super) fn product<'c: 'a, 'a>(
         ("nvvm.maxntid", threads.into()),
     ];
     let body = nested(context, block, "llvm.func", &attributes, &arguments);
-    let empty = Kernel {
-        name: SYMBOL.to_owned(),
-        buffers: Arena::default(),
-        tiles: Arena::default(),
-        indices: 0,
-        grid: Vec::new(),
-        body: Vec::new(),
-    };
+    let empty = Kernel { name: SYMBOL.to_owned(), ..Kernel::default() };
     let placement = Placement {
         homes: vec![],
         shared: 0,

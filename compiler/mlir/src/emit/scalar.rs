@@ -16,7 +16,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         point: &[Num<'c, 'a>],
     ) -> Vec<V<'c, 'a>> {
         let mut values: Vec<V<'c, 'a>> = Vec::with_capacity(map.expr.scalars.len());
-        let mut numbers = 0..;
+        let mut numbers = 0;
         for scalar in map.expr.scalars.values() {
             let x: Vec<V<'c, 'a>> =
                 scalar.operands.iter().map(|o| values[o.index()]).collect();
@@ -25,7 +25,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let value = match scalar.op {
                 ScalarOp::Load(n) => self.load(&map.loads[n], point),
                 ScalarOp::Constant(c) => match scalar.kind {
-                    ScalarKind::Real => self.real(numbers.next().unwrap_or(0), c),
+                    ScalarKind::Real => {
+                        numbers += 1;
+                        self.real(numbers - 1, c)
+                    }
                     ScalarKind::Int => self.b.constant(32, c as i64),
                     ScalarKind::Bool => self.b.constant(1, i64::from(c != 0.0)),
                 },
