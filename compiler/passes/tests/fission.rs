@@ -175,3 +175,16 @@ fn two_passes_are_not_taken_where_they_do_not_pay() {
         assert_eq!(chosen(None, workers, longest).1, Form::Affine);
     }
 }
+
+#[test]
+fn what_follows_from_numbers_that_are_handed_over_is_computed_again() {
+    let (scan, outer, operands) = gated_delta();
+    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
+    let form = affine(&scan, &types, 4).expect("a form by chunks");
+    let graph = simplify(&with_gradients(&walked(&form, &outer, &operands)));
+    let made = fission(&graph, &Rates::ALWAYS);
+    // The errors of the way there; on the way back the state, and what the gradients of errors, gates and keys are multiples of.
+    let walks = scans(&made).into_iter().filter(|s| s.states().count() > 0);
+    let handed: Vec<usize> = walks.map(|s| s.yields.len()).collect();
+    assert_eq!(handed, [1, 2], "{made}");
+}

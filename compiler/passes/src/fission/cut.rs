@@ -19,20 +19,45 @@ pub(super) enum Where {
 pub(super) struct Cut<'a> {
     pub(super) body: &'a Graph,
     pub(super) rates: &'a Rates,
+    /// How much more than it costs handing over is feared.
+    pub(super) feared: f64,
     pub(super) place: &'a dyn Fn(Value) -> Where,
+}
+
+/// What a part takes and computes.
+struct Taken {
+    costs: f64,
+    /// The same as it was decided by.
+    weighed: f64,
+    handed: Vec<Value>,
+    /// What it has then, by value.
+    there: Vec<bool>,
 }
 
 impl Cut<'_> {
     /// Finds what is handed over so that the part can compute what is wanted of it; gives what that, and what is computed
     /// again, costs.
-    ///
-    /// From the last value to the first, each where it is needed: handing it over is weighed against computing it from its
-    /// operands, which may themselves be handed over, or be needed already.
     pub(super) fn take(&self, wanted: &[Value], handed: &mut Vec<Value>) -> f64 {
+        let mut best = self.taken(wanted, &vec![false; self.body.values.len()]);
+        // What turned out to be there anyway makes it cheap to compute from that, so long as this gains.
+        loop {
+            let next = self.taken(wanted, &best.there);
+            if next.weighed >= best.weighed {
+                break;
+            }
+            best = next;
+        }
+        handed.extend(best.handed);
+        best.costs
+    }
+
+    /// From the last value to the first, each where it is needed: handing it over is weighed against computing it from its
+    /// operands, which may themselves be handed over, be needed already, or be said to be there.
+    fn taken(&self, wanted: &[Value], said: &[bool]) -> Taken {
         let least = self.least();
         let mut needed = vec![false; self.body.values.len()];
         wanted.iter().for_each(|v| needed[v.index()] = true);
-        let mut costs = 0.0;
+        let (mut costs, mut weighed, mut handed) = (0.0, 0.0, Vec::new());
         for node in self.body.nodes.values().rev() {
             let asked: Vec<Value> =
                 node.results.iter().copied().filter(|v| needed[v.index()]).collect();
@@ -42,23 +67,26 @@ impl Cut<'_> {
             let mut from: Vec<Value> = node.operands.to_vec();
             from.sort_unstable_by_key(|v| v.index());
             from.dedup();
-            let behind = from.iter().filter(|o| !needed[o.index()]);
+            let there = |o: &Value| needed[o.index()] || said[o.index()];
+            let behind = from.iter().filter(|o| !there(o));
             let behind: f64 = behind.map(|o| least[o.index()]).sum();
             let over: Option<f64> = asked.iter().map(|v| self.over(*v)).sum();
             let again = self.again(node);
             if let Some(over) = over
-                && again.is_none_or(|again| over < again + behind)
+                && again.is_none_or(|again| self.feared * over < again + behind)
             {
                 costs += over;
+                weighed += self.feared * over;
                 handed.extend(asked);
                 continue;
             }
             if over.is_some() {
                 costs += again.unwrap_or(0.0);
+                weighed += again.unwrap_or(0.0);
             }
             from.iter().for_each(|o| needed[o.index()] = true);
         }
-        costs
+        Taken { costs, weighed, handed, there: needed }
     }
 
     /// What handing a value over costs, where it is computed elsewhere.
@@ -91,7 +119,7 @@ impl Cut<'_> {
                     },
                     (Where::Here, again) => again.unwrap_or(0.0),
                     (Where::Elsewhere(times), again) => {
-                        let over = times * size(self.body, v);
+                        let over = self.feared * times * size(self.body, v);
                         again.map_or(over, |again| again.min(over))
                     }
                 };

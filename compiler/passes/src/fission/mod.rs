@@ -35,6 +35,8 @@ use part::{Part, every_step};
 
 /// Numbers that may be handed over for each that a walk is fed: beyond that, memory would be the limit.
 const MOST: f64 = 8.0;
+/// How much more than it costs handing over is feared, one after the other until no more is handed over than that.
+const FEARED: [f64; 4] = [1.0, 2.0, 4.0, 8.0];
 
 /// The graph with walks by chunks as several, where that pays.
 pub fn fission(graph: &Graph, rates: &Rates) -> Graph {
@@ -107,7 +109,7 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
     let fed_by_token = scan.feeds.iter().zip(body_inputs(&scan));
     let fed_by_token = fed_by_token.filter(|((feed, _), _)| *feed == Feed::Stream);
     let streams: f64 = fed_by_token.filter_map(|(_, v)| Some(cost::size(body, v?))).sum();
-    let handed = |walked: &[bool]| -> (Plan, f64) {
+    let handed = |walked: &[bool], feared: f64| -> (Plan, f64) {
         let mut to_walk = Vec::new();
         let mut wanted = nexts.clone();
         wanted.extend(yields.iter().filter(|v| walked[v.index()]));
@@ -116,7 +118,8 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
             (_, true) => Where::Here,
             (_, false) => Where::Elsewhere(2.0),
         };
-        let mut costs = Cut { body, rates, place: &place }.take(&wanted, &mut to_walk);
+        let cut = Cut { body, rates, feared, place: &place };
+        let mut costs = cut.take(&wanted, &mut to_walk);
         let rest: Vec<Value> =
             yields.iter().copied().filter(|v| !walked[v.index()]).collect();
         let place = |v: Value| {
@@ -130,7 +133,8 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
             }
         };
         let mut found = Vec::new();
-        costs += Cut { body, rates, place: &place }.take(&rest, &mut found);
+        let cut = Cut { body, rates, feared, place: &place };
+        costs += cut.take(&rest, &mut found);
         let (on, to_last) = found.into_iter().partition(|v: &Value| carried[v.index()]);
         let plan = Plan { walked: walked.to_vec(), to_walk, to_last, on };
         let work = |which: &dyn Fn(usize) -> bool| cost::work(body, rates, which);
@@ -145,12 +149,21 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
         }
         (plan, costs)
     };
+    let least = |walked: &[bool]| {
+        let mut all = FEARED.iter().map(|feared| handed(walked, *feared));
+        let first = all.next().expect("there are several");
+        if first.1.is_finite() {
+            first
+        } else {
+            all.find(|p| p.1.is_finite()).unwrap_or(first)
+        }
+    };
     let with_states = |mut walked: Vec<bool>| {
         inputs.iter().for_each(|v| walked[v.index()] = true);
         walked
     };
-    let thin = handed(&with_states(needed));
-    let thick = handed(&with_states(all));
+    let thin = least(&with_states(needed));
+    let thick = least(&with_states(all));
     let (plan, costs) = if thin.1 < thick.1 { thin } else { thick };
     let one = rates.waits(&scan) * cost::work(body, rates, &|_| true);
     (costs < one).then_some((scan, plan))
