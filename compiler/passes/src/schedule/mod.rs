@@ -16,6 +16,7 @@ mod expression;
 mod fold;
 mod frame;
 mod in_place;
+mod lately;
 mod lower;
 mod order;
 mod plan;

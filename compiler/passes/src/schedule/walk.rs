@@ -4,6 +4,7 @@ use super::bug;
 use super::elementwise::scalar_op;
 use super::frame::Frame;
 use super::in_place::old_first;
+use super::lately::lately;
 use super::lower::{Known, Lower};
 use super::store::Touch;
 use super::view::{Limit, View, times};
@@ -185,8 +186,18 @@ impl Lower<'_> {
         }
         let epilogue = std::mem::take(&mut body.frame.body);
         let masked = mask.is_some();
+        let few = lately(scan).filter(|_| mask.is_none() && !self.nested);
         let step = match mask {
-            None => step,
+            None => match few.zip(steps.chunk) {
+                Some((few, chunk)) => {
+                    // The last step may have one token.
+                    let steps_before = (few - 1).div_ceil(chunk) as i64;
+                    let high = Affine::from(Monomial::dim(extent));
+                    let low = high.clone().plus(&Affine::number(-1 - steps_before));
+                    vec![Stmt::When { value: steps.index.clone(), low, high, body: step }]
+                }
+                None => step,
+            },
             Some((offset, high)) => vec![Stmt::When {
                 value: offset.plus(&steps.index),
                 low: Affine::number(0),
