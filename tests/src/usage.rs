@@ -121,11 +121,12 @@ pub fn taken(
     out.on_cores.1 = used.iter().map(|a| a.found.map(|f| f.products)).sum();
     for ((used, kernel), [on_cores, by_threads]) in used.iter().zip(&kernels).zip(each) {
         let Some(found) = used.found else { continue };
-        // Every product has instructions of its own or is a call, all of those are in the machine code, and a kernel whose sums are
+        // Every sum has instructions of its own or is a call, all of those are in the machine code, and a kernel whose sums are
         // all products has no loop of sums without.
         let plain = by_threads == 0 && !sums_of_threads(kernel) && found.sums > 0;
         let [cores, calls] = used.meant;
-        if cores + calls < on_cores || found.products < cores || on_cores > 0 && plain {
+        let sums = products::sums(kernel, options.products);
+        if cores + calls < sums || found.products < cores || on_cores > 0 && plain {
             out.without.push(used.symbol.clone());
         }
     }
@@ -144,7 +145,9 @@ fn sums_of_threads(kernel: &Kernel) -> bool {
             | Stmt::Eliminate { .. }
             | Stmt::InverseRoot { .. }
             | Stmt::LinearScan { .. } => true,
-            Stmt::Loop { body, .. } | Stmt::When { body, .. } => any(body),
+            Stmt::Loop { body, .. }
+            | Stmt::When { body, .. }
+            | Stmt::Together { body } => any(body),
         })
     }
     any(&kernel.body)

@@ -189,7 +189,9 @@ fn states_change_where_they_lie() {
     let mut maps = 0;
     while let Some(stmt) = open.pop() {
         match stmt {
-            Stmt::Loop { body, .. } | Stmt::When { body, .. } => open.extend(body),
+            Stmt::Loop { body, .. }
+            | Stmt::When { body, .. }
+            | Stmt::Together { body } => open.extend(body),
             Stmt::Map { space, expr, loads, sinks } => {
                 maps += 1;
                 let size: usize = space.iter().filter_map(|d| d.fixed()).product();

@@ -31,7 +31,9 @@ fn products(graph: &Graph) -> [usize; 3] {
                 Shape::OutputLower => found[1] += 1,
                 Shape::LeftLower | Shape::LeftUpper => found[2] += 1,
             },
-            Stmt::Loop { body, .. } | Stmt::When { body, .. } => open.extend(body),
+            Stmt::Loop { body, .. }
+            | Stmt::When { body, .. }
+            | Stmt::Together { body } => open.extend(body),
             Stmt::Map { .. }
             | Stmt::SolveUnitLower { .. }
             | Stmt::Eliminate { .. }

@@ -56,6 +56,7 @@ impl Emitter<'_> {
                 let both = self.b.ins().band(above, below);
                 self.when(both, |e| e.body_of(body));
             }
+            Stmt::Together { body } => self.body_of(body),
             Stmt::Product { m, n, k, alpha, left, right, out, accumulate, shape } => {
                 let mut arguments = Vec::new();
                 for extent in [m, n, k] {

@@ -9,9 +9,11 @@ use nestor_ir::tensor::Graph;
 pub use nestor_ir::tile::Kernel;
 use nestor_ir::tile::{self, Shape};
 use nestor_passes::PassError;
-use nestor_passes::merge::merged;
+use nestor_passes::merge::{Copies, merged};
 use nestor_passes::schedule::schedule;
 use nestor_passes::spread::{Grain, spread};
+use nestor_passes::together::together;
+use nestor_passes::turn::turned;
 use nestor_passes::unpack::unpacked;
 use std::sync::Arc;
 use thiserror::Error;
@@ -101,8 +103,11 @@ pub fn scheduled_for(
         }
     };
     let suited = |kernel: Kernel| match machine {
-        Machine::Cpu(_) => merged(kernel),
-        Machine::Gpu(_) => spread(unpacked(kernel), Grain::BLOCKS),
+        Machine::Cpu(_) => merged(kernel, Copies::Joined),
+        Machine::Gpu(_) => {
+            let kernel = merged(turned(unpacked(kernel)), Copies::Apart);
+            spread(together(kernel), Grain::BLOCKS)
+        }
     };
     kernels = kernels.into_iter().map(suited).collect();
     let bug = |what: String| PassError::bug("schedule", what);

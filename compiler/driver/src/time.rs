@@ -219,6 +219,17 @@ impl Counter<'_> {
                 let own = self.body(body);
                 out.add(&own, self.size(*extent));
             }
+            Stmt::Together { body } => {
+                for part in body {
+                    out.add(&self.statement(part), 1.0);
+                }
+                // One statement, and an entry is at hand where a map takes it.
+                if let [Stmt::Product { m, n, .. }, .., Stmt::Map { .. }] = &body[..] {
+                    let entries = self.size(*m) * (self.size(*n) / LANES).ceil();
+                    out.0[VECTOR] = (out.0[VECTOR] - entries).max(0.0);
+                }
+                out.0[STATEMENT] = 1.0;
+            }
             Stmt::When { value, low, high, body } => {
                 let share = self.share(value, low, high);
                 let own = self.body(body);

@@ -198,6 +198,7 @@ fn found(kernel: &Kernel, stmt: &Stmt) -> Vec<Found> {
         | Stmt::ScatterAdd { .. }
         | Stmt::Loop { .. }
         | Stmt::When { .. } => vec![],
+        Stmt::Together { body } => body.iter().flat_map(|s| found(kernel, s)).collect(),
     }
 }
 
@@ -388,6 +389,9 @@ fn replace(kernel: &Kernel, stmt: &mut Stmt, copied: &[(Source, Tile)]) {
         }
         steps
     };
+    if let Stmt::Together { body } = stmt {
+        body.iter_mut().for_each(|s| replace(kernel, s, copied));
+    }
     if let Stmt::Map { space, loads, .. } = stmt {
         for load in loads {
             let Some(found) = of_load(kernel, load, space) else { continue };

@@ -96,6 +96,7 @@ impl Walk<'_> {
                         now.add(&touched);
                     }
                     touched = now;
+                    self.number += stmt.inner().len();
                 }
             }
         }
@@ -106,6 +107,7 @@ impl Walk<'_> {
         let (Place::Tile(s), Place::Tile(t)) = (a, b) else { return a == b };
         match (&self.placement.homes[s.index()], &self.placement.homes[t.index()]) {
             (Home::Shared(s, m), Home::Shared(t, n)) => *s < t + n && *t < s + m,
+            (Home::Nowhere, _) | (_, Home::Nowhere) => false,
             (a, b) => a == b,
         }
     }
@@ -145,6 +147,7 @@ fn uses(stmt: &Stmt) -> Touched {
             out.read.extend([index.place, values.place]);
             out.written.push(Place::Buffer(*table));
         }
+        Stmt::Together { body } => body.iter().for_each(|s| out.add(&uses(s))),
         Stmt::Loop { .. } | Stmt::When { .. } => {}
     }
     out

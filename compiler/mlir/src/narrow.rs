@@ -137,7 +137,9 @@ fn body(stmts: &[Stmt], products: Products, kept: &mut Kept) {
                     kept.widen(place);
                 }
             }
-            Stmt::Loop { body: inner, .. } | Stmt::When { body: inner, .. } => {
+            Stmt::Loop { body: inner, .. }
+            | Stmt::When { body: inner, .. }
+            | Stmt::Together { body: inner } => {
                 body(inner, products, kept);
             }
         }

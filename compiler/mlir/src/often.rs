@@ -81,7 +81,9 @@ pub fn often(
     numbered(&kernel.body, &mut all);
     let mut out = Often { functions: Vec::new(), calls: vec![None; all.len()] };
     let mut kinds: Vec<(Function, Vec<Found>)> = Vec::new();
-    for found in all.into_iter().enumerate() {
+    for (number, stmt) in all.into_iter().enumerate() {
+        let Some(stmt) = stmt else { continue };
+        let found = (number, stmt);
         let Some((function, found)) = function(found, kernel, kept, placement, exchanged)
         else {
             continue;
@@ -109,11 +111,14 @@ pub fn often(
     out
 }
 
-/// Statements in the order of their numbers.
-fn numbered<'k>(body: &'k [Stmt], out: &mut Vec<&'k Stmt>) {
+/// Statements in the order of their numbers; nothing for one that is a part of another.
+fn numbered<'k>(body: &'k [Stmt], out: &mut Vec<Option<&'k Stmt>>) {
     for stmt in body {
-        out.push(stmt);
-        numbered(stmt.inner(), out);
+        out.push(Some(stmt));
+        match stmt {
+            Stmt::Together { body } => out.extend(body.iter().map(|_| None)),
+            stmt => numbered(stmt.inner(), out),
+        }
     }
 }
 
@@ -159,7 +164,7 @@ fn function(
                 data.name = String::new();
                 out.exchanged.push(exchanged[tile.index()]);
                 out.kept.tiles.push(kept.is_narrow(*place));
-                is_shared = matches!(placement.homes[tile.index()], Home::Shared(..));
+                is_shared = !matches!(placement.homes[tile.index()], Home::Scratch(_));
                 Place::Tile(out.kernel.tiles.push(data))
             }
             Place::Buffer(buffer) => {
@@ -203,6 +208,7 @@ fn each_number(stmt: &mut Stmt, one: &mut dyn FnMut(&mut f64)) {
         | Stmt::ScatterAdd { .. }
         | Stmt::Loop { .. }
         | Stmt::When { .. } => {}
+        Stmt::Together { body } => body.iter_mut().for_each(|s| each_number(s, one)),
     }
 }
 
@@ -248,6 +254,7 @@ fn each_place(
                         && one(&mut x.place, &mut x.origin)
                 })
         }
+        Stmt::Together { body } => body.iter_mut().all(|s| each_place(s, one)),
         Stmt::Gather { .. }
         | Stmt::ScatterAdd { .. }
         | Stmt::Loop { .. }

@@ -8,6 +8,7 @@ use crate::narrow::Kept;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::lifetimes::{self, LINE};
 use nestor_ir::tile::size::elements;
+use nestor_ir::tile::together::passing;
 use nestor_ir::tile::{ExprId, Extent, Kernel, Monomial, Place, Sink, Stmt, Tile};
 use nestor_ir::ty::Elem;
 
@@ -18,6 +19,8 @@ pub enum Home {
     Shared(i64, i64),
     /// From this byte of the block's scratch memory on: the sum of these, each rounded up to a line.
     Scratch(Vec<Monomial>),
+    /// None: entries of a product pass to its map.
+    Nowhere,
 }
 
 /// The places of all tiles.
@@ -60,10 +63,11 @@ pub fn place(
     };
     let double: i64 = ahead.iter().map(twice).sum();
     let limit = limit - room - double;
+    let passing = passing(kernel);
     let mut inside: Vec<Tile> = kernel
         .tiles
         .keys()
-        .filter(|t| fixed(t).is_some() && !ahead.contains(t))
+        .filter(|t| fixed(t).is_some() && !ahead.contains(t) && !passing[t.index()])
         .collect();
     inside.sort_by_key(|t| fixed(t).map(|n| n as i64 * width(*t)));
     // As many of the smallest as fit, found by halves: to place them takes a while.
@@ -89,6 +93,9 @@ pub fn place(
             next += twice(&tile);
             return Home::Shared(next - twice(&tile), twice(&tile));
         }
+        if passing[tile.index()] {
+            return Home::Nowhere;
+        }
         let bytes = elements(&data.dims).times(Monomial::number(width(tile)));
         match shared.offsets[tile.index()] {
             Some(at) => Home::Shared(at, bytes.factor.max(1)),
@@ -112,7 +119,9 @@ fn own_room(body: &[Stmt]) -> i64 {
         Stmt::InverseRoot { n, .. } => {
             (2 * n.div_ceil(2) as i64 * 4 + LINE - 1) / LINE * LINE
         }
-        Stmt::Loop { body, .. } | Stmt::When { body, .. } => own_room(body),
+        Stmt::Loop { body, .. } | Stmt::When { body, .. } | Stmt::Together { body } => {
+            own_room(body)
+        }
         // A number of each fold and warp.
         Stmt::Map { space, sinks, .. } if by_all(space, sinks) => {
             (sinks.len() as i64 * 4 * WARPS + LINE - 1) / LINE * LINE

@@ -29,6 +29,21 @@ pub fn counted(kernel: &Kernel, products: Products) -> [usize; 2] {
     [short.iter().filter(|n| n.is_none()).count(), short.iter().flatten().count()]
 }
 
+/// How many sums of a kernel are computed on tensor cores: products that are worked on together are one.
+pub fn sums(kernel: &Kernel, products: Products) -> usize {
+    fn walk(body: &[Stmt], products: Products) -> usize {
+        let of = |stmt: &Stmt| match stmt {
+            Stmt::Product { m, n, k, .. } => {
+                usize::from(on_cores([*m, *n, *k], products))
+            }
+            Stmt::Together { body } => walk(body, products).min(1),
+            stmt => walk(stmt.inner(), products),
+        };
+        body.iter().map(of).sum()
+    }
+    walk(&kernel.body, products)
+}
+
 /// The shortest side of every product of a kernel that is computed by threads; nothing for those on tensor cores.
 pub fn shortest(kernel: &Kernel, products: Products) -> Vec<Option<usize>> {
     fn walk(body: &[Stmt], products: Products, out: &mut Vec<Option<usize>>) {

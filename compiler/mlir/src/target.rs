@@ -1,5 +1,8 @@
 //! The GPUs that kernels are compiled for, and what differs between them.
 
+/// Bytes of shared memory that every block has besides its own.
+const RESERVED: i64 = 1024;
+
 /// A family of GPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
@@ -53,6 +56,11 @@ impl Target {
             Target::Sm86 => 84,
             Target::Sm90a => 132,
         }
+    }
+
+    /// Blocks with so many bytes of shared memory that a processor has room for.
+    pub fn blocks(self, shared: i64) -> i64 {
+        (self.shared() + RESERVED) / (shared + RESERVED)
     }
 
     /// Bytes of shared memory that a block may have.

@@ -17,7 +17,9 @@ pub mod schedule;
 pub mod simplify;
 pub mod spread;
 pub mod to_tensors;
+pub mod together;
 pub mod training;
+pub mod turn;
 pub mod unpack;
 pub mod vectorise;
 

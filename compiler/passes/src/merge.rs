@@ -12,7 +12,7 @@
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::reads::{Touches, touches};
 use nestor_ir::tile::{
-    Access, Expr, ExprId, Extent, Kernel, Place, ScalarOp, Sink, Stmt,
+    Access, Expr, ExprId, Extent, Kernel, Place, ScalarOp, Sink, Stmt, Use,
 };
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -27,11 +27,21 @@ const MOST_ACCESSES: usize = 16;
 /// Points from which a map is worth joining to another.
 const LEAST_POINTS: usize = 512;
 
+/// Copies in loops from buffers that are only read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// As other maps.
+    Joined,
+    /// By themselves: those of the next turn are made while this one is worked on.
+    Apart,
+}
+
 /// The kernel with maps joined.
 #[must_use]
-pub fn merged(mut kernel: Kernel) -> Kernel {
+pub fn merged(mut kernel: Kernel, copies: Copies) -> Kernel {
     let mut body = std::mem::take(&mut kernel.body);
-    within(&mut body);
+    let ahead = |stmt: &Stmt| copies == Copies::Apart && is_copy(stmt, &kernel);
+    within(&mut body, &|_| false, &ahead);
     let mut read = Vec::new();
     body.iter().for_each(|s| read.extend(touches(s).reads));
     forget(&mut body, &read);
@@ -53,25 +63,45 @@ fn parts(stmt: &Stmt) -> Option<Parts<'_>> {
     Some(Parts { space, expr, loads, sinks })
 }
 
-/// Joins the maps of a body, and of those that it holds.
-fn within(body: &mut Vec<Stmt>) {
+/// Whether a map does nothing but copy a buffer that is only read.
+fn is_copy(stmt: &Stmt, kernel: &Kernel) -> bool {
+    let Some(map) = parts(stmt) else { return false };
+    let ([from], [(root, Sink::Store(to))]) = (map.loads, map.sinks) else {
+        return false;
+    };
+    let read = |place: Place| match place {
+        Place::Buffer(b) => kernel.buffers[b].usage == Use::Read,
+        Place::Tile(_) => false,
+    };
+    let tile = matches!(to.place, Place::Tile(_));
+    tile && read(from.place) && matches!(map.expr.scalars[*root].op, ScalarOp::Load(_))
+}
+
+/// Which statements stay by themselves.
+type Alone<'a> = &'a dyn Fn(&Stmt) -> bool;
+
+/// Joins the maps of a body, and of those that it holds; some stay by themselves, of this body and of loops.
+fn within(body: &mut Vec<Stmt>, here: Alone<'_>, in_loops: Alone<'_>) {
     for stmt in body.iter_mut() {
-        if let Stmt::Loop { body, .. } | Stmt::When { body, .. } = stmt {
-            within(body);
+        match stmt {
+            Stmt::Loop { body, .. } => within(body, in_loops, in_loops),
+            Stmt::When { body, .. } => within(body, here, in_loops),
+            _ => {}
         }
     }
     body.retain(|s| !changes_nothing(s));
     let mut touched: Vec<Touches> = body.iter().map(touches).collect();
     let mut at = 1;
     while at < body.len() {
-        if parts(&body[at]).is_none() {
+        if parts(&body[at]).is_none() || here(&body[at]) {
             at += 1;
             continue;
         }
         // Whether the second may come as early as behind the first: nothing in between minds.
         let mut early = true;
         let found = (0..at).rev().find_map(|first| {
-            let found = match suit(&body[first], &body[at]) {
+            let suits = !here(&body[first]) && suit(&body[first], &body[at]);
+            let found = match suits {
                 true if early => Some((first, first)),
                 true if apart(&touched, first, first + 1..at) => Some((first, at - 1)),
                 _ => None,

@@ -30,7 +30,7 @@ pub fn unpacked(mut kernel: Kernel) -> Kernel {
 }
 
 /// Whether a tile is written once and otherwise only an operand of products.
-fn only_operand(kernel: &Kernel, tile: Tile) -> bool {
+pub(crate) fn only_operand(kernel: &Kernel, tile: Tile) -> bool {
     let (mut written, mut other) = (0, false);
     fn every(body: &[Stmt], each: &mut dyn FnMut(&Stmt)) {
         for stmt in body {
@@ -40,7 +40,7 @@ fn only_operand(kernel: &Kernel, tile: Tile) -> bool {
     }
     every(&kernel.body, &mut |stmt| match stmt {
         Stmt::Product { out, .. } => other |= out.place == Place::Tile(tile),
-        Stmt::Loop { .. } | Stmt::When { .. } => {}
+        Stmt::Loop { .. } | Stmt::When { .. } | Stmt::Together { .. } => {}
         Stmt::Map { .. }
         | Stmt::SolveUnitLower { .. }
         | Stmt::Eliminate { .. }
@@ -142,7 +142,7 @@ fn placed(stmt: &mut Stmt, tile: Tile, source: &Access, columns: Monomial) -> bo
     };
     match stmt {
         Stmt::Product { left, right, .. } => put(left) && put(right),
-        Stmt::Loop { body, .. } | Stmt::When { body, .. } => {
+        Stmt::Loop { body, .. } | Stmt::When { body, .. } | Stmt::Together { body } => {
             body.iter_mut().all(|s| placed(s, tile, source, columns))
         }
         Stmt::Map { .. }

@@ -1,7 +1,7 @@
 //! Maps joined; that kernels give the same is seen to with every schedule (`common/schedule.rs`).
 
 use nestor_ir::tile::text::parse;
-use nestor_passes::merge::merged;
+use nestor_passes::merge::{Copies, merged};
 
 fn text(middle: &str) -> String {
     format!(
@@ -20,7 +20,7 @@ fn text(middle: &str) -> String {
 
 fn becomes(before: &str, after: &str) {
     let read = |text: &str| parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let found = merged(read(&text(before)));
+    let found = merged(read(&text(before)), Copies::Joined);
     assert_eq!(found.to_string(), read(&text(after)).to_string());
 }
 
@@ -90,4 +90,21 @@ fn a_turned_matrix_is_not_there_yet() {
 fn what_stays_where_it_lies_is_left_out() {
     let stays = "  map [16, 64] t0[0; 64, 1] = t0[0; 64, 1]\n";
     becomes(&[PRODUCT, stays, OUT].concat(), &[PRODUCT, OUT].concat());
+}
+
+#[test]
+fn what_may_be_copied_ahead_stays_by_itself_where_that_is_asked_for() {
+    let body = "  loop i1 < 4 {
+    map [16, 64] t1[0; 64, 1] = b0[1024*i0; 64, 1]
+    map [16, 64] t0[0; 64, 1] = t1[0; 64, 1] * 0.5
+    map [16, 64] b1[1024*i0; 64, 1] = t0[0; 64, 1]
+  }
+";
+    let read = |text: &str| parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let copies = |how: Copies| {
+        let found = merged(read(&text(body)), how).to_string();
+        (found.matches("map").count(), found.contains("t1[0; 64, 1] = b0"))
+    };
+    assert_eq!(copies(Copies::Apart), (2, true));
+    assert_eq!(copies(Copies::Joined), (1, false));
 }

@@ -103,9 +103,9 @@ fn block(
     let (points, own) = of_point(kernel, sizes, &solving);
     let Counts([_, statements, vectors, hard, strided, product, _, steps, _]) = own;
     let processors = target.processors() as f64;
-    let room = target.shared() as f64 / (entry.shared as f64 + 1024.0);
+    let room = target.blocks(entry.shared as i64) as f64;
     let threads = 2048.0 / f64::from(entry.threads);
-    let beside = room.min(threads).floor().clamp(1.0, 32.0);
+    let beside = room.min(threads.floor()).clamp(1.0, 32.0);
     let turns = (points / (processors * beside)).ceil();
     let each = (points / processors).ceil();
     out[2] = turns * statements;

@@ -97,6 +97,17 @@ fn body(
         *number += 1;
         match stmt {
             Stmt::Loop { .. } => repeated(kernel, stmt.inner(), number, seen, always),
+            // Entries are stored while others' operands are read.
+            Stmt::Together { body: both } => {
+                body(kernel, both, number, seen, always);
+                for stmt in both {
+                    touched(kernel, stmt, |tile, _| {
+                        if let Some(seen) = &mut seen[tile.index()] {
+                            seen.life.1 = *number;
+                        }
+                    });
+                }
+            }
             _ => {
                 body(kernel, stmt.inner(), number, seen, false);
                 touched(kernel, stmt, |tile, written| {
@@ -198,6 +209,6 @@ pub fn touched(kernel: &Kernel, stmt: &Stmt, mut act: impl FnMut(Tile, bool)) {
             place(index.place, None);
             place(values.place, None);
         }
-        Stmt::Loop { .. } | Stmt::When { .. } => {}
+        Stmt::Loop { .. } | Stmt::When { .. } | Stmt::Together { .. } => {}
     }
 }

@@ -15,6 +15,7 @@ pub mod lifetimes;
 pub mod reads;
 pub mod size;
 pub mod text;
+pub mod together;
 pub mod verify;
 
 use crate::entity;
@@ -315,13 +316,22 @@ pub enum Stmt {
         /// What is run.
         body: Vec<Stmt>,
     },
+    /// A product into a tile, others that add to it, and a map over the entries, in this order and worked on as one: an entry goes
+    /// to the map as it is summed, and is stored only where the map does so, or where there is none. The map takes each
+    /// entry at its own point, and writes nothing that the products read.
+    Together {
+        /// All of them.
+        body: Vec<Stmt>,
+    },
 }
 
 impl Stmt {
-    /// The statements that this one holds: what a loop repeats, or what a condition guards.
+    /// The statements that this one holds: what a loop repeats, what a condition guards, or what is worked on as one.
     pub fn inner(&self) -> &[Stmt] {
         match self {
-            Stmt::Loop { body, .. } | Stmt::When { body, .. } => body,
+            Stmt::Loop { body, .. }
+            | Stmt::When { body, .. }
+            | Stmt::Together { body } => body,
             Stmt::Map { .. }
             | Stmt::Product { .. }
             | Stmt::SolveUnitLower { .. }

@@ -10,7 +10,9 @@ pub fn reads_first(kernel: &Kernel, buffer: Buffer) -> bool {
 /// Whether the first statement that touches a place reads it; nothing where none touches it.
 fn first(body: &[Stmt], place: Place) -> Option<bool> {
     body.iter().find_map(|stmt| match stmt {
-        Stmt::Loop { body, .. } | Stmt::When { body, .. } => first(body, place),
+        Stmt::Loop { body, .. } | Stmt::When { body, .. } | Stmt::Together { body } => {
+            first(body, place)
+        }
         Stmt::Map { .. }
         | Stmt::Product { .. }
         | Stmt::SolveUnitLower { .. }
@@ -101,7 +103,7 @@ fn add_touches(stmt: &Stmt, found: &mut Touches) {
             found.reads.extend([Place::Buffer(*table), index.place, values.place]);
             found.writes.push(Place::Buffer(*table));
         }
-        Stmt::Loop { body, .. } | Stmt::When { body, .. } => {
+        Stmt::Loop { body, .. } | Stmt::When { body, .. } | Stmt::Together { body } => {
             body.iter().for_each(|s| add_touches(s, found));
         }
     }

@@ -14,7 +14,8 @@
 //!    after another, and the result is not the matrix.
 //! 7. A table has `rows * width` elements, indices are whole numbers named by one dimension, and rows
 //!    are added to a table in a kernel of one point.
-//! 8. No access without bounds leaves its place, whatever the indices are, at a few sizes
+//! 8. What is worked on together is a product into a tile, others that add to it, and a map that takes each entry at its own point.
+//! 9. No access without bounds leaves its place, whatever the indices are, at a few sizes
 //!    of batch, time and start.
 
 mod extent;
@@ -26,7 +27,7 @@ use crate::tile::expr::kind_of;
 use crate::tile::size::elements;
 use crate::tile::{
     Access, Affine, Expr, ExprId, Extent, Index, Kernel, Matrix, Monomial, Place, Shape,
-    Sink, Stmt, Tile, Use,
+    Sink, Stmt, Tile, Use, together,
 };
 use crate::ty::{Dims, Elem};
 use extent::Reach;
@@ -40,7 +41,11 @@ pub fn verify(kernel: &Kernel) -> Result<(), String> {
     for (index, extent) in &kernel.grid {
         check.enter(*index, *extent)?;
     }
-    check.body(&kernel.body, false)
+    check.body(&kernel.body, false)?;
+    match together::missed(kernel) {
+        Some(tile) => Err(format!("entries of {tile} pass, but are touched elsewhere")),
+        None => Ok(()),
+    }
 }
 
 type Checked = Result<(), String>;
@@ -76,6 +81,12 @@ impl Check<'_> {
                 Stmt::When { value, low, high, body } => {
                     [value, low, high].into_iter().try_for_each(|q| self.quantity(q))?;
                     self.body(body, true)?;
+                    continue;
+                }
+                Stmt::Together { body } => {
+                    together::verify(body)
+                        .map_err(|why| format!("statements worked on as one: {why}"))?;
+                    self.body(body, guarded)?;
                     continue;
                 }
                 Stmt::Map { .. } => "map",
@@ -166,7 +177,7 @@ impl Check<'_> {
                 }
                 self.writes(table, true)
             }
-            Stmt::Loop { .. } | Stmt::When { .. } => Ok(()),
+            Stmt::Loop { .. } | Stmt::When { .. } | Stmt::Together { .. } => Ok(()),
         }
     }
 

@@ -40,7 +40,9 @@ pub(super) fn threads(kernel: &Kernel) -> u32 {
             Stmt::Gather { width, .. } => *width,
             // A thread walks all rows for each of its columns.
             Stmt::ScatterAdd { width, .. } => 4 * width,
-            Stmt::Loop { body, .. } | Stmt::When { body, .. } => points(body),
+            Stmt::Loop { body, .. }
+            | Stmt::When { body, .. }
+            | Stmt::Together { body } => points(body),
         };
         body.iter().map(of).max().unwrap_or(1)
     }

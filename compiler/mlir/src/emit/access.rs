@@ -46,6 +46,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     None => at,
                 }
             }
+            // A function is given it with the rest; nobody looks there.
+            Home::Nowhere => self.b.address_of(super::SHARED, 3),
             Home::Scratch(before) => {
                 let at = self.lines(&before);
                 let at = self.value(at);

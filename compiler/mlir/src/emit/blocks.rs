@@ -2,6 +2,7 @@
 
 use super::Emit;
 use super::build::V;
+use super::map::Map;
 use super::number::Num;
 use super::staged;
 use crate::products::on_cores;
@@ -22,9 +23,19 @@ pub(super) struct Product<'k> {
     pub(super) out: &'k Matrix,
     pub(super) accumulate: bool,
     pub(super) shape: Shape,
+    /// Others that add to it.
+    pub(super) more: &'k [Stmt],
+    /// The map that takes the entries.
+    pub(super) then: Option<Map<'k>>,
 }
 
 impl<'k> Product<'k> {
+    /// It and those that add to it, each by itself.
+    pub(super) fn all(self) -> Vec<Self> {
+        let more = self.more.iter().filter_map(Product::of);
+        std::iter::once(Self { more: &[], then: None, ..self }).chain(more).collect()
+    }
+
     /// The parts of a statement, where it is a product.
     pub(super) fn of(stmt: &'k Stmt) -> Option<Self> {
         match stmt {
@@ -37,6 +48,8 @@ impl<'k> Product<'k> {
                     out,
                     accumulate: *accumulate,
                     shape: *shape,
+                    more: &[],
+                    then: None,
                 })
             }
             Stmt::Map { .. }
@@ -47,7 +60,8 @@ impl<'k> Product<'k> {
             | Stmt::Gather { .. }
             | Stmt::ScatterAdd { .. }
             | Stmt::Loop { .. }
-            | Stmt::When { .. } => None,
+            | Stmt::When { .. }
+            | Stmt::Together { .. } => None,
         }
     }
 }
@@ -71,52 +85,67 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if on_cores(p.extent, self.about.products) {
             return self.product_on_cores(p, self.about.products);
         }
-        let [m, n, k] = p.extent;
+        let [m, n, _] = p.extent;
         self.shared(&[m, n], |e, point| {
             let (i, j) = (point[0], point[1]);
-            let depth = e.extent(k);
-            let after = e.add(i, Num::Known(1));
-            let (from, to) = match p.shape {
-                Shape::Full | Shape::OutputLower => (Num::Known(0), depth),
-                Shape::LeftLower => (Num::Known(0), e.min(after, depth)),
-                Shape::LeftUpper => (e.min(i, depth), depth),
-            };
-            // Above the diagonal nothing is wanted: the sum has no terms.
-            let to = match p.shape {
-                Shape::OutputLower => {
-                    let wanted = e.less(j, after);
-                    let (some, none) = (e.value(to), e.value(Num::Known(0)));
-                    Num::Run(e.b.select(wanted, some, none))
-                }
-                Shape::Full | Shape::LeftLower | Shape::LeftUpper => to,
-            };
-            let zero = e.b.real(0.0);
-            let sum = e.sum(from, to, zero, |e, l| {
-                let (a, b) = (e.entry(p.left, i, l), e.entry(p.right, l, j));
-                [e.read(p.left.place, a), e.read(p.right.place, b)]
-            });
-            e.put_entry(p, i, j, sum);
+            let mut sum = e.b.real(0.0);
+            for one in p.all() {
+                sum = e.summed_alone(one, [i, j], sum);
+            }
+            e.put_entries(p, &[(i, j, sum)]);
         });
     }
 
-    /// Stores an entry of a product, its sum known.
-    pub(super) fn put_entry(
+    /// An entry's terms added to a sum by one thread.
+    fn summed_alone(
         &mut self,
         p: Product<'_>,
-        row: Num<'c, 'a>,
-        column: Num<'c, 'a>,
-        sum: V<'c, 'a>,
-    ) {
-        let at = self.entry(p.out, row, column);
-        let alpha = self.real(0, p.alpha);
-        let value = match p.accumulate {
-            true => {
-                let before = self.read(p.out.place, at);
-                self.b.fma(alpha, sum, before)
-            }
-            false => self.b.two("llvm.fmul", alpha, sum),
+        [i, j]: [Num<'c, 'a>; 2],
+        start: V<'c, 'a>,
+    ) -> V<'c, 'a> {
+        let depth = self.extent(p.extent[2]);
+        let after = self.add(i, Num::Known(1));
+        let (from, to) = match p.shape {
+            Shape::Full | Shape::OutputLower => (Num::Known(0), depth),
+            Shape::LeftLower => (Num::Known(0), self.min(after, depth)),
+            Shape::LeftUpper => (self.min(i, depth), depth),
         };
-        self.write(p.out.place, at, value);
+        // Above the diagonal nothing is wanted: the sum has no terms.
+        let to = match p.shape {
+            Shape::OutputLower => {
+                let wanted = self.less(j, after);
+                let (some, none) = (self.value(to), self.value(Num::Known(0)));
+                Num::Run(self.b.select(wanted, some, none))
+            }
+            Shape::Full | Shape::LeftLower | Shape::LeftUpper => to,
+        };
+        self.sum(from, to, start, |e, l| {
+            let (a, b) = (e.entry(p.left, i, l), e.entry(p.right, l, j));
+            [e.read(p.left.place, a), e.read(p.right.place, b)]
+        })
+    }
+
+    /// Stores entries of a product, their rows, columns and sums known.
+    pub(super) fn put_entries(
+        &mut self,
+        p: Product<'_>,
+        entries: &[(Num<'c, 'a>, Num<'c, 'a>, V<'c, 'a>)],
+    ) {
+        if let Some(map) = p.then {
+            return self.taken_by(map, p, entries);
+        }
+        for &(row, column, sum) in entries {
+            let at = self.entry(p.out, row, column);
+            let alpha = self.real(0, p.alpha);
+            let value = match p.accumulate {
+                true => {
+                    let before = self.read(p.out.place, at);
+                    self.b.fma(alpha, sum, before)
+                }
+                false => self.b.two("llvm.fmul", alpha, sum),
+            };
+            self.write(p.out.place, at, value);
+        }
     }
 
     /// `start + sum of products` over l in `from .. to`.

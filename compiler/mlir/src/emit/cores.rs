@@ -27,7 +27,7 @@ pub(super) struct Piece<'c, 'a> {
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn product_on_cores(&mut self, p: Product<'_>, how: Products) {
-        let [m, n, k] = p.extent.map(|d| self.extent(d));
+        let [m, n, _] = p.extent.map(|d| self.extent(d));
         let depth = if how == Products::Brain { 16 } else { 8 };
         let lane = self.rem(Num::Run(self.thread), Num::Known(32));
         let warp = self.div(Num::Run(self.thread), Num::Known(32));
@@ -44,10 +44,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let row = self.mul(row, Num::Known(ROWS));
         let column = self.mul(column, Num::Known(COLUMNS));
         let piece = Piece { row, column, group, within };
-        let sums = self.sums(p, how, piece, [m, n, k], depth);
-        for (n_th, sum) in sums.into_iter().enumerate() {
-            self.finish(p, piece, [m, n], [ROWS, COLUMNS], n_th as i64, sum);
+        let mut sums = vec![self.b.real(0.0); 4];
+        for one in p.all() {
+            sums = self.sums(one, how, piece, depth, &sums);
         }
+        let own = |(n, sum)| (piece, n as i64, sum);
+        let sums = sums.into_iter().enumerate().map(own).collect();
+        self.finish(p, sums, [m, n], [ROWS, COLUMNS]);
         self.b.close(opened, &[]);
     }
 
@@ -56,15 +59,16 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.div(up, Num::Known(of))
     }
 
-    /// The four sums of a lane.
+    /// The terms of a lane's four sums added to these.
     fn sums(
         &mut self,
         p: Product<'_>,
         how: Products,
         piece: Piece<'c, 'a>,
-        [m, n, k]: [Num<'c, 'a>; 3],
         depth: i64,
+        start: &[V<'c, 'a>],
     ) -> Vec<V<'c, 'a>> {
+        let [m, n, k] = p.extent.map(|d| self.extent(d));
         let (from, to) = match p.shape {
             Shape::Full => (Num::Known(0), k),
             Shape::LeftLower => {
@@ -81,9 +85,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 (Num::Known(0), Num::Run(self.b.select(wanted, some, none)))
             }
         };
-        let zero = self.b.real(0.0);
         let bounds = [from, to, Num::Known(depth)].map(|n| self.value(n));
-        let (opened, l, sums) = self.b.open_for(bounds, &[zero; 4]);
+        let (opened, l, sums) = self.b.open_for(bounds, start);
         let l = Num::Run(l);
         let left: Vec<Vec<V<'c, 'a>>> =
             (0..4).map(|r| self.left(p, how, piece, [m, k], l, r)).collect();
@@ -293,34 +296,37 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         (0..4).map(|n| part(self, n)).collect()
     }
 
-    /// Stores a lane's sum number `n`, of a block of the result that begins at multiples of some numbers.
+    /// Stores a lane's sums, each with its number in a piece, of a block of the result that begins at multiples of some numbers.
     pub(super) fn finish(
         &mut self,
         p: Product<'_>,
-        piece: Piece<'c, 'a>,
+        sums: Vec<(Piece<'c, 'a>, i64, V<'c, 'a>)>,
         extent: [Num<'c, 'a>; 2],
         multiples: [i64; 2],
-        n: i64,
-        sum: V<'c, 'a>,
     ) {
-        let row = self.add(piece.row, piece.group);
-        let row = self.add(row, Num::Known(8 * (n / 2)));
-        let column = self.mul(piece.within, Num::Known(2));
-        let column = self.add(piece.column, column);
-        let column = self.add(column, Num::Known(n % 2));
-        let inside = self.inside([row, column], extent, multiples);
-        let opened = inside.map(|inside| self.b.open_if(inside, &[]));
-        let sum = match p.shape {
-            Shape::OutputLower => {
-                let above = self.less(row, column);
-                let zero = self.b.real(0.0);
-                self.b.select(above, zero, sum)
-            }
-            Shape::Full | Shape::LeftLower | Shape::LeftUpper => sum,
-        };
-        self.put_entry(p, row, column, sum);
-        if let Some(opened) = opened {
+        let mut entries = Vec::with_capacity(sums.len());
+        for (piece, n, sum) in sums {
+            let row = self.add(piece.row, piece.group);
+            let row = self.add(row, Num::Known(8 * (n / 2)));
+            let column = self.mul(piece.within, Num::Known(2));
+            let column = self.add(piece.column, column);
+            let column = self.add(column, Num::Known(n % 2));
+            let sum = match p.shape {
+                Shape::OutputLower => {
+                    let above = self.less(row, column);
+                    let zero = self.b.real(0.0);
+                    self.b.select(above, zero, sum)
+                }
+                Shape::Full | Shape::LeftLower | Shape::LeftUpper => sum,
+            };
+            let Some(inside) = self.inside([row, column], extent, multiples) else {
+                entries.push((row, column, sum));
+                continue;
+            };
+            let opened = self.b.open_if(inside, &[]);
+            self.put_entries(p, &[(row, column, sum)]);
             self.b.close(opened, &[]);
         }
+        self.put_entries(p, &entries);
     }
 }

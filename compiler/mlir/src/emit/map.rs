@@ -101,7 +101,12 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.div(all, Num::Known(i64::from(self.about.threads)))
     }
 
-    fn stored(&mut self, map: Map<'_>, point: &[Num<'c, 'a>], values: &[V<'c, 'a>]) {
+    pub(super) fn stored(
+        &mut self,
+        map: Map<'_>,
+        point: &[Num<'c, 'a>],
+        values: &[V<'c, 'a>],
+    ) {
         for (root, sink) in map.sinks {
             if let Sink::Store(to) = sink {
                 self.store(to, point, values[root.index()]);

@@ -19,6 +19,7 @@ mod scalar;
 mod solve;
 mod staged;
 mod systems;
+mod together;
 mod wide;
 
 use crate::ahead::{Ahead, ahead, copies};
@@ -37,7 +38,7 @@ use melior::ir::operation::OperationLike;
 use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, RegionLike};
 use nestor_ir::artifact::Narrow;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Extent, Kernel, Stmt, Tile};
+use nestor_ir::tile::{Extent, Kernel, Place, Stmt, Tile};
 use number::Num;
 use places::{blocks, goodness, placed};
 
@@ -217,7 +218,9 @@ fn check(kernel: &Kernel) -> Result<(), BackendError> {
         body.iter().find_map(|stmt| match stmt {
             Stmt::LinearScan { init, y, extent, .. } => (init == y && extent.1 > 1)
                 .then_some("a linear scan writes over its first value"),
-            Stmt::Loop { body, .. } | Stmt::When { body, .. } => missing(body),
+            Stmt::Loop { body, .. }
+            | Stmt::When { body, .. }
+            | Stmt::Together { body } => missing(body),
             Stmt::Map { .. }
             | Stmt::Product { .. }
             | Stmt::SolveUnitLower { .. }
@@ -259,6 +262,10 @@ struct Emit<'c, 'a, 'k> {
     stages: Vec<Option<Num<'c, 'a>>>,
     /// Loops of the kernel around what is being written.
     loops: usize,
+    /// What is loaded from a place while the map of a product is written: the entry at the point.
+    entry: Option<(Place, V<'c, 'a>)>,
+    /// The number of a map's first number among its statement's.
+    first_number: usize,
 }
 
 impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
@@ -278,6 +285,8 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
             indices: vec![None; about.kernel.indices],
             stages: vec![None; about.kernel.tiles.len()],
             loops: 0,
+            entry: None,
+            first_number: 0,
             about,
         }
     }
@@ -363,6 +372,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 Some(call) => self.call(call),
                 None => self.stmt(stmt),
             }
+            if let Stmt::Together { body } = stmt {
+                self.number += body.len();
+            }
         }
     }
 
@@ -424,6 +436,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let rows = blocks::Rows { table, rows, index, count, width };
                 self.scatter_add(rows, values, *share);
             }
+            Stmt::Together { body } => self.products_and_map(body),
             Stmt::Loop { .. } | Stmt::When { .. } => self.control(stmt),
         }
     }
@@ -460,7 +473,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             | Stmt::InverseRoot { .. }
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. } => self.work(stmt),
+            | Stmt::ScatterAdd { .. }
+            | Stmt::Together { .. } => self.work(stmt),
         }
     }
 }

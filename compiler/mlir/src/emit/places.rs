@@ -6,9 +6,6 @@ use crate::narrow::Kept;
 use crate::placement::{Placement, place};
 use nestor_ir::tile::{Extent, Kernel, Tile};
 
-/// Bytes of shared memory that every block has besides its own.
-const RESERVED: i64 = 1024;
-
 /// Where tiles lie, and whether operands of products are brought to room of their own: not where tiles would have to
 /// leave shared memory for it. Inverses of systems' blocks lie in the same room, or in some of their own.
 pub(super) fn placed(
@@ -45,8 +42,7 @@ pub(super) fn placed(
 
 /// Blocks that a processor has room for, up to two.
 pub(super) fn blocks(placement: &Placement, options: Options) -> i64 {
-    let two = 2 * (placement.shared + RESERVED) <= options.target.shared() + RESERVED;
-    1 + i64::from(two)
+    options.target.blocks(placement.shared).clamp(1, 2)
 }
 
 /// How good a placement is: no tile in the block's own part of memory that could be in shared memory, operands in

@@ -16,14 +16,17 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         point: &[Num<'c, 'a>],
     ) -> Vec<V<'c, 'a>> {
         let mut values: Vec<V<'c, 'a>> = Vec::with_capacity(map.expr.scalars.len());
-        let mut numbers = 0;
+        let mut numbers = self.first_number;
         for scalar in map.expr.scalars.values() {
             let x: Vec<V<'c, 'a>> =
                 scalar.operands.iter().map(|o| values[o.index()]).collect();
             let kinds = scalar.operands.iter().map(|o| map.expr.scalars[*o].kind);
             let first = kinds.clone().next().unwrap_or(ScalarKind::Real);
             let value = match scalar.op {
-                ScalarOp::Load(n) => self.load(&map.loads[n], point),
+                ScalarOp::Load(n) => match self.entry {
+                    Some((place, entry)) if place == map.loads[n].place => entry,
+                    _ => self.load(&map.loads[n], point),
+                },
                 ScalarOp::Constant(c) => match scalar.kind {
                     ScalarKind::Real => {
                         numbers += 1;

@@ -119,10 +119,33 @@ pub(super) fn operands(p: Product<'_>, threads: u32) -> (Layout, [Operand<'_>; 2
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn product_staged(&mut self, p: Product<'_>) {
-        let [m, n, k] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
-        let (layout, [mut left, mut right]) = operands(p, self.about.threads);
+        let [m, n, _] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
+        let products = p.all();
+        let all: Vec<(Product<'_>, [Operand<'_>; 2])> =
+            products.iter().map(|one| (*one, self.operands_at(*one))).collect();
+        let layout = operands(p, self.about.threads).0;
+        let (high, wide) = (all[0].1[0].rows, all[0].1[1].rows);
+        let down_blocks = Num::Known((m + high - 1) / high);
+        let across_blocks = Num::Known((n + wide - 1) / wide);
+        self.turns(down_blocks, false, |e, i| {
+            e.turns(across_blocks, false, |e, j| {
+                let at = [e.mul(i, Num::Known(high)), e.mul(j, Num::Known(wide))];
+                let zero = e.b.real(0.0);
+                let mut sums = vec![zero; 4 * (layout.columns / 8) as usize];
+                for (one, operands) in &all {
+                    sums = e.summed(*one, layout, operands, at, sums);
+                }
+                e.put_block(p, layout, &all[0].1, at, sums);
+            });
+        });
+    }
+
+    /// A product's operands and where they are brought to, where they are.
+    fn operands_at<'k>(&mut self, p: Product<'k>) -> [Operand<'k>; 2] {
+        let k = p.extent[2].fixed().expect("of known size") as i64;
+        let mut operands = operands(p, self.about.threads).1;
         let mut at = 0;
-        for operand in [&mut left, &mut right] {
+        for operand in &mut operands {
             operand.direct = direct(self.about.kernel, self.about.exchanged, operand, p);
             if operand.direct.is_none() {
                 let narrow = self.is_narrow(operand.matrix.place);
@@ -131,26 +154,27 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 at += SIDE * ROW;
             }
         }
-        let (high, wide) = (left.rows, right.rows);
-        let down_blocks = Num::Known((m + high - 1) / high);
-        let across_blocks = Num::Known((n + wide - 1) / wide);
-        self.turns(down_blocks, false, |e, i| {
-            e.turns(across_blocks, false, |e, j| {
-                let (row, column) =
-                    (e.mul(i, Num::Known(high)), e.mul(j, Num::Known(wide)));
-                e.block(p, layout, [&left, &right], [row, column], k);
-            });
-        });
+        operands
     }
 
-    fn block(
+    /// The first row and column of a warp within a block.
+    fn warp_at(&mut self, layout: Layout) -> [Num<'c, 'a>; 2] {
+        let warp = self.div(Num::Run(self.thread), Num::Known(32));
+        let below = self.rem(warp, Num::Known(layout.down));
+        let beside = self.div(warp, Num::Known(layout.down));
+        [self.mul(below, Num::Known(DEPTH)), self.mul(beside, Num::Known(layout.columns))]
+    }
+
+    /// The terms of a warp's sums in a block added to these.
+    fn summed(
         &mut self,
         p: Product<'_>,
         layout: Layout,
-        [left, right]: [&Operand<'_>; 2],
+        [left, right]: &[Operand<'_>; 2],
         [row, column]: [Num<'c, 'a>; 2],
-        k: i64,
-    ) {
+        start: Vec<V<'c, 'a>>,
+    ) -> Vec<V<'c, 'a>> {
+        let k = p.extent[2].fixed().expect("of known size") as i64;
         let depth = Num::Known(k);
         let (from, to) = match p.shape {
             Shape::Full => (Num::Known(0), depth),
@@ -170,16 +194,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 (Num::Known(0), Num::Run(self.b.select(wanted, some, none)))
             }
         };
-        let thread = Num::Run(self.thread);
-        let lane = self.rem(thread, Num::Known(32));
-        let warp = self.div(thread, Num::Known(32));
-        let below = self.rem(warp, Num::Known(layout.down));
-        let below = self.mul(below, Num::Known(DEPTH));
-        let beside = self.div(warp, Num::Known(layout.down));
-        let beside = self.mul(beside, Num::Known(layout.columns));
+        let lane = self.rem(Num::Run(self.thread), Num::Known(32));
+        let [below, beside] = self.warp_at(layout);
         let pieces = layout.columns / 8;
-        let zero = self.b.real(0.0);
-        let start = vec![zero; 4 * pieces as usize];
         let bounds = [from, to, Num::Known(SIDE)].map(|q| self.value(q));
         let (opened, first, sums) = self.b.open_for(bounds, &start);
         let first = Num::Run(first);
@@ -209,18 +226,34 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             }
         }
         let sums = self.b.close(inner, &sums);
-        let sums = self.b.close(opened, &sums);
+        self.b.close(opened, &sums)
+    }
+
+    /// Stores a warp's sums of a block.
+    fn put_block(
+        &mut self,
+        p: Product<'_>,
+        layout: Layout,
+        [left, right]: &[Operand<'_>; 2],
+        [row, column]: [Num<'c, 'a>; 2],
+        sums: Vec<V<'c, 'a>>,
+    ) {
+        let lane = self.rem(Num::Run(self.thread), Num::Known(32));
+        let [below, beside] = self.warp_at(layout);
         let (group, within) =
             (self.div(lane, Num::Known(4)), self.rem(lane, Num::Known(4)));
         let row = self.add(row, below);
         let column = self.add(column, beside);
         let extent = [left.extent, right.extent].map(Num::Known);
+        let mut own = Vec::with_capacity(sums.len());
         for (n, sum) in sums.into_iter().enumerate() {
             let column = self.add(column, Num::Known(8 * (n as i64 / 4)));
             let piece = super::cores::Piece { row, column, group, within };
-            let rows = [left.rows, right.rows];
-            self.finish(p, piece, extent, rows, n as i64 % 4, sum);
+            own.push((piece, n as i64 % 4, sum));
         }
+        // Entries of a row beside one another.
+        own.sort_by_key(|(_, n, _)| n / 2);
+        self.finish(p, own, extent, [left.rows, right.rows]);
     }
 
     /// Brings sixty-four terms of an operand's rows to room, two of a row at a time; zero where there are none.

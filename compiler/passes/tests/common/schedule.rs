@@ -11,9 +11,11 @@ use nestor_ir::plan::verify::verify;
 use nestor_ir::tensor::Graph;
 use nestor_ir::tensor::text::parse;
 use nestor_ir::tile::{self, Kernel};
-use nestor_passes::merge::merged;
+use nestor_passes::merge::{Copies, merged};
 use nestor_passes::schedule::schedule;
 use nestor_passes::spread::{Grain, spread};
+use nestor_passes::together::together;
+use nestor_passes::turn::turned;
 use nestor_passes::unpack::unpacked;
 
 const SIZES: &[Sizes] = &[
@@ -28,15 +30,21 @@ const SIZES: &[Sizes] = &[
 pub fn agree(text: &str) {
     let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let (made, kernels) = schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{graph}"));
-    let joined: Vec<Kernel> = kernels.iter().cloned().map(merged).collect();
+    let joined: Vec<Kernel> =
+        kernels.iter().cloned().map(|k| merged(k, Copies::Joined)).collect();
     agrees(&graph, &made, &kernels);
     agrees(&graph, &made, &joined);
     for (first, piece, rows) in [(1, 1, 2), (usize::MAX, 8, usize::MAX)] {
         let grain = Grain { first, next: first, piece, rows };
         let apart: Vec<Kernel> =
-            kernels.iter().map(|k| spread(unpacked(k.clone()), grain)).collect();
+            kernels.iter().map(|k| spread(suited(k), grain)).collect();
         agrees(&graph, &made, &apart);
     }
+}
+
+/// As a GPU has it.
+fn suited(kernel: &Kernel) -> Kernel {
+    together(merged(turned(unpacked(kernel.clone())), Copies::Apart))
 }
 
 fn agrees(graph: &Graph, made: &Plan, kernels: &[Kernel]) {

@@ -156,6 +156,7 @@ impl Machine<'_> {
                 }
                 Ok(())
             }
+            Stmt::Together { body } => self.body(body),
         }
     }
 

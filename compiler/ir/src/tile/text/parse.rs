@@ -116,12 +116,13 @@ fn statement(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {
         "linear_scan" => linear_scan,
         "gather" => gather,
         "scatter_add" => scatter_add,
-        "map" | "loop" | "when" => {
+        "map" | "loop" | "when" | "together" => {
             r.next();
             return match at.as_str() {
                 "map" => map(r, elements),
                 "loop" => repeat(r, elements),
-                _ => when(r, elements),
+                "when" => when(r, elements),
+                _ => together(r, elements),
             };
         }
         _ => return Err(r.expected("a statement or `}`")),
@@ -147,6 +148,11 @@ fn when(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {
     let high = affine(r)?;
     r.need("{")?;
     Ok(Stmt::When { value, low, high, body: body(r, elements)? })
+}
+
+fn together(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {
+    r.need("{")?;
+    Ok(Stmt::Together { body: body(r, elements)? })
 }
 
 /// `=`, or `+=` for what starts from what is there.

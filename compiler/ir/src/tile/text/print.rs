@@ -157,6 +157,11 @@ fn statement(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
             body(out, kernel, inner, depth + 1);
             put(out, format_args!("{pad}}}\n"));
         }
+        Stmt::Together { body: inner } => {
+            put(out, format_args!("{pad}together {{\n"));
+            body(out, kernel, inner, depth + 1);
+            put(out, format_args!("{pad}}}\n"));
+        }
     }
 }
 
