@@ -7,8 +7,10 @@
 //! Where nothing else is asked of such a walk, only the steps of these tokens are walked.
 
 use crate::autodiff::{body_inputs, state_inputs};
+use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Op, Scan, Stride, Value};
+use nestor_ir::tile::{Affine, Monomial, Stmt};
 
 /// Along a value's first axis: which entry of the state each one is; nothing of one that is no part of it.
 type Old = Vec<Option<usize>>;
@@ -38,7 +40,19 @@ pub(super) fn lately(scan: &Scan) -> Option<usize> {
     }
 }
 
-/// The same of a walk by tokens.
+/// The step of a walk by chunks for so many last tokens alone: the last chunk may have one of them.
+pub(super) fn last_steps(
+    step: Vec<Stmt>,
+    (tokens, chunk): (usize, usize),
+    (index, extent): (&Affine, Dim),
+) -> Vec<Stmt> {
+    let before = (tokens - 1).div_ceil(chunk) as i64;
+    let high = Affine::from(Monomial::dim(extent));
+    let low = high.clone().plus(&Affine::number(-1 - before));
+    vec![Stmt::When { value: index.clone(), low, high, body: step }]
+}
+
+/// How many of the last tokens the final states of a walk by tokens depend on.
 fn by_tokens(scan: &Scan) -> Option<usize> {
     let body = &scan.body;
     let states = state_inputs(scan);

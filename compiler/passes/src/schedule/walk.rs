@@ -4,7 +4,7 @@ use super::bug;
 use super::elementwise::scalar_op;
 use super::frame::Frame;
 use super::in_place::old_first;
-use super::lately::lately;
+use super::lately::{last_steps, lately};
 use super::lower::{Known, Lower};
 use super::store::Touch;
 use super::view::{Limit, View, times};
@@ -189,13 +189,7 @@ impl Lower<'_> {
         let few = lately(scan).filter(|_| mask.is_none() && !self.nested);
         let step = match mask {
             None => match few.zip(steps.chunk) {
-                Some((few, chunk)) => {
-                    // The last step may have one token.
-                    let steps_before = (few - 1).div_ceil(chunk) as i64;
-                    let high = Affine::from(Monomial::dim(extent));
-                    let low = high.clone().plus(&Affine::number(-1 - steps_before));
-                    vec![Stmt::When { value: steps.index.clone(), low, high, body: step }]
-                }
+                Some(few) => last_steps(step, few, (&steps.index, extent)),
                 None => step,
             },
             Some((offset, high)) => vec![Stmt::When {
