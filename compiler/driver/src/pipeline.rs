@@ -8,7 +8,7 @@ use crate::Program;
 use nestor_ir::tensor::{Graph, Op, Stride};
 use nestor_passes::forms::{Choice, Form, FormOptions, choose};
 use nestor_passes::reading::Inner;
-use nestor_passes::simplify::ordered;
+use nestor_passes::simplify::simplify;
 use nestor_passes::to_tensors::{self, bounded, to_tensors};
 pub use nestor_passes::training::gradients;
 use nestor_passes::{PassError, derive, reading, training};
@@ -100,7 +100,7 @@ pub fn forward(program: &Program, purpose: Purpose) -> Result<Lowered, PassError
     };
     let blocks = derived.nodes.values().filter(|n| is_by_blocks(&n.op)).count();
     let (graph, choices) = choose(&derived, purpose.forms, !purpose.resume)?;
-    Ok(Lowered { graph: ordered(&graph), choices, blocks })
+    Ok(Lowered { graph: simplify(&graph), choices, blocks })
 }
 
 /// The forward graph with the cotangents of `outputs` in, and the gradients of inputs out.
