@@ -3,6 +3,7 @@
 
 use indexmap::IndexMap;
 use nestor_compiler::gpu::ptxas::Assembler;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 
@@ -64,7 +65,7 @@ fn kernel(lines: &[&str]) -> Found {
         let cores = body.iter().any(|l| l.contains("HMMA") || l.contains("HGMMA"));
         // A loop with transcendentals works on numbers one by one.
         let ones = body.iter().any(|l| l.contains("MUFU"));
-        !cores && !ones && loads.count() >= 2 && body.iter().any(|l| accumulates(l))
+        !cores && !ones && loads.count() >= 2 && carries(body)
     };
     let on_cores = |l: &&&str| l.contains("HMMA") || l.contains("HGMMA");
     Found {
@@ -73,19 +74,47 @@ fn kernel(lines: &[&str]) -> Found {
     }
 }
 
-/// `FFMA R1, R2, R3, R1`: a product of two registers is added to what is there. With a constant for one of them it is a step of
-/// a polynomial.
-fn accumulates(line: &str) -> bool {
-    let Some((_, operands)) = line.split_once("FFMA") else { return false };
+/// Whether products are added to a register that nothing else in the loop writes, so that it is carried from turn to turn: one that
+/// is loaded in the loop is added to once.
+fn carries(body: &[&str]) -> bool {
+    let sums: Vec<u32> = body.iter().filter_map(|l| accumulated(l)).collect();
+    let others = body.iter().filter(|l| accumulated(l).is_none());
+    let written: Vec<u32> = others.flat_map(|l| written(l)).collect();
+    sums.iter().any(|sum| !written.contains(sum))
+}
+
+/// The registers that an instruction writes, those of a wide one with their neighbours.
+fn written(line: &str) -> Range<u32> {
+    let instruction = line.split_once("*/").map_or(line, |(_, code)| code);
+    let mut words = instruction.split([' ', ',']).filter(|w| !w.is_empty());
+    let code = words.find(|w| !w.starts_with('@')).unwrap_or("");
+    let Some(first) = words.next().and_then(number) else { return 0..0 };
+    let wide = match code {
+        c if c.contains(".128") => 4,
+        c if c.contains(".64") || c.contains(".WIDE") => 2,
+        _ => 1,
+    };
+    first..first + wide
+}
+
+/// A register's number.
+fn number(register: &str) -> Option<u32> {
+    register.strip_prefix('R')?.trim_end_matches(".reuse").parse().ok()
+}
+
+/// The register that an instruction like `FFMA R1, R2, R3, R1` adds a product of two others to. With a constant for one of them
+/// it is a step of a polynomial.
+fn accumulated(line: &str) -> Option<u32> {
+    let (_, operands) = line.split_once("FFMA")?;
     let operands = operands.split(';').next().unwrap_or("");
     let operands: Vec<&str> = operands.split(',').map(str::trim).collect();
-    let [first, left, right, last] = operands[..] else { return false };
+    let [first, left, right, last] = operands[..] else { return None };
     let is_register = |o: &str| o.trim_start_matches(['-', '|']).starts_with('R');
     if ![left, right].into_iter().all(is_register) {
-        return false;
+        return None;
     }
-    let register = first.split_whitespace().next_back().unwrap_or(first);
-    register.trim_end_matches(".reuse") == last.trim_end_matches(".reuse")
+    let register = number(first.split_whitespace().next_back()?)?;
+    (number(last) == Some(register)).then_some(register)
 }
 
 #[cfg(test)]
@@ -101,6 +130,8 @@ mod tests {
                     /*0030*/                   FFMA R1, |R2|, -0.5, R1 ;\n        /*0040*/              @P0  BRA `(.L_x_3) ;\n\
             .L_x_2:\n        /*0050*/                   HMMA.16816.F32.BF16 R4, R8, R12, R4 ;\n\
                     /*0060*/              @P0  BRA `(.L_x_2) ;\n\
+            .L_x_4:\n        /*0010*/              @!P1 LDS.64 R2, [R3] ;\n        /*0020*/                   LDG.E R4, desc[UR4][R6.64] ;\n\
+                    /*0030*/                   FFMA R3, R2, R4, R3 ;\n        /*0040*/              @P0  BRA `(.L_x_4) ;\n\
             \t.section\t.text.k1_b,\"ax\",@progbits\n        /*0010*/                   EXIT ;\n";
         let found = kernels(text);
         assert_eq!(found["k0_a"], Found { products: 1, sums: 1 });
