@@ -1,7 +1,7 @@
 //! What `bench/device.py` runs on a machine with a GPU; a JSON object on the standard output.
 //!
-//! `device_suite --device cuda:0 --products bf16 --seconds 300 [--rules gated_deltanet,gla] [--shapes 1x8192x96x128,...]`; the device
-//! `emulator` executes the kernels' PTX without a GPU, for small shapes.
+//! `device_suite --device cuda:0 --products bf16 --seconds 300 [--rules gated_deltanet,gla] [--shapes 1x8192x96x128,...]
+//! [--ways fwd,both] [--chunk 64]`; the device `emulator` executes the kernels' PTX without a GPU, for small shapes.
 
 #![allow(clippy::print_stdout, reason = "it is a command")]
 
@@ -29,6 +29,9 @@ struct Asked {
     seconds: u64,
     rules: Vec<String>,
     shapes: Vec<Shape>,
+    /// Forward, and with all gradients.
+    ways: Vec<bool>,
+    chunk: Option<usize>,
     checks: bool,
 }
 
@@ -39,6 +42,8 @@ fn asked() -> Result<Asked, String> {
         seconds: 300,
         rules: RULES.split(',').map(str::to_owned).collect(),
         shapes: shapes(SHAPES)?,
+        ways: vec![false, true],
+        chunk: None,
         checks: true,
     };
     let mut words = std::env::args().skip(1);
@@ -54,6 +59,10 @@ fn asked() -> Result<Asked, String> {
             }
             "--rules" => out.rules = next()?.split(',').map(str::to_owned).collect(),
             "--shapes" => out.shapes = shapes(&next()?)?,
+            "--ways" => out.ways = ways(&next()?)?,
+            "--chunk" => {
+                out.chunk = Some(next()?.parse().map_err(|e| format!("--chunk: {e}"))?)
+            }
             "--no-checks" => out.checks = false,
             other => return Err(format!("{other} is not known")),
         }
@@ -66,6 +75,15 @@ fn shapes(text: &str) -> Result<Vec<Shape>, String> {
         let sizes: Vec<usize> = text.split('x').filter_map(|n| n.parse().ok()).collect();
         let sizes = sizes.try_into().map_err(|_| format!("{text} is no BxTxHxD"))?;
         Ok(Shape { sizes })
+    };
+    text.split(',').map(one).collect()
+}
+
+fn ways(text: &str) -> Result<Vec<bool>, String> {
+    let one = |text: &str| match text {
+        "fwd" => Ok(false),
+        "both" => Ok(true),
+        _ => Err(format!("{text} is no way: fwd or both")),
     };
     text.split(',').map(one).collect()
 }
@@ -131,8 +149,10 @@ fn timings(
 ) -> Vec<Value> {
     let wanted: Vec<Wanted> = (asked.rules.iter())
         .flat_map(|rule| asked.shapes.iter().map(move |shape| (rule, *shape)))
-        .flat_map(|(rule, shape)| [false, true].map(|both| (rule.clone(), shape, both)))
-        .map(|(rule, shape, both)| Wanted { rule, shape, both })
+        .flat_map(|(rule, shape)| {
+            asked.ways.iter().map(move |both| (rule.clone(), shape, *both))
+        })
+        .map(|(rule, shape, both)| Wanted { rule, shape, both, chunk: asked.chunk })
         .collect();
     let codes = spread(&wanted, |wanted| made(wanted, options));
     let count = wanted.len().max(1) as u64;

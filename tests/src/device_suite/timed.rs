@@ -33,6 +33,8 @@ pub struct Wanted {
     pub shape: Shape,
     /// With gradients of all inputs.
     pub both: bool,
+    /// Tokens of a chunk, where not the compiler's own number.
+    pub chunk: Option<usize>,
 }
 
 /// What a rule takes at a shape.
@@ -63,7 +65,8 @@ pub struct Made {
 pub fn made(wanted: &Wanted, options: Options) -> Result<Made, String> {
     let began = Instant::now();
     let [_, _, heads, width] = wanted.shape.sizes;
-    let lowered = lowered(&wanted.rule, heads, width, wanted.both)?;
+    let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
+    let lowered = lowered(&wanted.rule, heads, width, wanted.both, forms)?;
     let code = code(&lowered.graph, options)?;
     Ok(Made { lowered, code, seconds: began.elapsed().as_secs_f64() })
 }
@@ -148,6 +151,7 @@ pub fn lowered(
     heads: usize,
     width: usize,
     both: bool,
+    forms: FormOptions,
 ) -> Result<Lowered, String> {
     let path = root().join("tests/oracle").join(format!("{rule}.nest"));
     let specs = Specs::read(&[&path]);
@@ -164,7 +168,7 @@ pub fn lowered(
         all.iter().filter(|(n, _)| has(n)).map(|(n, v)| set(n, *v)).collect();
     let made = specs.elaborate("Case", &settings);
     let program = made.program.ok_or_else(|| specs.render(&made.diagnostics))?;
-    let purpose = Purpose { resume: false, forms: FormOptions::default() };
+    let purpose = Purpose { resume: false, forms };
     let lowered = match both {
         true => with_gradients(&program, purpose, &["y"]),
         false => forward(&program, purpose),
