@@ -32,7 +32,9 @@ pub fn fit(path: &Path) -> Result<String, String> {
         let [batch, time, heads, width] = [0, 1, 2, 3].map(number);
         let (rule, both) =
             (timing["rule"].as_str().unwrap_or(""), timing["both"] == true);
-        let graph = lowered(rule, heads, width, both, nestor_compiler::FormOptions::default())?.graph;
+        let graph =
+            lowered(rule, heads, width, both, nestor_compiler::FormOptions::default())?
+                .graph;
         let made = scheduled_for(&graph, Machine::Gpu(options));
         let (plan, kernels) = made.map_err(|e| e.to_string())?;
         let code = code(&plan, &kernels, options).map_err(|e| e.to_string())?;

@@ -17,6 +17,17 @@ const HOW: [(Products, f64); 4] = [
     (Products::Brain, 2e-2),
 ];
 
+/// Whole blocks, some of them with fewer pieces than a block of threads has warps, and what divides nothing.
+const SHAPES: [[usize; 3]; 7] = [
+    [64, 64, 64],
+    [32, 32, 16],
+    [32, 32, 64],
+    [128, 16, 32],
+    [32, 16, 64],
+    [70, 83, 21],
+    [24, 20, 9],
+];
+
 /// Two products of one sum, of so many rows, columns and terms, and a map that takes the entries, keeps them or not, adds them to a state
 /// and scales by a row's and a column's number.
 fn kernel([m, n, k]: [usize; 3], keeps: bool, shape: &str) -> String {
@@ -72,7 +83,7 @@ fn agree(text: &str, products: Products, tolerance: f64) {
 #[test]
 fn entries_go_to_their_map() {
     for (products, tolerance) in HOW {
-        for size in [[64, 64, 64], [32, 32, 16], [70, 83, 21], [24, 20, 9]] {
+        for size in SHAPES {
             for keeps in [false, true] {
                 let terms = size[2] as f64;
                 agree(&kernel(size, keeps, ""), products, tolerance * terms.sqrt());

@@ -156,6 +156,15 @@ pub struct Sizes {
 }
 
 impl Sizes {
+    /// What each is below on a device, where kernels count in 32 bits what is known to fit.
+    pub const BELOW: usize = 1 << 30;
+
+    /// The first of them that is not, with its name.
+    pub fn too_large(&self) -> Option<(&'static str, usize)> {
+        let all = [("B", self.batch), ("T", self.time), ("t0", self.start)];
+        all.into_iter().find(|(_, n)| *n >= Self::BELOW)
+    }
+
     /// The call as what happens every so many tokens sees it.
     #[must_use]
     pub fn every(&self, tokens: usize) -> Self {

@@ -3,6 +3,12 @@
 /// Bytes of shared memory that every block has besides its own.
 const RESERVED: i64 = 1024;
 
+/// Threads of a block, at most.
+pub(crate) const THREADS: i64 = 1024;
+
+/// What the number of a block is below.
+pub(crate) const BLOCKS: i64 = (1 << 31) - 1;
+
 /// A family of GPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {

@@ -131,6 +131,17 @@ impl OnDevice {
     }
 }
 
+/// Kernels count in 32 bits what is known to fit.
+fn small_enough(device: &dyn Device, sizes: &Sizes) -> Result<(), DeviceError> {
+    let Some((name, n)) = sizes.too_large() else { return Ok(()) };
+    let why = format!("{name} is {n}, and has to be below {}", Sizes::BELOW);
+    Err(DeviceError::Failed {
+        device: device.name(),
+        step: "sizes of a call".to_owned(),
+        why,
+    })
+}
+
 /// A dense product with its numbers.
 fn dense(d: &Dense, sizes: &Sizes, address: &dyn Fn(Tensor) -> u64) -> Product {
     let size = |m: &Monomial| usize::try_from(m.eval(sizes)).unwrap_or(0);
@@ -229,6 +240,7 @@ impl Engine for OnDevice {
     }
 
     fn launch(&mut self, call: &Call<'_>) -> Result<Vec<Duration>, RunError> {
+        small_enough(self.shared.hold().device.as_ref(), &call.sizes)?;
         let commands = self.commands(call);
         let again = self.last.as_ref().is_some_and(|(before, _)| *before == commands);
         if !again {

@@ -4,6 +4,7 @@
 //! module.
 
 mod loops;
+mod short;
 
 use indexmap::IndexMap;
 use melior::Context;
@@ -38,7 +39,9 @@ pub(super) struct Builder<'c, 'a> {
     /// to read.
     known: Vec<IndexMap<Pure, V<'c, 'a>>>,
     /// What is known of whole numbers, by their place: the least they may be, and what they are below.
-    ranges: IndexMap<usize, (i64, i64)>,
+    ranges: IndexMap<usize, short::Range>,
+    /// Numbers of 32 bits by the places of what they are widened to.
+    shorts: IndexMap<usize, V<'c, 'a>>,
 }
 
 /// An operation without effects: its name with what else says which it is, its operands, and the type of its result.
@@ -51,7 +54,8 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     pub(super) fn new(context: &'c Context, block: BlockRef<'c, 'a>) -> Self {
         let (location, constants) = (Location::unknown(context), IndexMap::new());
         let (known, ranges) = (vec![IndexMap::new()], IndexMap::new());
-        Self { context, location, block, entry: block, constants, known, ranges }
+        let shorts = IndexMap::new();
+        Self { context, location, block, entry: block, constants, known, ranges, shorts }
     }
 
     pub(super) fn int(&self, bits: u32) -> Type<'c> {
@@ -137,19 +141,13 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         self.made("llvm.inline_asm", operands, to, &attributes)
     }
 
-    /// A value of 64 bits whose origin is not seen.
-    pub(super) fn anew(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
-        self.fixed("mov.u64 $0, $1;", "=l,l", &[x], x.r#type())
-    }
-
     /// The thread's number in its block, of a power of two of them.
     pub(super) fn thread(&mut self, threads: u32) -> V<'c, 'a> {
         let word = self.int(32);
         let thread = self.fixed("mov.u32 $0, %tid.x;", "=r", &[], word);
         let mask = self.constant(32, i64::from(threads.next_power_of_two()) - 1);
         let thread = self.two("llvm.and", thread, mask);
-        let long = self.int(64);
-        self.cast("llvm.zext", thread, long)
+        self.widened(thread, (0, i64::from(threads.next_power_of_two())))
     }
 
     /// An operation without effects, where it has not been done already.
@@ -173,6 +171,9 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     /// Two operands of one type, and a result of it.
     pub(super) fn two(&mut self, name: &str, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
         let (all, to) = ([a, b], a.r#type());
+        if let Some(made) = self.in_short(name, all) {
+            return made;
+        }
         let made = self.pure(name, &all, to, |b| result(b.op(name, &all, &[to], &[])));
         self.ranged(name, all, made);
         made
@@ -182,11 +183,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         self.cast(name, a, a.r#type())
     }
     pub(super) fn cast(&mut self, name: &str, a: V<'c, 'a>, to: Type<'c>) -> V<'c, 'a> {
-        let made = self.pure(name, &[a], to, |b| result(b.op(name, &[a], &[to], &[])));
-        if let ("llvm.zext", Some(range)) = (name, self.range(a)) {
-            self.ranges.insert(place(made), range);
-        }
-        made
+        self.pure(name, &[a], to, |b| result(b.op(name, &[a], &[to], &[])))
     }
     /// `a b + c`, rounded once.
     pub(super) fn fma(&mut self, a: V<'c, 'a>, b: V<'c, 'a>, c: V<'c, 'a>) -> V<'c, 'a> {
@@ -211,6 +208,9 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         a: V<'c, 'a>,
         b: V<'c, 'a>,
     ) -> V<'c, 'a> {
+        if let Some(made) = self.compare_short(how, [a, b]) {
+            return made;
+        }
         let (which, to) = (format!("cmpi {how:?}"), self.int(1));
         self.pure(&which, &[a, b], to, |e| {
             let how = e.predicate(how as i64);
@@ -223,6 +223,9 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         a: V<'c, 'a>,
         b: V<'c, 'a>,
     ) -> V<'c, 'a> {
+        if let Some(made) = self.select_short(condition, [a, b]) {
+            return made;
+        }
         let (all, to) = ([condition, a, b], a.r#type());
         self.pure("llvm.select", &all, to, |e| e.made("llvm.select", &all, to, &[]))
     }
@@ -270,10 +273,12 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         self.op("llvm.call_intrinsic", operands, results, &attributes)
     }
 
-    /// A special register as a whole number of 32 bits.
-    pub(super) fn special(&mut self, name: &str) -> V<'c, 'a> {
+    /// A special register, which is below a number.
+    pub(super) fn special(&mut self, name: &str, below: i64) -> V<'c, 'a> {
         let ty = self.int(32);
-        result(self.op(&format!("nvvm.read.ptx.sreg.{name}"), &[], &[ty], &[]))
+        let short =
+            result(self.op(&format!("nvvm.read.ptx.sreg.{name}"), &[], &[ty], &[]));
+        self.widened(short, (0, below))
     }
     /// What the lane has whose number differs in one bit.
     pub(super) fn shuffled(&mut self, x: V<'c, 'a>, bit: i64) -> V<'c, 'a> {

@@ -10,7 +10,7 @@ use super::{About, Emit, SHARED, name, nested, parsed};
 use crate::narrow::Kept;
 use crate::often::Often;
 use crate::placement::Placement;
-use crate::target::Products;
+use crate::target::{self, Products};
 use crate::{DeviceProduct, Options};
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
@@ -97,9 +97,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn dense(&mut self, argument: &dyn Fn(usize) -> V<'c, 'a>) {
         let number = |n: usize| Num::Run(argument(n));
         let [m, n, k] = [3, 4, 5].map(number);
-        let block = self.b.special("ctaid.x");
-        let long = self.b.int(64);
-        let block = Num::Run(self.b.cast("llvm.zext", block, long));
+        let block = Num::Run(self.b.special("ctaid.x", target::BLOCKS));
         let down = self.tiles(m);
         let across = self.tiles(n);
         let each = self.mul(down, across);

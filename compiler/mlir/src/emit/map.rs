@@ -5,6 +5,7 @@ use super::Emit;
 use super::build::V;
 use super::number::Num;
 use crate::placement::by_all;
+use crate::target;
 use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::Fold;
@@ -95,8 +96,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// A number that the assembler does not know: it has the threads that a block was started with as a factor.
     fn unknown(&mut self, n: i64) -> Num<'c, 'a> {
-        let (threads, long) = (self.b.special("ntid.x"), self.b.int(64));
-        let threads = Num::Run(self.b.cast("llvm.zext", threads, long));
+        let threads = Num::Run(self.b.special("ntid.x", target::THREADS + 1));
         let all = self.mul(threads, Num::Known(n));
         self.div(all, Num::Known(i64::from(self.about.threads)))
     }

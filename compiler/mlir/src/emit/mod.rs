@@ -26,7 +26,7 @@ use crate::ahead::{Ahead, ahead, copies};
 use crate::barriers::barriers;
 use crate::narrow::{Kept, with_ahead};
 use crate::often::often;
-use crate::{BackendError, Code, Entry, Options};
+use crate::{BackendError, Code, Entry, Options, target};
 use about::{About, threads};
 use build::{Builder, V};
 use melior::Context;
@@ -37,6 +37,7 @@ use melior::ir::operation::OperationBuilder;
 use melior::ir::operation::OperationLike;
 use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, RegionLike};
 use nestor_ir::artifact::Narrow;
+use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Extent, Kernel, Place, Stmt, Tile};
 use number::Num;
@@ -191,7 +192,11 @@ fn function<'c: 'a, 'a>(
     emit.before = barriers(kernel, &placement);
     emit.buffers = (0..count).map(argument).collect();
     emit.scratch = Some(argument(count));
-    emit.sizes = [1, 2, 3].map(|n| Num::Run(argument(count + n)));
+    emit.sizes = [1, 2, 3].map(|n| {
+        let size = argument(count + n);
+        emit.b.keep_range(size, (0, Sizes::BELOW as i64));
+        Num::Run(size)
+    });
     emit.begin();
     emit.body(&kernel.body);
     emit.b.op("llvm.return", &[], &[], &[]);
@@ -295,9 +300,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Scratch and the indices of the grid.
     fn begin(&mut self) {
-        let long = self.b.int(64);
-        let block = self.b.special("ctaid.x");
-        let block = Num::Run(self.b.cast("llvm.zext", block, long));
+        let block = Num::Run(self.b.special("ctaid.x", target::BLOCKS));
         if let Some(scratch) = self.scratch {
             let each = self.lines(&self.about.placement.scratch);
             let own = self.mul(block, each);

@@ -1,8 +1,8 @@
 //! Products on tensor cores with operands of bfloat16 brought to shared memory first.
 //!
-//! A block of threads computes 64 (or 32) rows and 64 columns at a time, over 64 terms at a time: both operands are
+//! A block of threads computes 64 (or 32) rows and 64 (or 32, or 16) columns at a time, over 64 terms at a time: both operands are
 //! rounded on their way into room of their own, once for all warps, and each warp loads its registers from there, sixteen bytes
-//! a lane. A row of room is 128 bytes; its parts of sixteen bytes are exchanged by the row's number, so that the eight
+//! a lane. Where a result has fewer pieces than there are warps, the others compute what some of them do, and store nothing. A row of room is 128 bytes; its parts of sixteen bytes are exchanged by the row's number, so that the eight
 //! rows of a load lie in different banks.
 
 use super::Emit;
@@ -25,6 +25,8 @@ pub(super) const ROW: i64 = 2 * SIDE;
 pub(super) const PART: i64 = 16;
 /// Terms of an instruction.
 pub(super) const DEPTH: i64 = 16;
+/// Columns of two pieces.
+const TWO: i64 = 16;
 /// Bytes of room: both operands.
 pub(super) const BYTES: i64 = 2 * SIDE * ROW;
 
@@ -68,6 +70,10 @@ pub(super) struct Layout {
     down: i64,
     /// Columns of a warp.
     columns: i64,
+    /// Warps beside one another.
+    across: i64,
+    /// Whether there are more warps than that.
+    spare: bool,
 }
 
 /// An operand as it is brought: rows of the result's rows or columns, along them its terms.
@@ -101,9 +107,11 @@ pub(super) fn operands(p: Product<'_>, threads: u32) -> (Layout, [Operand<'_>; 2
     let [m, n, _] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
     let warps = i64::from(threads) / 32;
     let down = if m <= 32 { 2 } else { 4 };
-    // Half a block across where the result has no more, and every warp still has two pieces.
-    let across = if n <= SIDE / 2 && 2 * warps / down <= 4 { SIDE / 2 } else { SIDE };
-    let layout = Layout { down, columns: across / (warps / down) };
+    // No wider than the result, so that what is brought is whole; a warp has at least two pieces, which are loaded together.
+    let wide = [TWO, 2 * TWO].into_iter().find(|wide| n <= *wide).unwrap_or(SIDE);
+    let columns = (wide * down / warps).max(TWO);
+    let across = wide / columns;
+    let layout = Layout { down, columns, across, spare: down * across < warps };
     let of = |matrix, right, rows, extent| Operand {
         matrix,
         right,
@@ -114,7 +122,7 @@ pub(super) fn operands(p: Product<'_>, threads: u32) -> (Layout, [Operand<'_>; 2
         direct: None,
     };
     let left = of(p.left, false, DEPTH * down, m);
-    (layout, [left, of(p.right, true, across, n)])
+    (layout, [left, of(p.right, true, wide, n)])
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -162,6 +170,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let warp = self.div(Num::Run(self.thread), Num::Known(32));
         let below = self.rem(warp, Num::Known(layout.down));
         let beside = self.div(warp, Num::Known(layout.down));
+        let beside = match layout.spare {
+            true => self.rem(beside, Num::Known(layout.across)),
+            false => beside,
+        };
         [self.mul(below, Num::Known(DEPTH)), self.mul(beside, Num::Known(layout.columns))]
     }
 
@@ -253,7 +265,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
         // Entries of a row beside one another.
         own.sort_by_key(|(_, n, _)| n / 2);
+        let first = layout.spare.then(|| {
+            let warp = self.div(Num::Run(self.thread), Num::Known(32));
+            let first = self.less(warp, Num::Known(layout.down * layout.across));
+            self.b.open_if(first, &[])
+        });
         self.finish(p, own, extent, [left.rows, right.rows]);
+        if let Some(opened) = first {
+            self.b.close(opened, &[]);
+        }
     }
 
     /// Brings sixty-four terms of an operand's rows to room, two of a row at a time; zero where there are none.

@@ -4,7 +4,7 @@
 //! lowers it would bring it to, which takes long where many loops follow one another. What is known of the bounds says
 //! where there is at least one turn, and where there is no other: then there is no loop.
 
-use super::{Builder, V, place};
+use super::{Builder, V};
 use indexmap::IndexMap;
 use melior::dialect::arith::CmpiPredicate;
 use melior::ir::attribute::DenseI32ArrayAttribute;
@@ -37,6 +37,20 @@ pub(in super::super) struct Turns<'c, 'a> {
 }
 
 impl<'c: 'a, 'a> Builder<'c, 'a> {
+    /// The bounds of a loop as numbers of 32 bits, where it counts no further.
+    fn counted_by(&mut self, bounds: [V<'c, 'a>; 3]) -> [V<'c, 'a>; 3] {
+        let [_, high, step] = bounds.map(|v| self.range(v));
+        let (Some((_, high)), Some((_, step))) = (high, step) else { return bounds };
+        if high.saturating_add(step) > 1 << 31 {
+            return bounds;
+        }
+        let [low, high, step] = bounds.map(|v| self.short(v));
+        match (low, high, step) {
+            (Some(low), Some(high), Some(step)) => [low, high, step],
+            _ => bounds,
+        }
+    }
+
     /// Opens `if condition`; its results are those of [`Builder::otherwise`] and [`Builder::close`].
     pub(in super::super) fn open_if(
         &mut self,
@@ -81,6 +95,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
             self.known.push(IndexMap::new());
             return (Opened::Loop(turns), low, carried.to_vec());
         }
+        let [low, high, step] = self.counted_by([low, high, step]);
         let all: Vec<Type<'c>> = [&[low.r#type()], &types[..]].concat();
         let first = self.block_after(self.block, &all);
         let after = self.block_after(first, &[]);
@@ -89,10 +104,20 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         self.known.push(IndexMap::new());
         let given: Vec<V<'c, 'a>> = arguments(first);
         let index = given[0];
-        if let Some((_, below)) = to {
-            self.ranges.insert(place(index), (least(from), below - 1));
-        }
         let turns = Turns { guard, blocks: Some([first, after]), index, high, step };
+        let index = match to {
+            None => index,
+            Some((_, below)) => {
+                let range = (least(from), below - 1);
+                match low.r#type() == self.int(32) {
+                    true => self.widened(index, range),
+                    false => {
+                        self.keep_range(index, range);
+                        index
+                    }
+                }
+            }
+        };
         (Opened::Loop(turns), index, given[1..].to_vec())
     }
 
@@ -182,28 +207,6 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
             .build()
             .expect("a branch");
         self.block.append_operation(op);
-    }
-
-    /// The least a whole number may be, and what it is below, where that is known.
-    pub(in super::super) fn range(&self, v: V<'c, 'a>) -> Option<(i64, i64)> {
-        self.ranges.get(&place(v)).copied()
-    }
-
-    /// Keeps what is known of a result, of operands that are not negative.
-    pub(super) fn ranged(&mut self, name: &str, [a, b]: [V<'c, 'a>; 2], made: V<'c, 'a>) {
-        let Some((by, _)) = self.range(b).filter(|(b, below)| b + 1 == *below) else {
-            return;
-        };
-        let range = match (name, self.range(a)) {
-            ("llvm.and", _) if by >= 0 => (0, by + 1),
-            ("llvm.urem", _) if by > 0 => (0, by),
-            ("llvm.add", Some((from, below))) => (from + by, below + by),
-            ("llvm.udiv", Some((from, below))) if by > 0 && from >= 0 => {
-                (from / by, (below - 1) / by + 1)
-            }
-            _ => return,
-        };
-        self.ranges.insert(place(made), range);
     }
 }
 
