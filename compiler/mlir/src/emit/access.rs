@@ -167,10 +167,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         (n, condition)
     }
 
-    /// Whether a place has a first element that may be read at any time.
-    fn has_a_first(&self, place: Place) -> bool {
+    /// Whether a place has so many first elements that may be read at any time.
+    pub(super) fn has_first(&self, place: Place, count: i64) -> bool {
         let Place::Buffer(b) = place else { return false };
         let data = &self.about.kernel.buffers[b];
+        let fixed: usize = data.dims.iter().filter_map(|d| d.fixed()).product();
         let there = |d: &Dim| {
             d.fixed().is_none_or(|n| n > 0)
                 && matches!(
@@ -179,7 +180,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                         | (Dim::Time | Dim::Samples | Dim::Chunks(_), 1)
                 )
         };
-        data.usage == Use::Read && data.dims.iter().all(there)
+        data.usage == Use::Read && fixed as i64 >= count && data.dims.iter().all(there)
     }
 
     /// What an access reads at a point.
@@ -187,7 +188,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let (n, condition) = self.spot(a, point);
         let Some(condition) = condition else { return self.read(a.place, n) };
         let kind = kind_of(self.elem(a.place));
-        if kind == Kind::Real && self.has_a_first(a.place) {
+        if kind == Kind::Real && self.has_first(a.place, 1) {
             // No branch: loads of several points are under way together.
             let (n, zero) = (self.value(n), self.value(Num::Known(0)));
             let n = self.b.select(condition, n, zero);

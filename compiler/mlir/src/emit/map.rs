@@ -48,6 +48,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if self.by_warps(map, kept) {
             return self.map_by_warps(map, kept);
         }
+        if kept == map.space.len() && self.lies_beside(map) {
+            return self.map_beside(map);
+        }
         if kept == map.space.len() && self.together(map) {
             return self.map_together(map);
         }
@@ -95,7 +98,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// A number that the assembler does not know: it has the threads that a block was started with as a factor.
-    fn unknown(&mut self, n: i64) -> Num<'c, 'a> {
+    pub(super) fn unknown(&mut self, n: i64) -> Num<'c, 'a> {
         let threads = Num::Run(self.b.special("ntid.x", target::THREADS + 1));
         let all = self.mul(threads, Num::Known(n));
         self.div(all, Num::Known(i64::from(self.about.threads)))

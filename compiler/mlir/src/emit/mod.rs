@@ -3,6 +3,7 @@
 mod about;
 mod access;
 mod ahead;
+mod beside;
 mod blocks;
 mod build;
 mod calls;
@@ -269,6 +270,8 @@ struct Emit<'c, 'a, 'k> {
     loops: usize,
     /// What is loaded from a place while the map of a product is written: the entry at the point.
     entry: Option<(Place, V<'c, 'a>)>,
+    /// What a map's loads give, by number, where it was loaded with what lies beside it.
+    brought: Vec<V<'c, 'a>>,
     /// The number of a map's first number among its statement's.
     first_number: usize,
 }
@@ -291,6 +294,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
             stages: vec![None; about.kernel.tiles.len()],
             loops: 0,
             entry: None,
+            brought: Vec::new(),
             first_number: 0,
             about,
         }
