@@ -186,7 +186,7 @@ fn found(kernel: &Kernel, stmt: &Stmt) -> Vec<Found> {
         Stmt::Product { m, n, k, left, right, .. } => {
             let operands = [(left, [*m, *k]), (right, [*k, *n])];
             let of = |(x, extent): &(&Matrix, [Extent; 2])| {
-                of_load(kernel, &of_matrix(x), extent)
+                of_load(kernel, &x.access(), extent)
             };
             operands.iter().filter_map(of).collect()
         }
@@ -199,16 +199,6 @@ fn found(kernel: &Kernel, stmt: &Stmt) -> Vec<Found> {
         | Stmt::Loop { .. }
         | Stmt::When { .. } => vec![],
         Stmt::Together { body } => body.iter().flat_map(|s| found(kernel, s)).collect(),
-    }
-}
-
-fn of_matrix(x: &Matrix) -> Access {
-    Access {
-        place: x.place,
-        origin: x.origin.clone(),
-        strides: [&x.row, &x.column].into_iter().cloned().collect(),
-        bounds: SmallVec::new(),
-        pad: 0.0,
     }
 }
 
@@ -408,7 +398,7 @@ fn replace(kernel: &Kernel, stmt: &mut Stmt, copied: &[(Source, Tile)]) {
     }
     if let Stmt::Product { m, n, k, left, right, .. } = stmt {
         for (x, extent) in [(left, [*m, *k]), (right, [*k, *n])] {
-            let Some(found) = of_load(kernel, &of_matrix(x), &extent) else {
+            let Some(found) = of_load(kernel, &x.access(), &extent) else {
                 continue;
             };
             let Some(tile) = tile_of(&found.source) else { continue };

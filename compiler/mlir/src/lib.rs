@@ -9,6 +9,7 @@ pub mod ahead;
 pub mod barriers;
 #[cfg(feature = "cuda")]
 mod emit;
+pub mod exchange;
 #[cfg(feature = "cuda")]
 mod llvm;
 pub mod narrow;

@@ -8,6 +8,7 @@
 //! Five steps of Newton and Schulz for each of three weights, with their gradients, are more than a hundred products of some ten kinds. Written
 //! out, they are most of a kernel that is longer than what a processor keeps of its code.
 
+use crate::exchange::{Exchange, Exchanged};
 use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
 use nestor_ir::entity::Entity;
@@ -28,8 +29,8 @@ pub struct Function {
     pub kernel: Kernel,
     /// What is narrow of it.
     pub kept: Kept,
-    /// By tile, as in `direct`.
-    pub exchanged: Vec<Option<u32>>,
+    /// By tile.
+    pub exchanged: Exchanged,
     /// Its places, as they are given in order, and whether they are in shared memory.
     pub places: Vec<(Place, bool)>,
     /// Which of its numbers, in the order of `each_number`, are given behind them.
@@ -75,7 +76,7 @@ pub fn often(
     kernel: &Kernel,
     kept: &Kept,
     placement: &Placement,
-    exchanged: &[Option<u32>],
+    exchanged: &[Option<Exchange>],
 ) -> Often {
     let mut all = Vec::new();
     numbered(&kernel.body, &mut all);
@@ -128,7 +129,7 @@ fn function(
     kernel: &Kernel,
     kept: &Kept,
     placement: &Placement,
-    exchanged: &[Option<u32>],
+    exchanged: &[Option<Exchange>],
 ) -> Option<(Function, Found)> {
     let mut stmt = stmt.clone();
     let mut numbers = Vec::new();
@@ -136,7 +137,7 @@ fn function(
     let mut out = Function {
         kept: Kept::wide(&Kernel::default()),
         kernel: Kernel::default(),
-        exchanged: Vec::new(),
+        exchanged: Exchanged::new(),
         places: Vec::new(),
         numbers: Vec::new(),
     };

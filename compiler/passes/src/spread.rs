@@ -64,9 +64,13 @@ pub fn spread(mut kernel: Kernel, grain: Grain) -> Kernel {
         if space[axis] == Dim::Fixed(1) {
             continue;
         }
-        let rest = space[axis + 1..].iter().map(|d| d.fixed());
-        // What is not known before a call is much.
-        let rest: Option<usize> = rest.product();
+        // What is not known before a call is much, but for the sequences that are folded: there are few, and points have them all.
+        let numbers = |(at, d): (usize, &Dim)| match d {
+            Dim::Batch if at >= free => Some(1),
+            d => d.fixed(),
+        };
+        let rest: Option<usize> =
+            space.iter().enumerate().skip(axis + 1).map(numbers).product();
         let least = if moved { grain.next } else { grain.first };
         let few = rest.filter(|numbers| *numbers < least);
         let tokens = match (few, space[axis]) {

@@ -161,13 +161,7 @@ fn into(product: &Stmt, to: &Matrix, adds: bool) -> Stmt {
 /// The map that puts every entry of a matrix where it is.
 fn as_it_is(matrix: &Matrix, entries: [Extent; 2]) -> Option<Stmt> {
     entries[0].fixed()?;
-    let access = Access {
-        place: matrix.place,
-        origin: matrix.origin.clone(),
-        strides: [&matrix.row, &matrix.column].into_iter().cloned().collect(),
-        bounds: SmallVec::new(),
-        pad: 0.0,
-    };
+    let access = matrix.access();
     let mut expr = Expr::default();
     let root = expr.add(ScalarOp::Load(0), &[], ScalarKind::Real);
     let sinks = vec![(root, Sink::Store(access.clone()))];

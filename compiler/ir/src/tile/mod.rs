@@ -175,6 +175,19 @@ pub struct Matrix {
     pub column: Affine,
 }
 
+impl Matrix {
+    /// Its entries as what a map over rows and columns touches.
+    pub fn access(&self) -> Access {
+        Access {
+            place: self.place,
+            origin: self.origin.clone(),
+            strides: [&self.row, &self.column].into_iter().cloned().collect(),
+            bounds: SmallVec::new(),
+            pad: 0.0,
+        }
+    }
+}
+
 /// One statement.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Stmt {

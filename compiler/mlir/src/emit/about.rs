@@ -1,6 +1,6 @@
 //! What is decided of a kernel before it is written.
 
-use super::direct;
+use crate::exchange::Exchanged;
 use crate::narrow::Kept;
 use crate::often::Often;
 use crate::placement::Placement;
@@ -14,7 +14,7 @@ pub(super) struct About<'k> {
     pub(super) symbol: &'k str,
     pub(super) kernel: &'k Kernel,
     /// Tiles whose parts are exchanged.
-    pub(super) exchanged: &'k direct::Exchanged,
+    pub(super) exchanged: &'k Exchanged,
     /// What is narrow.
     pub(super) kept: &'k Kept,
     pub(super) placement: &'k Placement,

@@ -127,8 +127,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn address(&mut self, place: Place, n: Num<'c, 'a>) -> (V<'c, 'a>, Elem) {
         let elem = self.elem(place);
         let base = self.base(place);
-        if elem == Elem::Real && self.is_narrow(place) {
-            let byte = self.byte_of(place, n);
+        let narrow = elem == Elem::Real && self.is_narrow(place);
+        if narrow || self.exchange_of(place).is_some() {
+            let byte = self.byte_of(place, n, width(elem, narrow));
             let (byte, of) = (self.value(byte), self.b.int(8));
             return (self.b.element(base, byte, of), elem);
         }

@@ -11,7 +11,7 @@ use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Access, Affine, Extent, Place, ScalarOp, Sink};
 use nestor_ir::ty::Elem;
 
-/// Points beside one another: sixteen bytes of float32.
+/// Points of a map beside one another: sixteen bytes of float32. Entries of a product come in twos.
 const WIDE: i64 = 4;
 
 /// Turns whose numbers are all loaded before the first of them is stored, where little is done at each point.
@@ -47,19 +47,25 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let scalars = &map.expr.scalars;
         let light =
             scalars.len() <= MANY_SCALARS && !scalars.values().any(|s| hard(s.op));
-        let stored = |sink: &Sink| match sink {
-            Sink::Store(to) => self.is_beside(to),
-            Sink::Fold { .. } => false,
-        };
         last % WIDE as usize == 0
             && *last > 0
             && enough
             && light
-            && map.sinks.iter().all(|(_, sink)| stored(sink))
-            && map
-                .loads
-                .iter()
-                .all(|from| self.is_one_for_all(from) || self.is_beside(from))
+            && map.loads.iter().all(|from| self.is_some_beside(from, WIDE))
+            && self.stores_beside(map, WIDE)
+    }
+
+    /// Whether all that a map gives is stored so.
+    pub(super) fn stores_beside(&self, map: Map<'_>, count: i64) -> bool {
+        map.sinks.iter().all(|(_, sink)| match sink {
+            Sink::Store(to) => self.is_beside(to, count),
+            Sink::Fold { .. } => false,
+        })
+    }
+
+    /// Whether an access is of one number for all of so many points, or of numbers beside one another.
+    pub(super) fn is_some_beside(&self, a: &Access, count: i64) -> bool {
+        self.is_one_for_all(a) || self.is_beside(a, count)
     }
 
     /// Whether an access is of the same number for all points beside one another.
@@ -68,9 +74,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         last && along_others(a)
     }
 
-    /// Whether an access is of numbers that lie beside one another, the first of them at a multiple of how many there are.
-    fn is_beside(&self, a: &Access) -> bool {
-        let whole = |q: &Affine| q.is_multiple_of(WIDE);
+    /// Whether an access is of so many numbers that lie beside one another, the first of them at a multiple of how many there are.
+    pub(super) fn is_beside(&self, a: &Access, count: i64) -> bool {
+        let whole = |q: &Affine| q.is_multiple_of(count);
         let Some((last, before)) = a.strides.split_last() else { return false };
         self.elem(a.place) == Elem::Real
             && last.as_number() == Some(1)
@@ -113,36 +119,40 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             if let Some(last) = point.last_mut() {
                 *last = self.mul(*last, Num::Known(WIDE));
             }
-            let values = self.scalars_beside(map, &point);
+            let brought = map.loads.iter().map(|from| self.loads_at(from, &point, WIDE));
+            let brought = brought.collect();
+            let values = self.scalars_beside(map, &point, brought, WIDE);
             all.push((point, values));
         }
         for (point, values) in all {
-            for (root, sink) in map.sinks {
-                let Sink::Store(to) = sink else { continue };
-                let lanes: Vec<V<'c, 'a>> =
-                    values.iter().map(|lane| lane[root.index()]).collect();
-                self.store_beside(to, &point, &lanes);
-            }
+            self.stored_beside(map, &point, &values);
         }
         self.b.close(opened, &[]);
     }
 
-    /// Every scalar's value at each of the points from one on.
-    fn scalars_beside(
+    /// What a load gives at so many points from one on.
+    pub(super) fn loads_at(
+        &mut self,
+        from: &Access,
+        point: &[Num<'c, 'a>],
+        count: i64,
+    ) -> Vec<V<'c, 'a>> {
+        match self.is_one_for_all(from) {
+            true => vec![self.load(from, point); count as usize],
+            false => self.load_beside(from, point, count),
+        }
+    }
+
+    /// Every scalar's value at each of the points from one on, of what the loads give there.
+    pub(super) fn scalars_beside(
         &mut self,
         map: Map<'_>,
         point: &[Num<'c, 'a>],
+        brought: Vec<Vec<V<'c, 'a>>>,
+        count: i64,
     ) -> Vec<Vec<V<'c, 'a>>> {
-        let brought: Vec<Vec<V<'c, 'a>>> = map
-            .loads
-            .iter()
-            .map(|from| match self.is_one_for_all(from) {
-                true => vec![self.load(from, point); WIDE as usize],
-                false => self.load_beside(from, point),
-            })
-            .collect();
         let mut out = Vec::new();
-        for lane in 0..WIDE {
+        for lane in 0..count {
             let mut at = point.to_vec();
             if let Some(last) = at.last_mut() {
                 *last = self.add(*last, Num::Known(lane));
@@ -154,76 +164,116 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         out
     }
 
-    /// How numbers beside one another are moved, and how many of what is moved so there are.
-    fn moved(&self, place: Place) -> (Type<'c>, i64) {
-        match self.is_narrow(place) {
-            true => (self.b.int(32), WIDE / 2),
-            false => (self.b.float(), WIDE),
+    /// Stores what a map gives at the points from one on.
+    pub(super) fn stored_beside(
+        &mut self,
+        map: Map<'_>,
+        point: &[Num<'c, 'a>],
+        values: &[Vec<V<'c, 'a>>],
+    ) {
+        for (root, sink) in map.sinks {
+            let Sink::Store(to) = sink else { continue };
+            let lanes: Vec<V<'c, 'a>> =
+                values.iter().map(|lane| lane[root.index()]).collect();
+            self.store_beside(to, point, &lanes);
         }
     }
 
-    fn load_beside(&mut self, a: &Access, point: &[Num<'c, 'a>]) -> Vec<V<'c, 'a>> {
-        let (of, count) = self.moved(a.place);
-        let ty = Type::vector(&[count as u64], of);
+    /// How so many numbers beside one another are moved: in parts of a type, so many.
+    fn moved(&self, place: Place, count: i64) -> (Type<'c>, i64) {
+        match self.is_narrow(place) {
+            true => (self.b.int(32), count / 2),
+            false => (self.b.float(), count),
+        }
+    }
+
+    pub(super) fn load_beside(
+        &mut self,
+        a: &Access,
+        point: &[Num<'c, 'a>],
+        count: i64,
+    ) -> Vec<V<'c, 'a>> {
         let (n, condition) = self.spot(a, point);
-        let pad = self.b.real(a.pad);
-        let apart = |e: &mut Self, all: V<'c, 'a>| -> Vec<V<'c, 'a>> {
-            (0..count).flat_map(|n| e.numbers_of(a.place, all, n)).collect()
-        };
         let Some(condition) = condition else {
-            let (at, _) = self.address(a.place, n);
-            let all = self.b.load(at, ty);
-            return apart(self, all);
+            return self.read_beside(a.place, n, count);
         };
-        if self.has_first(a.place, WIDE) {
+        let pad = self.b.real(a.pad);
+        if self.has_first(a.place, count) {
             // No branch: loads of several points are under way together.
             let (n, zero) = (self.value(n), self.value(Num::Known(0)));
             let n = Num::Run(self.b.select(condition, n, zero));
-            let (at, _) = self.address(a.place, n);
-            let all = self.b.load(at, ty);
-            let found = apart(self, all);
+            let found = self.read_beside(a.place, n, count);
             return found.into_iter().map(|x| self.b.select(condition, x, pad)).collect();
         }
-        let types = [self.b.float(); WIDE as usize];
+        let types = vec![self.b.float(); count as usize];
         let opened = self.b.open_if(condition, &types);
-        let (at, _) = self.address(a.place, n);
-        let all = self.b.load(at, ty);
-        let found = apart(self, all);
+        let found = self.read_beside(a.place, n, count);
         self.b.otherwise(&opened, &found);
-        self.b.close(opened, &[pad; WIDE as usize])
+        self.b.close(opened, &vec![pad; count as usize])
     }
 
-    /// The numbers of part `n` of what was moved.
-    fn numbers_of(&mut self, place: Place, all: V<'c, 'a>, n: i64) -> Vec<V<'c, 'a>> {
-        let (of, _) = self.moved(place);
-        let n = self.b.constant(32, n);
-        let part = self.b.made("llvm.extractelement", &[all, n], of, &[]);
+    fn read_beside(
+        &mut self,
+        place: Place,
+        n: Num<'c, 'a>,
+        count: i64,
+    ) -> Vec<V<'c, 'a>> {
+        let (of, parts) = self.moved(place, count);
+        let (at, _) = self.address(place, n);
+        let parts: Vec<V<'c, 'a>> = match parts {
+            1 => vec![self.b.load(at, of)],
+            _ => {
+                let all = self.b.load(at, Type::vector(&[parts as u64], of));
+                let part = |n: i64| {
+                    let n = self.b.constant(32, n);
+                    self.b.made("llvm.extractelement", &[all, n], of, &[])
+                };
+                (0..parts).map(part).collect()
+            }
+        };
         if !self.is_narrow(place) {
-            return vec![part];
+            return parts;
         }
         let (float, by) = (self.b.float(), self.b.constant(32, 16));
         let upper = self.b.constant(32, 0xffff_0000);
-        let first = self.b.two("llvm.shl", part, by);
-        let second = self.b.two("llvm.and", part, upper);
-        [first, second].map(|bits| self.b.cast("llvm.bitcast", bits, float)).to_vec()
+        let mut out = Vec::new();
+        for part in parts {
+            let first = self.b.two("llvm.shl", part, by);
+            let second = self.b.two("llvm.and", part, upper);
+            for bits in [first, second] {
+                out.push(self.b.cast("llvm.bitcast", bits, float));
+            }
+        }
+        out
     }
 
-    fn store_beside(&mut self, a: &Access, point: &[Num<'c, 'a>], lanes: &[V<'c, 'a>]) {
+    pub(super) fn store_beside(
+        &mut self,
+        a: &Access,
+        point: &[Num<'c, 'a>],
+        lanes: &[V<'c, 'a>],
+    ) {
         let (n, condition) = self.spot(a, point);
         let opened = condition.map(|condition| self.b.open_if(condition, &[]));
-        let (of, count) = self.moved(a.place);
+        let (of, count) = self.moved(a.place, lanes.len() as i64);
         let parts: Vec<V<'c, 'a>> = match self.is_narrow(a.place) {
             true => {
                 lanes.chunks(2).map(|two| self.rounded(Products::Brain, two)[0]).collect()
             }
             false => lanes.to_vec(),
         };
-        let ty = Type::vector(&[count as u64], of);
-        let mut all = self.b.made("llvm.mlir.undef", &[], ty, &[]);
-        for (n, part) in parts.into_iter().enumerate() {
-            let n = self.b.constant(32, n as i64);
-            all = self.b.made("llvm.insertelement", &[all, part, n], ty, &[]);
-        }
+        let all = match parts[..] {
+            [one] => one,
+            _ => {
+                let ty = Type::vector(&[count as u64], of);
+                let mut all = self.b.made("llvm.mlir.undef", &[], ty, &[]);
+                for (n, part) in parts.into_iter().enumerate() {
+                    let n = self.b.constant(32, n as i64);
+                    all = self.b.made("llvm.insertelement", &[all, part, n], ty, &[]);
+                }
+                all
+            }
+        };
         let (at, _) = self.address(a.place, n);
         self.b.store(all, at);
         if let Some(opened) = opened {

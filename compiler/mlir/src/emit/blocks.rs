@@ -125,7 +125,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         })
     }
 
-    /// Stores entries of a product, their rows, columns and sums known.
+    /// Stores entries of a product, their rows, columns and sums known; where there are several, two after one another are beside one
+    /// another.
     pub(super) fn put_entries(
         &mut self,
         p: Product<'_>,
@@ -133,6 +134,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) {
         if let Some(map) = p.then {
             return self.taken_by(map, p, entries);
+        }
+        let out = p.out.access();
+        if entries.len() > 1 && self.is_beside(&out, 2) {
+            for two in entries.chunks(2) {
+                self.put_two(p, &out, two);
+            }
+            return;
         }
         for &(row, column, sum) in entries {
             let at = self.entry(p.out, row, column);
@@ -146,6 +154,27 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             };
             self.write(p.out.place, at, value);
         }
+    }
+
+    fn put_two(
+        &mut self,
+        p: Product<'_>,
+        out: &Access,
+        two: &[(Num<'c, 'a>, Num<'c, 'a>, V<'c, 'a>)],
+    ) {
+        let at = [two[0].0, two[0].1];
+        let alpha = self.real(0, p.alpha);
+        let sums = two.iter().map(|(_, _, sum)| *sum);
+        let values: Vec<V<'c, 'a>> = match p.accumulate {
+            true => {
+                let before = self.load_beside(out, &at, 2);
+                sums.zip(before)
+                    .map(|(sum, before)| self.b.fma(alpha, sum, before))
+                    .collect()
+            }
+            false => sums.map(|sum| self.b.two("llvm.fmul", alpha, sum)).collect(),
+        };
+        self.store_beside(out, &at, &values);
     }
 
     /// `start + sum of products` over l in `from .. to`.

@@ -1,24 +1,23 @@
 //! Operands of products loaded from where they lie: tiles of bfloat16 in shared memory, without room of their own.
 //!
-//! Parts of sixteen bytes within a line of 128 are exchanged by the number of their row, as those of room are (`staged`), whoever
-//! touches such a tile: the eight rows that are loaded at a time lie in different banks, along rows or across them.
+//! Parts of sixteen bytes are exchanged in such a tile, as those of room are (`staged`): the eight rows that are loaded at a time lie in
+//! different banks, along rows or across them.
 
 use super::Emit;
 use super::blocks::Product;
 use super::build::V;
 use super::number::Num;
 use super::staged::{self, DEPTH, Operand, PART, SIDE, is_one};
+use crate::exchange::{Exchange, Exchanged, LINE};
 use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Affine, Kernel, Place, Shape, Stmt, Tile};
+use nestor_ir::tile::{Affine, Kernel, Place, Shape, Sink, Stmt, Tile};
+use nestor_ir::ty::Elem;
 
-/// Bytes of a line whose parts are exchanged, and the bit at which its number begins.
-const LINE: i64 = 128;
-const LINE_BITS: u32 = LINE.trailing_zeros();
-
-/// By tile: from which bit on the number lies by which its parts are exchanged; nothing where they are not.
-pub(super) type Exchanged = Vec<Option<u32>>;
+/// Bytes that a lane touches of a tile of float32 which products' entries go to are eight, and so wide are the parts by which it is
+/// exchanged that sixteen are moved as one: of the rows that half a warp touches, each lies in other banks.
+const WIDE_PART: i64 = 32;
 
 /// How an operand's tile lies.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -30,7 +29,7 @@ pub(super) struct Direct {
     apart: i64,
 }
 
-/// The tiles that some product loads from where they lie.
+/// The tiles that some product loads from where they lie, and those of float32 which entries of products are put into, or are put together with.
 pub(super) fn exchanged(
     kernel: &Kernel,
     kept: &Kept,
@@ -38,17 +37,20 @@ pub(super) fn exchanged(
     threads: u32,
 ) -> Exchanged {
     let candidate = |(tile, home): (Tile, &Home)| {
+        let data = &kernel.tiles[tile];
         let dims: Option<Vec<i64>> =
-            kernel.tiles[tile].dims.iter().map(|d| d.fixed().map(|n| n as i64)).collect();
+            data.dims.iter().map(|d| d.fixed().map(|n| n as i64)).collect();
         let dims = dims?;
-        let bytes = 2 * dims.iter().product::<i64>();
-        let row = 2 * dims.last()?;
-        let fits = kept.is_narrow(Place::Tile(tile))
+        let narrow = kept.is_narrow(Place::Tile(tile));
+        let (width, part) = if narrow { (2, PART) } else { (4, WIDE_PART) };
+        let bytes = width * dims.iter().product::<i64>();
+        let row = width * dims.last()?;
+        let fits = data.elem == Elem::Real
             && matches!(home, Home::Shared(..))
             && row.count_ones() == 1
             && row >= LINE / 2
             && bytes % LINE == 0;
-        fits.then(|| row.trailing_zeros().max(LINE_BITS))
+        fits.then(|| Exchange::of(row, part))
     };
     let all: Exchanged =
         kernel.tiles.keys().zip(&placement.homes).map(candidate).collect();
@@ -63,7 +65,37 @@ pub(super) fn exchanged(
             }
         }
     });
+    each_of_entries(&kernel.body, threads, &mut |place| {
+        if let Place::Tile(tile) = place
+            && all[tile.index()].is_some_and(|x| x.part() == WIDE_PART)
+        {
+            used[tile.index()] = all[tile.index()];
+        }
+    });
     used
+}
+
+/// Visits what entries of products are put into, or are put together with.
+fn each_of_entries(body: &[Stmt], threads: u32, each: &mut dyn FnMut(Place)) {
+    for stmt in body {
+        let first =
+            stmt.inner().first().filter(|_| matches!(stmt, Stmt::Together { .. }));
+        let Some(p) = Product::of(first.unwrap_or(stmt)) else {
+            each_of_entries(stmt.inner(), threads, each);
+            continue;
+        };
+        if !staged::fits(p.extent, threads) {
+            continue;
+        }
+        each(p.out.place);
+        if let Some(Stmt::Map { loads, sinks, .. }) = stmt.inner().last() {
+            loads.iter().for_each(|a| each(a.place));
+            for (_, sink) in sinks {
+                let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
+                each(to.place);
+            }
+        }
+    }
 }
 
 /// Visits the products of a body.
@@ -79,12 +111,12 @@ pub(super) fn every_product(body: &[Stmt], each: &mut dyn FnMut(Product<'_>)) {
 /// How an operand is loaded from its tile; nothing where it is brought to room first.
 pub(super) fn direct(
     kernel: &Kernel,
-    exchanged: &[Option<u32>],
+    exchanged: &[Option<Exchange>],
     x: &Operand<'_>,
     p: Product<'_>,
 ) -> Option<Direct> {
     let Place::Tile(tile) = x.matrix.place else { return None };
-    exchanged[tile.index()]?;
+    exchanged[tile.index()].filter(|x| x.part() == PART)?;
     let apart = kernel.tiles[tile].dims.last()?.fixed()? as i64;
     let (along, across) = x.strides();
     let is_apart = |a: &Affine| a.as_number() == Some(apart);
@@ -108,22 +140,31 @@ pub(super) fn direct(
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
-    /// The byte of a narrow place at which a number lies.
-    pub(super) fn byte_of(&mut self, place: Place, n: Num<'c, 'a>) -> Num<'c, 'a> {
-        let byte = self.mul(n, Num::Known(2));
-        let Place::Tile(tile) = place else { return byte };
-        let Some(bit) = self.about.exchanged[tile.index()] else { return byte };
-        let (lines, part) = (LINE / PART, PART.trailing_zeros());
+    /// The byte of a place at which a number of so many bytes lies.
+    pub(super) fn byte_of(
+        &mut self,
+        place: Place,
+        n: Num<'c, 'a>,
+        width: i64,
+    ) -> Num<'c, 'a> {
+        let byte = self.mul(n, Num::Known(width));
+        let Some(exchange) = self.exchange_of(place) else { return byte };
         if let Num::Known(byte) = byte {
-            return Num::Known(byte ^ (((byte >> bit) & (lines - 1)) << part));
+            return Num::Known(exchange.byte(byte));
         }
         let byte = self.value(byte);
-        // The number's bits, moved to where a part's are.
-        let down = self.b.constant(64, i64::from(bit - part));
+        let (down, bits) = exchange.moved();
+        let down = self.b.constant(64, i64::from(down));
         let moved = self.b.two("llvm.lshr", byte, down);
-        let mask = self.b.constant(64, (lines - 1) << part);
-        let moved = self.b.two("llvm.and", moved, mask);
+        let bits = self.b.constant(64, bits);
+        let moved = self.b.two("llvm.and", moved, bits);
         Num::Run(self.b.two("llvm.xor", byte, moved))
+    }
+
+    /// How a place's parts are exchanged.
+    pub(super) fn exchange_of(&self, place: Place) -> Option<Exchange> {
+        let Place::Tile(tile) = place else { return None };
+        self.about.exchanged.get(tile.index()).copied().flatten()
     }
 
     /// Where a lane begins to load registers of sixteen rows and sixteen terms; see [`Emit::registers`](staged).
@@ -146,7 +187,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let n = self.add(n, line);
         let n = self.add(n, within);
         let n = Num::Run(self.value(n));
-        let first = self.byte_of(place, n);
+        let first = self.byte_of(place, n, 2);
         let byte = match d.turned {
             // So many lines further, by which the same bits are exchanged.
             true => {

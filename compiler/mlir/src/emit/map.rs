@@ -117,13 +117,18 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
     }
 
-    /// Whether a warp walks through what is folded together: it is long enough, and all folds are of the same dimensions.
+    /// Whether a warp walks through what is folded together: it is long enough, and all folds are of the same dimensions. Sequences of a
+    /// call are few.
     fn by_warps(&self, map: Map<'_>, kept: usize) -> bool {
         let folds = map.sinks.iter().filter_map(|(_, sink)| match sink {
             Sink::Store(_) => None,
             Sink::Fold { axes, .. } => Some(map.space.len() - axes),
         });
-        let length: Option<usize> = map.space[kept..].iter().map(|d| d.fixed()).product();
+        let numbers = |d: &Extent| match d {
+            Extent::Batch => Some(1),
+            d => d.fixed(),
+        };
+        let length: Option<usize> = map.space[kept..].iter().map(numbers).product();
         let long = length.is_none_or(|n| n >= LANES as usize);
         kept < map.space.len() && long && folds.into_iter().all(|depth| depth == kept)
     }

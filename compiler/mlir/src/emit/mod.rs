@@ -40,7 +40,7 @@ use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, Regio
 use nestor_ir::artifact::Narrow;
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Extent, Kernel, Place, Stmt, Tile};
+use nestor_ir::tile::{Extent, Kernel, Stmt, Tile};
 use number::Num;
 use places::{blocks, goodness, placed};
 
@@ -268,9 +268,8 @@ struct Emit<'c, 'a, 'k> {
     stages: Vec<Option<Num<'c, 'a>>>,
     /// Loops of the kernel around what is being written.
     loops: usize,
-    /// What is loaded from a place while the map of a product is written: the entry at the point.
-    entry: Option<(Place, V<'c, 'a>)>,
-    /// What a map's loads give, by number, where it was loaded with what lies beside it.
+    /// What a map's loads give, by number, where that is known already: entries of its product, or what was loaded with what lies
+    /// beside it.
     brought: Vec<V<'c, 'a>>,
     /// The number of a map's first number among its statement's.
     first_number: usize,
@@ -293,7 +292,6 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
             indices: vec![None; about.kernel.indices],
             stages: vec![None; about.kernel.tiles.len()],
             loops: 0,
-            entry: None,
             brought: Vec::new(),
             first_number: 0,
             about,

@@ -23,10 +23,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let kinds = scalar.operands.iter().map(|o| map.expr.scalars[*o].kind);
             let first = kinds.clone().next().unwrap_or(ScalarKind::Real);
             let value = match scalar.op {
-                ScalarOp::Load(n) => match (self.entry, self.brought.get(n)) {
-                    (_, Some(brought)) => *brought,
-                    (Some((place, entry)), None) if place == map.loads[n].place => entry,
-                    _ => self.load(&map.loads[n], point),
+                ScalarOp::Load(n) => match self.brought.get(n) {
+                    Some(brought) => *brought,
+                    None => self.load(&map.loads[n], point),
                 },
                 ScalarOp::Constant(c) => match scalar.kind {
                     ScalarKind::Real => {

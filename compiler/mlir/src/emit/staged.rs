@@ -11,6 +11,7 @@ use super::build::V;
 use super::direct::{Direct, direct, every_product};
 use super::number::Num;
 use super::wide::{self, Lines};
+use crate::exchange::Exchange;
 use crate::placement::ROOM;
 use crate::target::Products;
 use melior::dialect::llvm::r#type as types;
@@ -45,7 +46,7 @@ pub(super) fn room(
     kernel: &Kernel,
     threads: u32,
     products: Products,
-    exchanged: &[Option<u32>],
+    exchanged: &[Option<Exchange>],
 ) -> Option<i64> {
     if products != Products::Brain {
         return None;

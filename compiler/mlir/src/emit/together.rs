@@ -26,7 +26,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// The map at the points of some entries: several before the first of them is stored, so that their loads are under way together and
-    /// what they load alike is loaded once.
+    /// what they load alike is loaded once. Two after one another that lie beside one another are loaded and stored at once.
     pub(super) fn taken_by(
         &mut self,
         map: Map<'_>,
@@ -38,27 +38,45 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let moves =
             |load: &&Access| load.strides.iter().any(|s| s.as_number() != Some(0));
         let loads = map.loads.iter().filter(moves).count();
-        for some in entries.chunks((UNDER_WAY / loads.max(1)).max(2)) {
+        let own = |load: &Access| load.place == p.out.place;
+        let twos = entries.len() > 1
+            && sides.last() == Some(&Some(1))
+            && map.loads.iter().all(|a| own(a) || self.is_some_beside(a, 2))
+            && self.stores_beside(map, 2);
+        let together = if twos { 2 } else { 1 };
+        let under_way = (UNDER_WAY / loads.max(1)).max(2) / 2 * 2;
+        // The map's numbers come behind the products'.
+        self.first_number = 1 + p.more.len();
+        for some in entries.chunks(under_way) {
             let mut all = Vec::with_capacity(some.len());
-            for &(row, column, sum) in some {
-                let alpha = self.real(0, p.alpha);
-                let entry = self.b.two("llvm.fmul", alpha, sum);
+            for beside in some.chunks(together) {
+                let (row, column, _) = beside[0];
                 let side = |side: &Option<usize>| match side {
                     Some(0) => row,
                     Some(_) => column,
                     None => Num::Known(0),
                 };
                 let at: Vec<Num<'c, 'a>> = sides.iter().map(side).collect();
-                self.entry = Some((p.out.place, entry));
-                // The map's numbers come behind the products'.
-                self.first_number = 1 + p.more.len();
-                let values = self.scalars(map, &at);
-                (self.entry, self.first_number) = (None, 0);
+                let alpha = self.real(0, p.alpha);
+                let sums = beside.iter().map(|(_, _, sum)| *sum);
+                let entry: Vec<V<'c, 'a>> =
+                    sums.map(|sum| self.b.two("llvm.fmul", alpha, sum)).collect();
+                let brought = map.loads.iter().map(|from| match (own(from), twos) {
+                    (true, _) => entry.clone(),
+                    (false, true) => self.loads_at(from, &at, 2),
+                    (false, false) => vec![self.load(from, &at)],
+                });
+                let brought = brought.collect();
+                let values = self.scalars_beside(map, &at, brought, together as i64);
                 all.push((at, values));
             }
             for (at, values) in all {
-                self.stored(map, &at, &values);
+                match twos {
+                    true => self.stored_beside(map, &at, &values),
+                    false => self.stored(map, &at, &values[0]),
+                }
             }
         }
+        self.first_number = 0;
     }
 }
