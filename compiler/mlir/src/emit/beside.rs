@@ -212,7 +212,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.close(opened, &vec![pad; count as usize])
     }
 
-    fn read_beside(
+    /// So many numbers from one on.
+    pub(super) fn read_beside(
         &mut self,
         place: Place,
         n: Num<'c, 'a>,

@@ -130,6 +130,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let row = self.add(piece.row, piece.group);
         let row = self.add(row, Num::Known(8 * (r % 2)));
         let steps = self.depths(how, piece.within, r / 2);
+        if let [first, _] = steps[..]
+            && matches!(p.shape, Shape::Full | Shape::OutputLower)
+        {
+            let column = self.add(l, first);
+            let at = [row, column];
+            if let Some(word) = self.two_terms(p.left, false, at, extent, ROWS) {
+                return vec![word];
+            }
+        }
         let values: Vec<V<'c, 'a>> = steps
             .into_iter()
             .map(|step| {
@@ -157,6 +166,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) -> Vec<V<'c, 'a>> {
         let column = self.add(piece.column, piece.group);
         let steps = self.depths(how, piece.within, r);
+        if let [first, _] = steps[..] {
+            let row = self.add(l, first);
+            let at = [row, column];
+            if let Some(word) = self.two_terms(p.right, true, at, extent, COLUMNS) {
+                return vec![word];
+            }
+        }
         let values: Vec<V<'c, 'a>> = steps
             .into_iter()
             .map(|step| {
@@ -165,6 +181,47 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             })
             .collect();
         self.rounded(how, &values)
+    }
+
+    /// A register of two terms of bfloat16 that lie beside one another, where they do: zeros where a matrix has none.
+    fn two_terms(
+        &mut self,
+        x: &Matrix,
+        right: bool,
+        at: [Num<'c, 'a>; 2],
+        extent: [Num<'c, 'a>; 2],
+        side: i64,
+    ) -> Option<V<'c, 'a>> {
+        let mut access = x.access();
+        let (terms, multiples) = match right {
+            false => (extent[1], [side, 16]),
+            true => {
+                access.strides.reverse();
+                (extent[0], [16, side])
+            }
+        };
+        let even = matches!(terms, Num::Known(n) if n % 2 == 0);
+        if !even || !self.is_beside(&access, 2) {
+            return None;
+        }
+        let word = self.b.int(32);
+        let inside = self.inside(at, extent, multiples);
+        let opened = inside.map(|inside| self.b.open_if(inside, &[word]));
+        let n = self.entry(x, at[0], at[1]);
+        let there = match self.is_narrow(x.place) {
+            true => {
+                let (at, _) = self.address(x.place, n);
+                self.b.load(at, word)
+            }
+            false => {
+                let both = self.read_beside(x.place, n, 2);
+                self.rounded(Products::Brain, &both)[0]
+            }
+        };
+        let Some(opened) = opened else { return Some(there) };
+        self.b.otherwise(&opened, &[there]);
+        let nothing = self.b.constant(32, 0);
+        Some(self.b.close(opened, &[nothing])[0])
     }
 
     /// Which terms of a step a register of this lane holds.

@@ -11,12 +11,14 @@ use super::staged::{self, DEPTH, Operand, PART, SIDE, is_one};
 use crate::exchange::{Exchange, Exchanged, LINE};
 use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
+use crate::products::on_cores;
+use crate::target::Products;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Affine, Kernel, Place, Shape, Sink, Stmt, Tile};
 use nestor_ir::ty::Elem;
 
-/// Bytes that a lane touches of a tile of float32 which products' entries go to are eight, and so wide are the parts by which it is
-/// exchanged that sixteen are moved as one: of the rows that half a warp touches, each lies in other banks.
+/// A lane touches eight bytes at a time of a tile of float32 that products on tensor cores take from or put to, and the lanes of a warp eight
+/// rows of thirty-two bytes: exchanged by parts of so many, those of half a warp lie in different banks.
 const WIDE_PART: i64 = 32;
 
 /// How an operand's tile lies.
@@ -29,12 +31,13 @@ pub(super) struct Direct {
     apart: i64,
 }
 
-/// The tiles that some product loads from where they lie, and those of float32 which entries of products are put into, or are put together with.
+/// The tiles that some product loads from where they lie, where operands are brought, and those of float32 that registers of products are loaded
+/// from or put to number by number.
 pub(super) fn exchanged(
     kernel: &Kernel,
     kept: &Kept,
     placement: &Placement,
-    threads: u32,
+    (threads, products, staged): (u32, Products, bool),
 ) -> Exchanged {
     let candidate = |(tile, home): (Tile, &Home)| {
         let data = &kernel.tiles[tile];
@@ -56,7 +59,7 @@ pub(super) fn exchanged(
         kernel.tiles.keys().zip(&placement.homes).map(candidate).collect();
     let mut used = vec![None; all.len()];
     every_product(&kernel.body, &mut |p| {
-        if !staged::fits(p.extent, threads) {
+        if !staged || !staged::fits(p.extent, threads) {
             return;
         }
         for operand in &staged::operands(p, threads).1 {
@@ -65,7 +68,8 @@ pub(super) fn exchanged(
             }
         }
     });
-    each_of_entries(&kernel.body, threads, &mut |place| {
+    let brought = |p: Product<'_>| staged && staged::fits(p.extent, threads);
+    each_by_lanes(&kernel.body, (products, &brought), &mut |place| {
         if let Place::Tile(tile) = place
             && all[tile.index()].is_some_and(|x| x.part() == WIDE_PART)
         {
@@ -75,20 +79,26 @@ pub(super) fn exchanged(
     used
 }
 
-/// Visits what entries of products are put into, or are put together with.
-fn each_of_entries(body: &[Stmt], threads: u32, each: &mut dyn FnMut(Place)) {
+/// Visits what lanes touch for products on tensor cores number by number: what entries are put to or are put together with, and operands, where
+/// they are not brought.
+fn each_by_lanes(
+    body: &[Stmt],
+    (products, brought): (Products, &dyn Fn(Product<'_>) -> bool),
+    each: &mut dyn FnMut(Place),
+) {
     for stmt in body {
-        let first =
-            stmt.inner().first().filter(|_| matches!(stmt, Stmt::Together { .. }));
-        let Some(p) = Product::of(first.unwrap_or(stmt)) else {
-            each_of_entries(stmt.inner(), threads, each);
-            continue;
-        };
-        if !staged::fits(p.extent, threads) {
-            continue;
+        match Product::of(stmt) {
+            Some(p) if on_cores(p.extent, products) => {
+                each(p.out.place);
+                if !brought(p) {
+                    each(p.left.place);
+                    each(p.right.place);
+                }
+            }
+            _ => each_by_lanes(stmt.inner(), (products, brought), each),
         }
-        each(p.out.place);
-        if let Some(Stmt::Map { loads, sinks, .. }) = stmt.inner().last() {
+        let Stmt::Together { body } = stmt else { continue };
+        if let Some(Stmt::Map { loads, sinks, .. }) = body.last() {
             loads.iter().for_each(|a| each(a.place));
             for (_, sink) in sinks {
                 let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;

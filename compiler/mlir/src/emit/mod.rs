@@ -149,10 +149,8 @@ fn function<'c: 'a, 'a>(
         1 => "1 : i32",
         _ => "2 : i32",
     };
-    let exchanged = match staged {
-        true => direct::exchanged(kernel, &kept, &placement, threads),
-        false => vec![None; kernel.tiles.len()],
-    };
+    let how = (threads, options.products, staged);
+    let exchanged = direct::exchanged(kernel, &kept, &placement, how);
     let symbol = symbol(kernel, n);
     let about = About {
         symbol: &symbol,

@@ -17,8 +17,8 @@ pub(super) fn placed(
     let limit = options.target.shared();
     let plain = place(kernel, kept, limit, 0, ahead);
     let fits = |roomy: &Placement| roomy.scratch.len() == plain.scratch.len();
-    let direct =
-        |placement: &Placement| direct::exchanged(kernel, kept, placement, threads);
+    let how = (threads, options.products, true);
+    let direct = |placement: &Placement| direct::exchanged(kernel, kept, placement, how);
     let inverses = joins::room(kernel, options.products);
     let found = direct(&plain);
     if let Some(room) = staged::room(kernel, threads, options.products, &found) {
