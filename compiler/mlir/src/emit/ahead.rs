@@ -11,6 +11,9 @@ use crate::placement::width;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Access, Extent, Index, Place, Sink, Stmt};
 
+/// Turns of a thread in a copy that are written one after the other.
+const MOST_TURNS: usize = 8;
+
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// The loop, its body without the copies that it begins with.
     pub(super) fn loop_ahead(
@@ -71,7 +74,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         for copy in copies {
             let Stmt::Map { space, loads, sinks, .. } = copy else { continue };
             let [(_, Sink::Store(to))] = &sinks[..] else { continue };
-            self.anew_for(|e| e.begin_copy(space, &loads[0], to));
+            self.begin_copy(space, &loads[0], to);
         }
         self.b.close(opened, &[]);
     }
@@ -93,32 +96,66 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn begin_copy(&mut self, space: &[Extent], from: &Access, to: &Access) {
         let width = width(self.elem(from.place), self.is_narrow(from.place));
         let numbers = at_once(from, space, width).expect("it is copied for that");
-        let bytes = numbers * width;
         let mut parts: Vec<Extent> = space.to_vec();
         if let Some(Extent::Fixed(last)) = parts.last_mut() {
             *last /= numbers as usize;
         }
-        self.shared(&parts, |e, point| {
+        let one = |e: &mut Self, point: &[Num<'c, 'a>]| {
             let mut point = point.to_vec();
             if let Some(last) = point.last_mut() {
                 *last = e.mul(*last, Num::Known(numbers));
             }
-            let (n, condition) = e.spot(from, &point);
-            let (n, copied) = match condition {
-                None => (n, e.b.constant(32, bytes)),
-                Some(condition) => {
-                    let zero = e.b.constant(64, 0);
-                    let (n, all) = (e.value(n), e.b.constant(32, bytes));
-                    let nothing = e.b.constant(32, 0);
-                    let n = e.b.select(condition, n, zero);
-                    (Num::Run(n), e.b.select(condition, all, nothing))
-                }
-            };
-            let (source, _) = e.address(from.place, n);
-            let (there, _) = e.spot(to, &point);
-            let (target, _) = e.address(to.place, there);
-            e.b.begin_copy(target, source, copied, bytes);
-        });
+            e.begin_one(from, to, &point, numbers * width);
+        };
+        let Some((lines, turns)) = self.lines_of_threads(&parts) else {
+            return self.shared(&parts, |e, point| one(e, point));
+        };
+        // A thread's lines are a known number apart: they have their addresses in common.
+        let extents: Vec<Num<'c, 'a>> = parts.iter().map(|d| self.extent(*d)).collect();
+        let first = self.unravelled(Num::Run(self.thread), &extents);
+        for turn in 0..turns {
+            let mut point = first.clone();
+            let line = point.len() - 2;
+            point[line] = self.add(point[line], Num::Known(turn * lines));
+            one(self, &point);
+        }
+    }
+
+    /// Lines that all threads together take at a time, and how often, where that is a known and small number of whole lines of a space that
+    /// has no other dimensions.
+    fn lines_of_threads(&self, parts: &[Extent]) -> Option<(i64, i64)> {
+        let threads = self.about.threads as usize;
+        let sizes: Vec<usize> = parts.iter().map(|d| d.fixed()).collect::<Option<_>>()?;
+        let [outer @ .., lines, each] = &sizes[..] else { return None };
+        let whole = outer.iter().all(|n| *n == 1)
+            && *each > 0
+            && threads.is_multiple_of(*each)
+            && lines.is_multiple_of(threads / each);
+        let (at_once, turns) = (threads / each.max(&1), lines * each / threads);
+        (whole && turns <= MOST_TURNS).then_some((at_once as i64, turns as i64))
+    }
+
+    fn begin_one(
+        &mut self,
+        from: &Access,
+        to: &Access,
+        point: &[Num<'c, 'a>],
+        bytes: i64,
+    ) {
+        let (n, condition) = self.spot(from, point);
+        let all = self.b.constant(32, bytes);
+        // Nothing is read where nothing is copied, wherever that is.
+        let copied = match condition {
+            None => all,
+            Some(condition) => {
+                let nothing = self.b.constant(32, 0);
+                self.b.select(condition, all, nothing)
+            }
+        };
+        let (source, _) = self.address(from.place, n);
+        let (there, _) = self.spot(to, point);
+        let (target, _) = self.address(to.place, there);
+        self.b.begin_copy(target, source, copied, bytes);
     }
 
     /// How far behind a tile's first place this turn's is.
