@@ -2,6 +2,7 @@
 
 use crate::costs::{least_off, of_places};
 use crate::device_suite::lowered;
+use nestor_compiler::FormOptions;
 use nestor_compiler::gpu::time::{Needed, RATES, TERMS, bandwidth, needed, seconds};
 use nestor_compiler::gpu::{Options, Products, Target, code};
 use nestor_compiler::native::{Machine, scheduled_for};
@@ -32,16 +33,12 @@ pub fn fit(path: &Path) -> Result<String, String> {
         let [batch, time, heads, width] = [0, 1, 2, 3].map(number);
         let (rule, both) =
             (timing["rule"].as_str().unwrap_or(""), timing["both"] == true);
-        let graph =
-            lowered(rule, heads, width, both, nestor_compiler::FormOptions::default())?
-                .graph;
+        let graph = lowered(rule, heads, width, both, FormOptions::default())?.graph;
         let made = scheduled_for(&graph, Machine::Gpu(options));
         let (plan, kernels) = made.map_err(|e| e.to_string())?;
         let code = code(&plan, &kernels, options).map_err(|e| e.to_string())?;
         let sizes = Sizes { batch, time, start: 0 };
-        // Systems were solved by threads then, as where no product is on tensor cores.
-        let then = Options { target, products: Products::Float32 };
-        let all = needed(&plan, &kernels, &code.entries, &sizes, then);
+        let all = needed(&plan, &kernels, &code.entries, &sizes, options);
         let launches = timing["launches"].as_array().cloned().unwrap_or_default();
         let what = format!("{rule} {batch}x{time}x{heads}x{width} both={both}");
         if launches.len() != all.len() {

@@ -4,8 +4,9 @@
 //! processors, as many on one as its shared memory has room for. So a kernel takes its launch, the moving of its
 //! buffers, the waits of one block after another, and the work of all blocks shared among processors. What
 //! one of each takes is fitted to what an H100 took for 156 launches of three rules at six shapes, products in bfloat16:
-//! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- --fit bench/results/h100.json`. Those walks copied nothing
-//! ahead yet, handed float32 to each other, and solved all systems by threads. Other targets are scaled by their bandwidth, other products by what they do while a number is moved.
+//! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- --fit bench/results/h100.json`. Kernels have fewer instructions since: threads
+//! counted in 64 bits then, moved numbers one by one, and small products brought rows that there are not. Other targets are scaled by their
+//! bandwidth, other products by what they do while a number is moved.
 
 use super::products::{BLOCK, joined};
 use super::{Options, Products, Target};
@@ -32,10 +33,10 @@ pub const TERMS: [&str; 8] = [
 /// How often each of [`TERMS`] is needed.
 pub type Needed = [f64; 8];
 
-/// Seconds of each of [`TERMS`] on an H100, products in bfloat16: fitted, but for transcendentals, of which the rules measured
-/// have too few to tell: a unit takes sixteen a clock.
+/// Seconds of each of [`TERMS`] on an H100, products in bfloat16: fitted, but for transcendentals and strided accesses, of which the rules
+/// measured have too few to tell: a unit takes sixteen of the first a clock, the others are of kernels before, that had more.
 pub const RATES: Needed =
-    [6.5e-6, 0.26e-12, 0.18e-6, 7.0e-9, 0.39e-9, 0.6e-9, 7.6e-9, 0.69e-12];
+    [4.1e-6, 0.28e-12, 0.156e-6, 0.0, 0.68e-9, 0.6e-9, 7.6e-9, 0.96e-12];
 
 /// Bytes a second between memory and chip: A100 (80 GB), A40 and H100 (SXM), rounded, as published.
 pub fn bandwidth(target: Target) -> f64 {
