@@ -339,6 +339,25 @@ fn too_little_memory_is_said_with_what_would_fit() {
     run(&mut executor, more).expect_err("more does not fit");
 }
 
+/// Kernels count tokens in 32 bits.
+#[test]
+fn a_call_that_begins_too_far_on_is_an_error() {
+    let program = program();
+    let device = Shared::new(Box::new(Dry::new(1 << 30)));
+    let mut executor = ready(&program, Some(&device));
+    let mut run = |start: usize| {
+        let all = streams(0);
+        let asked: Vec<String> =
+            executor.inputs().into_iter().map(|(n, _)| n.to_owned()).collect();
+        let given: Vec<&HostTensor> =
+            all.iter().filter(|t| asked.contains(&t.name)).collect();
+        executor.run(&given, Sizes { start, ..SIZES }).map(|_| ())
+    };
+    run(Sizes::BELOW - 1).expect("that is not too far");
+    let error = run(Sizes::BELOW).expect_err("that is").to_string();
+    assert!(error.contains("t0 is 1073741824, and has to be below"), "{error}");
+}
+
 #[test]
 fn memory_is_given_back_and_taken_again() {
     let program = program();

@@ -97,6 +97,24 @@ fn what_is_folded_stays() {
     );
 }
 
+/// Sequences are few: each point folds them for many numbers.
+#[test]
+fn numbers_of_which_sequences_are_folded_share_a_point() {
+    becomes(
+        r#"kernel "fold" {
+  b0 "x": [B, 6, 4, 128] read
+  b1 "sum": [6, 4, 128] write
+  map [6, 4, 128, B] b1[0; 512, 128, 1] = sum over p3 of b0[0; 512, 128, 1, 3072]
+}"#,
+        r#"kernel "fold" {
+  b0 "x": [B, 6, 4, 128] read
+  b1 "sum": [6, 4, 128] write
+  grid i0 < 6
+  map [1, 4, 128, B] b1[512*i0; 512, 128, 1] = sum over p3 of b0[512*i0; 512, 128, 1, 3072]
+}"#,
+    );
+}
+
 #[test]
 fn tokens_of_few_numbers_become_points_by_the_piece() {
     becomes(
