@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 pub fn header(kernels: &[Kernel], code: &Code) -> String {
     let mut out = String::from(
         "/* Launches of the kernels in kernels.ptx. Every kernel takes the addresses of its buffers in order, the address\n   \
-         of scratch memory, and B, T and t0, all of 64 bits, the last three below 2^30. A block for each point of the grid. Reals are float32, those of\n   \
+         of scratch memory, and B, T and t0, all of 64 bits, the last three below 2^30; addresses are\n   \
+         multiples of sixteen bytes. A block for each point of the grid. Reals are float32, those of\n   \
          buffers that are marked so bfloat16. */\n\
          #ifndef NESTOR_KERNELS_H\n#define NESTOR_KERNELS_H\n#include <stdint.h>\n\n\
          typedef struct {\n  const char *name;\n  unsigned threads;\n  unsigned shared_bytes;\n  unsigned buffers;\n  \
