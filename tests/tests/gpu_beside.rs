@@ -1,4 +1,4 @@
-//! Maps of which a thread has points beside one another, in the emulator beside the interpreter: with bounds, with numbers that are one for
+//! Maps and folds of which a thread has points beside one another, in the emulator beside the interpreter: with bounds, with numbers that are one for
 //! a whole line, of tokens that divide nothing; and those whose numbers do not lie so. Needs the feature `cuda`.
 
 #![cfg(feature = "cuda")]
@@ -25,6 +25,8 @@ fn text(wide: usize, from: usize) -> String {
   b2 "gate": [B, T, 3] read
   b3 "y": [B, T, 3, {wide}] update
   b4 "all": [B, 3, T/8, 8, {n}] write
+  b5 "sum": [B, 3, T/8, 8] write
+  b6 "most": [B, 3, T/8] write
   t0 "kept": [8, {n}]
   grid i0 < B, i1 < T/8, i2 < 3
   map [8, {n}] t0[0; {n}, 1] = b0[{token}
@@ -36,6 +38,8 @@ fn text(wide: usize, from: usize) -> String {
     b3[{token} = e0 * l1 + l2
     b4[{a}*(T/8)*i0 + {b}*(T/8)*i2 + {b}*i1; {n}, 1] = e0 * at(p1)
   }}
+  map [8, {n}] b5[24*(T/8)*i0 + 8*(T/8)*i2 + 8*i1; 1] = sum over p1 of t0[0; {n}, 1]
+  map [1, 8, {n}] b6[3*(T/8)*i0 + (T/8)*i2 + i1; 0] = max over p1, p2 of t0[0; 0, {n}, 1]
 }}
 "#,
         a = 24 * n,
@@ -43,22 +47,28 @@ fn text(wide: usize, from: usize) -> String {
     )
 }
 
-/// Whether numbers are moved sixteen bytes at a time.
-fn is_wide(text: &str) -> bool {
+/// Whether numbers are moved sixteen bytes at a time, in memory and in shared memory.
+fn is_wide(text: &str) -> [bool; 2] {
     let kernel = kernel(text);
     let code = nestor_mlir::compile(std::slice::from_ref(&kernel), EXACT).expect("code");
-    let wide = |line: &&str| line.contains(".v4");
-    let count = |what: &str| code.ptx.lines().filter(wide).any(|l| l.contains(what));
-    let all = ["ld.global", "st.shared", "ld.shared", "st.global"].map(count);
-    assert!(all.iter().all(|one| *one == all[0]), "{all:?}\n{}", code.ptx);
-    all[0]
+    let wide = |what: &str| {
+        let of = |line: &str| line.contains(".v4") && line.contains(what);
+        code.ptx.lines().any(of)
+    };
+    let [loads, stores] = ["ld.global", "st.global"].map(wide);
+    assert_eq!(loads, stores, "{}", code.ptx);
+    [loads, wide("ld.shared")]
 }
 
 #[test]
 fn lines_are_moved_sixteen_bytes_at_a_time() {
-    for (wide, from, whole) in
-        [(128, 0, true), (132, 4, true), (126, 0, false), (130, 2, false)]
-    {
+    // Of the last a part is taken whose lines are whole in the tile alone.
+    for (wide, from, whole) in [
+        (128, 0, [true, true]),
+        (136, 4, [true, true]),
+        (126, 0, [false, false]),
+        (130, 2, [false, true]),
+    ] {
         let text = text(wide, from);
         assert_eq!(is_wide(&text), whole, "{wide} from {from}");
         for start in [0, 5] {
@@ -66,7 +76,7 @@ fn lines_are_moved_sixteen_bytes_at_a_time() {
             let kernel = kernel(&text);
             let number =
                 |b: usize, n: usize| ((n * 37 + b * 11) % 101) as f64 / 50.0 - 1.0;
-            agree(&kernel, EXACT, 1e-6, &mut filled(&kernel, &sizes, number), &sizes);
+            agree(&kernel, EXACT, 2e-5, &mut filled(&kernel, &sizes, number), &sizes);
         }
     }
 }

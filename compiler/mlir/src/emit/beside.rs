@@ -12,7 +12,7 @@ use nestor_ir::tile::{Access, Affine, Extent, Place, ScalarOp, Sink};
 use nestor_ir::ty::Elem;
 
 /// Points of a map beside one another: sixteen bytes of float32. Entries of a product come in twos.
-const WIDE: i64 = 4;
+pub(super) const WIDE: i64 = 4;
 
 /// Turns whose numbers are all loaded before the first of them is stored, where little is done at each point.
 const AT_ONCE: i64 = 2;
@@ -32,27 +32,33 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let points: Option<usize> = before.iter().map(|d| d.fixed()).product();
         let enough = points
             .is_none_or(|n| n * last >= WIDE as usize * self.about.threads as usize);
-        let hard = |op: ScalarOp| {
-            matches!(
-                op,
-                ScalarOp::Log
-                    | ScalarOp::Sin
-                    | ScalarOp::Cos
-                    | ScalarOp::Tanh
-                    | ScalarOp::Erf
-                    | ScalarOp::Softplus
-                    | ScalarOp::Pow
-            )
-        };
-        let scalars = &map.expr.scalars;
-        let light =
-            scalars.len() <= MANY_SCALARS && !scalars.values().any(|s| hard(s.op));
         last % WIDE as usize == 0
             && *last > 0
             && enough
-            && light
+            && is_light(map)
             && map.loads.iter().all(|from| self.is_some_beside(from, WIDE))
             && self.stores_beside(map, WIDE)
+    }
+
+    /// Whether what each point of a map's first dimensions folds lies so, with some for each of so many lanes or threads.
+    pub(super) fn folds_beside(
+        &self,
+        map: Map<'_>,
+        kept: usize,
+        lanes: Num<'c, 'a>,
+    ) -> bool {
+        let folded: Option<usize> = map.space[kept..].iter().map(|d| d.fixed()).product();
+        let (Some(folded), Num::Known(lanes)) = (folded, lanes) else { return false };
+        let last = map.space.last().and_then(|d| d.fixed()).unwrap_or(0);
+        last > 0
+            && last % WIDE as usize == 0
+            && folded % (WIDE * lanes) as usize == 0
+            && is_light(map)
+            && map.loads.iter().all(|from| self.is_some_beside(from, WIDE))
+            && map.sinks.iter().all(|(_, sink)| match sink {
+                Sink::Store(to) => self.is_beside(to, WIDE),
+                Sink::Fold { .. } => true,
+            })
     }
 
     /// Whether all that a map gives is stored so.
@@ -281,6 +287,24 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             self.b.close(opened, &[]);
         }
     }
+}
+
+/// Whether so little is done at each point that it is written once for each.
+fn is_light(map: Map<'_>) -> bool {
+    let hard = |op: ScalarOp| {
+        matches!(
+            op,
+            ScalarOp::Log
+                | ScalarOp::Sin
+                | ScalarOp::Cos
+                | ScalarOp::Tanh
+                | ScalarOp::Erf
+                | ScalarOp::Softplus
+                | ScalarOp::Pow
+        )
+    };
+    let scalars = &map.expr.scalars;
+    scalars.len() <= MANY_SCALARS && !scalars.values().any(|s| hard(s.op))
 }
 
 /// Whether the bounds of an access are those of all points beside one another.

@@ -2,6 +2,7 @@
 //! alone, or where it is long, each warp together.
 
 use super::Emit;
+use super::beside::WIDE;
 use super::build::V;
 use super::number::Num;
 use crate::placement::by_all;
@@ -163,15 +164,21 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let kept = point.len();
         let mut running = self.begun(map, kept);
         let carried: Vec<V<'c, 'a>> = running.iter().map(|r| r.value).collect();
-        let extents: Vec<Num<'c, 'a>> =
+        let mut extents: Vec<Num<'c, 'a>> =
             map.space[kept..].iter().map(|d| self.extent(*d)).collect();
+        // What lies beside one another is loaded at once, where all lanes have some of it.
+        let wide = self.folds_beside(map, kept, apart);
+        if let (true, Some(last)) = (wide, extents.last_mut()) {
+            *last = self.div(*last, Num::Known(WIDE));
+        }
         let mut total = Num::Known(1);
         for extent in &extents {
             total = self.mul(total, *extent);
         }
         // Several at once where their number divides, so that their loads are under way together.
+        let several = if wide { AT_ONCE / 2 } else { AT_ONCE };
         let turns = match (total, apart) {
-            (Num::Known(n), Num::Known(apart)) if n % (AT_ONCE * apart) == 0 => AT_ONCE,
+            (Num::Known(n), Num::Known(apart)) if n % (several * apart) == 0 => several,
             _ => 1,
         };
         let step = self.mul(apart, Num::Known(turns));
@@ -185,7 +192,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let n = self.add(Num::Run(n), further);
             let mut inner = point.to_vec();
             inner.extend(self.unravelled(n, &extents));
-            self.point(map, &inner, &mut running);
+            match wide {
+                true => self.points_beside(map, inner, &mut running),
+                false => self.point(map, &inner, &mut running),
+            }
         }
         let values: Vec<V<'c, 'a>> = running.iter().map(|r| r.value).collect();
         let values = self.b.close(opened, &values);
@@ -335,6 +345,34 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) {
         let values = self.scalars(map, point);
         self.stored(map, point, &values);
+        self.fold_in(map, &values, running);
+    }
+
+    /// The program at points beside one another, the first of them a multiple of how many they are.
+    fn points_beside(
+        &mut self,
+        map: Map<'_>,
+        mut point: Vec<Num<'c, 'a>>,
+        running: &mut [Running<'c, 'a>],
+    ) {
+        if let Some(last) = point.last_mut() {
+            *last = self.mul(*last, Num::Known(WIDE));
+        }
+        let brought = map.loads.iter().map(|from| self.loads_at(from, &point, WIDE));
+        let brought = brought.collect();
+        let values = self.scalars_beside(map, &point, brought, WIDE);
+        self.stored_beside(map, &point, &values);
+        for values in values {
+            self.fold_in(map, &values, running);
+        }
+    }
+
+    fn fold_in(
+        &mut self,
+        map: Map<'_>,
+        values: &[V<'c, 'a>],
+        running: &mut [Running<'c, 'a>],
+    ) {
         for r in running {
             let (root, sink) = &map.sinks[r.sink];
             if let Sink::Fold { fold, .. } = sink {
