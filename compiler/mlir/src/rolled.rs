@@ -30,8 +30,13 @@ const SOME: usize = 4;
 const AS_IT_IS: &str = "\t.pragma \"nounroll\";\n";
 
 /// A one that the assembler does not know: grids have one dimension. Said where a kernel begins.
-const ONCE: &str =
-    "\t.reg .b32 \t%once;\n\t.reg .b64 \t%turns;\n\tmov.u32 \t%once, %nctaid.y;\n";
+const ONCE: &str = "\t.reg .b32 \t%once;\n\t.reg .b32 \t%few;\n\t.reg .b64 \t%turns;\n\tmov.u32 \t%once, %nctaid.y;\n";
+
+/// How a loop's last line but the branch tests its index, how that is counted on, and how the number of turns is hidden: of 32 bits, and of 64.
+const COUNTS: [[&str; 4]; 2] = [
+    ["setp.lt.s32", "add.s32", "mul.lo.u32", "%few"],
+    ["setp.lt.s64", "add.s64", "mul.wide.u32", "%turns"],
+];
 
 /// What a kernel begins with, or a function of one.
 const HEADS: [&str; 2] = [".visible .entry ", ".func "];
@@ -112,17 +117,18 @@ fn left(text: &str) -> String {
         }
         let end = found.to - 1;
         let known = turns(&lines[found.from..found.to]);
+        let many = |turns: usize| long || body * turns > MUCH;
         found.size = body * if long { 1 } else { SOME };
-        match known.filter(|(turns, _)| !long && body * turns <= MUCH) {
-            Some((turns, _)) => found.size = body * turns,
-            None => {
-                if let Some((_, (test, limit))) = known {
-                    out[end] = format!(
-                        "\tmul.wide.u32 \t%turns, %once, {limit};\n{test}, %turns;\n"
-                    );
-                    hidden = true;
-                }
+        match known {
+            Some(known) if many(known.turns) => {
+                let Known { test, limit, counted: [_, _, product, register], .. } = known;
+                out[end] = format!(
+                    "\t{product} \t{register}, %once, {limit};\n{test}, {register};\n"
+                );
+                hidden = true;
             }
+            Some(known) => found.size = body * known.turns,
+            None => {}
         }
         outer.push(found);
     }
@@ -154,18 +160,27 @@ fn loops(lines: &[&str]) -> Vec<Loop> {
     out
 }
 
-/// How many turns a loop has, where its text says so: its last line but the branch tests an index against a number. With the test up to that
-/// number, and the number.
-fn turns<'t>(body: &[&'t str]) -> Option<(usize, (&'t str, u32))> {
-    let test = body.last()?.trim_end().strip_suffix(';')?;
-    let (head, limit) = test.rsplit_once(", ")?;
-    let (compared, index) = head.rsplit_once(", ")?;
-    let limit: u32 = limit.parse().ok().filter(|_| compared.contains("setp.lt.s64"))?;
-    let added = format!("\tadd.s64 \t{index}, {index}, ");
+/// What a loop's text says of its turns.
+struct Known<'t> {
+    turns: usize,
+    /// The test up to the number that the index is tested against, and that number.
+    test: &'t str,
+    limit: u32,
+    counted: [&'static str; 4],
+}
+
+/// How many turns a loop has, where its text says so: its last line but the branch tests an index against a number.
+fn turns<'t>(body: &[&'t str]) -> Option<Known<'t>> {
+    let line = body.last()?.trim_end().strip_suffix(';')?;
+    let (test, limit) = line.rsplit_once(", ")?;
+    let (compared, index) = test.rsplit_once(", ")?;
+    let counted = COUNTS.into_iter().find(|[how, ..]| compared.contains(how))?;
+    let limit: u32 = limit.parse().ok()?;
+    let added = format!("\t{} \t{index}, {index}, ", counted[1]);
     let step = body.iter().rev().find_map(|line| line.strip_prefix(&added));
     let step = step.and_then(|s| s.trim_end().trim_end_matches(';').parse().ok());
     let step: u32 = step.filter(|s| *s > 0).unwrap_or(1);
-    Some((limit.div_ceil(step) as usize, (head, limit)))
+    Some(Known { turns: limit.div_ceil(step) as usize, test, limit, counted })
 }
 
 #[cfg(test)]
@@ -199,6 +214,15 @@ mod tests {
         let said = format!("$L__BB0_1:\n{AS_IT_IS}");
         let long = hidden(&long, 64).replace("$L__BB0_1:\n", &said);
         assert_eq!(found, format!("{head}{short}{}{long}", hidden(&many, 64)));
+    }
+
+    #[test]
+    fn turns_that_are_counted_in_32_bits_are_hidden_so() {
+        let one = kernel("a", 5, 64, 1);
+        let short = |text: &str| text.replace(".s64", ".s32").replace("%rd1", "%r7");
+        let found = short(&hidden(&one, 64));
+        let found = found.replace("mul.wide.u32 \t%turns,", "mul.lo.u32 \t%few,");
+        assert_eq!(rolled(&short(&one)), found.replace("%r7, %turns;", "%r7, %few;"));
     }
 
     #[test]
