@@ -32,7 +32,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let points: Option<usize> = before.iter().map(|d| d.fixed()).product();
         let enough = points
             .is_none_or(|n| n * last >= WIDE as usize * self.about.threads as usize);
-        last % WIDE as usize == 0
+        last.is_multiple_of(WIDE as usize)
             && *last > 0
             && enough
             && is_light(map)
@@ -51,8 +51,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let (Some(folded), Num::Known(lanes)) = (folded, lanes) else { return false };
         let last = map.space.last().and_then(|d| d.fixed()).unwrap_or(0);
         last > 0
-            && last % WIDE as usize == 0
-            && folded % (WIDE * lanes) as usize == 0
+            && last.is_multiple_of(WIDE as usize)
+            && folded.is_multiple_of((WIDE * lanes) as usize)
             && is_light(map)
             && map.loads.iter().all(|from| self.is_some_beside(from, WIDE))
             && map.sinks.iter().all(|(_, sink)| match sink {
