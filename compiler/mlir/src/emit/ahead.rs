@@ -11,6 +11,13 @@ use crate::placement::width;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Access, Extent, Index, Place, Sink, Stmt};
 
+/// Statements of a loop that are few: of a long one, what stays in registers from end to end takes the code generator twice the time.
+const FEW: usize = 24;
+
+fn statements(body: &[Stmt]) -> usize {
+    body.iter().map(|stmt| 1 + statements(stmt.inner())).sum()
+}
+
 /// Turns of a thread in a copy that are written one after the other.
 const MOST_TURNS: usize = 8;
 
@@ -30,14 +37,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             self.b.barrier();
         }
         self.loops += 1;
-        self.begin_copies(copies, index, none, (extent, reverse));
+        let few = statements(body) <= FEW;
+        self.begin_copies(copies, index, none, ((extent, reverse), few));
         let bounds = [none, extent, Num::Known(1)].map(|n| self.value(n));
         let (opened, turn, _) = self.b.open_for(bounds, &[]);
         let turn = Num::Run(turn);
         self.b.wait_for_copies();
         self.b.barrier();
         let next = self.add(turn, Num::Known(1));
-        self.begin_copies(copies, index, next, (extent, reverse));
+        self.begin_copies(copies, index, next, ((extent, reverse), few));
         let here = self.index_of(turn, (extent, reverse));
         self.indices[index.index()] = Some(here);
         self.staged_by(copies, turn);
@@ -58,13 +66,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.sub(last, turn)
     }
 
-    /// Begins the copies of a turn, where there is such a turn.
+    /// Begins the copies of a turn, where there is such a turn. In a loop of few statements what their addresses have in common stays in registers.
     fn begin_copies(
         &mut self,
         copies: &[Stmt],
         index: Index,
         turn: Num<'c, 'a>,
-        of: (Num<'c, 'a>, bool),
+        (of, few): ((Num<'c, 'a>, bool), bool),
     ) {
         let there = self.less(turn, of.0);
         let opened = self.b.open_if(there, &[]);
@@ -74,7 +82,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         for copy in copies {
             let Stmt::Map { space, loads, sinks, .. } = copy else { continue };
             let [(_, Sink::Store(to))] = &sinks[..] else { continue };
-            self.begin_copy(space, &loads[0], to);
+            match few {
+                true => self.begin_copy(space, &loads[0], to),
+                false => self.anew_for(|e| e.begin_copy(space, &loads[0], to)),
+            }
         }
         self.b.close(opened, &[]);
     }
