@@ -103,10 +103,7 @@ pub fn at_once(from: &Access, space: &[Extent], width: i64) -> Option<i64> {
 fn are_whole(from: &Access, space: &[Extent], numbers: i64) -> bool {
     let Some((last, before)) = from.strides.split_last() else { return false };
     let Some(Extent::Fixed(count)) = space.last() else { return false };
-    let whole = |a: &Affine| {
-        let mut factors = a.constant.iter().chain(a.terms.iter().map(|(_, m)| m));
-        factors.all(|m| m.factor % numbers == 0)
-    };
+    let whole = |a: &Affine| a.is_multiple_of(numbers);
     let along = space.len() - 1;
     last.as_number() == Some(1)
         && *count as i64 % numbers == 0

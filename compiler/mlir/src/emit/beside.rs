@@ -3,7 +3,7 @@
 
 use super::Emit;
 use super::build::V;
-use super::map::Map;
+use super::map::{MANY, Map};
 use super::number::Num;
 use crate::target::Products;
 use melior::ir::Type;
@@ -19,9 +19,6 @@ const AT_ONCE: i64 = 2;
 /// How many scalars are little, and how many are so many that they are not written once for each point (neither measured).
 const FEW: usize = 8;
 const MANY_SCALARS: usize = 24;
-
-/// Turns of so many loads whose number the assembler is not told; see [`super::map`].
-const MANY: i64 = 8;
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Whether a map without folds is one whose numbers lie so, with points enough for all threads.
@@ -121,19 +118,28 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let mut all = Vec::new();
         for turn in 0..at_once {
             let n = self.add(Num::Run(first), Num::Known(turn * threads));
-            let mut point = self.unravelled(n, &extents);
-            if let Some(last) = point.last_mut() {
-                *last = self.mul(*last, Num::Known(WIDE));
-            }
-            let brought = map.loads.iter().map(|from| self.loads_at(from, &point, WIDE));
-            let brought = brought.collect();
-            let values = self.scalars_beside(map, &point, brought, WIDE);
-            all.push((point, values));
+            let part = self.unravelled(n, &extents);
+            all.push(self.values_beside(map, part));
         }
         for (point, values) in all {
             self.stored_beside(map, &point, &values);
         }
         self.b.close(opened, &[]);
+    }
+
+    /// The first point of a part of a map's points, and every scalar's value at each of them.
+    pub(super) fn values_beside(
+        &mut self,
+        map: Map<'_>,
+        mut point: Vec<Num<'c, 'a>>,
+    ) -> (Vec<Num<'c, 'a>>, Vec<Vec<V<'c, 'a>>>) {
+        if let Some(last) = point.last_mut() {
+            *last = self.mul(*last, Num::Known(WIDE));
+        }
+        let brought = map.loads.iter().map(|from| self.loads_at(from, &point, WIDE));
+        let brought = brought.collect();
+        let values = self.scalars_beside(map, &point, brought, WIDE);
+        (point, values)
     }
 
     /// What a load gives at so many points from one on.

@@ -21,7 +21,7 @@ const FEW: usize = 8;
 
 /// Turns of so many loads whose number the assembler is not told: it would write all of them one after the other, and load for
 /// all of them before it stores, with more registers than there are.
-const MANY: i64 = 8;
+pub(super) const MANY: i64 = 8;
 
 /// A map's parts.
 #[derive(Clone, Copy)]
@@ -193,7 +193,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let mut inner = point.to_vec();
             inner.extend(self.unravelled(n, &extents));
             match wide {
-                true => self.points_beside(map, inner, &mut running),
+                true => {
+                    let (first, all) = self.values_beside(map, inner);
+                    self.stored_beside(map, &first, &all);
+                    for values in all {
+                        self.fold_in(map, &values, &mut running);
+                    }
+                }
                 false => self.point(map, &inner, &mut running),
             }
         }
@@ -346,25 +352,6 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let values = self.scalars(map, point);
         self.stored(map, point, &values);
         self.fold_in(map, &values, running);
-    }
-
-    /// The program at points beside one another, the first of them a multiple of how many they are.
-    fn points_beside(
-        &mut self,
-        map: Map<'_>,
-        mut point: Vec<Num<'c, 'a>>,
-        running: &mut [Running<'c, 'a>],
-    ) {
-        if let Some(last) = point.last_mut() {
-            *last = self.mul(*last, Num::Known(WIDE));
-        }
-        let brought = map.loads.iter().map(|from| self.loads_at(from, &point, WIDE));
-        let brought = brought.collect();
-        let values = self.scalars_beside(map, &point, brought, WIDE);
-        self.stored_beside(map, &point, &values);
-        for values in values {
-            self.fold_in(map, &values, running);
-        }
     }
 
     fn fold_in(
