@@ -15,7 +15,7 @@
 //! and nothing looks at it in between. Maps of many operations stay by themselves: a thread has many entries, and each has code of its own.
 
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::reads::touches;
+use nestor_ir::tile::reads::{touches, writes};
 use nestor_ir::tile::together::{is_entry, parts, point, verify};
 use nestor_ir::tile::{
     Access, Affine, Expr, ExprId, Extent, Kernel, Matrix, Place, ScalarKind, ScalarOp,
@@ -84,8 +84,7 @@ fn added(body: &mut Vec<Stmt>, at: usize, kernel: &mut Kernel) -> Option<usize> 
     let Stmt::Product { m, n, out, accumulate: true, .. } = &body[at] else {
         return None;
     };
-    let writes = |i: &usize| touches(&body[*i]).writes.contains(&out.place);
-    let first = (0..at).rev().find(writes)?;
+    let first = (0..at).rev().find(|i| writes(&body[*i], out.place))?;
     let place = match (apart(body, first, first + 1..at), apart(body, at, first + 1..at))
     {
         (true, _) => at,
@@ -129,7 +128,7 @@ fn added(body: &mut Vec<Stmt>, at: usize, kernel: &mut Kernel) -> Option<usize> 
         | Stmt::When { .. } => return None,
     };
     verify(&both).ok()?;
-    if both.iter().any(|s| touches(s).writes.contains(&entry.place)) {
+    if both.iter().any(|s| writes(s, entry.place)) {
         let (name, dims) = ("entry".to_owned(), entries.into_iter().collect());
         kernel.tiles.push(TileData { name, elem: Elem::Real, dims });
     }
@@ -233,7 +232,7 @@ fn ended(body: &mut Vec<Stmt>, at: usize, reads: &[usize]) -> bool {
     // Reads of those that add to it are none.
     let own = products.len() - 1;
     for second in at + 1..body.len() {
-        if is_light(&body[second]) {
+        if takes(&body[second], out.place) && is_light(&body[second]) {
             let mut both = products.clone();
             both.push(body[second].clone());
             let early = apart(body, second, at + 1..second);
@@ -249,8 +248,7 @@ fn ended(body: &mut Vec<Stmt>, at: usize, reads: &[usize]) -> bool {
                 return true;
             }
         }
-        let touched = touches(&body[second]);
-        if touched.writes.contains(&out.place) {
+        if writes(&body[second], out.place) {
             return false;
         }
     }
@@ -270,6 +268,11 @@ fn keep(map: &mut Stmt, place: Place) {
         None => expr.add(ScalarOp::Load(n), &[], ScalarKind::Real),
     };
     sinks.push((load, Sink::Store(loads[n].clone())));
+}
+
+/// Whether a statement is a map that loads from a place.
+fn takes(stmt: &Stmt, place: Place) -> bool {
+    matches!(stmt, Stmt::Map { loads, .. } if loads.iter().any(|l| l.place == place))
 }
 
 /// Whether a statement is a map of few operations.

@@ -7,7 +7,7 @@
 //!
 //! Threads side by side read what lies side by side then, and such a copy can be made while something else is worked on.
 
-use crate::unpack::only_operand;
+use crate::unpack::only_operands;
 use nestor_ir::tile::{
     Access, Affine, Kernel, Matrix, Monomial, Place, ScalarOp, Sink, Stmt, Tile,
 };
@@ -15,11 +15,12 @@ use nestor_ir::tile::{
 /// The kernel with its copies turned.
 #[must_use]
 pub fn turned(mut kernel: Kernel) -> Kernel {
-    let tiles: Vec<Tile> =
-        kernel.tiles.keys().filter(|t| only_operand(&kernel, *t)).collect();
-    for tile in tiles {
+    for tile in only_operands(&kernel) {
         let [rows, columns] = kernel.tiles[tile].dims[..] else { continue };
         let sides = [rows, columns].map(Monomial::dim);
+        if !is_copied(&kernel.body, tile) {
+            continue;
+        }
         let mut body = kernel.body.clone();
         if body.iter_mut().all(|s| turn(s, tile, sides)) {
             kernel.body = body;
@@ -27,6 +28,17 @@ pub fn turned(mut kernel: Kernel) -> Kernel {
         }
     }
     kernel
+}
+
+/// Whether some statement does nothing but copy a buffer to a tile.
+fn is_copied(body: &[Stmt], tile: Tile) -> bool {
+    body.iter().any(|stmt| match stmt {
+        Stmt::Map { loads, sinks, .. } => {
+            matches!(&sinks[..], [(_, Sink::Store(to))] if to.place == Place::Tile(tile))
+                && matches!(&loads[..], [from] if matches!(from.place, Place::Buffer(_)))
+        }
+        _ => is_copied(stmt.inner(), tile),
+    })
 }
 
 /// Turns a tile in a statement and in those that it holds; whether that can be said and pays.

@@ -9,6 +9,7 @@
 //! A CPU's products want their right operand's rows side by side, and copies pay. A GPU brings operands to its cores in the
 //! order that the instruction wants, in any case: copies cost barriers, and the room that states need.
 
+use nestor_ir::entity::Entity;
 use nestor_ir::tile::reads::writes;
 use nestor_ir::tile::{
     Access, Affine, Kernel, Matrix, Monomial, Place, ScalarOp, Sink, Stmt, Tile,
@@ -18,8 +19,7 @@ use nestor_ir::tile::{
 /// The kernel without copies that only products read.
 #[must_use]
 pub fn unpacked(mut kernel: Kernel) -> Kernel {
-    let copies: Vec<Tile> =
-        kernel.tiles.keys().filter(|&t| only_operand(&kernel, t)).collect();
+    let copies = only_operands(&kernel);
     let mut body = std::mem::take(&mut kernel.body);
     for tile in copies {
         let all = takers(&body, tile);
@@ -29,34 +29,39 @@ pub fn unpacked(mut kernel: Kernel) -> Kernel {
     kernel
 }
 
-/// Whether a tile is written once and otherwise only an operand of products.
-pub(crate) fn only_operand(kernel: &Kernel, tile: Tile) -> bool {
-    let (mut written, mut other) = (0, false);
-    fn every(body: &[Stmt], each: &mut dyn FnMut(&Stmt)) {
+/// Tiles that are written once and otherwise only operands of products.
+pub(crate) fn only_operands(kernel: &Kernel) -> Vec<Tile> {
+    // How often each is written whole, and whether anything else is done with it.
+    let mut found = vec![(0, false); kernel.tiles.len()];
+    fn walk(body: &[Stmt], kernel: &Kernel, found: &mut [(usize, bool)]) {
         for stmt in body {
-            each(stmt);
-            every(stmt.inner(), each);
+            match stmt {
+                Stmt::Product { out, .. } => {
+                    if let Place::Tile(tile) = out.place {
+                        found[tile.index()].1 = true;
+                    }
+                }
+                Stmt::Loop { .. } | Stmt::When { .. } | Stmt::Together { .. } => {
+                    walk(stmt.inner(), kernel, found);
+                }
+                Stmt::Map { .. }
+                | Stmt::SolveUnitLower { .. }
+                | Stmt::Eliminate { .. }
+                | Stmt::InverseRoot { .. }
+                | Stmt::LinearScan { .. }
+                | Stmt::Gather { .. }
+                | Stmt::ScatterAdd { .. } => {
+                    lifetimes::touched(kernel, stmt, |tile, wrote| {
+                        let (written, other) = &mut found[tile.index()];
+                        *written += usize::from(wrote);
+                        *other |= !wrote;
+                    });
+                }
+            }
         }
     }
-    every(&kernel.body, &mut |stmt| match stmt {
-        Stmt::Product { out, .. } => other |= out.place == Place::Tile(tile),
-        Stmt::Loop { .. } | Stmt::When { .. } | Stmt::Together { .. } => {}
-        Stmt::Map { .. }
-        | Stmt::SolveUnitLower { .. }
-        | Stmt::Eliminate { .. }
-        | Stmt::InverseRoot { .. }
-        | Stmt::LinearScan { .. }
-        | Stmt::Gather { .. }
-        | Stmt::ScatterAdd { .. } => {
-            lifetimes::touched(kernel, stmt, |touched, wrote| {
-                if touched == tile {
-                    written += usize::from(wrote);
-                    other |= !wrote;
-                }
-            })
-        }
-    });
-    written == 1 && !other
+    walk(&kernel.body, kernel, &mut found);
+    kernel.tiles.keys().filter(|t| found[t.index()] == (1, false)).collect()
 }
 
 /// Takes the copy in a tile out of a body, or out of one that it holds, where that is sound: all products that take it come

@@ -153,8 +153,8 @@ fn repeated(
 pub fn touched(kernel: &Kernel, stmt: &Stmt, mut act: impl FnMut(Tile, bool)) {
     let mut place = |p: Place, written: Option<usize>| {
         if let Place::Tile(tile) = p {
-            let all = elements(&kernel.tiles[tile].dims);
-            act(tile, written.is_some_and(|n| Monomial::number(n as i64) == all));
+            let all = || elements(&kernel.tiles[tile].dims);
+            act(tile, written.is_some_and(|n| Monomial::number(n as i64) == all()));
         }
     };
     let count = |dims: &[Dim]| dims.iter().map(|d| d.fixed()).product::<Option<usize>>();

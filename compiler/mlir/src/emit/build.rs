@@ -7,7 +7,6 @@ mod loops;
 mod short;
 
 use indexmap::IndexMap;
-use melior::Context;
 use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
 use melior::dialect::llvm;
 use melior::ir::ValueLike;
@@ -21,8 +20,10 @@ use melior::ir::r#type::IntegerType;
 use melior::ir::{
     Attribute, BlockRef, Identifier, Location, OperationRef, Type, TypeLike, Value,
 };
+use melior::{Context, IrRewriter};
 use nestor_ir::tile::ScalarKind as Kind;
-use smallvec::SmallVec;
+use rustc_hash::FxBuildHasher;
+use smallvec::{SmallVec, smallvec};
 
 /// A value of the module.
 pub(super) type V<'c, 'a> = Value<'c, 'a>;
@@ -34,28 +35,43 @@ pub(super) struct Builder<'c, 'a> {
     pub(super) block: BlockRef<'c, 'a>,
     /// The function's first block, where constants stand, each once.
     entry: BlockRef<'c, 'a>,
-    constants: IndexMap<(u32, u64), V<'c, 'a>>,
+    constants: Table<(u32, u64), V<'c, 'a>>,
+    /// Names of operations, by which they are told apart.
+    names: Table<String, usize>,
     /// What has been computed, in the block and in those around it: nothing is computed twice, so that what lowers it has less
     /// to read.
-    known: Vec<IndexMap<Pure, V<'c, 'a>>>,
+    known: Vec<Table<Pure, V<'c, 'a>>>,
     /// What is known of whole numbers, by their place: the least they may be, and what they are below.
-    ranges: IndexMap<usize, short::Range>,
+    ranges: Table<usize, short::Range>,
     /// Numbers of 32 bits by the places of what they are widened to.
-    shorts: IndexMap<usize, V<'c, 'a>>,
+    shorts: Table<usize, V<'c, 'a>>,
+    /// Numbers that have been widened and not been read so far, by their places.
+    unread: Table<usize, OperationRef<'c, 'a>>,
 }
 
-/// An operation without effects: its name with what else says which it is, its operands, and the type of its result.
-type Pure = (String, SmallVec<[usize; 3]>, usize);
+/// An operation without effects: its name's number, what else says which it is, the type of its result, and its operands.
+type Pure = SmallVec<[usize; 6]>;
+
+/// A table that is asked for every operation.
+type Table<K, V> = IndexMap<K, V, FxBuildHasher>;
 
 /// The key of a real among constants.
 const REAL: u32 = 0;
 
 impl<'c: 'a, 'a> Builder<'c, 'a> {
     pub(super) fn new(context: &'c Context, block: BlockRef<'c, 'a>) -> Self {
-        let (location, constants) = (Location::unknown(context), IndexMap::new());
-        let (known, ranges) = (vec![IndexMap::new()], IndexMap::new());
-        let shorts = IndexMap::new();
-        Self { context, location, block, entry: block, constants, known, ranges, shorts }
+        Self {
+            context,
+            location: Location::unknown(context),
+            block,
+            entry: block,
+            constants: Table::default(),
+            names: Table::default(),
+            known: vec![Table::default()],
+            ranges: Table::default(),
+            shorts: Table::default(),
+            unread: Table::default(),
+        }
     }
 
     pub(super) fn int(&self, bits: u32) -> Type<'c> {
@@ -89,12 +105,33 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
             .map(|(n, a)| (Identifier::new(self.context, n), *a))
             .collect();
         let op = OperationBuilder::new(name, self.location)
-            .add_operands(operands)
             .add_results(results)
-            .add_attributes(&named)
-            .build()
-            .expect("an operation with its results");
-        self.block.append_operation(op)
+            .add_attributes(&named);
+        self.appended(op, operands)
+    }
+
+    /// Appends an operation that reads these values: all do that have operands.
+    fn appended(
+        &mut self,
+        op: OperationBuilder<'c>,
+        operands: &[V<'c, 'a>],
+    ) -> OperationRef<'c, 'a> {
+        if !self.unread.is_empty() {
+            for operand in operands {
+                self.unread.swap_remove(&place(*operand));
+            }
+        }
+        let op = op.add_operands(operands).build();
+        self.block.append_operation(op.expect("an operation with its results"))
+    }
+
+    /// Ends a function; what has been widened and was never read is not part of it.
+    pub(super) fn leave(&mut self) {
+        self.op("llvm.return", &[], &[], &[]);
+        let rewriter = IrRewriter::new(self.context);
+        for (_, unread) in self.unread.drain(..) {
+            rewriter.as_rewriter_base().erase_op(unread);
+        }
     }
 
     pub(super) fn constant(&mut self, bits: u32, n: i64) -> V<'c, 'a> {
@@ -153,13 +190,28 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     /// An operation without effects, where it has not been done already.
     fn pure(
         &mut self,
-        which: &str,
+        name: &str,
         operands: &[V<'c, 'a>],
         to: Type<'c>,
         make: impl FnOnce(&mut Self) -> V<'c, 'a>,
     ) -> V<'c, 'a> {
-        let operands = operands.iter().map(|v| place(*v)).collect();
-        let key = (which.to_owned(), operands, to.to_raw().ptr as usize);
+        self.pure_of((name, 0), operands, to, make)
+    }
+
+    /// As [`Builder::pure`], where a number says which operation of the name it is.
+    fn pure_of(
+        &mut self,
+        (name, which): (&str, usize),
+        operands: &[V<'c, 'a>],
+        to: Type<'c>,
+        make: impl FnOnce(&mut Self) -> V<'c, 'a>,
+    ) -> V<'c, 'a> {
+        let name = match self.names.get(name) {
+            Some(known) => *known,
+            None => self.names.insert_full(name.to_owned(), self.names.len()).0,
+        };
+        let mut key: Pure = smallvec![name, which, to.to_raw().ptr as usize];
+        key.extend(operands.iter().map(|v| place(*v)));
         if let Some(found) = self.known.iter().rev().find_map(|known| known.get(&key)) {
             return *found;
         }
@@ -196,8 +248,8 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         a: V<'c, 'a>,
         b: V<'c, 'a>,
     ) -> V<'c, 'a> {
-        let (which, to) = (format!("cmpf {how:?}"), self.int(1));
-        self.pure(&which, &[a, b], to, |e| {
+        let to = self.int(1);
+        self.pure_of(("llvm.fcmp", how as usize), &[a, b], to, |e| {
             let how = e.predicate(how as i64);
             e.made("llvm.fcmp", &[a, b], to, &[("predicate", how)])
         })
@@ -211,8 +263,8 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         if let Some(made) = self.compare_short(how, [a, b]) {
             return made;
         }
-        let (which, to) = (format!("cmpi {how:?}"), self.int(1));
-        self.pure(&which, &[a, b], to, |e| {
+        let to = self.int(1);
+        self.pure_of(("llvm.icmp", how as usize), &[a, b], to, |e| {
             let how = e.predicate(how as i64);
             e.made("llvm.icmp", &[a, b], to, &[("predicate", how)])
         })
@@ -324,9 +376,9 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         n: V<'c, 'a>,
         of: Type<'c>,
     ) -> V<'c, 'a> {
-        let which = format!("element {}", of.to_raw().ptr as usize);
+        let which = ("llvm.getelementptr", of.to_raw().ptr as usize);
         let to = base.r#type();
-        self.pure(&which, &[base, n], to, |b| {
+        self.pure_of(which, &[base, n], to, |b| {
             let dynamic = DenseI32ArrayAttribute::new(b.context, &[i32::MIN]).into();
             let attributes = [
                 ("rawConstantIndices", dynamic),

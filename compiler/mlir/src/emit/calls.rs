@@ -78,7 +78,7 @@ fn one<'c: 'a, 'a>(
     let numbers = function.numbers.iter().enumerate();
     emit.numbers = numbers.map(|(n, which)| (*which, argument(behind + n))).collect();
     emit.work(&about.kernel.body[0]);
-    emit.b.op("llvm.return", &[], &[], &[]);
+    emit.b.leave();
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {

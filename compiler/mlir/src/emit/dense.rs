@@ -84,7 +84,7 @@ pub(super) fn product<'c: 'a, 'a>(
     };
     let mut emit = Emit::new(super::Builder::new(context, body), about);
     emit.dense(&argument);
-    emit.b.op("llvm.return", &[], &[], &[]);
+    emit.b.leave();
     DeviceProduct {
         symbol: SYMBOL.to_owned(),
         threads: THREADS,

@@ -198,7 +198,7 @@ fn function<'c: 'a, 'a>(
     });
     emit.begin();
     emit.body(&kernel.body);
-    emit.b.op("llvm.return", &[], &[], &[]);
+    emit.b.leave();
     let shared = usize::try_from(placement.shared).expect("a size");
     Ok(Entry { symbol, threads, shared, scratch: placement.scratch, narrow })
 }

@@ -4,8 +4,7 @@
 //! lowers it would bring it to, which takes long where many loops follow one another. What is known of the bounds says
 //! where there is at least one turn, and where there is no other: then there is no loop.
 
-use super::{Builder, V};
-use indexmap::IndexMap;
+use super::{Builder, Table, V};
 use melior::dialect::arith::CmpiPredicate;
 use melior::ir::attribute::DenseI32ArrayAttribute;
 use melior::ir::block::BlockLike;
@@ -62,7 +61,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let after = self.block_after(no.unwrap_or(yes), results);
         self.branch(condition, (yes, &[]), no.unwrap_or(after));
         self.block = yes;
-        self.known.push(IndexMap::new());
+        self.known.push(Table::default());
         Opened::Choice { no, after }
     }
 
@@ -92,7 +91,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         });
         if once {
             let turns = Turns { guard, blocks: None, index: low, high, step };
-            self.known.push(IndexMap::new());
+            self.known.push(Table::default());
             return (Opened::Loop(turns), low, carried.to_vec());
         }
         let [low, high, step] = self.counted_by([low, high, step]);
@@ -101,7 +100,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let after = self.block_after(first, &[]);
         self.jump(first, &[&[low], carried].concat());
         self.block = first;
-        self.known.push(IndexMap::new());
+        self.known.push(Table::default());
         let given: Vec<V<'c, 'a>> = arguments(first);
         let index = given[0];
         let turns = Turns { guard, blocks: Some([first, after]), index, high, step };
@@ -132,7 +131,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         };
         self.jump(*after, results);
         self.block = *no;
-        *self.known.last_mut().expect("a block") = IndexMap::new();
+        *self.known.last_mut().expect("a block") = Table::default();
     }
 
     /// Ends what was opened, and gives its results.
@@ -181,12 +180,8 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
 
     /// Ends the block.
     fn jump(&mut self, to: BlockRef<'c, 'a>, given: &[V<'c, 'a>]) {
-        let op = OperationBuilder::new("llvm.br", self.location)
-            .add_operands(given)
-            .add_successors(&[&to])
-            .build()
-            .expect("a branch");
-        self.block.append_operation(op);
+        let op = OperationBuilder::new("llvm.br", self.location).add_successors(&[&to]);
+        self.appended(op, given);
     }
 
     /// Ends the block by a choice, of which the second has no arguments.
@@ -200,13 +195,9 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let sizes = DenseI32ArrayAttribute::new(self.context, &sizes).into();
         let named = [(Identifier::new(self.context, "operandSegmentSizes"), sizes)];
         let op = OperationBuilder::new("llvm.cond_br", self.location)
-            .add_operands(&[condition])
-            .add_operands(given)
             .add_successors(&[&yes, &no])
-            .add_attributes(&named)
-            .build()
-            .expect("a branch");
-        self.block.append_operation(op);
+            .add_attributes(&named);
+        self.appended(op, &[&[condition], given].concat());
     }
 }
 

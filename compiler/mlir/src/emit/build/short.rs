@@ -1,11 +1,12 @@
 //! Whole numbers of 32 bits where they suffice: a number of 64 is two registers, and takes two instructions wherever one of 32 takes one.
 //!
 //! All whole numbers are of 64 bits for those who build with them. Where it is known of operands and result that they fit in 32,
-//! the operation is one of 32, and what it gives is widened; what only other such operations read is then never widened at all.
+//! the operation is one of 32, and what it gives is widened; where only other such operations have read it, the function ends without that.
 
 use super::{Builder, V, place};
 use melior::dialect::arith::CmpiPredicate;
 use melior::ir::ValueLike;
+use melior::ir::operation::OperationResult;
 
 /// What a number may be at least, and what it is below.
 pub(in super::super) type Range = (i64, i64);
@@ -106,7 +107,10 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let wide = self.cast(how, short, long);
         self.keep_range(short, range);
         self.keep_range(wide, range);
-        self.shorts.insert(place(wide), short);
+        if self.shorts.insert(place(wide), short).is_none() {
+            let op = OperationResult::try_from(wide).expect("an operation's").owner();
+            self.unread.insert(place(wide), op);
+        }
         wide
     }
 
