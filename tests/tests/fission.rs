@@ -1,21 +1,20 @@
-//! Every golden case with its walks split, as they are for a GPU, in the interpreter in float64: the same numbers as in one
-//! walk, outputs, final states and gradients.
+//! Every golden case with its walks split, as they are for a GPU, and with all of a walk by pieces of its columns, in the interpreter in float64: the
+//! same numbers as in one walk, outputs, final states and gradients.
 
 use nestor_compiler::execute::{bound, sizes};
-use nestor_compiler::gpu::{Rates, fission};
+use nestor_compiler::gpu::{Rates, fission, in_pieces};
 use nestor_compiler::interpret::{Array, tensor};
 use nestor_compiler::pipeline::{Purpose, with_gradients};
 use nestor_compiler::{FormOptions, Precision};
-use nestor_ir::tensor::{Graph, Op};
+use nestor_ir::tensor::Graph;
 use nestor_tests::spec::Specs;
 use nestor_tests::{files, golden, on_all_cores, root};
 
-fn walks(graph: &Graph) -> usize {
-    graph.nodes.values().filter(|n| matches!(n.op, Op::Scan { .. })).count()
-}
+/// How a graph's walks are split.
+type Split = fn(&Graph, &Rates) -> Graph;
 
 /// Whether a case was split, and how far it is off.
-fn judged(path: &std::path::Path) -> Result<(bool, f64), String> {
+fn judged(path: &std::path::Path, split: Split) -> Result<(bool, f64), String> {
     let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
     let specs = Specs::read(&[path]);
     let program = specs.elaborate("Case", &[]).program.ok_or("it does not elaborate")?;
@@ -31,7 +30,7 @@ fn judged(path: &std::path::Path) -> Result<(bool, f64), String> {
     let lowered = with_gradients(&program, Purpose { resume: false, forms }, &seeds)
         .map_err(|e| e.to_string())?;
     let whole = lowered.graph;
-    let split = fission(&whole, &Rates::ALWAYS);
+    let split = split(&whole, &Rates::ALWAYS);
     let sizes = sizes(&program, &case).map_err(|e| e.to_string())?;
     let inputs = bound(&program, &whole, &case, &sizes).map_err(|e| e.to_string())?;
     let run = |graph: &Graph| -> Result<Vec<Array>, String> {
@@ -42,19 +41,18 @@ fn judged(path: &std::path::Path) -> Result<(bool, f64), String> {
         .zip(run(&split)?)
         .map(|(a, b)| golden::distance(&b, a))
         .fold(0.0, f64::max);
-    Ok((walks(&split) > walks(&whole), off))
+    Ok((split != whole, off))
 }
 
-#[test]
-fn split_walks_give_what_whole_ones_give() {
+/// Judges all cases, of which at least so many are to be split.
+fn judge(split: Split, least: usize) {
     let cases = files(&root().join("tests/oracle"), "nest");
-    let found = on_all_cores(&cases, |path| judged(path));
-    let mut wrong = Vec::new();
-    let mut split = 0;
+    let found = on_all_cores(&cases, |path| judged(path, split));
+    let (mut wrong, mut count) = (Vec::new(), 0);
     for (path, found) in cases.iter().zip(found) {
         match found {
             Ok((was, off)) => {
-                split += usize::from(was);
+                count += usize::from(was);
                 if off > 1e-10 {
                     wrong.push(format!("{}: {off:.1e}", path.display()));
                 }
@@ -63,5 +61,15 @@ fn split_walks_give_what_whole_ones_give() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(split * 2 > cases.len(), "{split} of {} are split", cases.len());
+    assert!(count >= least, "{count} of {} are split", cases.len());
+}
+
+#[test]
+fn split_walks_give_what_whole_ones_give() {
+    judge(fission, 27);
+}
+
+#[test]
+fn pieces_of_walks_give_what_whole_ones_give() {
+    judge(in_pieces, 10);
 }

@@ -12,7 +12,7 @@ use nestor_ir::tile::Kernel;
 use nestor_mlir::narrow::{Between, of_plan};
 pub use nestor_mlir::products;
 pub use nestor_mlir::{Code, Entry, Options, Products, Target};
-pub use nestor_passes::fission::{Rates, fission};
+pub use nestor_passes::fission::{Rates, fission, in_pieces};
 
 /// What costs are counted by when a graph is rearranged for a GPU.
 pub fn rates(options: Options) -> Rates {

@@ -5,49 +5,63 @@
 //! after    walk over (b, h, p):   S [128, 32],   E and V are [C, 32] of each piece p
 //! ```
 //!
-//! Axes that operations make correspond are one group. A group that is summed over, indexed or laid out anew holds columns
-//! that meet; one that is not, and that every state and everything yielded has once, can be a dimension of the grid.
+//! Axes that operations make correspond are one group. A group that is indexed, or laid out behind another, holds columns
+//! that meet; one that does not, and that every state and everything yielded has once, can be a dimension of the grid. What is yielded may also be
+//! a sum over the columns: it is yielded for each piece, and summed behind the walk.
 
-use super::cost::{Rates, walks};
-use super::part::Part;
+use super::cost::{Rates, size, sized, walks};
 use crate::autodiff::{body_inputs, state_inputs};
 use crate::axes::Groups;
-use crate::simplify::alone;
-use nestor_ir::dim::Dim;
+use crate::build::uniform;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{
-    Axes, Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield,
-};
-use nestor_ir::ty::{Dims, Type};
+use nestor_ir::tensor::{Feed, Fold, Graph, NodeData, Op, Scan, Stride, Value, Yield};
 
 /// Columns below which a product on tensor cores is not worth its loads (not measured).
 const NARROWEST: usize = 32;
+/// The same where there are no such products: what is fetched at once from memory.
+const AT_ONCE: usize = 8;
 
-/// Adds the walk of a part, in pieces where that pays; gives its results as those of the whole.
-pub(super) fn split(
-    g: &mut Graph,
-    scan: &Scan,
-    operands: &[Value],
-    part: &mut Part,
-    rates: &Rates,
-) -> Vec<Value> {
-    let (walk, operands) = part.scan(g, scan, operands, true);
-    let (walk, kept) = alone(&walk);
-    let operands: Vec<Value> = kept.iter().map(|&k| operands[k]).collect();
-    let Some((group, width)) = free(&walk) else {
-        return g.add_many(Op::Scan { scan: Box::new(walk) }, &operands).to_vec();
-    };
-    let pieces = pieces(width, walks(&walk), rates);
-    if pieces == 1 {
-        return g.add_many(Op::Scan { scan: Box::new(walk) }, &operands).to_vec();
+/// Columns of a walk that can be dealt out.
+pub(super) struct Columns {
+    /// The axis of each value of the body that runs over them.
+    pub(super) group: Vec<Option<usize>>,
+    pub(super) pieces: usize,
+}
+
+impl Columns {
+    /// Those of the first state that go into the most pieces, and of these those that the least is a sum over; nothing where that would not be
+    /// enough for two pieces.
+    pub(super) fn of(walk: &Scan, rates: &Rates) -> Option<Self> {
+        let (groups, body) = (groups(walk), &walk.body);
+        let state = *state_inputs(walk).first().filter(|_| sized(body))?;
+        let mut best: Option<(Self, usize)> = None;
+        for axis in (0..body.ty(state).rank()).rev() {
+            let width = body.ty(state).dims[axis].fixed()?;
+            let of_axis = groups.of_axis(state, axis);
+            let Some(group) = free(walk, &groups, of_axis, width) else { continue };
+            let products = has_products(body, &group);
+            let pieces = pieces(width, products, walks(walk), rates);
+            let summed = body.outputs.iter().filter(|o| group[o.value.index()].is_none());
+            let size = summed.map(|o| size(body, o.value) as usize).sum();
+            let better = best.as_ref().is_none_or(|(known, of_known)| {
+                (pieces, *of_known) > (known.pieces, size)
+            });
+            if pieces > 1 && better {
+                best = Some((Self { group, pieces }, size));
+            }
+        }
+        best.map(|(columns, _)| columns)
     }
-    Pieces { walk: &walk, group: &group, pieces, width: width / pieces }.add(g, &operands)
 }
 
 /// Into how many pieces so many columns go: enough for every processor, none too narrow.
-fn pieces(width: usize, walks: usize, rates: &Rates) -> usize {
+fn pieces(width: usize, products: bool, walks: usize, rates: &Rates) -> usize {
     let mut pieces = 1;
-    let least = if rates.always { 2 } else { NARROWEST };
+    let least = match (rates.always, products) {
+        (true, _) => 2,
+        (false, true) => NARROWEST,
+        (false, false) => AT_ONCE,
+    };
     while width.is_multiple_of(2 * pieces)
         && width / (2 * pieces) >= least
         && (walks * pieces < rates.processors)
@@ -57,10 +71,29 @@ fn pieces(width: usize, walks: usize, rates: &Rates) -> usize {
     pieces
 }
 
+/// Whether columns are those of products of matrices.
+fn has_products(body: &Graph, group: &[Option<usize>]) -> bool {
+    body.nodes.values().any(|node| {
+        let Op::Contract { batch, sum } = &node.op else { return false };
+        let free = |side: usize| {
+            let dims = body.ty(node.operands[side]).dims.iter().enumerate();
+            let paired = |axis: usize| {
+                let own = |p: &(usize, usize)| if side == 0 { p.0 } else { p.1 };
+                batch.iter().chain(sum).any(|p| own(p) == axis)
+            };
+            dims.filter(|(axis, _)| !paired(*axis)).any(|(_, d)| d.fixed() != Some(1))
+        };
+        let dims = &body.ty(node.operands[0]).dims;
+        let sums = sum.iter().any(|&(axis, _)| dims[axis].fixed() != Some(1));
+        let touched = node.operands.iter().any(|v| group[v.index()].is_some());
+        touched && sums && free(0) && free(1)
+    })
+}
+
 /// Which axes of a walk's body correspond.
 fn groups(walk: &Scan) -> Groups {
     let body = &walk.body;
-    let mut out = Groups::of(body);
+    let mut out = Groups::in_pieces(body);
     for (input, next) in state_inputs(walk).iter().zip(&body.outputs) {
         out.along(body, *input, next.value);
     }
@@ -84,167 +117,61 @@ fn groups(walk: &Scan) -> Groups {
     out
 }
 
-/// The axis of every value that is of one free group, and how long it is; the last one of the first state that there is.
-fn free(walk: &Scan) -> Option<(Vec<Option<usize>>, usize)> {
-    let (groups, body) = (groups(walk), &walk.body);
-    let state = *state_inputs(walk).first()?;
-    (0..body.ty(state).rank()).rev().find_map(|axis| {
-        let root = groups.of_axis(state, axis);
-        if groups.is_bound(root) {
+/// The axis of every value that is of a group; nothing where its columns meet but in sums that are yielded.
+fn free(
+    walk: &Scan,
+    groups: &Groups,
+    group: usize,
+    width: usize,
+) -> Option<Vec<Option<usize>>> {
+    let body = &walk.body;
+    let sums = groups.summed(group)?;
+    let mut axes = Vec::new();
+    for (v, data) in body.values.iter() {
+        let own: Vec<usize> =
+            (0..data.ty.rank()).filter(|a| groups.of_axis(v, *a) == group).collect();
+        match own[..] {
+            [] => axes.push(None),
+            [a] if data.ty.dims[a].fixed()?.is_multiple_of(width) => axes.push(Some(a)),
+            _ => return None,
+        }
+    }
+    let mut summed = vec![false; body.values.len()];
+    sums.iter().for_each(|v| summed[v.index()] = true);
+    for node in body.nodes.values() {
+        if !node.operands.iter().any(|v| summed[v.index()]) {
+            continue;
+        }
+        if !is_linear(body, node, &summed) {
             return None;
         }
-        let width = body.ty(state).dims[axis].fixed()?;
-        let of = |v: Value| -> Vec<usize> {
-            let rank = body.ty(v).rank();
-            (0..rank).filter(|a| groups.of_axis(v, *a) == root).collect()
-        };
-        let mut group = Vec::new();
-        for (v, data) in body.values.iter() {
-            match of(v)[..] {
-                [] => group.push(None),
-                [a] if data.ty.dims[a] == Dim::Fixed(width) => group.push(Some(a)),
-                _ => return None,
-            }
-        }
-        let has = |v: Value| group[v.index()].is_some();
-        let all = body.outputs.iter().all(|o| has(o.value));
-        all.then_some((group, width))
-    })
+        node.results.iter().for_each(|v| summed[v.index()] = true);
+    }
+    if (0..summed.len()).any(|v| summed[v] && axes[v].is_some()) {
+        // A part of a sum that is then taken for each column.
+        return None;
+    }
+    let (states, yields) = body.outputs.split_at(walk.states().count());
+    let has = |v: Value| axes[v.index()].is_some();
+    let whole = states.iter().all(|o| has(o.value) && !summed[o.value.index()])
+        && yields.iter().all(|o| has(o.value) != summed[o.value.index()]);
+    whole.then_some(axes)
 }
 
-/// A walk by pieces of so many columns.
-struct Pieces<'a> {
-    walk: &'a Scan,
-    group: &'a [Option<usize>],
-    pieces: usize,
-    width: usize,
-}
-
-impl Pieces<'_> {
-    fn add(&self, g: &mut Graph, operands: &[Value]) -> Vec<Value> {
-        let walk = self.walk;
-        let piece = walk.map.len();
-        let mut out = Scan { feeds: vec![], yields: vec![], ..walk.clone() };
-        out.map.push(Dim::Fixed(self.pieces));
-        let inputs = body_inputs(walk);
-        let mut fed = Vec::new();
-        for (((feed, layout), input), operand) in
-            walk.feeds.iter().zip(&inputs).zip(operands)
-        {
-            let cut = input.and_then(|v| self.group[v.index()]);
-            let place = cut.map(|axis| self.place(layout, axis, *feed == Feed::Stream));
-            match place {
-                None => {
-                    out.feeds.push((*feed, layout.clone()));
-                    fed.push(*operand);
-                }
-                Some(at) => {
-                    let mut layout = layout.clone();
-                    layout.insert(at, Axis::Map(piece));
-                    out.feeds.push((*feed, layout));
-                    fed.push(self.in_pieces(g, *operand, at));
-                }
-            }
+/// Whether what a node makes of every piece's part of sums adds up to what it makes of the sums.
+fn is_linear(body: &Graph, node: &NodeData, summed: &[bool]) -> bool {
+    let of: Vec<bool> = node.operands.iter().map(|v| summed[v.index()]).collect();
+    match node.op {
+        Op::Reshape { .. } | Op::Transpose { .. } | Op::Broadcast { .. } => true,
+        Op::Slice { .. } | Op::Pad { .. } | Op::Shift { .. } => true,
+        Op::Neg | Op::Reduce { fold: Fold::Sum, .. } => true,
+        Op::Add | Op::Sub => of[0] && of[1],
+        Op::Mul | Op::Contract { .. } => of[0] != of[1],
+        Op::Div => of[0] && !of[1],
+        Op::Select => {
+            let fits = |n: usize| of[n] || uniform(body, node.operands[n]) == Some(0.0);
+            !of[0] && fits(1) && fits(2)
         }
-        out.body = self.body();
-        let states = walk.states().count();
-        let mut places = Vec::new();
-        for ((kind, layout), output) in
-            walk.yields.iter().zip(&walk.body.outputs[states..])
-        {
-            let axis = self.group[output.value.index()].expect("yields have columns");
-            let at = self.place(layout, axis, *kind == Yield::Stream);
-            let mut layout = layout.clone();
-            layout.insert(at, Axis::Map(piece));
-            out.yields.push((*kind, layout));
-            places.push(at);
-        }
-        let results = g.add_many(Op::Scan { scan: Box::new(out) }, &fed);
-        let mut whole = Vec::new();
-        for (k, &result) in results.iter().enumerate() {
-            if k < states {
-                // Pieces come before the body's axes.
-                let axis = self.group[walk.body.outputs[k].value.index()];
-                let to = piece + axis.expect("states have columns");
-                let rank = g.ty(result).rank();
-                let mut order: Axes = (0..rank).filter(|a| *a != piece).collect();
-                order.insert(to, piece);
-                let moved = g.add(Op::Transpose { order }, &[result]);
-                whole.push(self.joined(g, moved, to));
-            } else {
-                whole.push(self.joined(g, result, places[k - states]));
-            }
-        }
-        whole
-    }
-
-    /// Where in a layout the body's axis stands.
-    fn place(&self, layout: &Layout, axis: usize, stream: bool) -> usize {
-        let chunked = stream && matches!(self.walk.stride, Stride::Chunk(_));
-        let nth = axis - usize::from(chunked);
-        let body = layout.iter().enumerate().filter(|(_, a)| **a == Axis::Body);
-        body.map(|(at, _)| at).nth(nth).expect("a layout has the body's axes")
-    }
-
-    fn in_pieces(&self, g: &mut Graph, v: Value, at: usize) -> Value {
-        let mut dims = g.ty(v).dims.clone();
-        dims[at] = Dim::Fixed(self.width);
-        dims.insert(at, Dim::Fixed(self.pieces));
-        g.add(Op::Reshape { dims }, &[v])
-    }
-
-    fn joined(&self, g: &mut Graph, v: Value, at: usize) -> Value {
-        let mut dims = g.ty(v).dims.clone();
-        dims.remove(at);
-        dims[at] = Dim::Fixed(self.pieces * self.width);
-        g.add(Op::Reshape { dims }, &[v])
-    }
-
-    /// The body on a piece.
-    fn body(&self) -> Graph {
-        let from = &self.walk.body;
-        let mut to = Graph::new();
-        let mut map: Vec<Value> = Vec::new();
-        let cut = |dims: &Dims, v: Value| -> Dims {
-            let mut dims = dims.clone();
-            if let Some(axis) = self.group[v.index()] {
-                dims[axis] = Dim::Fixed(self.width);
-            }
-            dims
-        };
-        for input in &from.inputs {
-            let ty = from.ty(input.value);
-            let ty = Type { elem: ty.elem, dims: cut(&ty.dims, input.value) };
-            to.input(input.name.clone(), ty);
-        }
-        for node in from.nodes.values() {
-            let v = node.results[0];
-            let op = match &node.op {
-                Op::Input { index, .. } => {
-                    map.push(to.inputs[*index].value);
-                    continue;
-                }
-                Op::Constant { value, ty } => {
-                    let ty = Type { elem: ty.elem, dims: cut(&ty.dims, v) };
-                    Op::Constant { value: *value, ty }
-                }
-                Op::Iota { axis, dims } => Op::Iota { axis: *axis, dims: cut(dims, v) },
-                Op::Broadcast { dims, axes } => {
-                    Op::Broadcast { dims: cut(dims, v), axes: axes.clone() }
-                }
-                op => op.clone(),
-            };
-            let operands: Vec<Value> =
-                node.operands.iter().map(|o| map[o.index()]).collect();
-            let results = to.add_many(op, &operands);
-            for (from_v, made) in node.results.iter().zip(&results) {
-                to.values[*made].name.clone_from(&from.values[*from_v].name);
-            }
-            map.extend(results);
-        }
-        for output in &from.outputs {
-            to.output(output.name.clone(), map[output.value.index()]);
-        }
-        to
+        _ => false,
     }
 }

@@ -23,11 +23,13 @@ mod cost;
 mod cut;
 mod inverse;
 mod part;
+mod pieces;
 
 pub use cost::Rates;
 
 use crate::autodiff::{body_inputs, state_inputs};
 use crate::simplify::prune;
+use columns::Columns;
 use cut::{Cut, Where};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Feed, Graph, Group, Layout, Op, Scan, Stride, Value, Yield};
@@ -38,17 +40,34 @@ const MOST: f64 = 8.0;
 /// How much more than it costs handing over is feared, one after the other until no more is handed over than that.
 const FEARED: [f64; 4] = [1.0, 2.0, 4.0, 8.0];
 
-/// The graph with walks by chunks as several, where that pays.
+/// The graph with walks by chunks as several, and others by pieces of their columns, where that pays.
 pub fn fission(graph: &Graph, rates: &Rates) -> Graph {
-    let mut split = false;
-    let made = graph.rebuilt(|r, _, node| {
+    rewalked(graph, &mut |g, scan, operands| match Parts::of(scan, rates) {
+        Some(parts) => Some(parts.add(g, operands, rates)),
+        None => Columns::of(scan, rates).map(|all| all.add(g, scan, operands)),
+    })
+}
+
+/// The graph with every walk by pieces of its columns where that pays, none of them parted.
+pub fn in_pieces(graph: &Graph, rates: &Rates) -> Graph {
+    rewalked(graph, &mut |g, scan, operands| {
+        Columns::of(scan, rates).map(|all| all.add(g, scan, operands))
+    })
+}
+
+/// What stands for a walk's results, added to a graph; nothing where the walk stays as it is.
+type Rewalk<'a> = &'a mut dyn FnMut(&mut Graph, &Scan, &[Value]) -> Option<Vec<Value>>;
+
+fn rewalked(graph: &Graph, made: Rewalk<'_>) -> Graph {
+    let mut changed = false;
+    let out = graph.rebuilt(|r, _, node| {
         let Op::Scan { scan } = &node.op else { return None };
-        let parts = Parts::of(scan, rates)?;
-        split = true;
         let operands = r.operands(node);
-        Some(parts.add(&mut r.graph, &operands, rates).into())
+        let results = made(&mut r.graph, scan, &operands)?;
+        changed = true;
+        Some(results.into())
     });
-    if split { prune(&made) } else { graph.clone() }
+    if changed { prune(&out) } else { graph.clone() }
 }
 
 /// A walk that is worth parting.
@@ -234,7 +253,7 @@ fn build(
         handed.iter().filter(|(v, _)| list.contains(v)).copied().collect()
     };
     part = Part { given: among(&plan.to_walk), yields };
-    let walk = columns::split(g, scan, operands, &mut part, rates);
+    let walk = pieces::split(g, scan, operands, &part, rates);
     let (finals, of_walk) = walk.split_at(states);
     let mut given = among(&plan.to_last);
     for v in &plan.on {
