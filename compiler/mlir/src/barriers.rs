@@ -119,10 +119,7 @@ fn uses(stmt: &Stmt) -> Touched {
     match stmt {
         Stmt::Map { loads, sinks, .. } => {
             out.read.extend(loads.iter().map(|l| l.place));
-            for (_, sink) in sinks {
-                let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
-                out.written.push(to.place);
-            }
+            out.written.extend(sinks.iter().map(|(_, sink)| sink.to().place));
         }
         Stmt::Product { left, right, out: to, .. } => {
             out.read.extend([left.place, right.place]);

@@ -236,9 +236,7 @@ fn each_place(
         | Stmt::InverseRoot { a, basis: x, .. } => tiles(&mut [a, x]),
         Stmt::LinearScan { a, b, init, y, .. } => tiles(&mut [a, b, init, y]),
         Stmt::Map { space, expr, loads, sinks } => {
-            let sinks = sinks.iter_mut().map(|(_, sink)| match sink {
-                Sink::Store(to) | Sink::Fold { to, .. } => to,
-            });
+            let sinks = sinks.iter_mut().map(|(_, sink)| sink.to_mut());
             let Expr { offsets, .. } = expr;
             space.iter().all(|d| d.fixed().is_some())
                 && offsets.iter().all(is_known)

@@ -162,11 +162,6 @@ fn large(space: &[Extent]) -> bool {
     points.is_none_or(|n| n >= LEAST_POINTS)
 }
 
-fn target(sink: &Sink) -> &Access {
-    let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
-    to
-}
-
 /// Whether one of them reads what the other has at hand.
 fn saves(a: Parts<'_>, b: Parts<'_>) -> bool {
     let wide = |x: &Access| {
@@ -186,7 +181,7 @@ fn saves(a: Parts<'_>, b: Parts<'_>) -> bool {
 fn point_by_point(a: Parts<'_>, b: Parts<'_>) -> bool {
     let held = |writer: Parts<'_>, reader: Parts<'_>| {
         writer.sinks.iter().all(|(_, sink)| {
-            let to = target(sink);
+            let to = sink.to();
             let of_reader = reader.loads.iter().filter(|x| x.place == to.place);
             let stored = matches!(sink, Sink::Store(_)) && one_each(to, a.space);
             let mut of_reader = of_reader;
@@ -194,7 +189,7 @@ fn point_by_point(a: Parts<'_>, b: Parts<'_>) -> bool {
         })
     };
     let places = |of: Parts<'_>| -> Vec<Place> {
-        of.sinks.iter().map(|(_, s)| target(s).place).collect()
+        of.sinks.iter().map(|(_, s)| s.to().place).collect()
     };
     let both = places(a).iter().any(|p| places(b).contains(p));
     !both && held(a, b) && held(b, a)
@@ -238,7 +233,7 @@ fn fits(a: Parts<'_>, b: Parts<'_>) -> bool {
     };
     let mut accesses: Vec<&Access> = Vec::new();
     for of in [a, b] {
-        for x in of.loads.iter().chain(of.sinks.iter().map(|(_, s)| target(s))) {
+        for x in of.loads.iter().chain(of.sinks.iter().map(|(_, s)| s.to())) {
             if !accesses.iter().any(|y| *y == x || same(x, y)) {
                 accesses.push(x);
             }
@@ -348,7 +343,7 @@ fn forget(body: &mut Vec<Stmt>, read: &[Place]) {
             continue;
         }
         let Some(map) = parts(stmt) else { continue };
-        let asked = |sink: &Sink| match target(sink).place {
+        let asked = |sink: &Sink| match sink.to().place {
             place @ Place::Tile(_) => read.contains(&place),
             Place::Buffer(_) => true,
         };

@@ -80,9 +80,7 @@ pub fn spread(mut kernel: Kernel, grain: Grain) -> Kernel {
             }
             (Some(_), _) => break,
         };
-        let to = loads.iter_mut().chain(sinks.iter_mut().map(|(_, sink)| match sink {
-            Sink::Store(to) | Sink::Fold { to, .. } => to,
-        }));
+        let to = loads.iter_mut().chain(sinks.iter_mut().map(|(_, sink)| sink.to_mut()));
         let to: Vec<&mut Access> = to.collect();
         if !to.iter().all(|access| is_plain(&access.strides[axis])) {
             break;

@@ -199,7 +199,7 @@ fn with_added(
     }
     let Stmt::Map { space, expr, loads, sinks } = &mut map else { return None };
     let point = point(space, entries)?;
-    let mut own = sinks.iter_mut().filter(|(_, s)| target(s).place == to.place);
+    let mut own = sinks.iter_mut().filter(|(_, s)| s.to().place == to.place);
     let (root, sink) = own.next()?;
     let fits = own.next().is_none()
         && matches!(sink, Sink::Store(stored) if is_entry(stored, to, &point));
@@ -258,7 +258,7 @@ fn ended(body: &mut Vec<Stmt>, at: usize, reads: &[usize]) -> bool {
 /// Has a map store the entries that it takes as well: others read them.
 fn keep(map: &mut Stmt, place: Place) {
     let Stmt::Map { expr, loads, sinks, .. } = map else { return };
-    if sinks.iter().any(|(_, s)| target(s).place == place) {
+    if sinks.iter().any(|(_, s)| s.to().place == place) {
         return;
     }
     let Some(n) = loads.iter().position(|l| l.place == place) else { return };
@@ -281,11 +281,6 @@ fn is_light(stmt: &Stmt) -> bool {
     let is_one = |op: ScalarOp| !matches!(op, ScalarOp::Load(_) | ScalarOp::Constant(_));
     let ops = expr.scalars.values().filter(|s| is_one(s.op)).count();
     ops <= MOST_SCALARS && !expr.scalars.values().any(|s| s.op.is_transcendental())
-}
-
-fn target(sink: &Sink) -> &Access {
-    let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
-    to
 }
 
 /// Whether a statement may change places with all of some others.

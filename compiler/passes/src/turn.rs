@@ -50,11 +50,7 @@ fn turn(stmt: &mut Stmt, tile: Tile, sides: [Monomial; 2]) -> bool {
             [left, right].into_iter().filter(own).all(|m| turn_matrix(m, sides))
         }
         Stmt::Map { space, expr, loads, sinks } => {
-            let writes = |sink: &Sink| {
-                let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
-                to.place == place
-            };
-            if !sinks.iter().any(|(_, sink)| writes(sink)) {
+            if !sinks.iter().any(|(_, sink)| sink.to().place == place) {
                 return true;
             }
             let [(root, Sink::Store(to))] = &mut sinks[..] else { return false };

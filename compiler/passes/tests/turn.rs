@@ -9,6 +9,8 @@ fn text(tile: &str, middle: &str) -> String {
   b0 "k": [B, 32, 128] read
   b1 "v": [B, 32, 16] read
   b2 "sum": [B, 128, 16] write
+  b3 "table": [9, 32] read
+  b4 "rows": int[128] read
   t0 "pack": {tile}
   t1 "v": [32, 16]
   t2 "contract": [128, 16]
@@ -75,4 +77,10 @@ fn what_others_read_stays() {
 fn a_part_that_a_product_takes_stays() {
     let part = "  product [64, 16, 32] t2[0; 16, 1] = t0[2048; 32, 1] @ t1[0; 16, 1]\n";
     stays(&[PACK, part].concat());
+}
+
+#[test]
+fn what_is_gathered_stays() {
+    let rows = "  gather [128, 32] t0[0; 32, 1] = b3(9) at b4[0; 1]\n";
+    stays(&[rows, PRODUCT].concat());
 }

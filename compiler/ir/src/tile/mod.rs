@@ -338,6 +338,20 @@ pub enum Stmt {
     },
 }
 
+impl Sink {
+    /// Where it puts what it is given.
+    pub fn to(&self) -> &Access {
+        let (Sink::Store(to) | Sink::Fold { to, .. }) = self;
+        to
+    }
+
+    /// As [`Sink::to`], to be changed.
+    pub fn to_mut(&mut self) -> &mut Access {
+        let (Sink::Store(to) | Sink::Fold { to, .. }) = self;
+        to
+    }
+}
+
 impl Stmt {
     /// The statements that this one holds: what a loop repeats, what a condition guards, or what is worked on as one.
     pub fn inner(&self) -> &[Stmt] {

@@ -67,11 +67,10 @@ fn add_touches(stmt: &Stmt, found: &mut Touches) {
         Stmt::Map { loads, sinks, .. } => {
             found.reads.extend(loads.iter().map(|l| l.place));
             for (_, sink) in sinks {
-                let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
                 if matches!(sink, Sink::Fold { accumulate: true, .. }) {
-                    found.reads.push(to.place);
+                    found.reads.push(sink.to().place);
                 }
-                found.writes.push(to.place);
+                found.writes.push(sink.to().place);
             }
         }
         Stmt::Product { left, right, out, accumulate, .. } => {

@@ -100,10 +100,7 @@ fn each_by_lanes(
         let Stmt::Together { body } = stmt else { continue };
         if let Some(Stmt::Map { loads, sinks, .. }) = body.last() {
             loads.iter().for_each(|a| each(a.place));
-            for (_, sink) in sinks {
-                let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
-                each(to.place);
-            }
+            sinks.iter().for_each(|(_, sink)| each(sink.to().place));
         }
     }
 }

@@ -19,8 +19,7 @@ impl Machine<'_> {
     ) -> Done {
         let space: Vec<usize> = space.iter().map(|d| self.size(*d)).collect();
         let from: Vec<Spot> = loads.iter().map(|a| self.spot(a)).collect();
-        let to: Vec<Spot> =
-            sinks.iter().map(|(_, sink)| self.spot(target(sink))).collect();
+        let to: Vec<Spot> = sinks.iter().map(|(_, sink)| self.spot(sink.to())).collect();
         let offsets: Vec<i64> = expr.offsets.iter().map(|o| self.value(o)).collect();
         self.same_element_only(&space, loads, sinks, &from, &to)?;
         let mut folds: Vec<Vec<f64>> =
@@ -79,7 +78,7 @@ impl Machine<'_> {
     ) -> Done {
         let mut stored: FxHashMap<(Place, i64), usize> = FxHashMap::default();
         for ((_, sink), spot) in sinks.iter().zip(to) {
-            let place = target(sink).place;
+            let place = sink.to().place;
             let kept = match sink {
                 Sink::Store(_) => space,
                 Sink::Fold { axes, .. } => &space[..space.len() - axes],
@@ -93,7 +92,7 @@ impl Machine<'_> {
         }
         for (load, spot) in loads.iter().zip(from) {
             let place = load.place;
-            if !sinks.iter().any(|(_, sink)| target(sink).place == place) {
+            if !sinks.iter().any(|(_, sink)| sink.to().place == place) {
                 continue;
             }
             for (n, point) in indices(space).enumerate() {
@@ -106,12 +105,6 @@ impl Machine<'_> {
             }
         }
         Ok(())
-    }
-}
-
-fn target(sink: &Sink) -> &Access {
-    match sink {
-        Sink::Store(to) | Sink::Fold { to, .. } => to,
     }
 }
 

@@ -231,9 +231,8 @@ fn sink_text(sink: &Sink, rank: usize, root: &str) -> String {
 
 /// The names of what a sink writes and of what it is made of.
 fn named(kernel: &Kernel, sink: &Sink, from: &[Access]) -> String {
-    let (Sink::Store(to) | Sink::Fold { to, .. }) = sink;
     let from: Vec<String> = from.iter().map(|l| name(kernel, l.place)).collect();
-    let to = name(kernel, to.place);
+    let to = name(kernel, sink.to().place);
     if from.is_empty() { to } else { format!("{to} = {}", from.join(", ")) }
 }
 
