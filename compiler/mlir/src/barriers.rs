@@ -8,7 +8,7 @@
 use crate::ahead::copies;
 use crate::placement::{Home, Placement};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Kernel, Place, Sink, Stmt};
+use nestor_ir::tile::{Kernel, Place, Stmt};
 
 /// Whether a barrier stands before each statement; statements are numbered as they are written, one that
 /// has a body before it.

@@ -13,7 +13,7 @@ use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{
-    Access, Affine, Expr, Kernel, Matrix, Place, ScalarKind, ScalarOp, Sink, Stmt, Tile,
+    Access, Affine, Expr, Kernel, Matrix, Place, ScalarKind, ScalarOp, Stmt, Tile,
 };
 
 /// How many statements of a kind are many: fewer are written where they stand (not measured).

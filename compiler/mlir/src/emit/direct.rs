@@ -14,7 +14,7 @@ use crate::placement::{Home, Placement};
 use crate::products::on_cores;
 use crate::target::Products;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Affine, Kernel, Place, Shape, Sink, Stmt, Tile};
+use nestor_ir::tile::{Affine, Kernel, Place, Shape, Stmt, Tile};
 use nestor_ir::ty::Elem;
 
 /// A lane touches eight bytes at a time of a tile of float32 that products on tensor cores take from or put to, and the lanes of a warp eight
