@@ -9,7 +9,7 @@
 //! that meet; one that does not, and that every state and everything yielded has once, can be a dimension of the grid. What is yielded may also be
 //! a sum over the columns: it is yielded for each piece, and summed behind the walk.
 
-use super::cost::{Rates, size, sized, walks};
+use super::cost::{MOST, Rates, size, sized, streams, walks};
 use crate::autodiff::{body_inputs, state_inputs};
 use crate::axes::Groups;
 use crate::build::uniform;
@@ -34,20 +34,24 @@ impl Columns {
     pub(super) fn of(walk: &Scan, rates: &Rates) -> Option<Self> {
         let (groups, body) = (groups(walk), &walk.body);
         let state = *state_inputs(walk).first().filter(|_| sized(body))?;
-        let mut best: Option<(Self, usize)> = None;
+        let mut best: Option<(Self, f64)> = None;
         for axis in (0..body.ty(state).rank()).rev() {
             let width = body.ty(state).dims[axis].fixed()?;
             let of_axis = groups.of_axis(state, axis);
             let Some(group) = free(walk, &groups, of_axis, width) else { continue };
             let products = has_products(body, &group);
-            let pieces = pieces(width, products, walks(walk), rates);
+            let mut pieces = pieces(width, products, walks(walk), rates);
             let summed = body.outputs.iter().filter(|o| group[o.value.index()].is_none());
-            let size = summed.map(|o| size(body, o.value) as usize).sum();
+            let summed: f64 = summed.map(|o| size(body, o.value)).sum();
+            // Every piece yields sums of its own, for which there must be memory.
+            while !rates.always && pieces as f64 * summed > MOST * streams(walk) {
+                pieces /= 2;
+            }
             let better = best.as_ref().is_none_or(|(known, of_known)| {
-                (pieces, *of_known) > (known.pieces, size)
+                (pieces, *of_known) > (known.pieces, summed)
             });
             if pieces > 1 && better {
-                best = Some((Self { group, pieces }, size));
+                best = Some((Self { group, pieces }, summed));
             }
         }
         best.map(|(columns, _)| columns)

@@ -1,7 +1,8 @@
 //! What operations cost, counted in numbers moved between its memory and its processors.
 
+use crate::autodiff::body_inputs;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Graph, Group, NodeData, Op, Scan, Value};
+use nestor_ir::tensor::{Feed, Graph, Group, NodeData, Op, Scan, Value};
 
 /// What a machine does while one number is moved between its memory and its processors, and how many walks it has for them.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -44,6 +45,16 @@ impl Rates {
 /// Walks of a sequence.
 pub(super) fn walks(scan: &Scan) -> usize {
     scan.map.iter().map(|d| d.fixed().unwrap_or(1)).product::<usize>().max(1)
+}
+
+/// Numbers that may be handed over for each that a walk is fed: beyond that, memory would be the limit.
+pub(super) const MOST: f64 = 8.0;
+
+/// Numbers that a step of a walk is fed with its tokens.
+pub(super) fn streams(scan: &Scan) -> f64 {
+    let fed = scan.feeds.iter().zip(body_inputs(scan));
+    let by_token = fed.filter(|((feed, _), _)| *feed == Feed::Stream);
+    by_token.filter_map(|(_, v)| Some(size(&scan.body, v?))).sum()
 }
 
 /// Whether all sizes are known.

@@ -27,7 +27,7 @@ mod pieces;
 
 pub use cost::Rates;
 
-use crate::autodiff::{body_inputs, state_inputs};
+use crate::autodiff::state_inputs;
 use crate::simplify::prune;
 use columns::Columns;
 use cut::{Cut, Where};
@@ -35,8 +35,6 @@ use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Feed, Graph, Group, Layout, Op, Scan, Stride, Value, Yield};
 use part::{Part, every_step};
 
-/// Numbers that may be handed over for each that a walk is fed: beyond that, memory would be the limit.
-const MOST: f64 = 8.0;
 /// How much more than it costs handing over is feared, one after the other until no more is handed over than that.
 const FEARED: [f64; 4] = [1.0, 2.0, 4.0, 8.0];
 
@@ -125,9 +123,7 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
     let all = behind(body, &[&nexts[..], &yields[..]].concat(), &carried);
     let yielded = |v: Value| yields.contains(&v);
     let fed = |v: Value| body.def(v).op.info().group == Group::Leaf;
-    let fed_by_token = scan.feeds.iter().zip(body_inputs(&scan));
-    let fed_by_token = fed_by_token.filter(|((feed, _), _)| *feed == Feed::Stream);
-    let streams: f64 = fed_by_token.filter_map(|(_, v)| Some(cost::size(body, v?))).sum();
+    let streams = cost::streams(&scan);
     let handed = |walked: &[bool], feared: f64| -> (Plan, f64) {
         let mut to_walk = Vec::new();
         let mut wanted = nexts.clone();
@@ -163,7 +159,7 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
         let new = |v: &&Value| !yielded(**v);
         let kept = plan.to_walk.iter().chain(&plan.to_last).chain(&plan.on);
         let kept: f64 = kept.filter(new).map(|v| cost::size(body, *v)).sum();
-        if kept > MOST * streams && !rates.always {
+        if kept > cost::MOST * streams && !rates.always {
             costs = f64::INFINITY;
         }
         (plan, costs)
