@@ -10,7 +10,7 @@ use nestor_passes::forms::{Choice, Form, FormOptions, choose};
 use nestor_passes::reading::Inner;
 use nestor_passes::simplify::simplify;
 use nestor_passes::to_tensors::{self, bounded, to_tensors};
-pub use nestor_passes::training::gradients;
+pub use nestor_passes::training::{gradients, gradients_as_derived};
 use nestor_passes::{PassError, derive, reading, training};
 
 /// What a graph is made for.
@@ -123,7 +123,7 @@ pub fn with_gradients(
 /// # Errors
 /// As the passes.
 pub fn reference(program: &Program, outputs: &[&str]) -> Result<Graph, PassError> {
-    training::gradients(&derived(program, false)?, outputs)
+    gradients_as_derived(&derived(program, false)?, outputs)
 }
 
 /// One step of training.
