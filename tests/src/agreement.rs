@@ -14,7 +14,7 @@ use nestor_compiler::execute::{bound, by_definition, sizes};
 use nestor_compiler::interpret::distance::{FLOOR, distance, distances};
 use nestor_compiler::interpret::{Array, Data};
 use nestor_compiler::pipeline::{
-    Purpose, derived, forward, gradients, gradients_as_derived,
+    Purpose, derived, formed, gradients, gradients_as_derived,
 };
 use nestor_compiler::{Choice, Form, FormOptions, PassError, Program, graphs};
 use nestor_grammar::Severity;
@@ -150,7 +150,7 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
             workers: Some(1 << (draw.seed % 3)),
             tuned: &[],
         };
-        let lowered = match forward(&program, purpose(options)) {
+        let lowered = match formed(&program, purpose(options)) {
             Ok(lowered) => lowered,
             Err(PassError::Limitation { code: "L-form", .. }) => continue,
             Err(error) => return Err(format!("{name}: {error}")),
