@@ -4,6 +4,7 @@
 //! How far two results may be apart follows from how far the derived walk, run in float32, is from
 //! itself in float64, and from how far what it takes, moved by a few of its last digits, moves what it gives:
 //! memories amplify rounding, some without bounds, and one run may be off by less than it might be, or by all there is.
+//! That walk is the derived one with its gradients as they were derived: no product is shared or taken in another order.
 
 use crate::combination::{Draw, given, moved};
 use crate::native::Compiled;
@@ -12,7 +13,9 @@ use indexmap::IndexMap;
 use nestor_compiler::execute::{bound, by_definition, sizes};
 use nestor_compiler::interpret::distance::{FLOOR, distance, distances};
 use nestor_compiler::interpret::{Array, Data};
-use nestor_compiler::pipeline::{Purpose, derived, forward, gradients};
+use nestor_compiler::pipeline::{
+    Purpose, derived, formed, gradients, gradients_as_derived,
+};
 use nestor_compiler::{Choice, Form, FormOptions, PassError, Program, graphs};
 use nestor_grammar::Severity;
 use nestor_ir::artifact::Precision;
@@ -107,7 +110,8 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
     } else {
         walk.clone()
     };
-    let base = gradients(&handed_over(base), &[]).map_err(|e| e.to_string())?;
+    let base =
+        gradients_as_derived(&handed_over(base), &[]).map_err(|e| e.to_string())?;
     seeds(draw, &base, &whole, &mut own);
     let expected = run(&base, &own, draw.before)?;
     if !expected.values().all(below(SANE)) {
@@ -130,6 +134,10 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
         Ok::<(), String>(())
     };
     widen(&mut rounding, 0)?;
+    // A jump that one last digit sets off is no multiple of what sets it off.
+    let noise = LazyCell::new(|| {
+        noise(draw.seed, MORE, &own, &expected, |given| run(&base, given, draw.before))
+    });
     let defined = meaning(draw, &program, &walk, &all, &rounding)?;
     let rough = rounding.values().any(|off| !off.is_finite() || *off > ROUGH);
     let mut ran = Vec::new();
@@ -142,7 +150,7 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
             workers: Some(1 << (draw.seed % 3)),
             tuned: &[],
         };
-        let lowered = match forward(&program, purpose(options)) {
+        let lowered = match formed(&program, purpose(options)) {
             Ok(lowered) => lowered,
             Err(PassError::Limitation { code: "L-form", .. }) => continue,
             Err(error) => return Err(format!("{name}: {error}")),
@@ -153,7 +161,7 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
         let graph = gradients(&handed_over(lowered.graph), &[]);
         let graph = graph.map_err(|e| format!("{name}: {e}"))?;
         let found = run(&graph, &own, draw.before)?;
-        hold(&found, &expected, &rounding, Precision::F64)
+        hold(&found, &expected, &rounding, &noise, Precision::F64)
             .map_err(|e| format!("{name}, interpreted: {e}"))?;
         let sizes = Sizes {
             start: draw.before,
@@ -172,14 +180,14 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
                 .into_iter()
                 .map(|(n, a)| (graphs::outward(&program, &n), a))
                 .collect();
-            let mut held = hold(&found, &expected, &rounding, *precision);
+            let mut held = hold(&found, &expected, &rounding, &noise, *precision);
             for nth in 1..=MORE {
                 // A choice, as of a threshold, that one rounding in many turns.
                 if held.is_ok() || *precision == Precision::F64 {
                     break;
                 }
                 widen(&mut rounding, nth)?;
-                held = hold(&found, &expected, &rounding, *precision);
+                held = hold(&found, &expected, &rounding, &noise, *precision);
             }
             held.map_err(of)?;
         }
@@ -198,15 +206,20 @@ fn hold(
     found: &Arrays,
     expected: &Arrays,
     rounding: &IndexMap<String, f64>,
+    noise: &LazyCell<Noise, impl FnOnce() -> Noise>,
     precision: Precision,
 ) -> Result<(), String> {
     for (name, off) in distances(found, expected) {
         let own = TIMES * rounding[&name];
-        let most = match precision {
+        let mut most = match precision {
             Precision::F64 => LEAST.0.max(own * FINER),
             Precision::F32 if name.starts_with("grad.") => LEAST.2.max(own),
             Precision::F32 => LEAST.1.max(own),
         };
+        if off > most && precision == Precision::F64 {
+            let noise = noise.as_ref().map_err(String::clone)?;
+            most = most.max(noise[&name].min(LEAST.0.sqrt()));
+        }
         if off.is_nan() || off > most {
             let found = found.get(&name);
             let worst = found.map(|f| worst(f, &expected[&name]));
@@ -254,7 +267,11 @@ fn meaning(
     }
     let found = graphs::interpreted(program, walk, &given, 0, Precision::F64);
     let found = found.map_err(|e| e.to_string())?;
-    let noise = LazyCell::new(|| noise(draw, program, &given, &meant));
+    let noise = LazyCell::new(|| {
+        noise(draw.seed, MORE / 4, &given, &meant, |given| {
+            by_definition(program, given).map_err(|e| e.to_string())
+        })
+    });
     for (name, off) in distances(&found, &meant) {
         // Differences lose half of the digits.
         let own = rounding.get(&name).copied().unwrap_or(0.0);
@@ -273,19 +290,23 @@ fn meaning(
     Ok(true)
 }
 
-/// How far each tensor of the definition is from itself where what it takes is moved by its last digit.
+/// How far each tensor is off by last digits alone, or why that is not known.
+type Noise = Result<IndexMap<String, f64>, String>;
+
+/// How far, twice, each tensor is from itself where all that is taken is moved by its last digit, so many times: whatever computes
+/// the same may be off by as much.
 fn noise(
-    draw: &Draw,
-    program: &Program,
+    seed: u64,
+    times: u64,
     given: &Arrays,
-    meant: &Arrays,
-) -> Result<IndexMap<String, f64>, String> {
+    expected: &Arrays,
+    run: impl Fn(&Arrays) -> Result<Arrays, String>,
+) -> Noise {
     let mut most: IndexMap<String, f64> =
-        meant.keys().map(|name| (name.clone(), 0.0)).collect();
-    for nth in 0..MORE / 4 {
-        let beside =
-            by_definition(program, &nudged(draw.seed + nth, given, f64::EPSILON));
-        for (name, off) in distances(&beside.map_err(|e| e.to_string())?, meant) {
+        expected.keys().map(|name| (name.clone(), 0.0)).collect();
+    for nth in 0..times {
+        let beside = run(&nudged(seed + nth, given, f64::EPSILON))?;
+        for (name, off) in distances(&beside, expected) {
             most[&name] = most[&name].max(2.0 * off);
         }
     }

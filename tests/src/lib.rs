@@ -69,6 +69,7 @@ pub mod device_suite;
 #[cfg(feature = "cuda")]
 pub mod emulated;
 pub mod emulated_device;
+pub mod given;
 pub mod golden;
 #[cfg(feature = "cuda")]
 pub mod gpu_costs;

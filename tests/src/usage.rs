@@ -3,14 +3,13 @@
 
 mod asked;
 mod assembled;
-mod given;
 mod kept;
 mod machine_code;
 mod subject;
 
+pub use crate::given::given;
 pub use asked::{Asked, number};
 pub use assembled::Assembling;
-pub use given::given;
 pub use kept::{Kept, hashed};
 pub use subject::{Subject, case, memory, program_of, spent};
 

@@ -13,7 +13,7 @@ use crate::tuned::{self, TunedArguments};
 use equation::Writer;
 use nestor_compiler::level::Memory;
 use nestor_compiler::native::{Machine, scheduled};
-use nestor_compiler::pipeline::{Purpose, derived, forward, gradients};
+use nestor_compiler::pipeline::{self, Purpose, derived, forward};
 use nestor_compiler::predict::parameters;
 use nestor_compiler::tensor::{Feed, Graph, Op, Scan};
 use nestor_compiler::time::{RATES, seconds};
@@ -59,7 +59,7 @@ pub(crate) fn explain(
         return Ok(());
     }
     let seconds = predicted(&lowered.graph)?;
-    let both = with_gradients(&program, &lowered.graph)?;
+    let both = with_gradients(&program, purpose)?;
     if way == Way::Json {
         let memories: Vec<_> = program
             .memories
@@ -267,10 +267,11 @@ fn predicted(graph: &Graph) -> Result<f64, Failure> {
 }
 
 /// The same with the gradients of all inputs and weights; nothing where something has none.
-fn with_gradients(program: &Program, graph: &Graph) -> Result<Option<f64>, Failure> {
+fn with_gradients(program: &Program, purpose: Purpose) -> Result<Option<f64>, Failure> {
     let outputs: Vec<&str> =
         program.code.outputs.iter().map(|o| o.name.as_str()).collect();
-    gradients(graph, &outputs).ok().as_ref().map(predicted).transpose()
+    let both = pipeline::with_gradients(program, purpose, &outputs).ok();
+    both.map(|both| predicted(&both.graph)).transpose()
 }
 
 fn form(choice: &Choice) -> serde_json::Value {

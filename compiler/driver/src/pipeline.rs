@@ -8,9 +8,9 @@ use crate::Program;
 use nestor_ir::tensor::{Graph, Op, Stride};
 use nestor_passes::forms::{Choice, Form, FormOptions, choose};
 use nestor_passes::reading::Inner;
-use nestor_passes::simplify::simplify;
+use nestor_passes::simplify::{ordered, simplify};
 use nestor_passes::to_tensors::{self, bounded, to_tensors};
-pub use nestor_passes::training::gradients;
+pub use nestor_passes::training::{gradients, gradients_as_derived};
 use nestor_passes::{PassError, derive, reading, training};
 
 /// What a graph is made for.
@@ -94,6 +94,16 @@ fn is_by_blocks(op: &Op) -> bool {
 /// # Errors
 /// As the passes.
 pub fn forward(program: &Program, purpose: Purpose) -> Result<Lowered, PassError> {
+    let formed = formed(program, purpose)?;
+    Ok(Lowered { graph: ordered(&formed.graph), ..formed })
+}
+
+/// As [`forward`], with every product in the order in which it is written: what gradients are taken of, so that terms of
+/// theirs that cancel are rounded alike.
+///
+/// # Errors
+/// As the passes.
+pub fn formed(program: &Program, purpose: Purpose) -> Result<Lowered, PassError> {
     let derived = match reading::asked(program) {
         true => read_within(program, purpose)?,
         false => in_blocks(program, purpose)?,
@@ -112,7 +122,7 @@ pub fn with_gradients(
     purpose: Purpose,
     outputs: &[&str],
 ) -> Result<Lowered, PassError> {
-    let forward = forward(program, purpose)?;
+    let forward = formed(program, purpose)?;
     let graph = training::gradients(&forward.graph, outputs)?;
     Ok(Lowered { graph, ..forward })
 }
@@ -123,7 +133,7 @@ pub fn with_gradients(
 /// # Errors
 /// As the passes.
 pub fn reference(program: &Program, outputs: &[&str]) -> Result<Graph, PassError> {
-    training::gradients(&derived(program, false)?, outputs)
+    gradients_as_derived(&derived(program, false)?, outputs)
 }
 
 /// One step of training.
@@ -134,7 +144,7 @@ pub fn training_step(
     program: &Program,
     forms: FormOptions,
 ) -> Result<Lowered, PassError> {
-    let forward = forward(program, Purpose { resume: false, forms })?;
+    let forward = formed(program, Purpose { resume: false, forms })?;
     let graph = training::training(program, &forward.graph)?;
     Ok(Lowered { graph, ..forward })
 }

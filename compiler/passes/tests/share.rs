@@ -61,6 +61,7 @@ fn products(g: &Graph) -> usize {
 }
 
 /// `s = sum over j of x (a W)` and `d = (r x) W'`, drawn.
+/// `r` may be what x is divided by.
 fn drawn(numbers: &mut Numbers, scaled: bool) -> (Graph, Value) {
     let shared = ["", "b"][numbers.below(2)];
     let rows = ["t", "ts", "st"][numbers.below(3)];
@@ -84,8 +85,12 @@ fn drawn(numbers: &mut Numbers, scaled: bool) -> (Graph, Value) {
         let dims = g.ty(x.0).dims.clone();
         let r =
             g.add(Op::Broadcast { dims, axes: kept.iter().copied().collect() }, &[r.0]);
-        let both = if numbers.below(2) == 0 { [r, x.0] } else { [x.0, r] };
-        y = Named(g.add(Op::Mul, &both), x.1.clone());
+        let (op, both) = match numbers.below(3) {
+            0 => (Op::Mul, [r, x.0]),
+            1 => (Op::Mul, [x.0, r]),
+            _ => (Op::Div, [x.0, r]),
+        };
+        y = Named(g.add(op, &both), x.1.clone());
     }
     let d = product(&mut g, numbers.below(2) == 0, &y, &w, 'j');
     g.output("s", s);

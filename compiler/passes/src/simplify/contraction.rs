@@ -18,7 +18,7 @@
 use super::algebra::{factor, times};
 use super::driver::Rewriter;
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::{Axes, AxisPairs, Fold, Op, Value};
+use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Op, Value};
 use nestor_ir::ty::Dims;
 
 /// A value with a label on every axis.
@@ -37,10 +37,10 @@ pub(super) fn rule(rw: &mut Rewriter, op: &Op, x: &[Value]) -> Option<Value> {
 }
 
 /// Looks through repetitions and transpositions.
-fn stripped(rw: &Rewriter, value: Value, labels: &[usize]) -> Labelled {
+pub(super) fn stripped(graph: &Graph, value: Value, labels: &[usize]) -> Labelled {
     let (mut value, mut labels) = (value, labels.to_vec());
     loop {
-        match rw.op(value) {
+        match &graph.def(value).op {
             Op::Broadcast { axes, .. } => {
                 labels = axes.iter().map(|&a| labels[a]).collect()
             }
@@ -54,7 +54,7 @@ fn stripped(rw: &Rewriter, value: Value, labels: &[usize]) -> Labelled {
             Op::Constant { .. } if !labels.is_empty() => return (value, Vec::new()),
             _ => return (value, labels),
         }
-        value = rw.operand(value, 0);
+        value = graph.def(value).operands[0];
     }
 }
 
@@ -71,7 +71,7 @@ fn scalar_if_constant(rw: &mut Rewriter, (value, labels): Labelled) -> Labelled 
 
 /// The sum over all labels not in `out` of `a b`, with axes in the order of `out`; `sizes` by
 /// label. Labels that are summed must be on one side at least.
-fn product(
+pub(super) fn product(
     rw: &mut Rewriter,
     a: Labelled,
     b: Labelled,
@@ -115,7 +115,7 @@ fn product(
 }
 
 /// Sums what neither the other side nor the result has.
-fn summed_alone(
+pub(super) fn summed_alone(
     rw: &mut Rewriter,
     (value, labels): Labelled,
     other: &[usize],
@@ -131,7 +131,7 @@ fn summed_alone(
 }
 
 /// The value with axes in the order of `out`, repeated along those it lacks.
-fn arranged(
+pub(super) fn arranged(
     rw: &mut Rewriter,
     value: Value,
     labels: &[usize],
@@ -202,14 +202,14 @@ fn summed(rw: &mut Rewriter, a: Value, axes: &Axes) -> Option<Value> {
         }
         Op::Mul => {
             let (x, y) = (rw.operand(a, 0), rw.operand(a, 1));
-            let (x, y) = (stripped(rw, x, &all), stripped(rw, y, &all));
+            let (x, y) = (stripped(&rw.graph, x, &all), stripped(&rw.graph, y, &all));
             let covered = axes.iter().all(|i| x.1.contains(i) || y.1.contains(i));
             let full = x.1.len() == all.len() && y.1.len() == all.len();
             (covered && !full).then(|| product(rw, x, y, &out, &dims))
         }
         Op::Div => {
             let (x, y) = (rw.operand(a, 0), rw.operand(a, 1));
-            let below = stripped(rw, y, &all);
+            let below = stripped(&rw.graph, y, &all);
             if below.1.iter().any(|l| axes.contains(l)) {
                 return None;
             }
@@ -317,7 +317,7 @@ fn contracted(
         }
     }
     let out: Vec<usize> = (0..result).collect();
-    let (x, y) = (stripped(rw, a, &la), stripped(rw, b, &lb));
+    let (x, y) = (stripped(&rw.graph, a, &la), stripped(&rw.graph, b, &lb));
     let moved = x.0 != a || y.0 != b || x.1.len() < la.len() || y.1.len() < lb.len();
     let within = |x: &[usize], y: &[usize]| x.iter().all(|l| y.contains(l));
     let scaling = sum.is_empty() && (within(&la, &lb) || within(&lb, &la));
@@ -348,7 +348,7 @@ fn outer(rw: &mut Rewriter, a: Value, b: Value) -> Option<Value> {
     }
     let dims = rw.graph.ty(a).dims.clone();
     let all: Vec<usize> = (0..dims.len()).collect();
-    let (x, y) = (stripped(rw, a, &all), stripped(rw, b, &all));
+    let (x, y) = (stripped(&rw.graph, a, &all), stripped(&rw.graph, b, &all));
     let within = |x: &[usize], y: &[usize]| x.iter().all(|l| y.contains(l));
     if within(&x.1, &y.1) || within(&y.1, &x.1) {
         return None;

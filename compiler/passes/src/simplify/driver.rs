@@ -5,6 +5,8 @@
     reason = "a rule names the ops it looks for; there is none for the others"
 )]
 
+use super::order::Orders;
+use super::steps::Plan;
 use super::{algebra, contraction, moves, walks};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::graph::Named;
@@ -20,21 +22,31 @@ pub(super) struct Rewriter<'g> {
     seen: FxHashMap<(&'static str, SmallVec<[Value; 3]>), Vec<Node>>,
     /// Bodies that are plain already.
     pub(super) plain: Vec<&'g Graph>,
+    /// In which orders products are taken in the bodies of scans.
+    pub(super) orders: Orders,
 }
 
-/// One walk over the graph, which was made from what the walk before has given.
-pub(super) fn rewritten(graph: &Graph, before: Option<&Graph>) -> Graph {
+/// One walk over the graph, which was made from what the walk before has given. Nodes with a plan become what it says.
+pub(super) fn rewritten(
+    graph: &Graph,
+    before: Option<&Graph>,
+    orders: Orders,
+    plans: &FxHashMap<Node, Plan>,
+) -> Graph {
     let plain =
         before.iter().flat_map(|g| g.nodes.values()).filter_map(|n| match &n.op {
             Op::Scan { scan } => Some(&scan.body),
             _ => None,
         });
-    let mut rw = Rewriter { plain: plain.collect(), ..Rewriter::default() };
+    let mut rw = Rewriter { plain: plain.collect(), orders, ..Rewriter::default() };
     let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
-    for node in graph.nodes.values() {
+    for (id, node) in graph.nodes.iter() {
         let operands: SmallVec<[Value; 3]> =
             node.operands.iter().map(|v| map[v.index()]).collect();
         let results = match &node.op {
+            _ if plans.contains_key(&id) => {
+                SmallVec::from_elem(plans[&id].emit(&mut rw, &map), 1)
+            }
             Op::Scan { scan } => walks::rewritten(&mut rw, scan, &operands),
             op if node.results.len() == 1 => {
                 SmallVec::from_elem(rw.emit(op.clone(), &operands), 1)

@@ -17,8 +17,13 @@ mod constants;
 mod contraction;
 mod dead;
 mod driver;
+mod factors;
 mod moves;
+mod order;
+mod pairs;
+mod search;
 mod share;
+mod steps;
 mod walks;
 
 pub(crate) use dead::alone;
@@ -26,28 +31,44 @@ pub use dead::prune;
 pub use share::share;
 
 use nestor_ir::tensor::Graph;
+use order::Orders;
+use rustc_hash::FxHashMap;
 
 /// How often the whole graph is walked at most.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 8;
 
 /// The same program, plainer. Inputs and outputs keep their names and order.
 pub fn simplify(graph: &Graph) -> Graph {
-    plainer(graph, None)
+    plainer(graph, Orders::AsWritten, None)
 }
 
-/// The same program, plainer, with sums taken from products that are there.
+/// The same program, plainer, and products of several factors in the order that costs least. Forms and gradients are made of
+/// what is written, so that this comes after them.
+pub fn ordered(graph: &Graph) -> Graph {
+    plainer(graph, Orders::Cheapest, None)
+}
+
+/// As [`ordered`], with sums taken from products that are there.
 pub fn shared(graph: &Graph) -> Graph {
     let plain = simplify(graph);
-    plainer(&share(&plain), Some(plain))
+    let plain = ordered(&plainer(&share(&plain), Orders::AsWritten, Some(plain)));
+    // Factors taken out may leave more such sums.
+    plainer(&share(&plain), Orders::Cheapest, Some(plain))
 }
 
 /// `before` is a graph that this one was made of, whose bodies of scans are plain.
-fn plainer(graph: &Graph, mut before: Option<Graph>) -> Graph {
+fn plainer(graph: &Graph, orders: Orders, mut before: Option<Graph>) -> Graph {
     let mut graph = prune(graph);
+    let mut plans = FxHashMap::default();
     for _ in 0..ROUNDS {
-        let found = driver::rewritten(&graph, before.as_ref());
+        let found = driver::rewritten(&graph, before.as_ref(), orders, &plans);
         let next = prune(&found);
-        if next == graph {
+        let settled = next == graph;
+        plans = match orders {
+            Orders::Cheapest if settled => order::plans(&next),
+            Orders::Cheapest | Orders::AsWritten => FxHashMap::default(),
+        };
+        if settled && plans.is_empty() {
             break;
         }
         graph = next;

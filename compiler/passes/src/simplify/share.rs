@@ -5,6 +5,8 @@
 //! after    z = x @ W^T;  s = sum over p of a z;  d = r z            a @ W is gone
 //! ```
 //!
+//! r may be a divisor, too.
+//!
 //! `sum over j, p of x_j a_p W_pj` can be taken either way. The gradient of a gate that scales what is
 //! read of a state is such a sum, and the gradient of what it was read with is the product: a chunk
 //! then multiplies with a state once where it did so twice.
@@ -45,11 +47,18 @@ struct Turn {
     x: Value,
     /// Which operand of the product is `r x`.
     side: usize,
-    /// What scales it, along these labels.
-    scale: Option<(Value, Axes)>,
+    /// What scales it.
+    scale: Option<Scale>,
     /// The labels of the axes of `x @ W^T`, and how many labels are no sums of `a @ W`.
     z_labels: Vec<usize>,
     kept: usize,
+}
+
+/// A factor or a divisor, along these labels.
+struct Scale {
+    value: Value,
+    axes: Axes,
+    divides: bool,
 }
 
 /// Contractions and who uses what.
@@ -191,23 +200,27 @@ impl Uses<'_> {
         None
     }
 
-    /// Whether a value is x, or x times what does not change along the summed axes.
+    /// Whether a value is x, or x scaled by what does not change along the summed axes.
     #[expect(clippy::option_option, reason = "no match, x alone, or a scale")]
-    fn scale(&self, y: Value, part: &Part<'_>) -> Option<Option<(Value, Axes)>> {
+    fn scale(&self, y: Value, part: &Part<'_>) -> Option<Option<Scale>> {
         if y == part.x {
             return Some(None);
         }
         let def = self.graph.def(y);
-        if def.op != Op::Mul {
-            return None;
-        }
-        (0..2).find_map(|n| {
+        let sides = match def.op {
+            Op::Mul => 0..2,
+            Op::Div => 0..1,
+            _ => return None,
+        };
+        let divides = def.op == Op::Div;
+        sides.into_iter().find_map(|n| {
             let (x, r) = (def.operands[n], self.graph.def(def.operands[1 - n]));
             match &r.op {
                 Op::Broadcast { axes, .. }
                     if x == part.x && !axes.iter().any(|a| part.axes.contains(a)) =>
                 {
-                    Some(Some((r.operands[0], axes.clone())))
+                    let (value, axes) = (r.operands[0], axes.clone());
+                    Some(Some(Scale { value, axes, divides }))
                 }
                 _ => None,
             }
@@ -216,7 +229,7 @@ impl Uses<'_> {
 }
 
 /// Which operand of a product is x or r x, what r is, and the labels of the product's axes.
-type Served = (usize, Option<(Value, Axes)>, Vec<usize>);
+type Served = (usize, Option<Scale>, Vec<usize>);
 
 /// What a product must have to serve a sum.
 struct Part<'a> {
@@ -248,8 +261,8 @@ impl Turn {
 
     /// `r z`
     fn scaled(&self, rebuild: &mut Rebuild, z: Value) -> Value {
-        let Some((r, axes)) = &self.scale else { return z };
-        let mut r = rebuild.at(*r);
+        let Some(Scale { value, axes, divides }) = &self.scale else { return z };
+        let mut r = rebuild.at(*value);
         let out = &mut rebuild.graph;
         let place = |l: &usize| self.z_labels.iter().position(|z| z == l).unwrap_or(0);
         let dims: Dims = out.ty(z).dims.clone();
@@ -263,7 +276,7 @@ impl Turn {
         }
         let axes: Axes = order.iter().map(|&i| axes[i]).collect();
         let r = out.add(Op::Broadcast { dims, axes }, &[r]);
-        out.add(Op::Mul, &[z, r])
+        out.add(if *divides { Op::Div } else { Op::Mul }, &[z, r])
     }
 
     /// `sum over p of a z`, with the axes of the sum that it stands for.

@@ -29,7 +29,7 @@ pub(super) fn rewritten(
     let (scan, operands, finals) = fed_once(rw, scan, operands);
     let scan = match rw.plain.contains(&&scan.body) {
         true => scan,
-        false => Scan { body: super::simplify(&scan.body), ..scan },
+        false => Scan { body: super::plainer(&scan.body, rw.orders, None), ..scan },
     };
     let states = scan.states().count();
     let known = known_yields(rw, &scan, &operands);

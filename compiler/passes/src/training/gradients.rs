@@ -3,7 +3,7 @@
 use crate::autodiff::{keep_boundaries, pullback};
 use crate::build::{is_real, zeros_like};
 use crate::error::PassError;
-use crate::simplify::shared;
+use crate::simplify::{shared, simplify};
 use nestor_ir::tensor::graph::Named;
 use nestor_ir::tensor::{Graph, Value};
 
@@ -14,6 +14,22 @@ use nestor_ir::tensor::{Graph, Value};
 /// # Errors
 /// Where something on the way has no derivative that is known.
 pub fn gradients(forward: &Graph, outputs: &[&str]) -> Result<Graph, PassError> {
+    Ok(shared(&both_ways(forward, outputs)?))
+}
+
+/// As [`gradients`], with nothing shared and every product in the order in which it was derived: what other graphs are
+/// compared with.
+///
+/// # Errors
+/// As [`gradients`].
+pub fn gradients_as_derived(
+    forward: &Graph,
+    outputs: &[&str],
+) -> Result<Graph, PassError> {
+    Ok(simplify(&both_ways(forward, outputs)?))
+}
+
+fn both_ways(forward: &Graph, outputs: &[&str]) -> Result<Graph, PassError> {
     let mut g = keep_boundaries(forward);
     let wrt: Vec<Named> = g
         .inputs
@@ -36,5 +52,5 @@ pub fn gradients(forward: &Graph, outputs: &[&str]) -> Result<Graph, PassError> 
         let gradient = found.unwrap_or_else(|| zeros_like(&mut g, input.value));
         g.output(format!("grad.{}", input.name), gradient);
     }
-    Ok(shared(&g))
+    Ok(g)
 }

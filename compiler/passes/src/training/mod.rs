@@ -17,7 +17,7 @@ mod rare;
 mod samples;
 mod update;
 
-pub use gradients::gradients;
+pub use gradients::{gradients, gradients_as_derived};
 pub(crate) use rare::acting;
 pub use rare::{Rare, rare};
 
