@@ -13,6 +13,8 @@ pub(super) enum Where {
     Here,
     /// Another, or this one again; how often each of its numbers is moved if it is handed over.
     Elsewhere(f64),
+    /// Another, or this one instead: nobody else asks for it. How often each of its numbers is moved if it is handed over.
+    Either(f64),
 }
 
 /// A part's view of the body.
@@ -93,14 +95,17 @@ impl Cut<'_> {
     fn over(&self, v: Value) -> Option<f64> {
         match (self.place)(v) {
             Where::Fed | Where::Here => None,
-            Where::Elsewhere(times) => Some(times * size(self.body, v)),
+            Where::Elsewhere(times) | Where::Either(times) => {
+                Some(times * size(self.body, v))
+            }
         }
     }
 
-    /// What computing a node again costs, its operands apart.
+    /// What computing a node here costs beside what it costs once, its operands apart.
     fn again(&self, node: &NodeData) -> Option<f64> {
-        match node.op {
-            Op::Input { .. } => None,
+        match (&node.op, (self.place)(node.results[0])) {
+            (Op::Input { .. }, _) => None,
+            (_, Where::Either(_)) => Some(0.0),
             _ => own(self.body, node, self.rates),
         }
     }
@@ -118,7 +123,7 @@ impl Cut<'_> {
                         _ => 0.0,
                     },
                     (Where::Here, again) => again.unwrap_or(0.0),
-                    (Where::Elsewhere(times), again) => {
+                    (Where::Elsewhere(times) | Where::Either(times), again) => {
                         let over = self.feared * times * size(self.body, v);
                         again.map_or(over, |again| again.min(over))
                     }

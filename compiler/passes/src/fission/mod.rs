@@ -137,14 +137,18 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
         let mut costs = cut.take(&wanted, &mut to_walk);
         let rest: Vec<Value> =
             yields.iter().copied().filter(|v| !walked[v.index()]).collect();
+        let of_first = behind(body, &to_walk, &vec![true; body.values.len()]);
         let place = |v: Value| {
             // What is written anyway is only read.
             let there = to_walk.contains(&v) || walked[v.index()] && yielded(v);
+            let times = if there { 1.0 } else { 2.0 };
             let here = carried[v.index()] && !walked[v.index()] || rest.contains(&v);
+            let asked = of_first[v.index()] || walked[v.index()];
             match (here, fed(v) && !inputs.contains(&v)) {
                 (true, _) => Where::Here,
                 (_, true) => Where::Fed,
-                (_, false) => Where::Elsewhere(if there { 1.0 } else { 2.0 }),
+                (_, false) if asked => Where::Elsewhere(times),
+                (_, false) => Where::Either(times),
             }
         };
         let mut found = Vec::new();
