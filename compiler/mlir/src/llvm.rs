@@ -78,12 +78,12 @@ const OPTIONS: [&CStr; 3] = [
     c"-opt-disable=slsr,load-store-vectorizer,speculative-execution,nary-reassociate,mergeicmps,expand-memcmp,partially-inline-libcalls,consthoist",
 ];
 
-/// What LLVM does before it generates code. Loops test at their ends as they are written. Kernels have no memory of their own to promote, and
-/// the assembler unrolls their loops: unrolled here as well, code is a third longer, and takes three times as long to make. What no turn changes is taken out
-/// of loops before it is combined: afterwards there is a hundredth less. Combined once, what is then found by looking further back for the same
-/// values, or by combining again, is one instruction of a hundred for a tenth of the time; not combined, code is a tenth longer.
+/// What LLVM does before it generates code. Loops test at their ends as they are written. Kernels have no calls and no memory of their own to promote, and the assembler
+/// unrolls their loops: unrolled here as well, code is a third longer, and takes three times as long to make. Combined once, what is then
+/// found by looking further back for the same values, or by combining again, is one instruction of a hundred for a tenth of the time.
 const PASSES: &CStr =
-    c"function(adce,loop-mssa(licm),early-cse<memssa>,instcombine<no-verify-fixpoint>,adce,simplifycfg)";
+    c"function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,\
+    loop-mssa(licm),simplifycfg,early-cse<memssa>,adce,simplifycfg)";
 
 unsafe extern "C" {
     fn LLVMParseCommandLineOptions(
