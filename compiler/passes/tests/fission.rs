@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::walks::{K, Token, V, gate, read, tamed, walked};
-use common::{Numbers, close, evaluate, inputs, sizes, with_gradients};
+use common::walks::{K, Token, V, alike, gate, read, walked};
+use common::with_gradients;
 use nestor_ir::tensor::{Feed, Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::build::{add, outer, scale, sub};
@@ -73,15 +73,7 @@ fn same((scan, outer, operands): (Scan, Graph, Vec<Value>)) {
         let made = fission(&graph, &Rates::ALWAYS);
         let walks = scans(&made).iter().filter(|s| s.states().count() > 0).count();
         assert!(scans(&made).len() > walks, "nothing leaves the walk of\n{graph}");
-        for (batch, time, start) in [(2, 17, 0), (1, 6, 3), (2, 1, 7), (1, 8, 4)] {
-            let sizes = sizes(batch, time, start);
-            let x = tamed(&graph, inputs(&graph, &sizes, &mut Numbers::new(3)));
-            let (a, b) = (evaluate(&graph, &x, &sizes), evaluate(&made, &x, &sizes));
-            for ((a, b), output) in a.iter().zip(&b).zip(&graph.outputs) {
-                let what = format!("{} T={time} t0={start} of\n{made}", output.name);
-                close(&what, b, a, 1e-10);
-            }
-        }
+        alike(&graph, &made);
     }
 }
 
@@ -155,14 +147,7 @@ fn two_passes_and_a_short_walk_are_the_walk() {
         let stateful = scans(&graph).iter().filter(|s| s.states().count() > 0).count();
         assert_eq!((scans(&graph).len(), stateful), (3, 1), "{graph}");
         let made = simplify(&with_gradients(&graph));
-        for (batch, time, start) in [(2, 17, 0), (1, 6, 3), (2, 1, 7)] {
-            let sizes = sizes(batch, time, start);
-            let x = tamed(&token, inputs(&token, &sizes, &mut Numbers::new(3)));
-            let (a, b) = (evaluate(&token, &x, &sizes), evaluate(&made, &x, &sizes));
-            for ((a, b), output) in a.iter().zip(&b).zip(&token.outputs) {
-                close(&format!("{} T={time} t0={start}", output.name), b, a, 1e-10);
-            }
-        }
+        alike(&token, &made);
     }
 }
 
