@@ -1,12 +1,14 @@
 //! Predicted against measured time on a GPU: launches that the device suite has measured, and the rates that foretell them best.
 
 use crate::costs::{least_off, of_places};
-use crate::device_suite::lowered;
+use crate::device_suite::{Wanted, lowered};
 use nestor_compiler::FormOptions;
 use nestor_compiler::gpu::time::{Needed, RATES, TERMS, bandwidth, needed, seconds};
 use nestor_compiler::gpu::{Options, Products, Target, code};
 use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_ir::dim::Sizes;
+use nestor_ir::entity::Entity;
+use nestor_ir::plan::Launch;
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::Path;
@@ -84,6 +86,36 @@ pub fn fit(path: &Path) -> Result<String, String> {
         fitted(rows.iter().filter(|r| r.rule != rule))
     });
     Ok(out)
+}
+
+/// What each launch of a rule is predicted to take, in seconds, with its name.
+///
+/// # Errors
+/// What stands in the way, in words.
+pub fn predicted(
+    wanted: &Wanted,
+    options: Options,
+) -> Result<Vec<(String, f64)>, String> {
+    let [batch, time, heads, width] = wanted.shape.sizes;
+    let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
+    let graph = lowered(&wanted.rule, heads, width, wanted.both, forms)?.graph;
+    let made = scheduled_for(&graph, Machine::Gpu(options));
+    let (plan, kernels) = made.map_err(|e| e.to_string())?;
+    let code = code(&plan, &kernels, options).map_err(|e| e.to_string())?;
+    let sizes = Sizes { batch, time, start: 0 };
+    let all = needed(&plan, &kernels, &code.entries, &sizes, options);
+    let name = |launch: &Launch| match launch {
+        Launch::Kernel { kernel, .. } => kernels[kernel.index()].name.clone(),
+        Launch::Dense(_) => "product".to_owned(),
+        Launch::Zero(_) => "zero".to_owned(),
+        Launch::Copy { .. } => "copy".to_owned(),
+    };
+    Ok(plan
+        .launches
+        .iter()
+        .map(name)
+        .zip(all.iter().map(|n| seconds(n, options)))
+        .collect())
 }
 
 /// A launch that was measured.

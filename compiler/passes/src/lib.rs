@@ -18,6 +18,7 @@ pub mod simplify;
 pub mod spread;
 pub mod to_tensors;
 pub mod together;
+mod tokenwise;
 pub mod training;
 pub mod turn;
 pub mod unpack;

@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::schedule::agree;
+use common::schedule::{agree, planned};
+use nestor_ir::plan::Launch;
 
 /// Outputs that replace inputs, and one that is the old value of another.
 #[test]
@@ -119,4 +120,29 @@ fn what_one_map_takes_is_not_stored() {
         k.buffers.values().filter(|b| usage(b)).count()
     };
     assert_eq!(kernels.iter().map(written).collect::<Vec<_>>(), [1]);
+}
+
+/// Weights of more axes than their states have: all of it is done in the states' shape, in one map, where the weights lie.
+#[test]
+fn updates_in_another_shape() {
+    let text = r#"graph {
+      %0 "w": [3, 2, 4] = input
+      %1 "m": [3, 8] = input
+      %2 "x": [B, T, 3] = input
+      %3 "y": [B, T, 2, 4] = input
+      %4: [3, 2, 4] = contract{batch=(), sum=(0:0, 1:1)} %2, %3
+      %5: [3, 8] = reshape{dims=[3, 8]} %4
+      %6: [3, 8] = constant{value=0.5}
+      %7: [3, 8] = mul %1, %6
+      %8: [3, 8] = add %7, %5
+      %9: [3, 8] = reshape{dims=[3, 8]} %0
+      %10: [3, 8] = sub %9, %8
+      %11: [3, 2, 4] = reshape{dims=[3, 2, 4]} %10
+      output "m" %8
+      output "w" %11
+    }"#;
+    agree(text);
+    let (plan, _) = planned(text);
+    let launches = plan.launches.iter().filter(|l| !matches!(l, Launch::Dense(_)));
+    assert_eq!(launches.count(), 1);
 }

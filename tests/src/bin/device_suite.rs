@@ -1,7 +1,8 @@
 //! What `bench/device.py` runs on a machine with a GPU; a JSON object on the standard output.
 //!
 //! `device_suite --device cuda:0 --products bf16 --seconds 300 [--rules gated_deltanet,gla] [--shapes 1x8192x96x128,...]
-//! [--ways fwd,both] [--chunk 64]`; the device `emulator` executes the kernels' PTX without a GPU, for small shapes.
+//! [--ways fwd,both] [--chunk 64]`; the device `emulator` executes the kernels' PTX without a GPU, for small shapes, and
+//! `predicted` only says what an H100 is predicted to take.
 
 #![allow(clippy::print_stdout, reason = "it is a command")]
 
@@ -11,6 +12,7 @@ use nestor_tests::device_suite::{
     Limits, Made, Shape, Wanted, cases, emulator_and_device, limits, made, spread, timed,
 };
 use nestor_tests::emulated_device::EmulatedDevice;
+use nestor_tests::gpu_costs;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -91,6 +93,9 @@ fn ways(text: &str) -> Result<Vec<bool>, String> {
 fn main() -> Result<(), String> {
     let began = Instant::now();
     let asked = asked()?;
+    if asked.device == "predicted" {
+        return predicted(&asked);
+    }
     let emulated = asked.device == "emulator";
     let device = match emulated {
         true => Shared::new(Box::new(EmulatedDevice::new(1 << 32))),
@@ -139,6 +144,38 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
+/// What is to be timed: every rule at every shape, one way and both.
+fn wanted(asked: &Asked) -> Vec<Wanted> {
+    let rules = asked.rules.iter();
+    let shapes =
+        rules.flat_map(|rule| asked.shapes.iter().map(move |shape| (rule, *shape)));
+    let ways = shapes.flat_map(|(rule, shape)| {
+        asked.ways.iter().map(move |both| (rule.clone(), shape, *both))
+    });
+    let one = |(rule, shape, both)| Wanted { rule, shape, both, chunk: asked.chunk };
+    ways.map(one).collect()
+}
+
+/// Prints what is predicted, in milliseconds, whole and by launch.
+fn predicted(asked: &Asked) -> Result<(), String> {
+    let options = Options { target: Target::Sm90a, products: asked.products };
+    let all = wanted(asked);
+    for (wanted, found) in
+        all.iter().zip(spread(&all, |w| gpu_costs::predicted(w, options)))
+    {
+        let launches = found?;
+        let whole: f64 = launches.iter().map(|(_, s)| s).sum();
+        let [b, t, h, d] = wanted.shape.sizes;
+        let way = if wanted.both { "both" } else { "forward" };
+        print!("{} {b}x{t}x{h}x{d} {way}: {:.2} ms =", wanted.rule, whole * 1e3);
+        for (name, seconds) in launches.iter().filter(|(_, s)| *s > whole / 100.0) {
+            print!(" {name} {:.2}", seconds * 1e3);
+        }
+        println!();
+    }
+    Ok(())
+}
+
 /// What every rule takes at every shape, one way and both.
 fn timings(
     asked: &Asked,
@@ -147,13 +184,7 @@ fn timings(
     most: &Limits,
     end: Instant,
 ) -> Vec<Value> {
-    let wanted: Vec<Wanted> = (asked.rules.iter())
-        .flat_map(|rule| asked.shapes.iter().map(move |shape| (rule, *shape)))
-        .flat_map(|(rule, shape)| {
-            asked.ways.iter().map(move |both| (rule.clone(), shape, *both))
-        })
-        .map(|(rule, shape, both)| Wanted { rule, shape, both, chunk: asked.chunk })
-        .collect();
+    let wanted = wanted(asked);
     let codes = spread(&wanted, |wanted| made(wanted, options));
     let count = wanted.len().max(1) as u64;
     let each = Duration::from_millis((asked.seconds * 300 / count).clamp(5, 500));

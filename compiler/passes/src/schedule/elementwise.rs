@@ -4,7 +4,7 @@ use nestor_ir::tensor::Op;
 use nestor_ir::tile::ScalarOp;
 
 /// The scalar of the same meaning; nothing for ops that are no element-wise ones.
-pub(super) fn scalar_op(op: &Op) -> Option<ScalarOp> {
+pub(crate) fn scalar_op(op: &Op) -> Option<ScalarOp> {
     Some(match op {
         Op::Neg => ScalarOp::Neg,
         Op::Abs => ScalarOp::Abs,

@@ -30,7 +30,11 @@ mod view;
 mod walk;
 mod weigh;
 
+pub(crate) use elementwise::scalar_op;
+pub(crate) use weigh::{AGAIN, own_weight};
+
 use crate::error::PassError;
+use crate::tokenwise::tokenwise;
 use nestor_ir::plan::Plan;
 use nestor_ir::tensor::Graph;
 use nestor_ir::tile::Kernel;
@@ -40,7 +44,7 @@ use nestor_ir::tile::Kernel;
 /// # Errors
 /// Where an op has no kernel yet.
 pub fn schedule(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
-    let graph = expand::expanded(graph);
+    let graph = tokenwise(&expand::expanded(graph));
     plan::planned(&graph)
 }
 

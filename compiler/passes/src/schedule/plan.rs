@@ -8,7 +8,7 @@ use crate::error::PassError;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{KernelId, Launch, Plan, Role, Tensor, TensorData};
 use nestor_ir::tensor::graph::Named;
-use nestor_ir::tensor::{Graph, Value};
+use nestor_ir::tensor::{Graph, Op, Value};
 use nestor_ir::tile::{BufferParam, Kernel, TileData};
 use nestor_ir::ty::Type;
 
@@ -97,10 +97,9 @@ pub(super) fn planned(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
         let Some((place, tensor)) = place.and_then(|p| Some((p, inputs[p]?))) else {
             continue;
         };
-        let ty = graph.ty(output.value);
-        let view = View::whole(Home::Tensor(tensor), ty.elem, &ty.dims);
+        let (value, view) = as_made(graph, output.value, tensor);
         let input = graph.inputs[place].value;
-        lower.target[output.value.index()] = Some((view, input));
+        lower.target[value.index()] = Some((view, input));
     }
     numbers_first(&mut lower)?;
     lower.nodes(|_| true)?;
@@ -139,9 +138,30 @@ fn numbers_first(lower: &mut Lower<'_>) -> Result<(), PassError> {
     Ok(())
 }
 
+/// The value that an output is another shape of, and the output's tensor as a view of that value's shape.
+fn as_made(graph: &Graph, mut v: Value, tensor: Tensor) -> (Value, View) {
+    let ty = graph.ty(v);
+    let mut view = View::whole(Home::Tensor(tensor), ty.elem, &ty.dims);
+    while let Op::Reshape { .. } = graph.def(v).op {
+        let from = graph.def(v).operands[0];
+        let Some(other) = view.reshaped(&graph.ty(from).dims) else { break };
+        (v, view) = (from, other);
+    }
+    (v, view)
+}
+
 /// Whether an output is what an input is next: of its name, and no longer than it.
 fn replaces(graph: &Graph, input: &Named, output: &Named) -> bool {
     input.name == output.name && graph.ty(input.value) == graph.ty(output.value)
+}
+
+/// What replaces an input when nothing else needs the old value.
+struct Late {
+    output: Value,
+    /// The same as it is made, and where it goes in that shape.
+    made: Value,
+    view: View,
+    to: Tensor,
 }
 
 /// Outputs to where the caller finds them; what replaces an input is written when nothing else
@@ -153,8 +173,11 @@ fn hand_over(lower: &mut Lower<'_>, inputs: &[Option<Tensor>]) -> Result<(), Pas
     for output in &graph.outputs {
         let place = graph.inputs.iter().position(|i| replaces(graph, i, output));
         let target = place.and_then(|place| inputs[place]);
-        if target.is_some() && lower.view_of(output.value).is_none() {
-            late.push((output.value, target));
+        if let Some(to) = target
+            && lower.view_of(output.value).is_none()
+        {
+            let (made, view) = as_made(graph, output.value, to);
+            late.push(Late { output: output.value, made, view, to });
             continue;
         }
         let mut found = stored_whole(lower, output.value)?;
@@ -182,26 +205,21 @@ fn hand_over(lower: &mut Lower<'_>, inputs: &[Option<Tensor>]) -> Result<(), Pas
     }
     // What another update computes on its way is stored by that one's map.
     let mut carried: Vec<Value> = Vec::new();
-    for &(value, _) in &late {
-        lower.on_the_way(value, &mut carried);
+    for late in &late {
+        lower.on_the_way(late.made, &mut carried);
     }
-    late.sort_by_key(|(value, _)| carried.contains(value));
-    for (n, &(value, target)) in late.iter().enumerate() {
-        let Some(to) = target else { continue };
-        let home = Home::Tensor(to);
-        let waited = late[n + 1..]
-            .iter()
-            .any(|&(v, _)| lower.touches(v, home, false) != Touch::Not);
-        let own = lower.touches(value, home, true) != Touch::Elsewhere;
-        if own && !waited && lower.known[value.index()].is_none() {
-            let ty = graph.ty(value).clone();
-            let view = View::whole(home, ty.elem, &ty.dims);
-            lower.store(value, &view)?;
-            lower.known[value.index()] = Some(Known::At(view));
+    late.sort_by_key(|late| carried.contains(&late.made));
+    for (n, Late { output, made, view, to }) in late.iter().enumerate() {
+        let waits = |l: &Late| lower.touches(l.made, view.home, false) != Touch::Not;
+        let waited = late[n + 1..].iter().any(waits);
+        let own = lower.touches(*made, view.home, true) != Touch::Elsewhere;
+        if own && !waited && lower.known[made.index()].is_none() {
+            lower.store(*made, view)?;
+            lower.known[made.index()] = Some(Known::At(view.clone()));
         } else {
-            let found = stored_whole(lower, value)?;
-            if found != to {
-                copies.push((found, to));
+            let found = stored_whole(lower, *output)?;
+            if found != *to {
+                copies.push((found, *to));
             }
         }
     }

@@ -12,7 +12,7 @@ const FEW: usize = 8;
 
 /// Work up to which a value of one stored value is computed again, in additions: a transcendental
 /// and some more cost less than memory.
-const AGAIN: usize = 24;
+pub(crate) const AGAIN: usize = 24;
 
 /// In a walk, where tiles are near: work up to which a value is computed again, and elements from which that
 /// counts, because the first cache does not hold them.
@@ -20,7 +20,7 @@ const AGAIN_NEAR: usize = 4;
 const LARGE: usize = 4096;
 
 /// What an element of an op itself costs, in additions.
-fn own_weight(op: &Op) -> usize {
+pub(crate) fn own_weight(op: &Op) -> usize {
     match op {
         Op::Div | Op::Sqrt | Op::Rem => 4,
         Op::Exp

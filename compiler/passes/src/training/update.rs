@@ -12,8 +12,9 @@ use nestor_ir::level::{
     AlgorithmInput, Retention, RetentionForm, RetentionInput, State, optimiser_name,
     retained_name,
 };
-use nestor_ir::tensor::{Graph, Op, Value};
-use nestor_ir::ty::Type;
+use nestor_ir::tensor::{Graph, Group, Op, Value};
+use nestor_ir::ty::{Dims, Type};
+use rustc_hash::FxHashMap;
 
 /// Added to a norm before a bound is divided by it.
 const CLIP_EPSILON: f64 = 1e-6;
@@ -102,6 +103,56 @@ fn bound(g: &mut Graph, clip: Option<f64>, squares: Value) -> Option<Value> {
     Some(g.add(Op::Min, &[one, ratio]))
 }
 
+/// How many elements there are, where that is known.
+fn count(dims: &Dims) -> Option<usize> {
+    dims.iter().map(|d| d.fixed()).product()
+}
+
+fn reshaped(g: &mut Graph, v: Value, dims: &Dims) -> Value {
+    match g.ty(v).dims == *dims {
+        true => v,
+        false => g.add(Op::Reshape { dims: dims.clone() }, &[v]),
+    }
+}
+
+/// Values in another shape: what is done to their elements is done in that.
+///
+/// ```text
+/// before   w = add W, reshape [n, h, d] m          W [n, h, d], m [n, h d]
+/// after    w = reshape [n, h, d] add (reshape [n, h d] W), m
+/// ```
+struct Shaped {
+    dims: Dims,
+    known: FxHashMap<Value, Value>,
+}
+
+impl Shaped {
+    fn of(&mut self, g: &mut Graph, v: Value) -> Value {
+        if let Some(known) = self.known.get(&v) {
+            return *known;
+        }
+        let node = g.def(v).clone();
+        let made = match (&node.op, node.op.info().group) {
+            (Op::Reshape { .. }, _) => self.of(g, node.operands[0]),
+            (Op::Constant { value, ty }, _) => {
+                let ty = Type { elem: ty.elem, dims: self.dims.clone() };
+                g.add(Op::Constant { value: *value, ty }, &[])
+            }
+            (Op::Broadcast { axes, .. }, _) if axes.is_empty() => {
+                broadcast_to(g, node.operands[0], &self.dims)
+            }
+            (_, Group::Unary | Group::Binary | Group::Select) => {
+                let operands = node.operands.iter().map(|o| self.of(g, *o));
+                let operands: Vec<Value> = operands.collect();
+                g.add(node.op.clone(), &operands)
+            }
+            _ => reshaped(g, v, &self.dims),
+        };
+        self.known.insert(v, made);
+        made
+    }
+}
+
 impl Update<'_> {
     /// The next weight and states go to `out`, by name.
     fn apply(
@@ -144,12 +195,27 @@ impl Update<'_> {
         let (&by, next) = results.split_first().ok_or_else(|| {
             PassError::bug("training", format!("no step for `{}`", self.path))
         })?;
+        let first = out.len();
         out.extend(states.iter().map(|s| s.0.clone()).zip(next.iter().copied()));
         let weight = match retention {
             None => add(g, self.weight, by),
             Some(retention) => self.retain(g, retention, by, out)?,
         };
         out.push((self.path.to_owned(), weight));
+        // What acts on a weight as a matrix acts on all of it in that shape.
+        let dims = g.ty(self.weight).dims.clone();
+        let shape = states.iter().map(|s| g.ty(s.1).dims.clone());
+        let shape = shape.filter(|d| *d != dims).find(|d| count(d) == count(&dims));
+        if let Some(shape) = shape {
+            let mut shaped = Shaped { dims: shape, known: FxHashMap::default() };
+            for (_, value) in &mut out[first..] {
+                let own = g.ty(*value).dims.clone();
+                if count(&own) == count(&dims) {
+                    let made = shaped.of(g, *value);
+                    *value = reshaped(g, made, &own);
+                }
+            }
+        }
         Ok(())
     }
 

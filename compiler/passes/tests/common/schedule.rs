@@ -89,3 +89,9 @@ fn agrees(graph: &Graph, made: &Plan, kernels: &[Kernel]) {
         }
     }
 }
+
+/// What a graph becomes.
+pub fn planned(text: &str) -> (Plan, Vec<Kernel>) {
+    let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{graph}"))
+}

@@ -1,0 +1,232 @@
+//! Which nodes belong together: they let each token be, a value of one is taken by another, and nothing that does
+//! not lies between any two of them.
+
+use super::cheap::Cheap;
+use crate::schedule::scalar_op;
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Graph, Group as Kind, Node, NodeData, Op, Value};
+use nestor_ir::ty::Dims;
+
+/// Nodes that become one walk.
+pub(super) struct Group {
+    /// In order, with those that stand elsewhere as well.
+    pub(super) nodes: Vec<Node>,
+    /// What others need of those that stand here alone.
+    pub(super) yields: Vec<Value>,
+    /// Ticks, of which a value has one entry each.
+    pub(super) time: Dim,
+}
+
+/// All groups of a graph.
+pub(super) struct Groups {
+    pub(super) all: Vec<Group>,
+    /// The group of a node that stands there alone.
+    pub(super) of: Vec<Option<usize>>,
+}
+
+/// The ticks of a value that has sequences and ticks in front and known sizes behind.
+pub(super) fn ticks(dims: &Dims) -> Option<Dim> {
+    let known = |dims: &[Dim]| dims.iter().all(|d| d.fixed().is_some());
+    match dims.split_first_chunk::<2>() {
+        Some(([Dim::Batch, time], rest)) if time.ticks_of().is_some() && known(rest) => {
+            Some(*time)
+        }
+        _ => None,
+    }
+}
+
+/// Which nodes compute each token's numbers from that token's alone.
+fn by_tokens(graph: &Graph) -> Vec<bool> {
+    let mut own = vec![false; graph.nodes.len()];
+    for (id, node) in graph.nodes.iter() {
+        // Moves are made by who takes them: neighbours are not found in a chunk.
+        let moved = node.operands.iter().any(|v| {
+            let from = graph.values[*v].node;
+            graph.nodes[from].op.info().group == Kind::Move
+                && ticks(&graph.ty(*v).dims).is_some()
+                && !own[from.index()]
+        });
+        own[id.index()] = !moved && is_by_tokens(graph, node);
+    }
+    own
+}
+
+fn is_by_tokens(graph: &Graph, node: &NodeData) -> bool {
+    let [result] = node.results[..] else { return false };
+    if ticks(&graph.ty(result).dims).is_none() {
+        return false;
+    }
+    match &node.op {
+        Op::Reduce { axes, .. } => axes.iter().all(|a| *a > 1),
+        Op::Broadcast { .. } => true,
+        Op::Reshape { dims } => graph.ty(node.operands[0]).dims.get(..2) == dims.get(..2),
+        Op::Transpose { order } => order[..2] == [0, 1],
+        Op::Slice { axis, .. } | Op::Pad { axis, .. } | Op::Concat { axis } => *axis > 1,
+        op => scalar_op(op).is_some(),
+    }
+}
+
+impl Groups {
+    pub(super) fn of(graph: &Graph) -> Self {
+        let own = by_tokens(graph);
+        let users = Users::of(graph);
+        let mut found = Self { all: vec![], of: vec![None; graph.nodes.len()] };
+        for mut members in connected(graph, &own) {
+            users.trim(graph, &mut members);
+            if !users.folds(graph, &members) {
+                continue;
+            }
+            let result = graph.nodes[members[0]].results[0];
+            let Some(time) = ticks(&graph.ty(result).dims) else { continue };
+            members.iter().for_each(|id| found.of[id.index()] = Some(found.all.len()));
+            found.all.push(Group { nodes: members, yields: vec![], time });
+        }
+        if !found.all.is_empty() {
+            found.hand_over(graph, &own, &users);
+        }
+        found
+    }
+
+    /// What goes from a group to others, and what these compute themselves.
+    fn hand_over(&mut self, graph: &Graph, own: &[bool], users: &Users) {
+        let cheap = Cheap::of(graph, own);
+        let mut wanted = vec![false; graph.values.len()];
+        graph.outputs.iter().for_each(|o| wanted[o.value.index()] = true);
+        for (id, node) in
+            graph.nodes.iter().filter(|(id, _)| self.of[id.index()].is_none())
+        {
+            let mut open: Vec<Value> = node.operands.to_vec();
+            let inlines = users.is_inlined_by(graph, id);
+            while let Some(v) = open.pop() {
+                let from = graph.def(v);
+                let repeats = matches!(from.op, Op::Broadcast { .. });
+                let member = self.of[graph.values[v].node.index()].is_some();
+                match member && (repeats || inlines && cheap.is(v)) {
+                    true => open.extend(&from.operands),
+                    false => wanted[v.index()] = true,
+                }
+            }
+        }
+        for n in 0..self.all.len() {
+            let mut nodes = std::mem::take(&mut self.all[n].nodes);
+            let mut held = vec![false; graph.nodes.len()];
+            nodes.iter().for_each(|id| held[id.index()] = true);
+            let mut at = 0;
+            while let Some(id) = nodes.get(at) {
+                for &v in &graph.nodes[*id].operands {
+                    let from = graph.values[v].node;
+                    if held[from.index()] {
+                        continue;
+                    }
+                    match cheap.is(v) {
+                        true => {
+                            held[from.index()] = true;
+                            nodes.push(from);
+                        }
+                        false => wanted[v.index()] = true,
+                    }
+                }
+                at += 1;
+            }
+            nodes.sort();
+            self.all[n].nodes = nodes;
+        }
+        for (n, group) in self.all.iter_mut().enumerate() {
+            let made = group.nodes.iter().filter(|id| self.of[id.index()] == Some(n));
+            let results = made.map(|id| graph.nodes[*id].results[0]);
+            group.yields = results.filter(|v| wanted[v.index()]).collect();
+        }
+    }
+}
+
+/// Nodes that let tokens be by all that hang together. They have as many other nodes before them on the longest way, so
+/// that none of these lies between two of them.
+fn connected(graph: &Graph, own: &[bool]) -> Vec<Vec<Node>> {
+    let count = graph.nodes.len();
+    let mut depth = vec![0_usize; count];
+    let mut parent: Vec<usize> = (0..count).collect();
+    for (id, node) in graph.nodes.iter() {
+        let id = id.index();
+        let before = node.operands.iter().map(|v| graph.values[*v].node.index());
+        let step = |n: usize| depth[n] + usize::from(!own[id] && own[n]);
+        depth[id] = before.clone().map(step).max().unwrap_or(0);
+        for n in before.filter(|n| own[*n] && own[id]) {
+            if depth[n] == depth[id] {
+                let (a, b) = (root(&parent, n), root(&parent, id));
+                parent[a.max(b)] = a.min(b);
+            }
+        }
+    }
+    let mut out: Vec<Vec<Node>> = vec![vec![]; count];
+    for id in graph.nodes.keys().filter(|id| own[id.index()]) {
+        out[root(&parent, id.index())].push(id);
+    }
+    out.retain(|members| !members.is_empty());
+    out
+}
+
+fn root(parent: &[usize], mut n: usize) -> usize {
+    while parent[n] != n {
+        n = parent[n];
+    }
+    n
+}
+
+/// Who takes each value, and whether the world does.
+struct Users {
+    nodes: Vec<Vec<Node>>,
+    output: Vec<bool>,
+}
+
+impl Users {
+    fn of(graph: &Graph) -> Self {
+        let mut nodes = vec![vec![]; graph.values.len()];
+        for (id, node) in graph.nodes.iter() {
+            node.operands.iter().for_each(|v| nodes[v.index()].push(id));
+        }
+        let mut output = vec![false; graph.values.len()];
+        graph.outputs.iter().for_each(|o| output[o.value.index()] = true);
+        Self { nodes, output }
+    }
+
+    /// Whether one of some nodes takes a value.
+    fn among(&self, v: Value, members: &[Node]) -> bool {
+        self.nodes[v.index()].iter().any(|user| members.binary_search(user).is_ok())
+    }
+
+    /// Leaves out what only others take, where these compute it as they go.
+    fn trim(&self, graph: &Graph, members: &mut Vec<Node>) {
+        for at in (0..members.len()).rev() {
+            let node = &graph.nodes[members[at]];
+            let v = node.results[0];
+            let folds = matches!(node.op, Op::Reduce { .. });
+            if !folds && !self.among(v, members) && self.is_inlined(graph, v) {
+                members.remove(at);
+            }
+        }
+    }
+
+    /// Whether all that take a value compute it as they go.
+    fn is_inlined(&self, graph: &Graph, v: Value) -> bool {
+        !self.output[v.index()]
+            && self.nodes[v.index()].iter().all(|user| self.is_inlined_by(graph, *user))
+    }
+
+    /// Whether a node computes what it takes as it goes.
+    fn is_inlined_by(&self, graph: &Graph, user: Node) -> bool {
+        let node = &graph.nodes[user];
+        match node.op.info().group {
+            Kind::Unary | Kind::Binary | Kind::Select | Kind::Reduce => true,
+            Kind::Move => self.is_inlined(graph, node.results[0]),
+            _ => false,
+        }
+    }
+
+    /// Whether what is folded is taken by another of some nodes: only then would anything be read twice.
+    fn folds(&self, graph: &Graph, members: &[Node]) -> bool {
+        members.iter().map(|id| &graph.nodes[*id]).any(|node| {
+            matches!(node.op, Op::Reduce { .. }) && self.among(node.results[0], members)
+        })
+    }
+}

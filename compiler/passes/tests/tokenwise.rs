@@ -1,0 +1,158 @@
+//! What is done to every token alone, in one pass: the same numbers, in fewer kernels.
+
+mod common;
+
+use common::schedule::{agree, planned};
+use nestor_ir::plan::{Launch, Plan};
+
+/// Launches of kernels.
+fn kernels(text: &str) -> usize {
+    agree(text);
+    let (plan, _): (Plan, _) = planned(text);
+    plan.launches.iter().filter(|l| matches!(l, Launch::Kernel { .. })).count()
+}
+
+/// A norm of heads, with a gain, beside a stream: one kernel, whose halves are of different shapes.
+#[test]
+fn norm_of_heads() {
+    let found = kernels(
+        r#"graph {
+          %0 "x": [B, T, 2, 3] = input
+          %1 "gain": [3] = input
+          %2 "gate": [B, T, 6] = input
+          %3: [B, T, 2, 3] = mul %0, %0
+          %4: [B, T, 2] = reduce{fold=sum, axes=(3)} %3
+          %5: [B, T, 2] = constant{value=0.5}
+          %6: [B, T, 2] = add %4, %5
+          %7: [B, T, 2] = sqrt %6
+          %8: [B, T, 2, 3] = broadcast{dims=[B, T, 2, 3], axes=(0, 1, 2)} %7
+          %9: [B, T, 2, 3] = div %0, %8
+          %10: [B, T, 2, 3] = broadcast{dims=[B, T, 2, 3], axes=(3)} %1
+          %11: [B, T, 2, 3] = mul %9, %10
+          %12: [B, T, 6] = reshape{dims=[B, T, 6]} %11
+          %13: [B, T, 6] = sigmoid %2
+          %14: [B, T, 6] = mul %12, %13
+          output "y" %14
+        }"#,
+    );
+    assert_eq!(found, 1);
+}
+
+/// A softmax that is asked for whole, with its logarithm's sum and a constant that counts classes.
+#[test]
+fn softmax() {
+    let found = kernels(
+        r#"graph {
+          %0 "x": [B, T, 7] = input
+          %1 "scale": [] = input
+          %2: [B, T] = reduce{fold=max, axes=(2)} %0
+          %3: [B, T, 7] = broadcast{dims=[B, T, 7], axes=(0, 1)} %2
+          %4: [B, T, 7] = sub %0, %3
+          %5: [B, T, 7] = exp %4
+          %6: [B, T] = reduce{fold=sum, axes=(2)} %5
+          %7: [B, T, 7] = broadcast{dims=[B, T, 7], axes=(0, 1)} %6
+          %8: [B, T, 7] = div %5, %7
+          %9: [B, T, 7] = iota{axis=2, dims=[B, T, 7]}
+          %10: [B, T, 7] = mul %8, %9
+          %11: [B, T] = log %6
+          %12: [B, T] = broadcast{dims=[B, T], axes=()} %1
+          %13: [B, T] = mul %11, %12
+          output "p" %8
+          output "classes" %10
+          output "sum" %13
+        }"#,
+    );
+    assert_eq!(found, 1);
+}
+
+/// Neighbours are not found in a chunk of tokens, nor positions in a sequence: what is moved over tokens, or counts them, is fed.
+#[test]
+fn neighbours_stay_outside() {
+    kernels(
+        r#"graph {
+          %0 "x": [B, T, 5] = input
+          %1: [B, T, 5] = shift{axis=1, by=1} %0
+          %2: [B, T, 5] = mul %0, %1
+          %3: [B, T] = reduce{fold=sum, axes=(2)} %2
+          %4: [B, T] = exp %3
+          %5: [B, T, 5] = broadcast{dims=[B, T, 5], axes=(0, 1)} %4
+          %6: [B, T, 5] = mul %2, %5
+          %7: [B, T, 5] = iota{axis=1, dims=[B, T, 5]}
+          %8: [B, T, 5] = add %6, %7
+          %9: [B, T, 5] = shift{axis=1, by=-2} %8
+          %10: [B, T] = reduce{fold=max, axes=(2)} %9
+          %11: [B, T, 5] = broadcast{dims=[B, T, 5], axes=(0, 1)} %10
+          %12: [B, T, 5] = sub %9, %11
+          output "y" %12
+        }"#,
+    );
+}
+
+/// Two norms with a product between them, whose input the second takes, too: none of the two waits for itself.
+#[test]
+fn residuals_around_a_product() {
+    let found = kernels(
+        r#"graph {
+          %0 "x": [B, T, 4] = input
+          %1 "w": [4, 4] = input
+          %2: [B, T, 4] = mul %0, %0
+          %3: [B, T] = reduce{fold=sum, axes=(2)} %2
+          %4: [B, T, 4] = broadcast{dims=[B, T, 4], axes=(0, 1)} %3
+          %5: [B, T, 4] = constant{value=1}
+          %6: [B, T, 4] = add %4, %5
+          %7: [B, T, 4] = div %0, %6
+          %8: [B, T, 4] = contract{batch=(), sum=(2:0)} %7, %1
+          %9: [B, T, 4] = add %7, %8
+          %10: [B, T, 4] = mul %9, %9
+          %11: [B, T] = reduce{fold=sum, axes=(2)} %10
+          %12: [B, T, 4] = broadcast{dims=[B, T, 4], axes=(0, 1)} %11
+          %13: [B, T, 4] = add %12, %5
+          %14: [B, T, 4] = div %9, %13
+          %15: [4] = reduce{fold=sum, axes=(0, 1)} %14
+          output "y" %14
+          output "sum" %15
+        }"#,
+    );
+    // Two walks, and a sum over tokens and one over sequences.
+    assert_eq!(found, 4);
+}
+
+/// What others compute as they go is not stored for them: the sum over tokens reads what the norm read.
+#[test]
+fn others_compute_again() {
+    let text = r#"graph {
+      %0 "x": [B, T, 4] = input
+      %1 "dy": [B, T, 4] = input
+      %2: [B, T, 4] = mul %0, %0
+      %3: [B, T] = reduce{fold=sum, axes=(2)} %2
+      %4: [B, T] = sqrt %3
+      %5: [B, T, 4] = broadcast{dims=[B, T, 4], axes=(0, 1)} %4
+      %6: [B, T, 4] = div %0, %5
+      %7: [B, T, 4] = exp %6
+      %8: [B, T, 4] = mul %6, %1
+      %9: [4] = reduce{fold=sum, axes=(0, 1)} %8
+      output "y" %7
+      output "sum" %9
+    }"#;
+    agree(text);
+    let (_, kernels) = planned(text);
+    let walk = kernels.iter().find(|k| k.name.starts_with("walk")).expect("a walk");
+    let large = walk.buffers.values().filter(|b| b.dims.len() > 2);
+    // x and y, not their quotient.
+    assert_eq!(large.count(), 2, "{walk}");
+}
+
+/// Tokens are told by sequences in front, of any clock, and widths that nobody knows are left alone.
+#[test]
+fn ticks_of_a_clock() {
+    let found = kernels(
+        r#"graph {
+          %0 "x": [B, T:4, 300] = input
+          %1: [B, T:4] = reduce{fold=max, axes=(2)} %0
+          %2: [B, T:4, 300] = broadcast{dims=[B, T:4, 300], axes=(0, 1)} %1
+          %3: [B, T:4, 300] = sub %0, %2
+          output "y" %3
+        }"#,
+    );
+    assert_eq!(found, 1);
+}
