@@ -10,6 +10,7 @@ pub use nestor_ir::tile::Kernel;
 use nestor_ir::tile::{self, Shape};
 use nestor_passes::PassError;
 use nestor_passes::merge::{Copies, merged};
+pub use nestor_passes::schedule::Calls;
 use nestor_passes::schedule::schedule;
 use nestor_passes::spread::{Grain, spread};
 use nestor_passes::together::together;
@@ -60,7 +61,19 @@ pub fn artifact(graph: &Graph, precision: Precision) -> Result<Artifact, NativeE
 /// # Errors
 /// As [`artifact`], and where this build has no backend for GPUs.
 pub fn compiled(graph: &Graph, machine: Machine) -> Result<Artifact, NativeError> {
-    let (plan, kernels) = scheduled_for(graph, machine)?;
+    compiled_for(graph, Calls::OfManyTokens, machine)
+}
+
+/// As [`compiled`], for calls of some kind.
+///
+/// # Errors
+/// As [`compiled`].
+pub fn compiled_for(
+    graph: &Graph,
+    calls: Calls,
+    machine: Machine,
+) -> Result<Artifact, NativeError> {
+    let (plan, kernels) = planned(graph, calls, machine)?;
     match machine {
         Machine::Cpu(precision) => {
             let native = nestor_cranelift::compile(&kernels, precision)?;
@@ -95,10 +108,19 @@ pub fn scheduled_for(
     graph: &Graph,
     machine: Machine,
 ) -> Result<(Plan, Vec<Kernel>), NativeError> {
+    planned(graph, Calls::OfManyTokens, machine)
+}
+
+fn planned(
+    graph: &Graph,
+    calls: Calls,
+    machine: Machine,
+) -> Result<(Plan, Vec<Kernel>), NativeError> {
     let (plan, mut kernels) = match machine {
-        Machine::Cpu(_) => schedule(graph)?,
+        Machine::Cpu(_) => schedule(graph, calls)?,
         Machine::Gpu(options) => {
-            let (plan, kernels) = schedule(&gpu::fission(graph, &gpu::rates(options)))?;
+            let parted = gpu::fission(graph, &gpu::rates(options));
+            let (plan, kernels) = schedule(&parted, calls)?;
             (whole_products(plan), kernels)
         }
     };

@@ -1,7 +1,7 @@
 //! A model that learns: one step of training and the loss without one, as machine code.
 
 use crate::native;
-use crate::native::{Machine, NativeError};
+use crate::native::{Calls, Machine, NativeError};
 use crate::pipeline::{Purpose, forward};
 use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::dim::Sizes;
@@ -240,7 +240,9 @@ pub fn answers_for(
     let compiled = |resume, form| -> Result<Artifact, NativeError> {
         let forms = FormOptions { form, ..forms };
         let lowered = forward(program, Purpose { resume, forms })?;
-        native::compiled(&only(&lowered.graph, |n| !n.starts_with("loss")), machine)
+        let calls = if resume { Calls::OfOneToken } else { Calls::OfManyTokens };
+        let graph = only(&lowered.graph, |n| !n.starts_with("loss"));
+        native::compiled_for(&graph, calls, machine)
     };
     let begin = compiled(false, None)?;
     // A chunk of one token is a walk of one step.

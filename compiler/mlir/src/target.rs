@@ -4,9 +4,11 @@
 const RESERVED: i64 = 1024;
 
 /// Threads of a block, at most.
+#[cfg(feature = "cuda")]
 pub(crate) const THREADS: i64 = 1024;
 
 /// What the number of a block is below.
+#[cfg(feature = "cuda")]
 pub(crate) const BLOCKS: i64 = (1 << 31) - 1;
 
 /// A family of GPUs.

@@ -4,7 +4,7 @@ mod common;
 
 use common::schedule::agree;
 use nestor_ir::tensor::text::parse;
-use nestor_passes::schedule::schedule;
+use nestor_passes::schedule::{Calls, schedule};
 
 #[test]
 fn a_window_of_the_past_walks_its_last_tokens_alone() {
@@ -51,7 +51,8 @@ fn a_window_of_the_past_walks_its_last_tokens_alone() {
     agree(&kept);
     let kernels = |text: &str| -> String {
         let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let made = schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let made = schedule(&graph, Calls::OfManyTokens)
+            .unwrap_or_else(|e| panic!("{e}\n{text}"));
         made.1.iter().map(ToString::to_string).collect()
     };
     // Six tokens are of the last three steps, should the last of them have one.

@@ -4,6 +4,7 @@ mod common;
 
 use common::schedule::{agree, planned};
 use nestor_ir::plan::Launch;
+use nestor_passes::schedule::{Calls, schedule};
 
 /// Outputs that replace inputs, and one that is the old value of another.
 #[test]
@@ -94,7 +95,7 @@ fn an_update_is_one_kernel() {
         text += "}";
         agree(&text);
         let graph = nestor_ir::tensor::text::parse(&text).expect("is a graph");
-        let (plan, _) = nestor_passes::schedule::schedule(&graph).expect("has kernels");
+        let (plan, _) = schedule(&graph, Calls::OfManyTokens).expect("has kernels");
         assert_eq!(plan.launches.len(), 1, "{order:?}\n{plan}");
     }
 }
@@ -113,7 +114,7 @@ fn what_one_map_takes_is_not_stored() {
     }"#;
     agree(text);
     let graph = nestor_ir::tensor::text::parse(text).expect("is a graph");
-    let (_, kernels) = nestor_passes::schedule::schedule(&graph).expect("has kernels");
+    let (_, kernels) = schedule(&graph, Calls::OfManyTokens).expect("has kernels");
     let written = |k: &nestor_ir::tile::Kernel| {
         let usage =
             |b: &nestor_ir::tile::BufferParam| b.usage != nestor_ir::tile::Use::Read;

@@ -156,3 +156,33 @@ fn ticks_of_a_clock() {
     );
     assert_eq!(found, 1);
 }
+
+/// What does not stay where it is computed is folded and taken apart.
+#[test]
+fn rows_that_are_too_wide() {
+    let found = kernels(
+        r#"graph {
+          %0 "x": [B, T, 9000] = input
+          %1: [B, T] = reduce{fold=max, axes=(2)} %0
+          %2: [B, T, 9000] = broadcast{dims=[B, T, 9000], axes=(0, 1)} %1
+          %3: [B, T, 9000] = sub %0, %2
+          output "y" %3
+        }"#,
+    );
+    assert_eq!(found, 2);
+}
+
+/// Pairs of tokens are not one token's: what is folded over all of them is fed.
+#[test]
+fn pairs_of_tokens_stay_outside() {
+    kernels(
+        r#"graph {
+          %0 "x": [B, T, 2, T] = input
+          %1: [B, T, 2] = reduce{fold=max, axes=(3)} %0
+          %2: [B, T] = reduce{fold=sum, axes=(2)} %1
+          %3: [B, T, 2] = broadcast{dims=[B, T, 2], axes=(0, 1)} %2
+          %4: [B, T, 2] = div %1, %3
+          output "y" %4
+        }"#,
+    );
+}

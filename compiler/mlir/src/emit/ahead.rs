@@ -21,6 +21,16 @@ fn statements(body: &[Stmt]) -> usize {
 /// Turns of a thread in a copy that are written one after the other.
 const MOST_TURNS: usize = 8;
 
+/// The turns of a loop.
+#[derive(Clone, Copy)]
+struct Turns<'c, 'a> {
+    index: Index,
+    extent: Num<'c, 'a>,
+    reverse: bool,
+    /// Whether what the addresses of its copies have in common stays in registers.
+    kept: bool,
+}
+
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// The loop, its body without the copies that it begins with.
     pub(super) fn loop_ahead(
@@ -37,52 +47,43 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             self.b.barrier();
         }
         self.loops += 1;
-        let few = statements(body) <= FEW;
-        self.begin_copies(copies, index, none, ((extent, reverse), few));
+        let kept = statements(body) <= FEW;
+        let turns = Turns { index, extent, reverse, kept };
+        self.begin_copies(copies, none, turns);
         let bounds = [none, extent, Num::Known(1)].map(|n| self.value(n));
         let (opened, turn, _) = self.b.open_for(bounds, &[]);
         let turn = Num::Run(turn);
         self.b.wait_for_copies();
         self.b.barrier();
         let next = self.add(turn, Num::Known(1));
-        self.begin_copies(copies, index, next, ((extent, reverse), few));
-        let here = self.index_of(turn, (extent, reverse));
-        self.indices[index.index()] = Some(here);
+        self.begin_copies(copies, next, turns);
+        self.at_turn(turn, turns);
         self.staged_by(copies, turn);
         self.body(body);
         self.loops -= 1;
         self.b.close(opened, &[]);
     }
 
-    fn index_of(
-        &mut self,
-        turn: Num<'c, 'a>,
-        (extent, reverse): (Num<'c, 'a>, bool),
-    ) -> Num<'c, 'a> {
-        if !reverse {
-            return turn;
+    /// From now on the loop's index is that of a turn.
+    fn at_turn(&mut self, turn: Num<'c, 'a>, turns: Turns<'c, 'a>) {
+        let mut here = turn;
+        if turns.reverse {
+            let last = self.sub(turns.extent, Num::Known(1));
+            here = self.sub(last, turn);
         }
-        let last = self.sub(extent, Num::Known(1));
-        self.sub(last, turn)
+        self.indices[turns.index.index()] = Some(here);
     }
 
-    /// Begins the copies of a turn, where there is such a turn. In a loop of few statements what their addresses have in common stays in registers.
-    fn begin_copies(
-        &mut self,
-        copies: &[Stmt],
-        index: Index,
-        turn: Num<'c, 'a>,
-        (of, few): ((Num<'c, 'a>, bool), bool),
-    ) {
-        let there = self.less(turn, of.0);
+    /// Begins the copies of a turn, where there is such a turn.
+    fn begin_copies(&mut self, copies: &[Stmt], turn: Num<'c, 'a>, turns: Turns<'c, 'a>) {
+        let there = self.less(turn, turns.extent);
         let opened = self.b.open_if(there, &[]);
-        let here = self.index_of(turn, of);
-        self.indices[index.index()] = Some(here);
+        self.at_turn(turn, turns);
         self.staged_by(copies, turn);
         for copy in copies {
             let Stmt::Map { space, loads, sinks, .. } = copy else { continue };
             let [(_, Sink::Store(to))] = &sinks[..] else { continue };
-            match few {
+            match turns.kept {
                 true => self.begin_copy(space, &loads[0], to),
                 false => self.anew_for(|e| e.begin_copy(space, &loads[0], to)),
             }

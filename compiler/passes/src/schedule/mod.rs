@@ -39,12 +39,21 @@ use nestor_ir::plan::Plan;
 use nestor_ir::tensor::Graph;
 use nestor_ir::tile::Kernel;
 
+/// What calls of a program are like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Calls {
+    /// Of many tokens, as a rule.
+    OfManyTokens,
+    /// Of one token: a model that answers and goes on.
+    OfOneToken,
+}
+
 /// The plan of a graph and the kernels it launches.
 ///
 /// # Errors
 /// Where an op has no kernel yet.
-pub fn schedule(graph: &Graph) -> Result<(Plan, Vec<Kernel>), PassError> {
-    let graph = tokenwise(&expand::expanded(graph));
+pub fn schedule(graph: &Graph, calls: Calls) -> Result<(Plan, Vec<Kernel>), PassError> {
+    let graph = tokenwise(&expand::expanded(graph), calls);
     plan::planned(&graph)
 }
 

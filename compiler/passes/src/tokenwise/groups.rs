@@ -8,6 +8,9 @@ use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Group as Kind, Node, NodeData, Op, Value};
 use nestor_ir::ty::Dims;
 
+/// Numbers of a token beyond which they do not stay where they are computed: folds then go over memory as well.
+const WIDEST: usize = 8192;
+
 /// Nodes that become one walk.
 pub(super) struct Group {
     /// In order, with those that stand elsewhere as well.
@@ -16,6 +19,8 @@ pub(super) struct Group {
     pub(super) yields: Vec<Value>,
     /// Ticks, of which a value has one entry each.
     pub(super) time: Dim,
+    /// Numbers of a token, at most.
+    pub(super) width: usize,
 }
 
 /// All groups of a graph.
@@ -54,7 +59,10 @@ fn by_tokens(graph: &Graph) -> Vec<bool> {
 
 fn is_by_tokens(graph: &Graph, node: &NodeData) -> bool {
     let [result] = node.results[..] else { return false };
-    if ticks(&graph.ty(result).dims).is_none() {
+    let of = |v: &Value| ticks(&graph.ty(*v).dims);
+    let Some(own) = of(&result) else { return false };
+    let repeats = matches!(node.op, Op::Broadcast { .. });
+    if !repeats && node.operands.iter().any(|v| of(v) != Some(own)) {
         return false;
     }
     match &node.op {
@@ -79,8 +87,12 @@ impl Groups {
             }
             let result = graph.nodes[members[0]].results[0];
             let Some(time) = ticks(&graph.ty(result).dims) else { continue };
+            let width = members.iter().map(|id| width(graph, *id)).max().unwrap_or(1);
+            if width > WIDEST {
+                continue;
+            }
             members.iter().for_each(|id| found.of[id.index()] = Some(found.all.len()));
-            found.all.push(Group { nodes: members, yields: vec![], time });
+            found.all.push(Group { nodes: members, yields: vec![], time, width });
         }
         if !found.all.is_empty() {
             found.hand_over(graph, &own, &users);
@@ -164,6 +176,12 @@ fn connected(graph: &Graph, own: &[bool]) -> Vec<Vec<Node>> {
     }
     out.retain(|members| !members.is_empty());
     out
+}
+
+/// Numbers of a token that a node makes.
+fn width(graph: &Graph, id: Node) -> usize {
+    let dims = &graph.ty(graph.nodes[id].results[0]).dims;
+    dims.iter().skip(2).filter_map(|d| d.fixed()).product()
 }
 
 fn root(parent: &[usize], mut n: usize) -> usize {

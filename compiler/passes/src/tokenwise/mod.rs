@@ -14,6 +14,7 @@ mod cheap;
 mod groups;
 mod walk;
 
+use crate::schedule::Calls;
 use crate::simplify::prune;
 use groups::Groups;
 use nestor_ir::entity::Entity;
@@ -23,9 +24,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use walk::walk;
 
+/// Tokens of a chunk at most, where calls have many.
+const CHUNK: usize = 64;
+
 /// The graph with ops that fold tokens one by one, and what belongs to them, as walks without states.
 #[must_use]
-pub(crate) fn tokenwise(graph: &Graph) -> Graph {
+pub(crate) fn tokenwise(graph: &Graph, calls: Calls) -> Graph {
     let groups = Groups::of(graph);
     if groups.all.is_empty() {
         return graph.clone();
@@ -33,6 +37,7 @@ pub(crate) fn tokenwise(graph: &Graph) -> Graph {
     let mut made = Made {
         graph,
         groups: &groups,
+        most: if calls == Calls::OfOneToken { 1 } else { CHUNK },
         out: Graph::new(),
         map: vec![None; graph.values.len()],
     };
@@ -110,6 +115,8 @@ fn in_order(graph: &Graph, groups: &Groups) -> Vec<Unit> {
 struct Made<'g> {
     graph: &'g Graph,
     groups: &'g Groups,
+    /// Tokens of a chunk at most.
+    most: usize,
     out: Graph,
     map: Vec<Option<Value>>,
 }
@@ -132,7 +139,7 @@ impl Made<'_> {
 
     fn group(&mut self, n: usize) {
         let group = &self.groups.all[n];
-        let (scan, fed) = walk(self.graph, group);
+        let (scan, fed) = walk(self.graph, group, self.most);
         let operands: Vec<Value> = fed.into_iter().map(|v| self.at(v)).collect();
         let op = nestor_ir::tensor::Op::Scan { scan: Box::new(scan) };
         let results = self.out.add_many(op, &operands);

@@ -11,18 +11,9 @@ use smallvec::smallvec;
 
 /// Numbers of a tile: some of them fit the nearest cache, and a block of threads has a few for each.
 const TILE: usize = 2048;
-/// Tokens of a chunk at most.
-const CHUNK: usize = 64;
-
-/// The walk, and the values that it is fed.
-pub(super) fn walk(graph: &Graph, group: &Group) -> (Scan, Vec<Value>) {
-    let dims_of = |v: &Value| &graph.ty(*v).dims;
-    let results = group.nodes.iter().map(|id| &graph.nodes[*id].results[0]);
-    let width = |v: &Value| -> usize {
-        dims_of(v).iter().skip(2).filter_map(|d| d.fixed()).product()
-    };
-    let widest = results.map(width).max().unwrap_or(1).max(1);
-    let tokens = 1 << (TILE / widest).clamp(1, CHUNK).ilog2();
+/// The walk, by chunks of so many tokens at most, and the values that it is fed.
+pub(super) fn walk(graph: &Graph, group: &Group, most: usize) -> (Scan, Vec<Value>) {
+    let tokens = 1 << (TILE / group.width.max(1)).clamp(1, most).ilog2();
     let mut made = Body {
         tokens,
         scan: Scan {
@@ -55,7 +46,7 @@ pub(super) fn walk(graph: &Graph, group: &Group) -> (Scan, Vec<Value>) {
     for (n, v) in group.yields.iter().enumerate() {
         let value = made.map[v.index()].expect("a member");
         made.scan.body.output(format!("y{n}"), value);
-        made.scan.yields.push((Yield::Stream, layout(dims_of(v))));
+        made.scan.yields.push((Yield::Stream, layout(&graph.ty(*v).dims)));
     }
     (made.scan, made.fed)
 }

@@ -12,7 +12,7 @@ use nestor_ir::tensor::Graph;
 use nestor_ir::tensor::text::parse;
 use nestor_ir::tile::{self, Kernel};
 use nestor_passes::merge::{Copies, merged};
-use nestor_passes::schedule::schedule;
+use nestor_passes::schedule::{Calls, schedule};
 use nestor_passes::spread::{Grain, spread};
 use nestor_passes::together::together;
 use nestor_passes::turn::turned;
@@ -29,11 +29,15 @@ const SIZES: &[Sizes] = &[
 /// GPU, maps spread as far as they can be, by the token or by pieces, and tables shared.
 pub fn agree(text: &str) {
     let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let (made, kernels) = schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    let (made, kernels) =
+        schedule(&graph, Calls::OfManyTokens).unwrap_or_else(|e| panic!("{e}\n{graph}"));
     let joined: Vec<Kernel> =
         kernels.iter().cloned().map(|k| merged(k, Copies::Joined)).collect();
     agrees(&graph, &made, &kernels);
     agrees(&graph, &made, &joined);
+    let of_one = schedule(&graph, Calls::OfOneToken);
+    let (one, of_one) = of_one.unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    agrees(&graph, &one, &of_one);
     for (first, piece, rows) in [(1, 1, 2), (usize::MAX, 8, usize::MAX)] {
         let grain = Grain { first, next: first, piece, rows };
         let apart: Vec<Kernel> =
@@ -93,5 +97,5 @@ fn agrees(graph: &Graph, made: &Plan, kernels: &[Kernel]) {
 /// What a graph becomes.
 pub fn planned(text: &str) -> (Plan, Vec<Kernel>) {
     let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    schedule(&graph).unwrap_or_else(|e| panic!("{e}\n{graph}"))
+    schedule(&graph, Calls::OfManyTokens).unwrap_or_else(|e| panic!("{e}\n{graph}"))
 }
