@@ -7,6 +7,7 @@ use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Group as Kind, Node, NodeData, Op, Value};
 use nestor_ir::ty::Dims;
+use rustc_hash::FxHashSet;
 
 /// Numbers of a token beyond which they do not stay where they are computed: folds then go over memory as well.
 const WIDEST: usize = 8192;
@@ -103,13 +104,27 @@ impl Groups {
     /// What goes from a group to others, and what these compute themselves.
     fn hand_over(&mut self, graph: &Graph, own: &[bool], users: &Users) {
         let cheap = Cheap::of(graph, own);
+        let mut wanted = self.wanted_outside(graph, users, &cheap);
+        for group in &mut self.all {
+            group.copy(graph, &cheap, &mut wanted);
+        }
+        for (n, group) in self.all.iter_mut().enumerate() {
+            let made = group.nodes.iter().filter(|id| self.of[id.index()] == Some(n));
+            let results = made.map(|id| graph.nodes[*id].results[0]);
+            group.yields = results.filter(|v| wanted[v.index()]).collect();
+        }
+    }
+
+    /// Which values the world and nodes of no group take as they are stored, rather than compute them as they go.
+    fn wanted_outside(&self, graph: &Graph, users: &Users, cheap: &Cheap) -> Vec<bool> {
         let mut wanted = vec![false; graph.values.len()];
         graph.outputs.iter().for_each(|o| wanted[o.value.index()] = true);
-        for (id, node) in
-            graph.nodes.iter().filter(|(id, _)| self.of[id.index()].is_none())
-        {
-            let mut open: Vec<Value> = node.operands.to_vec();
+        for (id, node) in graph.nodes.iter() {
+            if self.of[id.index()].is_some() {
+                continue;
+            }
             let inlines = users.is_inlined_by(graph, id);
+            let mut open: Vec<Value> = node.operands.to_vec();
             while let Some(v) = open.pop() {
                 let from = graph.def(v);
                 let repeats = matches!(from.op, Op::Broadcast { .. });
@@ -120,35 +135,30 @@ impl Groups {
                 }
             }
         }
-        for n in 0..self.all.len() {
-            let mut nodes = std::mem::take(&mut self.all[n].nodes);
-            let mut held = vec![false; graph.nodes.len()];
-            nodes.iter().for_each(|id| held[id.index()] = true);
-            let mut at = 0;
-            while let Some(id) = nodes.get(at) {
-                for &v in &graph.nodes[*id].operands {
-                    let from = graph.values[v].node;
-                    if held[from.index()] {
-                        continue;
+        wanted
+    }
+}
+
+impl Group {
+    /// Takes in what it can as well compute itself; what it is fed is wanted.
+    fn copy(&mut self, graph: &Graph, cheap: &Cheap, wanted: &mut [bool]) {
+        let mut held: FxHashSet<Node> = self.nodes.iter().copied().collect();
+        let mut at = 0;
+        while let Some(&id) = self.nodes.get(at) {
+            for &v in &graph.nodes[id].operands {
+                let from = graph.values[v].node;
+                match cheap.is(v) {
+                    _ if held.contains(&from) => {}
+                    true => {
+                        held.insert(from);
+                        self.nodes.push(from);
                     }
-                    match cheap.is(v) {
-                        true => {
-                            held[from.index()] = true;
-                            nodes.push(from);
-                        }
-                        false => wanted[v.index()] = true,
-                    }
+                    false => wanted[v.index()] = true,
                 }
-                at += 1;
             }
-            nodes.sort();
-            self.all[n].nodes = nodes;
+            at += 1;
         }
-        for (n, group) in self.all.iter_mut().enumerate() {
-            let made = group.nodes.iter().filter(|id| self.of[id.index()] == Some(n));
-            let results = made.map(|id| graph.nodes[*id].results[0]);
-            group.yields = results.filter(|v| wanted[v.index()]).collect();
-        }
+        self.nodes.sort();
     }
 }
 
