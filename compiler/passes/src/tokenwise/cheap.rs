@@ -4,9 +4,9 @@ use crate::schedule::{AGAIN, own_weight};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Group, NodeData, Op, Value};
 
-/// What of a graph's values is.
+/// Which of a graph's values are.
 pub(super) struct Cheap {
-    /// What a value is made of: values of its own rank, and the work.
+    /// By value: the one of its own rank that it is made of, if there is one, and the work.
     made: Vec<Option<(Option<Value>, usize)>>,
 }
 
