@@ -5,10 +5,11 @@ use crate::device_suite::{Wanted, lowered};
 use nestor_compiler::FormOptions;
 use nestor_compiler::gpu::time::{Needed, RATES, TERMS, bandwidth, needed, seconds};
 use nestor_compiler::gpu::{Options, Products, Target, code};
-use nestor_compiler::native::{Machine, scheduled_for};
+use nestor_compiler::native::{Kernel, Machine, Plan, scheduled_for};
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::Launch;
+use nestor_ir::tensor::Graph;
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::Path;
@@ -36,11 +37,7 @@ pub fn fit(path: &Path) -> Result<String, String> {
         let (rule, both) =
             (timing["rule"].as_str().unwrap_or(""), timing["both"] == true);
         let graph = lowered(rule, heads, width, both, FormOptions::default())?.graph;
-        let made = scheduled_for(&graph, Machine::Gpu(options));
-        let (plan, kernels) = made.map_err(|e| e.to_string())?;
-        let code = code(&plan, &kernels, options).map_err(|e| e.to_string())?;
-        let sizes = Sizes { batch, time, start: 0 };
-        let all = needed(&plan, &kernels, &code.entries, &sizes, options);
+        let all = of_launches(&graph, Sizes { batch, time, start: 0 }, options)?.2;
         let launches = timing["launches"].as_array().cloned().unwrap_or_default();
         let what = format!("{rule} {batch}x{time}x{heads}x{width} both={both}");
         if launches.len() != all.len() {
@@ -88,6 +85,19 @@ pub fn fit(path: &Path) -> Result<String, String> {
     Ok(out)
 }
 
+/// The plan of a graph, its kernels, and what each launch needs.
+fn of_launches(
+    graph: &Graph,
+    sizes: Sizes,
+    options: Options,
+) -> Result<(Plan, Vec<Kernel>, Vec<Needed>), String> {
+    let made = scheduled_for(graph, Machine::Gpu(options));
+    let (plan, kernels) = made.map_err(|e| e.to_string())?;
+    let code = code(&plan, &kernels, options).map_err(|e| e.to_string())?;
+    let all = needed(&plan, &kernels, &code.entries, &sizes, options);
+    Ok((plan, kernels, all))
+}
+
 /// What each launch of a rule is predicted to take, in seconds, with its name.
 ///
 /// # Errors
@@ -99,11 +109,8 @@ pub fn predicted(
     let [batch, time, heads, width] = wanted.shape.sizes;
     let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
     let graph = lowered(&wanted.rule, heads, width, wanted.both, forms)?.graph;
-    let made = scheduled_for(&graph, Machine::Gpu(options));
-    let (plan, kernels) = made.map_err(|e| e.to_string())?;
-    let code = code(&plan, &kernels, options).map_err(|e| e.to_string())?;
     let sizes = Sizes { batch, time, start: 0 };
-    let all = needed(&plan, &kernels, &code.entries, &sizes, options);
+    let (plan, kernels, all) = of_launches(&graph, sizes, options)?;
     let name = |launch: &Launch| match launch {
         Launch::Kernel { kernel, .. } => kernels[kernel.index()].name.clone(),
         Launch::Dense(_) => "product".to_owned(),

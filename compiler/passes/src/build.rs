@@ -8,7 +8,8 @@
 )]
 
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Op, Value};
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Node, Op, Value};
 use nestor_ir::ty::{Dims, Elem, Type};
 
 /// A real scalar.
@@ -154,6 +155,14 @@ pub fn count(dims: &[Dim], axes: &[usize]) -> Option<f64> {
     axes.iter().map(|&i| dims[i].fixed().map(|n| n as f64)).product()
 }
 
+/// The same elements under another shape.
+pub fn reshape(g: &mut Graph, a: Value, dims: &[Dim]) -> Value {
+    if g.ty(a).dims[..] == *dims {
+        return a;
+    }
+    g.add(Op::Reshape { dims: Dims::from(dims) }, &[a])
+}
+
 /// Axis `i` of the result is axis `order[i]`.
 pub fn transpose(g: &mut Graph, a: Value, order: &[usize]) -> Value {
     if order.iter().copied().eq(0..order.len()) {
@@ -226,4 +235,13 @@ pub fn replace(body: &mut Graph, value: Value, by: Value) {
     for output in body.outputs.iter_mut().filter(|o| o.value == value) {
         output.value = by;
     }
+}
+
+/// The nodes that take each value, once for every time that they do.
+pub fn users(g: &Graph) -> Vec<Vec<Node>> {
+    let mut users = vec![vec![]; g.values.len()];
+    for (id, node) in g.nodes.iter() {
+        node.operands.iter().for_each(|v| users[v.index()].push(id));
+    }
+    users
 }

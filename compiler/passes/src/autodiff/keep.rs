@@ -9,6 +9,7 @@
 //! Computing a chunk again costs products; keeping a value costs writing and reading it. What pays is
 //! the end of a sum of products: what follows it element by element is cheap from there.
 
+use crate::build::users;
 use crate::causal::only_lower_is_wanted;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Group, Node, NodeData, Op, Value};
@@ -26,10 +27,7 @@ pub(super) fn worth_keeping(body: &Graph) -> Vec<Value> {
     let near: Vec<Vec<Node>> = near(body);
     let of = |v: Value| &near[v.index()];
     let enough = |v: Value| enough(body, &near, v, ENOUGH);
-    let mut users: Vec<Vec<Node>> = vec![vec![]; body.values.len()];
-    for (id, node) in body.nodes.iter() {
-        node.operands.iter().for_each(|v| users[v.index()].push(id));
-    }
+    let users = users(body);
     let last = |v: Value| {
         users[v.index()].iter().all(|&user| {
             let node = &body.nodes[user];

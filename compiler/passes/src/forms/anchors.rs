@@ -14,9 +14,8 @@
 )]
 
 use super::chunk::Chunk;
-use super::flat::reshape;
 use super::gates::take;
-use crate::build::{broadcast, select, uniform};
+use crate::build::{broadcast, reshape, select, uniform};
 use crate::vectorise::Mapped;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Op, Scan, Value};

@@ -7,9 +7,8 @@
 //! is ever a quotient.
 
 use super::chunk::Chunk;
-use super::flat::reshape;
 use super::gates::{Family, Level, columns_scaled, take};
-use crate::build::{broadcast, constant, full_like, mul, select};
+use crate::build::{broadcast, constant, full_like, mul, reshape, select};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Op, Value};

@@ -8,11 +8,10 @@
 use super::anchors::{Boundary, boundary_of};
 use super::clocks::{Clocked, Otherwise, Rows};
 use super::domain::{Abstract, Matrix, Read, Slot, Solved, Source, Term};
-use super::flat::reshape;
 use super::gates::{Family, take};
 use super::reads::as_it_stands;
 use super::{Cut, Reason};
-use crate::build::{broadcast_leading, full_like, select};
+use crate::build::{broadcast_leading, full_like, reshape, select};
 use crate::vectorise::Mapped;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Feed, Graph, Layout, Op, Value};

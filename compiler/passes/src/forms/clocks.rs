@@ -20,9 +20,8 @@
 use super::Reason;
 use super::chunk::Chunk;
 use super::domain::{Abstract, Factor, Matrix, Right, Solved};
-use super::flat::reshape;
 use super::gates::{Family, plus, take};
-use crate::build::{add, broadcast, contract, mul, select};
+use crate::build::{add, broadcast, contract, mul, reshape, select};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;

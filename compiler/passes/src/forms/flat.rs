@@ -4,11 +4,11 @@ use super::Reason;
 use super::chunk::Chunk;
 use super::domain::Factor;
 use crate::build::{
-    broadcast, broadcast_leading, contract, mul, scale, select, transpose,
+    broadcast, broadcast_leading, contract, mul, reshape, scale, select, transpose,
 };
 use crate::vectorise::{Mapped, lift, vectorise_node};
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::{Axes, Graph, Op, Value};
+use nestor_ir::tensor::{Axes, Op, Value};
 use nestor_ir::ty::Dims;
 
 /// The number of elements of a shape that is known.
@@ -17,14 +17,6 @@ pub(super) fn size(dims: &[Dim]) -> Result<usize, Reason> {
         .map(|d| d.fixed())
         .product::<Option<usize>>()
         .ok_or_else(|| Reason::new("a state or a read has a size that is not fixed"))
-}
-
-/// The same elements under another shape.
-pub(super) fn reshape(g: &mut Graph, value: Value, dims: &[Dim]) -> Value {
-    if g.ty(value).dims[..] == *dims {
-        return value;
-    }
-    g.add(Op::Reshape { dims: Dims::from(dims) }, &[value])
 }
 
 impl Chunk<'_> {

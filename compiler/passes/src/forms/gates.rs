@@ -10,8 +10,7 @@
 use super::Reason;
 use super::chunk::Chunk;
 use super::domain::Matrix;
-use super::flat::reshape;
-use crate::build::{add, broadcast, constant, mul, select_or_zero};
+use crate::build::{add, broadcast, constant, mul, reshape, select_or_zero};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Graph, Op, Value};

@@ -12,7 +12,7 @@
 use super::Reason;
 use super::chunk::Chunk;
 use super::domain::{Abstract, Factor, Matrix, Right, Row, Slot, Source, Term};
-use super::flat::reshape;
+use crate::build::reshape;
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;

@@ -12,9 +12,9 @@ use super::chunk::Chunk;
 use super::domain::{
     Abstract, Affine, Factor, Matrix, Read, Reader, Right, Row, Solved, Source, Term,
 };
-use super::flat::{reshape, size};
+use super::flat::size;
 use super::gates::{Family, Level, Weights, plus};
-use crate::build::{broadcast, contract, mul};
+use crate::build::{broadcast, contract, mul, reshape};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Op, Value};

@@ -11,9 +11,9 @@
 use super::Reason;
 use super::chunk::Chunk;
 use super::domain::{Abstract, Matrix, Right, Solved};
-use super::flat::{reshape, size};
+use super::flat::size;
 use super::gates::{joined, plus, take};
-use crate::build::{broadcast, contract, mul, transpose};
+use crate::build::{broadcast, contract, mul, reshape, transpose};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;

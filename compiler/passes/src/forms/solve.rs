@@ -7,10 +7,10 @@
 use super::Reason;
 use super::chunk::Chunk;
 use super::domain::{Abstract, Matrix, Right, Solved, Source};
-use super::flat::{reshape, size};
+use super::flat::size;
 use super::gates::{Family, joined, plus, take};
 use super::reads::as_it_stands;
-use crate::build::{add, broadcast, constant, mul, transpose};
+use crate::build::{add, broadcast, constant, mul, reshape, transpose};
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Op, Value};
 

@@ -11,10 +11,9 @@
 use super::Reason;
 use super::chunk::Chunk;
 use super::domain::{Abstract, Affine, Factor, Read, Right, Source};
-use super::flat::reshape;
 use super::gates::{Family, identity, plus};
 use super::solve::Unknown;
-use crate::build::{add, broadcast, constant, contract, mul, outer};
+use crate::build::{add, broadcast, constant, contract, mul, outer, reshape};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Axis, Feed, Graph, Layout, Op, Scan, Stride, Value};

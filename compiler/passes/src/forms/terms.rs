@@ -3,8 +3,7 @@
 use super::Reason;
 use super::chunk::Chunk;
 use super::domain::{Affine, Factor, Matrix, Right, Row, Term};
-use super::flat::reshape;
-use crate::build::mul;
+use crate::build::{mul, reshape};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Axes, Op, Value};

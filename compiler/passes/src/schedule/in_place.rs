@@ -14,6 +14,7 @@ use super::lower::{Known, Lower};
 use super::store::Touch;
 use super::view::View;
 use crate::autodiff::state_inputs;
+use crate::build::users;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Node, Op, Scan, Value};
 use nestor_ir::tile::Affine;
@@ -22,10 +23,7 @@ use rustc_hash::FxHashSet;
 /// The nodes of a walk's body, those that read a state before the one that makes it new.
 pub(super) fn old_first(scan: &Scan) -> Vec<Node> {
     let body = &scan.body;
-    let mut users: Vec<Vec<Node>> = vec![vec![]; body.values.len()];
-    for (id, node) in body.nodes.iter() {
-        node.operands.iter().for_each(|o| users[o.index()].push(id));
-    }
+    let users = users(body);
     let mut waits: Vec<Vec<Node>> = vec![vec![]; body.nodes.len()];
     for (&input, next) in state_inputs(scan).iter().zip(&body.outputs) {
         let made = body.values[next.value].node;

@@ -22,6 +22,7 @@ use super::factors::{Product, cost, extent, products};
 use super::pairs::Pairs;
 use super::search::best;
 use super::steps::Plan;
+use crate::build::users;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Node, Op, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -38,10 +39,7 @@ pub(super) enum Orders {
 
 /// The plans that pay, by the node that they stand for.
 pub(super) fn plans(graph: &Graph) -> FxHashMap<Node, Plan> {
-    let mut users: Vec<Vec<Node>> = vec![Vec::new(); graph.values.len()];
-    for (id, node) in graph.nodes.iter() {
-        node.operands.iter().for_each(|v| users[v.index()].push(id));
-    }
+    let users = users(graph);
     let (mut whole, mut dear) = (FxHashSet::default(), FxHashSet::default());
     loop {
         let found = products(graph, &users, &whole);

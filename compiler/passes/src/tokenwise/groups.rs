@@ -2,11 +2,13 @@
 //! not lies between any two of them.
 
 use super::cheap::Cheap;
+use crate::build::users;
 use crate::schedule::scalar_op;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Group as Kind, Node, NodeData, Op, Value};
 use nestor_ir::ty::Dims;
+use petgraph::unionfind::UnionFind;
 use rustc_hash::FxHashSet;
 
 /// Numbers of a token beyond which they do not stay where they are computed: folds then go over memory as well.
@@ -167,7 +169,7 @@ impl Group {
 fn connected(graph: &Graph, own: &[bool]) -> Vec<Vec<Node>> {
     let count = graph.nodes.len();
     let mut depth = vec![0_usize; count];
-    let mut parent: Vec<usize> = (0..count).collect();
+    let mut sets = UnionFind::new(count);
     for (id, node) in graph.nodes.iter() {
         let id = id.index();
         let before = node.operands.iter().map(|v| graph.values[*v].node.index());
@@ -175,14 +177,13 @@ fn connected(graph: &Graph, own: &[bool]) -> Vec<Vec<Node>> {
         depth[id] = before.clone().map(step).max().unwrap_or(0);
         for n in before.filter(|n| own[*n] && own[id]) {
             if depth[n] == depth[id] {
-                let (a, b) = (root(&parent, n), root(&parent, id));
-                parent[a.max(b)] = a.min(b);
+                sets.union(n, id);
             }
         }
     }
     let mut out: Vec<Vec<Node>> = vec![vec![]; count];
     for id in graph.nodes.keys().filter(|id| own[id.index()]) {
-        out[root(&parent, id.index())].push(id);
+        out[sets.find(id.index())].push(id);
     }
     out.retain(|members| !members.is_empty());
     out
@@ -194,13 +195,6 @@ fn width(graph: &Graph, id: Node) -> usize {
     dims.iter().skip(2).filter_map(|d| d.fixed()).product()
 }
 
-fn root(parent: &[usize], mut n: usize) -> usize {
-    while parent[n] != n {
-        n = parent[n];
-    }
-    n
-}
-
 /// Who takes each value, and whether the world does.
 struct Users {
     nodes: Vec<Vec<Node>>,
@@ -209,13 +203,9 @@ struct Users {
 
 impl Users {
     fn of(graph: &Graph) -> Self {
-        let mut nodes = vec![vec![]; graph.values.len()];
-        for (id, node) in graph.nodes.iter() {
-            node.operands.iter().for_each(|v| nodes[v.index()].push(id));
-        }
         let mut output = vec![false; graph.values.len()];
         graph.outputs.iter().for_each(|o| output[o.value.index()] = true);
-        Self { nodes, output }
+        Self { nodes: users(graph), output }
     }
 
     /// Whether one of some nodes takes a value.

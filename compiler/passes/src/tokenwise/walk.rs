@@ -3,6 +3,7 @@
 use super::groups::Group;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
+use nestor_ir::tensor::infer::seen_by_body;
 use nestor_ir::tensor::{
     Axis, Feed, Graph, Layout, NodeData, Op, Scan, Stride, Value, Yield,
 };
@@ -74,7 +75,7 @@ impl Body {
         let ty = graph.ty(v);
         let layout = layout(&ty.dims);
         let feed = if layout.contains(&Axis::Time) { Feed::Stream } else { Feed::Shared };
-        let seen = Type { elem: ty.elem, dims: self.seen(&ty.dims) };
+        let seen = seen_by_body(&self.scan, feed, &layout, ty);
         let name = graph.values[v].name.clone().unwrap_or_default();
         self.map[v.index()] = Some(self.scan.body.input(name, seen));
         self.scan.feeds.push((feed, layout));

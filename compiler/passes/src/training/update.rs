@@ -5,7 +5,9 @@
 //! ```
 
 use super::{Target, norm_name};
-use crate::build::{accumulate, add, broadcast_to, div, mul, scalar, sum_all, unary};
+use crate::build::{
+    accumulate, add, broadcast_to, div, mul, reshape, scalar, sum_all, unary,
+};
 use crate::derive::derive;
 use crate::error::PassError;
 use nestor_ir::level::{
@@ -13,6 +15,7 @@ use nestor_ir::level::{
     retained_name,
 };
 use nestor_ir::tensor::{Graph, Group, Op, Value};
+use nestor_ir::tile::size::elements;
 use nestor_ir::ty::{Dims, Type};
 use rustc_hash::FxHashMap;
 
@@ -103,18 +106,6 @@ fn bound(g: &mut Graph, clip: Option<f64>, squares: Value) -> Option<Value> {
     Some(g.add(Op::Min, &[one, ratio]))
 }
 
-/// How many elements there are, where that is known.
-fn count(dims: &Dims) -> Option<usize> {
-    dims.iter().map(|d| d.fixed()).product()
-}
-
-fn reshaped(g: &mut Graph, v: Value, dims: &Dims) -> Value {
-    match g.ty(v).dims == *dims {
-        true => v,
-        false => g.add(Op::Reshape { dims: dims.clone() }, &[v]),
-    }
-}
-
 /// Values in another shape: what is done to their elements is done in that.
 ///
 /// ```text
@@ -146,7 +137,7 @@ impl Shaped {
                 let operands: Vec<Value> = operands.collect();
                 g.add(node.op.clone(), &operands)
             }
-            _ => reshaped(g, v, &self.dims),
+            _ => reshape(g, v, &self.dims),
         };
         self.known.insert(v, made);
         made
@@ -205,14 +196,14 @@ impl Update<'_> {
         // What acts on a weight as a matrix acts on all of it in that shape.
         let dims = g.ty(self.weight).dims.clone();
         let shape = states.iter().map(|s| g.ty(s.1).dims.clone());
-        let shape = shape.filter(|d| *d != dims).find(|d| count(d) == count(&dims));
+        let shape = shape.filter(|d| *d != dims).find(|d| elements(d) == elements(&dims));
         if let Some(shape) = shape {
             let mut shaped = Shaped { dims: shape, known: FxHashMap::default() };
             for (_, value) in &mut out[first..] {
                 let own = g.ty(*value).dims.clone();
-                if count(&own) == count(&dims) {
+                if elements(&own) == elements(&dims) {
                     let made = shaped.of(g, *value);
-                    *value = reshaped(g, made, &own);
+                    *value = reshape(g, made, &own);
                 }
             }
         }
