@@ -107,7 +107,7 @@ impl Walk<'_> {
         let (Place::Tile(s), Place::Tile(t)) = (a, b) else { return a == b };
         match (&self.placement.homes[s.index()], &self.placement.homes[t.index()]) {
             (Home::Shared(s, m), Home::Shared(t, n)) => *s < t + n && *t < s + m,
-            (Home::Nowhere, _) | (_, Home::Nowhere) => false,
+            (Home::Nowhere | Home::Held, _) | (_, Home::Nowhere | Home::Held) => false,
             (a, b) => a == b,
         }
     }

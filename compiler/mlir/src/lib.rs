@@ -17,6 +17,7 @@ pub mod often;
 pub mod placement;
 pub mod products;
 pub mod rolled;
+pub mod strips;
 pub mod target;
 
 #[cfg(feature = "cuda")]

@@ -143,6 +143,11 @@ fn function(
     };
     let mut places: Vec<(Place, Affine)> = Vec::new();
     let mut one = |place: &mut Place, origin: &mut Affine| {
+        if let Place::Tile(tile) = *place
+            && placement.homes[tile.index()] == Home::Held
+        {
+            return false;
+        }
         let mut from = (*place, Affine::default());
         // Where parts are exchanged depends on the number of the element.
         let moves = match *place {

@@ -5,6 +5,7 @@
 //! often for their size (a guess, not measured).
 
 use crate::narrow::Kept;
+use crate::strips::Strips;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::lifetimes::{self, LINE};
 use nestor_ir::tile::size::elements;
@@ -21,6 +22,8 @@ pub enum Home {
     Scratch(Vec<Monomial>),
     /// None: entries of a product pass to its map.
     Nowhere,
+    /// Registers: each warp has columns of it.
+    Held,
 }
 
 /// The places of all tiles.
@@ -36,6 +39,8 @@ pub struct Placement {
     pub scratch: Vec<Monomial>,
     /// Tiles with two places each, the second behind the first: what is copied ahead of a loop's next turn.
     pub ahead: Vec<Tile>,
+    /// Which tiles are held.
+    pub strips: Strips,
 }
 
 /// Said where a statement's own numbers have no place, which is our mistake.
@@ -43,13 +48,13 @@ pub const ROOM: &str =
     "a kernel whose statements keep numbers of their own has room for them";
 
 /// Places a kernel's tiles into at most `limit` bytes of shared memory, `room` of them for statements at least; those that are
-/// copied ahead have two places, and share them with no other.
+/// copied ahead have two places, and share them with no other; those that are held have none.
 pub fn place(
     kernel: &Kernel,
     kept: &Kept,
-    limit: i64,
-    room: i64,
+    (limit, room): (i64, i64),
     ahead: &[Tile],
+    strips: &Strips,
 ) -> Placement {
     let room = room.max(own_room(&kernel.body));
     let fixed = |tile: &Tile| {
@@ -68,6 +73,7 @@ pub fn place(
         .tiles
         .keys()
         .filter(|t| fixed(t).is_some() && !ahead.contains(t) && !passing[t.index()])
+        .filter(|t| !strips.is_held(*t))
         .collect();
     inside.sort_by_key(|t| fixed(t).map(|n| n as i64 * width(*t)));
     // As many of the smallest as fit, found by halves: to place them takes a while.
@@ -93,6 +99,9 @@ pub fn place(
             next += twice(&tile);
             return Home::Shared(next - twice(&tile), twice(&tile));
         }
+        if strips.is_held(tile) {
+            return Home::Held;
+        }
         if passing[tile.index()] {
             return Home::Nowhere;
         }
@@ -109,8 +118,8 @@ pub fn place(
     let homes = homes.collect();
     let bytes = shared.bytes + double;
     let own = (room > 0).then_some(bytes);
-    let ahead = ahead.to_vec();
-    Placement { homes, shared: bytes + room, room: own, scratch, ahead }
+    let (ahead, strips) = (ahead.to_vec(), strips.clone());
+    Placement { homes, shared: bytes + room, room: own, scratch, ahead, strips }
 }
 
 /// Bytes that a statement needs for itself, whole lines: a root of a matrix keeps the rotation of each pair of rows.

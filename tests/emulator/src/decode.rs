@@ -142,6 +142,10 @@ fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
         ("shfl", 5) => return shuffle(d, tail, list),
         ("mma", 4) => return product(d, tail, list),
         ("ldmatrix", 2) => return matrix(d, tail, list),
+        ("movmatrix", 2) if tail == "sync.aligned.m8n8.trans.b16" => {
+            let (to, from) = (d.register(at(0)?), d.source(at(1)?)?);
+            return Some(Op::Warp(WarpOp::Turn { to, from }));
+        }
         ("cp", _) => return copy(d, tail, list),
         // Global addresses are generic addresses here.
         ("cvta", 2) if tail == "to.global.u64" || tail == "global.u64" => {

@@ -59,6 +59,7 @@ pub(crate) enum WarpOp {
     Shuffle { how: Shuffle, to: Reg, inside: Option<Reg>, from: Reg, by: Reg, clamp: Reg },
     Product { what: Product, to: Vec<Reg>, a: Vec<Reg>, b: Vec<Reg>, c: Vec<Reg> },
     LoadMatrix { to: Vec<Reg>, transposed: bool, at: Address },
+    Turn { to: Reg, from: Reg },
 }
 
 /// What an instruction does.

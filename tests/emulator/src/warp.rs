@@ -25,6 +25,10 @@ impl Block<'_> {
                     (0..LANES).map(|l| self.threads[first + l].address(*at)).collect();
                 self.load_matrix(first, to, *transposed, &rows)
             }
+            WarpOp::Turn { to, from } => {
+                self.turn(first, *to, *from);
+                Ok(())
+            }
         }
     }
 
@@ -124,6 +128,19 @@ impl Block<'_> {
                 let before = f64::from(f32(thread.get(*c)));
                 thread.set(*to, bits((before + sum) as f32));
             }
+        }
+    }
+
+    /// An 8 x 8 matrix of 16 bits transposed: a lane holds two neighbours of a row, before and after.
+    fn turn(&mut self, first: usize, to: Reg, from: Reg) {
+        let words = self.lanes(first, from);
+        let entry = |row: usize, column: usize| {
+            words[4 * row + column / 2] >> (16 * (column % 2)) & 0xffff
+        };
+        for lane in 0..LANES {
+            let (row, column) = (lane / 4, 2 * (lane % 4));
+            let pair = [entry(column, row), entry(column + 1, row)];
+            self.threads[first + lane].set(to, pair[0] | pair[1] << 16);
         }
     }
 

@@ -324,6 +324,28 @@ fn matrices_are_loaded_as_fragments() {
 }
 
 #[test]
+fn matrices_are_turned_among_lanes() {
+    // Entry (r, c) is 8 r + c before, 8 c + r after.
+    let text = r"
+        mov.u32 %r1, %tid.x;
+        shl.b32 %r2, %r1, 1;
+        add.s32 %r3, %r2, 1;
+        shl.b32 %r3, %r3, 16;
+        or.b32 %r4, %r2, %r3;
+        movmatrix.sync.aligned.m8n8.trans.b16 %r5, %r4;
+        mul.wide.u32 %rd2, %r1, 4;
+        add.s64 %rd3, %rd1, %rd2;
+        st.global.b32 [%rd3], %r5;
+        ret;";
+    let out = words(&run(text, 1, 32).unwrap_or_else(|e| panic!("{e}")));
+    let expected: Vec<u32> = (0..32)
+        .map(|lane| (lane / 4) + 16 * (lane % 4))
+        .map(|n| n | (n + 8) << 16)
+        .collect();
+    assert_eq!(out, expected);
+}
+
+#[test]
 fn a_wrong_swizzle_reads_what_nothing_has_written() {
     let fault = run(&fragment("mov.b32 %r13, 0;"), 1, 32).expect_err("a wrong swizzle");
     assert!(fault.what.contains("before it is written"), "{fault}");

@@ -4,8 +4,12 @@ use crate::exchange::Exchanged;
 use crate::narrow::Kept;
 use crate::often::Often;
 use crate::placement::Placement;
+use crate::strips::Strips;
 use crate::target::Products;
 use nestor_ir::tile::{Extent, Kernel, Stmt};
+
+/// Warps of a block of which some have columns, at least.
+const LEAST_WARPS: u32 = 4;
 
 /// A kernel with that.
 #[derive(Clone, Copy)]
@@ -26,8 +30,12 @@ pub(super) struct About<'k> {
     pub(super) staged: bool,
 }
 
-/// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured).
-pub(super) fn threads(kernel: &Kernel) -> u32 {
+/// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured). Where warps have columns, those
+/// and a few for what is brought to them.
+pub(super) fn threads(kernel: &Kernel, strips: &Strips) -> u32 {
+    if strips.columns > 0 {
+        return 32 * (strips.warps() as u32).next_power_of_two().max(LEAST_WARPS);
+    }
     fn points(body: &[Stmt]) -> usize {
         let fixed = |space: &[Extent]| space.iter().filter_map(|d| d.fixed()).product();
         let of = |stmt: &Stmt| match stmt {

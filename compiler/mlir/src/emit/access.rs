@@ -48,6 +48,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             }
             // A function is given it with the rest; nobody looks there.
             Home::Nowhere => self.b.address_of(super::SHARED, 3),
+            Home::Held => unreachable!("what is held has no address"),
             Home::Scratch(before) => {
                 let at = self.lines(&before);
                 let at = self.value(at);

@@ -50,8 +50,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let kept = statements(body) <= FEW;
         let turns = Turns { index, extent, reverse, kept };
         self.begin_copies(copies, none, turns);
+        let held = self.about.placement.strips.written(body);
+        let start = self.numbers_of(&held);
         let bounds = [none, extent, Num::Known(1)].map(|n| self.value(n));
-        let (opened, turn, _) = self.b.open_for(bounds, &[]);
+        let (opened, turn, own) = self.b.open_for(bounds, &start);
+        self.hold(&held, &own);
         let turn = Num::Run(turn);
         self.b.wait_for_copies();
         self.b.barrier();
@@ -61,7 +64,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.staged_by(copies, turn);
         self.body(body);
         self.loops -= 1;
-        self.b.close(opened, &[]);
+        let end = self.numbers_of(&held);
+        let end = self.b.close(opened, &end);
+        self.hold(&held, &end);
     }
 
     /// From now on the loop's index is that of a turn.

@@ -199,15 +199,29 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         reverse: bool,
         body: impl FnOnce(&mut Self, Num<'c, 'a>),
     ) {
+        self.turns_with(extent, reverse, &[], |e, index, _| {
+            body(e, index);
+            Vec::new()
+        });
+    }
+
+    /// As [`Emit::turns`], with values carried from turn to turn.
+    pub(super) fn turns_with(
+        &mut self,
+        extent: Num<'c, 'a>,
+        reverse: bool,
+        start: &[V<'c, 'a>],
+        body: impl FnOnce(&mut Self, Num<'c, 'a>, &[V<'c, 'a>]) -> Vec<V<'c, 'a>>,
+    ) -> Vec<V<'c, 'a>> {
         let bounds = [Num::Known(0), extent, Num::Known(1)].map(|n| self.value(n));
-        let (opened, turn, _) = self.b.open_for(bounds, &[]);
+        let (opened, turn, carried) = self.b.open_for(bounds, start);
         let mut index = Num::Run(turn);
         if reverse {
             let last = self.sub(extent, Num::Known(1));
             index = self.sub(last, index);
         }
-        body(self, index);
-        self.b.close(opened, &[]);
+        let end = body(self, index, &carried);
+        self.b.close(opened, &end)
     }
 
     /// Each thread has columns of its own, and takes their steps one after the other.

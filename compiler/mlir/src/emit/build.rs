@@ -178,6 +178,13 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         self.made("llvm.inline_asm", operands, to, &attributes)
     }
 
+    /// Two of sixteen bits each as the warp's eight by eight have them when they are turned.
+    pub(super) fn turned(&mut self, two: V<'c, 'a>) -> V<'c, 'a> {
+        let word = self.int(32);
+        let turn = "movmatrix.sync.aligned.m8n8.trans.b16 $0, $1;";
+        self.fixed(turn, "=r,r", &[two], word)
+    }
+
     /// The thread's number in its block, of a power of two of them.
     pub(super) fn thread(&mut self, threads: u32) -> V<'c, 'a> {
         let word = self.int(32);

@@ -6,6 +6,7 @@ use super::{About, Emit, SHARED, name, nested, parsed};
 use crate::often::{Call, Function, Often};
 use crate::placement::Placement;
 use crate::rolled::OF;
+use crate::strips::Strips;
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
 use melior::ir::attribute::{
@@ -35,6 +36,7 @@ pub(super) fn functions<'c: 'a, 'a>(
                 homes: Vec::new(),
                 scratch: Vec::new(),
                 ahead: Vec::new(),
+                strips: Strips::default(),
                 ..*about.placement
             },
             often: &Often::default(),

@@ -118,7 +118,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Register number `r` of the left operand, in its parts.
-    fn left(
+    pub(super) fn left(
         &mut self,
         p: Product<'_>,
         how: Products,
@@ -155,7 +155,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Register number `r` of the right operand, in its parts.
-    fn right(
+    pub(super) fn right(
         &mut self,
         p: Product<'_>,
         how: Products,

@@ -10,6 +10,7 @@ use super::{About, Emit, SHARED, name, nested, parsed};
 use crate::narrow::Kept;
 use crate::often::Often;
 use crate::placement::Placement;
+use crate::strips::Strips;
 use crate::target::{self, Products};
 use crate::{DeviceProduct, Options};
 use melior::Context;
@@ -68,6 +69,7 @@ pub(super) fn product<'c: 'a, 'a>(
         room: None,
         scratch: vec![],
         ahead: vec![],
+        strips: Strips::default(),
     };
     let argument =
         |n: usize| -> V<'c, 'a> { body.argument(n).expect("an argument").into() };

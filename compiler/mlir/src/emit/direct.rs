@@ -8,10 +8,12 @@ use super::blocks::Product;
 use super::build::V;
 use super::number::Num;
 use super::staged::{self, DEPTH, Operand, PART, SIDE, is_one};
+use super::strips;
 use crate::exchange::{Exchange, Exchanged, LINE};
 use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
 use crate::products::on_cores;
+use crate::strips::Strips;
 use crate::target::Products;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Affine, Kernel, Place, Shape, Stmt, Tile};
@@ -28,7 +30,7 @@ pub(super) struct Direct {
     /// Its rows are terms; along them lie the rows of the result.
     pub(super) turned: bool,
     /// Numbers of a row.
-    apart: i64,
+    pub(super) apart: i64,
 }
 
 /// The tiles that some product loads from where they lie, where operands are brought, and those of float32 that registers of products are loaded
@@ -58,11 +60,15 @@ pub(super) fn exchanged(
     let all: Exchanged =
         kernel.tiles.keys().zip(&placement.homes).map(candidate).collect();
     let mut used = vec![None; all.len()];
-    every_product(&kernel.body, &mut |p| {
-        if !staged || !staged::fits(p.extent, threads) {
-            return;
-        }
-        for operand in &staged::operands(p, threads).1 {
+    every_product(&kernel.body, &placement.strips, &mut |p, by_strips| {
+        let operands = match by_strips {
+            true => strips::operands(p),
+            false if staged && staged::fits(p.extent, threads) => {
+                staged::operands(p, threads).1
+            }
+            false => return,
+        };
+        for operand in &operands {
             if let Some(direct) = direct(kernel, &all, operand, p) {
                 used[direct.tile.index()] = all[direct.tile.index()];
             }
@@ -105,13 +111,23 @@ fn each_by_lanes(
     }
 }
 
-/// Visits the products of a body.
-pub(super) fn every_product(body: &[Stmt], each: &mut dyn FnMut(Product<'_>)) {
+/// Visits the products of a body, each with whether warps work on it column by column.
+pub(super) fn every_product(
+    body: &[Stmt],
+    strips: &Strips,
+    each: &mut dyn FnMut(Product<'_>, bool),
+) {
     for stmt in body {
-        if let Some(p) = Product::of(stmt) {
-            each(p);
+        let by_strips = strips.takes(stmt);
+        match stmt {
+            Stmt::Together { body } => {
+                body.iter().filter_map(Product::of).for_each(|p| each(p, by_strips));
+            }
+            stmt => match Product::of(stmt) {
+                Some(p) => each(p, by_strips),
+                None => every_product(stmt.inner(), strips, each),
+            },
         }
-        every_product(stmt.inner(), each);
     }
 }
 
@@ -183,18 +199,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         [rows, terms, eighth]: [Num<'c, 'a>; 3],
         step: Num<'c, 'a>,
     ) -> V<'c, 'a> {
-        let place = Place::Tile(d.tile);
-        let (rows, terms) =
-            (self.mul(rows, Num::Known(8)), self.mul(terms, Num::Known(8)));
-        let (row, term) = (self.add(row, rows), self.add(term, terms));
-        let (line, within) = if d.turned { (term, row) } else { (row, term) };
-        let line = self.add(line, eighth);
-        let line = self.mul(line, Num::Known(d.apart));
-        let n = self.affine(&x.matrix.origin);
-        let n = self.add(n, line);
-        let n = self.add(n, within);
-        let n = Num::Run(self.value(n));
-        let first = self.byte_of(place, n, 2);
+        let first = self.direct_byte(x, d, [row, term], [rows, terms, eighth]);
         let byte = match d.turned {
             // So many lines further, by which the same bits are exchanged.
             true => {
@@ -206,7 +211,33 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 self.exchanged(first, further)
             }
         };
-        let base = self.base(place);
+        self.at_direct(d, byte)
+    }
+
+    /// The byte of its tile at which a lane's first line is.
+    pub(super) fn direct_byte(
+        &mut self,
+        x: &Operand<'_>,
+        d: Direct,
+        [row, term]: [Num<'c, 'a>; 2],
+        [rows, terms, eighth]: [Num<'c, 'a>; 3],
+    ) -> Num<'c, 'a> {
+        let (rows, terms) =
+            (self.mul(rows, Num::Known(8)), self.mul(terms, Num::Known(8)));
+        let (row, term) = (self.add(row, rows), self.add(term, terms));
+        let (line, within) = if d.turned { (term, row) } else { (row, term) };
+        let line = self.add(line, eighth);
+        let line = self.mul(line, Num::Known(d.apart));
+        let n = self.affine(&x.matrix.origin);
+        let n = self.add(n, line);
+        let n = self.add(n, within);
+        let n = Num::Run(self.value(n));
+        self.byte_of(Place::Tile(d.tile), n, 2)
+    }
+
+    /// The address of a byte of a tile that is loaded from where it lies.
+    pub(super) fn at_direct(&mut self, d: Direct, byte: Num<'c, 'a>) -> V<'c, 'a> {
+        let base = self.base(Place::Tile(d.tile));
         let (byte, of) = (self.value(byte), self.b.int(8));
         self.b.element(base, byte, of)
     }

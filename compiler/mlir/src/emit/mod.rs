@@ -19,6 +19,7 @@ mod places;
 mod scalar;
 mod solve;
 mod staged;
+mod strips;
 mod systems;
 mod together;
 mod wide;
@@ -27,6 +28,7 @@ use crate::ahead::{Ahead, ahead, copies};
 use crate::barriers::barriers;
 use crate::narrow::{Kept, with_ahead};
 use crate::often::often;
+use crate::strips::{Strips, arranged, strips};
 use crate::{BackendError, Code, Entry, Options, target};
 use about::{About, threads};
 use build::{Builder, V};
@@ -126,7 +128,12 @@ fn function<'c: 'a, 'a>(
     options: Options,
 ) -> Result<Entry, BackendError> {
     check(kernel)?;
-    let threads = threads(kernel);
+    let plain = strips(kernel, options.products, &[]);
+    let threads = threads(kernel, &plain);
+    let held = |kernel: &Kernel, ahead: &[Tile]| match plain.columns {
+        0 => Strips::default(),
+        _ => strips(kernel, options.products, ahead),
+    };
     let kept = |kernel: &Kernel, ahead: &[Tile]| match narrow {
         Some(narrow) => with_ahead(kernel, options.products, narrow, ahead),
         None => Kept::wide(kernel),
@@ -135,16 +142,19 @@ fn function<'c: 'a, 'a>(
         narrow.map_or_else(|| vec![false; kernel.buffers.len()], <[bool]>::to_vec);
     let good = |kernel: &Kernel, tiles: &[Tile]| {
         let kept = kept(kernel, tiles);
-        let (placement, staged) = placed((kernel, &kept), threads, options, tiles);
+        let strips = held(kernel, tiles);
+        let (placement, staged) =
+            placed((kernel, &kept), threads, options, tiles, &strips);
         match placement.shared <= options.target.shared() {
             true => goodness(kernel, &placement, staged, options),
             false => i64::MIN,
         }
     };
     let Ahead { kernel, tiles } = ahead(kernel, &narrow, &good);
-    let kernel = &kernel;
+    let held = held(&kernel, &tiles);
+    let kernel = &arranged(&kernel, &held, &kept(&kernel, &tiles));
     let kept = kept(kernel, &tiles);
-    let (placement, staged) = placed((kernel, &kept), threads, options, &tiles);
+    let (placement, staged) = placed((kernel, &kept), threads, options, &tiles, &held);
     let blocks = match blocks(&placement, options) {
         1 => "1 : i32",
         _ => "2 : i32",
@@ -271,6 +281,8 @@ struct Emit<'c, 'a, 'k> {
     brought: Vec<V<'c, 'a>>,
     /// The number of a map's first number among its statement's.
     first_number: usize,
+    /// What this thread has of tiles that are held, by tile.
+    held: Vec<Option<Vec<V<'c, 'a>>>>,
 }
 
 impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
@@ -292,6 +304,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
             loops: 0,
             brought: Vec::new(),
             first_number: 0,
+            held: vec![None; about.kernel.tiles.len()],
             about,
         }
     }
@@ -365,12 +378,21 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     fn body(&mut self, body: &[Stmt]) {
-        for stmt in body {
+        let mut rest = body;
+        while let [stmt, others @ ..] = rest {
             let here = self.number;
-            self.number += 1;
             if self.before[here] {
                 self.b.barrier();
             }
+            let (own, behind) = rest.split_at(self.strips_of(rest));
+            if !own.is_empty() {
+                self.anew_for(|e| e.strips(own));
+                self.number += own.iter().map(|s| 1 + s.inner().len()).sum::<usize>();
+                rest = behind;
+                continue;
+            }
+            rest = others;
+            self.number += 1;
             match self.about.often.call(here) {
                 Some(call) => self.call(call),
                 None => self.stmt(stmt),
@@ -456,10 +478,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Stmt::Loop { index, extent, reverse, body } => {
                 let extent = self.extent(*extent);
                 self.loops += 1;
-                self.turns(extent, *reverse, |e, turn| {
+                let held = self.about.placement.strips.written(body);
+                let start = self.numbers_of(&held);
+                let end = self.turns_with(extent, *reverse, &start, |e, turn, own| {
+                    e.hold(&held, own);
                     e.indices[index.index()] = Some(turn);
                     e.body(body);
+                    e.numbers_of(&held)
                 });
+                self.hold(&held, &end);
                 self.loops -= 1;
             }
             Stmt::When { value, low, high, body } => {

@@ -4,6 +4,7 @@ use super::{direct, joins, staged};
 use crate::Options;
 use crate::narrow::Kept;
 use crate::placement::{Placement, place};
+use crate::strips::Strips;
 use nestor_ir::tile::{Extent, Kernel, Tile};
 
 /// Where tiles lie, and whether operands of products are brought to room of their own: not where tiles would have to
@@ -13,26 +14,28 @@ pub(super) fn placed(
     threads: u32,
     options: Options,
     ahead: &[Tile],
+    strips: &Strips,
 ) -> (Placement, bool) {
     let limit = options.target.shared();
-    let plain = place(kernel, kept, limit, 0, ahead);
+    let place = |room| place(kernel, kept, (limit, room), ahead, strips);
+    let plain = place(0);
     let fits = |roomy: &Placement| roomy.scratch.len() == plain.scratch.len();
     let how = (threads, options.products, true);
     let direct = |placement: &Placement| direct::exchanged(kernel, kept, placement, how);
     let inverses = joins::room(kernel, options.products);
     let found = direct(&plain);
-    if let Some(room) = staged::room(kernel, threads, options.products, &found) {
-        let mut roomy = place(kernel, kept, limit, room.max(inverses), ahead);
+    let room = staged::room((kernel, strips), threads, options.products, &found);
+    if let Some(room) = room {
+        let mut roomy = place(room.max(inverses));
         if direct(&roomy) != found {
-            let room = staged::BYTES.max(inverses);
-            roomy = place(kernel, kept, limit, room, ahead);
+            roomy = place(staged::BYTES.max(inverses));
         }
         if fits(&roomy) {
             return (roomy, true);
         }
     }
     if inverses > 0 {
-        let roomy = place(kernel, kept, limit, inverses, ahead);
+        let roomy = place(inverses);
         if fits(&roomy) {
             return (roomy, false);
         }

@@ -13,6 +13,7 @@ use super::number::Num;
 use super::wide::{self, Lines};
 use crate::exchange::Exchange;
 use crate::placement::ROOM;
+use crate::strips::Strips;
 use crate::target::Products;
 use melior::dialect::llvm::r#type as types;
 use melior::ir::Attribute;
@@ -43,7 +44,7 @@ pub(super) fn fits(extent: [Extent; 3], threads: u32) -> bool {
 
 /// Bytes of room that a kernel's products need, where it has such products: of operands that are not loaded from where they lie.
 pub(super) fn room(
-    kernel: &Kernel,
+    (kernel, strips): (&Kernel, &Strips),
     threads: u32,
     products: Products,
     exchanged: &[Option<Exchange>],
@@ -52,8 +53,8 @@ pub(super) fn room(
         return None;
     }
     let mut most = None;
-    every_product(&kernel.body, &mut |p| {
-        if fits(p.extent, threads) {
+    every_product(&kernel.body, strips, &mut |p, by_strips| {
+        if !by_strips && fits(p.extent, threads) {
             let operands = operands(p, threads).1;
             let brought =
                 operands.iter().filter(|x| direct(kernel, exchanged, x, p).is_none());
@@ -113,17 +114,18 @@ pub(super) fn operands(p: Product<'_>, threads: u32) -> (Layout, [Operand<'_>; 2
     let columns = (wide * down / warps).max(TWO);
     let across = wide / columns;
     let layout = Layout { down, columns, across, spare: down * across < warps };
-    let of = |matrix, right, rows, extent| Operand {
-        matrix,
-        right,
-        rows,
-        extent,
-        at: 0,
-        lines: None,
-        direct: None,
-    };
-    let left = of(p.left, false, DEPTH * down, m);
-    (layout, [left, of(p.right, true, wide, n)])
+    let left = operand(p.left, false, DEPTH * down, m);
+    (layout, [left, operand(p.right, true, wide, n)])
+}
+
+/// An operand of which so many rows are taken at a time, of how many.
+pub(super) fn operand(
+    matrix: &Matrix,
+    right: bool,
+    rows: i64,
+    extent: i64,
+) -> Operand<'_> {
+    Operand { matrix, right, rows, extent, at: 0, lines: None, direct: None }
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -378,14 +380,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         step: Num<'c, 'a>,
         lane: Num<'c, 'a>,
     ) -> Vec<V<'c, 'a>> {
-        let eighth = self.rem(lane, Num::Known(8));
-        let second = self.div(lane, Num::Known(8));
-        let second = self.rem(second, Num::Known(2));
-        let last = self.div(lane, Num::Known(16));
-        let (rows, terms) = if x.right { (last, second) } else { (second, last) };
+        let own = self.own_line(x.right, lane);
+        let [rows, terms, eighth] = own;
         if let Some(d) = x.direct {
             let row = self.add(block, row);
-            let own = [rows, terms, eighth];
             let from = self.direct_from(x, d, [row, first], own, step);
             return self.loaded(from, d.turned);
         }
@@ -420,8 +418,21 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.loaded(from, turned)
     }
 
+    /// Which of the eights of rows and terms a lane's line is of, and its number among eight.
+    pub(super) fn own_line(
+        &mut self,
+        right: bool,
+        lane: Num<'c, 'a>,
+    ) -> [Num<'c, 'a>; 3] {
+        let eighth = self.rem(lane, Num::Known(8));
+        let second = self.div(lane, Num::Known(8));
+        let second = self.rem(second, Num::Known(2));
+        let last = self.div(lane, Num::Known(16));
+        if right { [last, second, eighth] } else { [second, last, eighth] }
+    }
+
     /// Four registers, eight by eight numbers each, from where the lanes' lines are.
-    fn loaded(&mut self, from: V<'c, 'a>, turned: bool) -> Vec<V<'c, 'a>> {
+    pub(super) fn loaded(&mut self, from: V<'c, 'a>, turned: bool) -> Vec<V<'c, 'a>> {
         let context = self.b.context;
         let parsed = |text: &str| Attribute::parse(context, text).expect("an attribute");
         let attributes = [

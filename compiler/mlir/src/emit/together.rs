@@ -11,6 +11,11 @@ use nestor_ir::tile::{Access, Stmt};
 /// Numbers that a thread loads before it stores the first of what it makes of them, about (not measured).
 const UNDER_WAY: usize = 24;
 
+/// Entries of which a thread loads what a map takes before it stores the first, where so many loads are made for each.
+pub(super) fn under_way(loads: usize) -> usize {
+    (UNDER_WAY / loads.max(1)).max(2) / 2 * 2
+}
+
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Products of one sum and their map.
     pub(super) fn products_and_map(&mut self, body: &[Stmt]) {
@@ -44,10 +49,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             && map.loads.iter().all(|a| own(a) || self.is_some_beside(a, 2))
             && self.stores_beside(map, 2);
         let together = if twos { 2 } else { 1 };
-        let under_way = (UNDER_WAY / loads.max(1)).max(2) / 2 * 2;
         // The map's numbers come behind the products'.
         self.first_number = 1 + p.more.len();
-        for some in entries.chunks(under_way) {
+        for some in entries.chunks(under_way(loads)) {
             let mut all = Vec::with_capacity(some.len());
             for beside in some.chunks(together) {
                 let (row, column, _) = beside[0];

@@ -1,0 +1,196 @@
+//! Tiles whose columns warps hold in their registers, in the emulator beside the interpreter: what is carried from turn to turn, handed from a
+//! product to the next, and read and written in every layout on the way. Needs the feature `cuda`.
+
+#![cfg(feature = "cuda")]
+
+use nestor_ir::dim::Sizes;
+use nestor_mlir::{Options, Products, Target};
+use nestor_tests::written::{agree, emulated, filled, kernel, spoilt};
+
+/// A walk over chunks of `t` tokens with a state of `d` rows and `c` columns: its inverse products, what it yields, and its gradients' terms
+/// are what a delta rule has.
+fn walk([t, d, c]: [usize; 3], direction: &str) -> String {
+    let text = r#"kernel "walk" {
+  b0 "k": [B, T, 2, D] read
+  b1 "v": [B, T, 2, C] read
+  b2 "p": [B, 2, T/N, N, N] read
+  b3 "a": [B, T, 2] read
+  b4 "y": [B, T, 2, C] write
+  b5 "end": [B, 2, D, C] write
+  b6 "states": [B, 2, T/N, C, D] write
+  b7 "reads": [B, 2, T/N, N, C] write
+  b8 "channel": [C] read
+  t0 "state": [D, C]
+  t1 "x": [N, D]
+  t2 "read": [N, C]
+  t3 "e": [N, C]
+  t4 "u": [N, C]
+  t5 "scaled": [N, D]
+  t6 "entry": [D, C]
+  t7 "left": [N, C]
+  indices 3
+  grid i0 < B, i1 < 2
+  map [D, C] t0[0; C, 1] = 0.5
+  loop i2 < T/N DIRECTION {
+    map [N, D] t1[0; D, 1] = b0[2D*T*i0 + 2DN*i2 + D*i1 - 2D*phase(N); 2D, 1] if 0 <= N*i2 + p0 - phase(N) < T
+    together {
+      product [N, C, D] t2[0; C, 1] = 0.5 * t1[0; D, 1] @ t0[0; C, 1]
+      map [N, C] {
+        l0 = b3[2*T*i0 + 2N*i2 + i1 - 2*phase(N); 2, 0] if 0 <= N*i2 + p0 - phase(N) < T
+        l1 = t2[0; C, 1]
+        l2 = b1[2C*T*i0 + 2CN*i2 + C*i1 - 2C*phase(N); 2C, 1] if 0 <= N*i2 + p0 - phase(N) < T
+        l3 = b8[0; 0, 1]
+        e0 = l1
+        t3[0; C, 1] = l2 - l0 * e0 * l3
+        b7[2CN*(T/N)*i0 + CN*(T/N)*i1 + CN*i2; C, 1] = e0
+      }
+    }
+    product [N, C, N] t4[0; C, 1] = b2[2NN*(T/N)*i0 + NN*(T/N)*i1 + NN*i2; 1, N] @ t3[0; C, 1]
+    map [N, C] b4[2C*T*i0 + 2CN*i2 + C*i1 - 2C*phase(N); 2C, 1] if 0 <= N*i2 + p0 - phase(N) < T = t4[0; C, 1]
+    map [N, D] t5[0; D, 1] = 0.5 * t1[0; D, 1]
+    map [N, C] t7[0; C, 1] = t4[0; C, 1] * t3[0; C, 1]
+    product [N, C, N] t4[0; C, 1] += -0.25 * b2[2NN*(T/N)*i0 + NN*(T/N)*i1 + NN*i2; N, 1] @ t7[0; C, 1]
+    together {
+      product [D, C, N] t6[0; C, 1] = t5[0; 1, D] @ t4[0; C, 1]
+      product [D, C, N] t6[0; C, 1] += t1[0; 1, D] @ t7[0; C, 1]
+      map [D, C] {
+        l0 = t0[0; C, 1]
+        l1 = t6[0; C, 1]
+        e0 = l0
+        b6[2CD*(T/N)*i0 + CD*(T/N)*i1 + CD*i2; 1, D] = e0
+        t0[0; C, 1] = e0 * 0.75 + l1
+      }
+    }
+  }
+  map [D, C] b5[2CD*i0 + CD*i1; C, 1] = t0[0; C, 1]
+}
+"#;
+    let numbers = [
+        ("2CN", 2 * c * t),
+        ("2DN", 2 * d * t),
+        ("2CD", 2 * c * d),
+        ("2NN", 2 * t * t),
+        ("CN", c * t),
+        ("CD", c * d),
+        ("NN", t * t),
+        ("2C", 2 * c),
+        ("2D", 2 * d),
+        ("2N", 2 * t),
+    ];
+    let mut out = text.replace("DIRECTION", direction).replace("  {", " {");
+    for (name, n) in numbers {
+        out = out.replace(name, &n.to_string());
+    }
+    // Single letters, each by itself.
+    let letters = [('C', c), ('D', d), ('N', t)];
+    let chars: Vec<char> = out.chars().collect();
+    let alone = |n: usize| {
+        let beside = |n: Option<usize>| {
+            n.and_then(|n| chars.get(n)).is_some_and(|c| c.is_ascii_alphabetic())
+        };
+        !beside(n.checked_sub(1)) && !beside(Some(n + 1))
+    };
+    let one = |(n, c): (usize, &char)| match letters.iter().find(|(l, _)| l == c) {
+        Some((_, number)) if alone(n) => number.to_string(),
+        _ => c.to_string(),
+    };
+    chars.iter().enumerate().map(one).collect()
+}
+
+fn number(_: usize, i: usize) -> f64 {
+    ((i * 37) % 101) as f64 / 100.0 - 0.5
+}
+
+const BRAIN: Options = Options { target: Target::Sm80, products: Products::Brain };
+
+/// The kernel agrees with the interpreter, and its tiles are held or not.
+fn runs(text: &str, sizes: &Sizes, is_held: bool) {
+    let kernel = kernel(text);
+    let mut buffers = filled(&kernel, sizes, number);
+    let emulated = emulated(&kernel, BRAIN, 3e-2);
+    assert_eq!(emulated.code.ptx.contains("movmatrix"), is_held, "{text}");
+    let stats = emulated.agree(0, &mut buffers, sizes);
+    let stats = stats.unwrap_or_else(|e| panic!("{sizes:?}: {e}\n{text}"));
+    assert!(stats.products > 0, "no tensor core was used");
+}
+
+#[test]
+fn columns_are_held_from_turn_to_turn() {
+    for sides in [[16, 32, 16], [32, 64, 32], [16, 48, 64], [32, 32, 128], [64, 128, 32]]
+    {
+        for direction in ["", "reverse"] {
+            for (time, start) in [(37, 5), (64, 0), (3, 15), (1, 0)] {
+                let sizes = Sizes { batch: 2, time, start };
+                runs(&walk(sides, direction), &sizes, true);
+            }
+        }
+    }
+}
+
+/// The statement of the walk that begins so with another in its place.
+fn with(from: &str, to: &str) -> String {
+    let text = walk([16, 32, 32], "");
+    assert!(text.contains(from), "{text}");
+    text.replace(from, to)
+}
+
+const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 5 };
+
+#[test]
+fn what_is_taken_across_columns_lies_in_memory() {
+    let taken = "map [16, 32] t7[0; 32, 1] = t4[0; 32, 1] * t3[0; 32, 1]";
+    // A number of each row for all columns: that tile alone is not held.
+    let other = "map [16, 32] t7[0; 32, 1] = t4[0; 32, 1] * t3[0; 32, 0]";
+    runs(&with(taken, other), &SIZES, true);
+    // Nothing that is held.
+    let other = "map [16, 32] t7[0; 32, 1] = 0.5 * t1[0; 32, 1]";
+    runs(&with(taken, other), &SIZES, true);
+    // A fold over columns.
+    let other = "map [16, 32] t7[0; 32, 1] = t4[0; 32, 1]\n    map [16, 32] t8[0; 1] = sum over p1 of t4[0; 32, 1]";
+    let folded =
+        with(taken, other).replace("  indices 3", "  t8 \"sum\": [16]\n  indices 3");
+    runs(&folded, &SIZES, true);
+}
+
+#[test]
+fn a_state_that_is_read_across_is_not_held() {
+    let product = "product [16, 32, 32] t2[0; 32, 1] = 0.5 * t1[0; 32, 1] @ t0[0; 32, 1]";
+    let other = "product [16, 32, 32] t2[0; 32, 1] = 0.5 * t1[0; 32, 1] @ t0[0; 1, 32]";
+    runs(&with(product, other), &SIZES, false);
+}
+
+#[test]
+fn wider_than_all_warps_is_not_held() {
+    runs(&walk([16, 16, 256], ""), &SIZES, false);
+    let kernel = kernel(&walk([16, 32, 32], ""));
+    for products in [Products::Float32, Products::Tf32x3, Products::Tf32] {
+        let options = Options { target: Target::Sm80, products };
+        let mut buffers = filled(&kernel, &SIZES, number);
+        agree(&kernel, options, 1e-2, &mut buffers, &SIZES);
+    }
+}
+
+/// What is brought for all warps is waited for, and so is its place.
+#[test]
+fn a_missing_barrier_is_found() {
+    const BARRIER: &str = "bar.sync";
+    let kernel = kernel(&walk([16, 32, 32], ""));
+    // Behind the kernel comes the product that programs have besides.
+    let own = |ptx: &str| {
+        let end = ptx.find(".entry dense_product").unwrap_or(ptx.len());
+        ptx[..end].matches(BARRIER).count()
+    };
+    let count = own(&emulated(&kernel, BRAIN, 3e-2).code.ptx);
+    assert_eq!(count, 2, "one for what is copied ahead, one for what is made of it");
+    for missing in 0..count {
+        let spoil = |ptx: &str| {
+            let (at, _) = ptx.match_indices(BARRIER).nth(missing).expect("a barrier");
+            let end = at + ptx[at..].find(';').expect("its end") + 1;
+            format!("{}{}", &ptx[..at], &ptx[end..])
+        };
+        let mut buffers = filled(&kernel, &SIZES, number);
+        let found = spoilt(&kernel, BRAIN, 3e-2, spoil)
+            .and_then(|emulated| emulated.agree(0, &mut buffers, &SIZES));
+        assert!(found.is_err(), "barrier {missing} is not missed");
+    }
+}
