@@ -12,11 +12,11 @@ use super::map::Map;
 use super::number::Num;
 use super::staged::{Operand, PART, SIDE, operand};
 use super::together::under_way;
-use crate::strips::{DEPTH, WIDTH};
+use crate::strips::{Begins, DEPTH, WIDTH, begins};
 use crate::target::Products;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::together::{parts, point};
-use nestor_ir::tile::{Access, ExprId, Extent, Place, ScalarOp, Sink, Stmt, Tile};
+use nestor_ir::tile::{Access, ExprId, Extent, Place, Sink, Stmt, Tile};
 
 /// Pieces of a warp beside one another.
 const ACROSS: usize = WIDTH / 8;
@@ -48,32 +48,10 @@ struct Pair<'c, 'a> {
     at: usize,
 }
 
-/// Sums of a product, as the map behind it takes them: what it reads at this place is these, and of a scalar that is something and one of
-/// them, that something is given.
-type Own<'c, 'a> = (Place, Vec<V<'c, 'a>>, Option<[ExprId; 2]>);
-
-/// What a map adds a product's entries to, where it does nothing else with them, and adds nothing else to its one sum: that sum and that.
-fn added(map: Map<'_>, own: Place) -> Option<[ExprId; 2]> {
-    let scalars = &map.expr.scalars;
-    let is_own = |id: ExprId| match scalars[id].op {
-        ScalarOp::Load(n) => map.loads[n].place == own,
-        _ => false,
-    };
-    let users = |of: &dyn Fn(ExprId) -> bool| -> Vec<ExprId> {
-        let uses = |id: &ExprId| scalars[*id].operands.iter().any(|o| of(*o));
-        scalars.keys().filter(uses).collect()
-    };
-    let [sum] = users(&is_own)[..] else { return None };
-    let other = match (scalars[sum].op, &scalars[sum].operands[..]) {
-        (ScalarOp::Add, [a, b]) if is_own(*b) && !is_own(*a) => *a,
-        (ScalarOp::Add, [a, b]) if is_own(*a) && !is_own(*b) => *b,
-        _ => return None,
-    };
-    let roots = |wanted: &dyn Fn(ExprId) -> bool| {
-        map.sinks.iter().filter(|(root, _)| wanted(*root)).count()
-    };
-    let alone = users(&|id| id == sum).is_empty() && roots(&|id| id == sum) == 1;
-    (alone && roots(&is_own) == 0).then_some([sum, other])
+/// What the map behind a product takes: at this place its sums; or nothing yet, where those begin with what it gives.
+enum Own<'c, 'a> {
+    Sums(Place, Vec<V<'c, 'a>>),
+    Begins(Begins),
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -167,7 +145,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     _ => None,
                 });
                 let first = Product::of(&products[0]).expect("the first is a product");
-                self.strip_product(Product { more: &products[1..], then, ..first });
+                let p = Product { more: &products[1..], then, ..first };
+                match begins(&self.about.placement.strips, body) {
+                    Some(begins) => self.strip_added(p, begins),
+                    None => self.strip_product(p),
+                }
             }
             stmt => {
                 let product = Product::of(stmt).expect("it is one");
@@ -184,24 +166,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         numbers * 32 / WIDTH
     }
 
+    /// What a map adds products to is made first, and their sums begin with that.
+    fn strip_added(&mut self, p: Product<'_>, begins: Begins) {
+        let rows = p.extent[0].fixed().expect("of known size");
+        let map = p.then.expect("it adds them to something");
+        self.strip_map(map, rows, Some(Own::Begins(begins)));
+        let mut sums = self.held_at(Place::Tile(begins.tile)).expect("it is held").1;
+        for one in p.all() {
+            sums = self.strip_terms(one, sums);
+        }
+        self.held[begins.tile.index()] = Some(sums);
+    }
+
     fn strip_product(&mut self, p: Product<'_>) {
         let rows = p.extent[0].fixed().expect("of known size");
-        if let Some((map, sum)) = self.starts(p) {
-            // Sums begin with what the map adds them to, which is made first.
-            let nothing = vec![self.b.real(0.0); rows * WIDTH / 32];
-            let Some((_, sink)) = map.sinks.iter().find(|(root, _)| *root == sum[0])
-            else {
-                unreachable!("a sink takes it")
-            };
-            self.strip_map(map, rows, Some((p.out.place, nothing, Some(sum))));
-            let (tile, mut sums) =
-                self.held_at(sink.to().place).expect("what is added to is held");
-            for one in p.all() {
-                sums = self.strip_terms(one, sums);
-            }
-            self.held[tile.index()] = Some(sums);
-            return;
-        }
         let held = self.about.placement.strips.tile(p.out.place);
         let mut sums = vec![self.b.real(0.0); rows * WIDTH / 32];
         // Sums go on from what is held.
@@ -235,19 +213,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             sums = both.map(|(x, y)| self.b.two("llvm.fadd", x, y)).collect();
         }
         match p.then {
-            Some(map) => self.strip_map(map, rows, Some((p.out.place, sums, None))),
+            Some(map) => self.strip_map(map, rows, Some(Own::Sums(p.out.place, sums))),
             None => self.held[held.expect("it is held").index()] = Some(sums),
         }
-    }
-
-    /// A product's map, where its sums can begin with what that adds them to, and which scalars those are: what is held is written in one
-    /// sink.
-    fn starts<'k>(&self, p: Product<'k>) -> Option<(Map<'k>, [ExprId; 2])> {
-        let map = p.then.filter(|_| p.alpha == 1.0)?;
-        let sum = added(map, p.out.place)?;
-        let (_, sink) = map.sinks.iter().find(|(root, _)| *root == sum[0])?;
-        self.about.placement.strips.tile(sink.to().place)?;
-        Some((map, sum))
     }
 
     /// A product's terms added to sums.
@@ -399,13 +367,18 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             .loads
             .iter()
             .map(|from| match &own {
-                Some((place, sums, _)) if from.place == *place => Some(sums.clone()),
+                Some(Own::Sums(place, sums)) if from.place == *place => {
+                    Some(sums.clone())
+                }
+                Some(Own::Begins(begins)) if from.place == begins.own => {
+                    Some(vec![self.b.real(0.0); rows * WIDTH / 32])
+                }
                 _ => Some(self.held_at(from.place)?.1),
             })
             .collect();
         // What is given of a scalar.
         let given = |root: ExprId| match &own {
-            Some((_, _, Some([sum, other]))) if *sum == root => *other,
+            Some(Own::Begins(begins)) if begins.sum == root => begins.other,
             _ => root,
         };
         let moves = |load: &Access| load.strides.iter().any(|s| s.as_number() != Some(0));

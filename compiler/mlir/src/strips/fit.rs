@@ -1,0 +1,111 @@
+//! Whether statements are worked on column by column.
+
+use super::{DEPTH, Strips, rows};
+use crate::products::on_cores;
+use crate::target::Products;
+use nestor_ir::tile::reads::touches;
+use nestor_ir::tile::together::{parts, point};
+use nestor_ir::tile::{
+    Access, Affine, Extent, Kernel, Matrix, Place, Shape, Sink, Stmt, Tile,
+};
+
+impl Strips {
+    /// What stands in the way of a statement being worked on column by column; nothing where it touches none that is held, or is so.
+    pub(super) fn unfit(&self, kernel: &Kernel, stmt: &Stmt) -> Vec<Tile> {
+        let all = self.held_by(&touches(stmt));
+        if all.is_empty() {
+            return all;
+        }
+        match stmt {
+            Stmt::Product { .. } => self.unfit_product(kernel, stmt).unwrap_or(all),
+            Stmt::Map { .. } => {
+                let high = rows(kernel, all[0]).map(Extent::Fixed);
+                let high = high.filter(|_| {
+                    all.iter().all(|t| rows(kernel, *t) == rows(kernel, all[0]))
+                });
+                high.and_then(|high| self.unfit_map(stmt, high, None)).unwrap_or(all)
+            }
+            Stmt::Together { body } => {
+                let (products, map) = parts(body);
+                let mut out = Vec::new();
+                for product in products {
+                    match self.unfit_product(kernel, product) {
+                        Some(some) => out.extend(some),
+                        None => return all,
+                    }
+                }
+                let Some(map) = map else { return out };
+                let Stmt::Product { m, out: own, .. } = &products[0] else { return all };
+                match self.unfit_map(map, *m, Some(own.place)) {
+                    Some(some) => out.extend(some),
+                    None => return all,
+                }
+                out
+            }
+            Stmt::SolveUnitLower { .. }
+            | Stmt::Eliminate { .. }
+            | Stmt::InverseRoot { .. }
+            | Stmt::LinearScan { .. }
+            | Stmt::Gather { .. }
+            | Stmt::ScatterAdd { .. }
+            | Stmt::Loop { .. }
+            | Stmt::When { .. } => all,
+        }
+    }
+
+    /// Of a product whose columns are the kernel's: operands and results that are not whole. Nothing where it is another product.
+    fn unfit_product(&self, kernel: &Kernel, stmt: &Stmt) -> Option<Vec<Tile>> {
+        let Stmt::Product { m, n, k, left, right, out, shape, .. } = stmt else {
+            return None;
+        };
+        let whole = |d: &Extent| d.fixed().is_some_and(|n| n.is_multiple_of(DEPTH));
+        let fits = on_cores([*m, *n, *k], Products::Brain)
+            && *n == Extent::Fixed(self.columns)
+            && whole(m)
+            && whole(k)
+            && *shape == Shape::Full;
+        if !fits {
+            return None;
+        }
+        let mut unfit: Vec<Tile> = self.tile(left.place).into_iter().collect();
+        for (x, high) in [(right, k), (out, m)] {
+            let is_whole =
+                |tile: Tile| rows(kernel, tile) == high.fixed() && self.is_entry(x);
+            unfit.extend(self.tile(x.place).filter(|tile| !is_whole(*tile)));
+        }
+        Some(unfit)
+    }
+
+    fn is_entry(&self, x: &Matrix) -> bool {
+        let is = |a: &Affine, n: usize| a.as_number() == Some(n as i64);
+        is(&x.origin, 0) && is(&x.row, self.columns) && is(&x.column, 1)
+    }
+
+    /// Of a map with a point for each row and column: what is not touched at its point. Nothing where it is another map.
+    fn unfit_map(
+        &self,
+        stmt: &Stmt,
+        high: Extent,
+        own: Option<Place>,
+    ) -> Option<Vec<Tile>> {
+        let Stmt::Map { space, loads, sinks, .. } = stmt else { return None };
+        let sides = point(space, [high, Extent::Fixed(self.columns)])?;
+        let folds = sinks.iter().any(|(_, sink)| matches!(sink, Sink::Fold { .. }));
+        if folds || sides.last() != Some(&Some(1)) {
+            return None;
+        }
+        let here = |a: &Access| {
+            let is = |a: &Affine, n: usize| a.as_number() == Some(n as i64);
+            let strides = [self.columns, 1];
+            let moves = |(side, stride): (&Option<usize>, &Affine)| {
+                side.is_none_or(|s| is(stride, strides[s]))
+            };
+            is(&a.origin, 0)
+                && a.bounds.is_empty()
+                && sides.iter().zip(&a.strides).all(moves)
+        };
+        let all = loads.iter().chain(sinks.iter().map(|(_, sink)| sink.to()));
+        let other = all.filter(|a| Some(a.place) != own && !here(a));
+        Some(other.filter_map(|a| self.tile(a.place)).collect())
+    }
+}

@@ -1,0 +1,140 @@
+//! Tiles whose columns are held in registers, sixteen by each warp, from statement to statement and from turn to turn of a loop.
+//!
+//! ```text
+//! loop i { t2 = t1 @ t0;  t4 = b3 * t2 - b5;  t3 = b6 @ t4;  t0 = b9 * t0 + t1' @ t3 }     a warp has columns of t0, t2, t3, t4
+//! ```
+//!
+//! Where each column of what a statement writes follows from the same column of what it reads, warps need not wait for one another, and
+//! nothing of it lies in shared memory: sums of a product's pieces are turned within the warp to be the next product's right operand. What
+//! has no such columns (t1) is brought by all threads, before them in every turn where nothing stands in the way.
+
+mod arrange;
+mod begins;
+mod fit;
+mod room;
+
+pub use arrange::arranged;
+pub use begins::{Begins, begins};
+
+use crate::target::Products;
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::reads::{Touches, touches};
+use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
+use nestor_ir::ty::Elem;
+
+/// Columns of a warp: two pieces, of which both are multiplied by what is loaded of the left operand.
+pub const WIDTH: usize = 16;
+/// Rows of a piece, and terms of an instruction.
+pub const DEPTH: usize = 16;
+/// Warps of a block at most.
+const WARPS: usize = 8;
+/// What a kernel holds in registers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Strips {
+    /// Columns of all warps; none where nothing is held.
+    pub columns: usize,
+    /// By tile.
+    held: Vec<bool>,
+}
+
+impl Strips {
+    /// Warps that have columns.
+    pub fn warps(&self) -> usize {
+        self.columns / WIDTH
+    }
+
+    /// Whether a tile is held.
+    pub fn is_held(&self, tile: Tile) -> bool {
+        self.held.get(tile.index()).is_some_and(|h| *h)
+    }
+
+    /// The tile of a place, where that is held.
+    pub fn tile(&self, place: Place) -> Option<Tile> {
+        match place {
+            Place::Tile(tile) => Some(tile).filter(|t| self.is_held(*t)),
+            Place::Buffer(_) => None,
+        }
+    }
+
+    /// Whether a statement that holds no loop is worked on by warps, each for its columns.
+    pub fn takes(&self, stmt: &Stmt) -> bool {
+        let is_one = !matches!(stmt, Stmt::Loop { .. } | Stmt::When { .. });
+        self.columns > 0 && is_one && !self.held_by(&touches(stmt)).is_empty()
+    }
+
+    /// The held tiles that a body writes, each once.
+    pub fn written(&self, body: &[Stmt]) -> Vec<Tile> {
+        if self.columns == 0 {
+            return vec![];
+        }
+        let mut out: Vec<Tile> = Vec::new();
+        for place in body.iter().flat_map(|stmt| touches(stmt).writes) {
+            out.extend(self.tile(place).filter(|t| !out.contains(t)));
+        }
+        out
+    }
+
+    fn held_by(&self, touched: &Touches) -> Vec<Tile> {
+        let all = touched.reads.iter().chain(&touched.writes);
+        all.filter_map(|place| self.tile(*place)).collect()
+    }
+}
+
+/// Which tiles of a kernel are held: of columns with which most of its loops' products are; those that are copied ahead are not.
+pub fn strips(kernel: &Kernel, products: Products, ahead: &[Tile]) -> Strips {
+    let mut best = (0, Strips::default());
+    if products != Products::Brain || !kernel.body.iter().any(is_loop) {
+        return best.1;
+    }
+    let mut tried: Vec<usize> = Vec::new();
+    for columns in kernel.tiles.values().filter_map(|t| t.dims.last()?.fixed()) {
+        let fits = columns.is_multiple_of(WIDTH) && columns <= WARPS * WIDTH;
+        if columns == 0 || !fits || tried.contains(&columns) {
+            continue;
+        }
+        tried.push(columns);
+        let found = of_columns(kernel, columns, ahead);
+        let worth = found.worth(kernel);
+        if worth > best.0 {
+            best = (worth, found);
+        }
+    }
+    best.1
+}
+
+fn is_loop(stmt: &Stmt) -> bool {
+    matches!(stmt, Stmt::Loop { extent, .. } if extent.fixed().is_none_or(|n| n > 1))
+}
+
+/// The most tiles of so many columns that can be held.
+fn of_columns(kernel: &Kernel, columns: usize, ahead: &[Tile]) -> Strips {
+    let may = |tile: Tile| {
+        let data = &kernel.tiles[tile];
+        let wide = data.dims.last().is_some_and(|d| d.fixed() == Some(columns));
+        let rows = rows(kernel, tile).is_some_and(|n| n > 0 && n.is_multiple_of(DEPTH));
+        wide && rows && data.elem == Elem::Real && !ahead.contains(&tile)
+    };
+    let held = kernel.tiles.keys().map(may).collect();
+    let mut strips = Strips { columns, held };
+    loop {
+        let mut out: Vec<Tile> = Vec::new();
+        for stmt in &kernel.body {
+            match stmt {
+                Stmt::Loop { body, .. } => {
+                    out.extend(body.iter().flat_map(|s| strips.unfit(kernel, s)));
+                }
+                stmt => out.extend(strips.unfit(kernel, stmt)),
+            }
+        }
+        if out.is_empty() {
+            return strips;
+        }
+        out.into_iter().for_each(|tile| strips.held[tile.index()] = false);
+    }
+}
+
+/// Rows of a tile as a matrix.
+fn rows(kernel: &Kernel, tile: Tile) -> Option<usize> {
+    let (_, before) = kernel.tiles[tile].dims.split_last()?;
+    before.iter().map(|d| d.fixed()).product()
+}

@@ -1,0 +1,117 @@
+//! Whether what warps have of columns finds room in their registers, and whether it is worth it.
+
+use super::begins::begins;
+use super::{Strips, WIDTH, is_loop, rows};
+use nestor_ir::tile::reads::touches;
+use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
+
+/// Numbers of a thread in what is held, at most: of 255 registers.
+const MOST: usize = 128;
+
+/// The statements that are worked on as one.
+fn each(stmt: &Stmt) -> &[Stmt] {
+    match stmt {
+        Stmt::Together { body } => body,
+        stmt => std::slice::from_ref(stmt),
+    }
+}
+
+impl Strips {
+    /// Work of loops' products that are summed in registers, where some loop carries what is held from turn to turn and a thread has room for
+    /// all.
+    pub(super) fn worth(&self, kernel: &Kernel) -> usize {
+        let of = |stmt: &Stmt| {
+            let body = stmt.inner();
+            let carries = is_loop(stmt) && !self.carried(body).is_empty();
+            let work = || body.iter().map(|stmt| self.work(stmt)).sum::<usize>();
+            if carries { work() } else { 0 }
+        };
+        let worth = kernel.body.iter().map(of).sum();
+        let fits = worth > 0 && self.most(kernel) <= MOST;
+        if fits { worth } else { 0 }
+    }
+
+    /// The most numbers that a thread has at a time.
+    fn most(&self, kernel: &Kernel) -> usize {
+        let outer = Lives::of(self, &kernel.body);
+        let count = |tile: &Tile| rows(kernel, *tile).unwrap_or(0) * WIDTH / 32;
+        let all: Vec<Tile> = kernel.tiles.keys().filter(|t| self.is_held(*t)).collect();
+        let of = |(n, stmt): (usize, &Stmt)| {
+            let beside = all.iter().filter(|t| !outer.0[n].contains(t));
+            let beside: usize = beside.filter(|t| outer.is_around(n, t)).map(count).sum();
+            let own: Vec<Tile> = outer.0[n].clone();
+            let Stmt::Loop { body, .. } = stmt else {
+                return beside + own.iter().map(count).sum::<usize>();
+            };
+            let (inner, carried) = (Lives::of(self, body), self.carried(body));
+            let stays = |t: &Tile| carried.contains(t) || outer.is_elsewhere(n, t);
+            let lives = |here: usize, t: &Tile| {
+                stays(t) || inner.0[here].contains(t) || inner.is_around(here, t)
+            };
+            let at = |here| own.iter().filter(|t| lives(here, t)).map(count).sum();
+            beside + (0..body.len()).map(at).max().unwrap_or(0usize)
+        };
+        kernel.body.iter().enumerate().map(of).max().unwrap_or(0)
+    }
+
+    /// Held tiles that a loop's body reads before it writes them, and writes.
+    fn carried(&self, body: &[Stmt]) -> Vec<Tile> {
+        let (mut out, mut written) = (Vec::new(), Vec::new());
+        for touched in body.iter().flat_map(each).map(touches) {
+            let reads = touched.reads.iter().filter_map(|place| self.tile(*place));
+            out.extend(reads.filter(|t| !written.contains(t)).collect::<Vec<_>>());
+            written.extend(touched.writes.iter().filter_map(|place| self.tile(*place)));
+        }
+        out.retain(|t| written.contains(t));
+        out
+    }
+
+    fn work(&self, stmt: &Stmt) -> usize {
+        match stmt {
+            Stmt::Product { m, k, .. } if self.takes(stmt) => {
+                m.fixed().unwrap_or(0) * k.fixed().unwrap_or(0)
+            }
+            Stmt::Together { body } if self.takes(stmt) => {
+                let side = |d: &nestor_ir::tile::Extent| d.fixed().unwrap_or(0);
+                let of = |stmt: &Stmt| match stmt {
+                    Stmt::Product { m, k, .. } => side(m) * side(k),
+                    _ => 0,
+                };
+                body.iter().map(of).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// The held tiles of each statement of a body.
+struct Lives(Vec<Vec<Tile>>);
+
+impl Lives {
+    fn of(strips: &Strips, body: &[Stmt]) -> Self {
+        let of = |stmt: &Stmt| {
+            let mut out = strips.held_by(&touches(stmt));
+            // Entries that are added to what is held have no numbers of their own.
+            if let Stmt::Together { body } = stmt
+                && let Some(begins) = begins(strips, body)
+            {
+                out.retain(|t| Place::Tile(*t) != begins.own);
+            }
+            out.sort_unstable();
+            out.dedup();
+            out
+        };
+        Self(body.iter().map(of).collect())
+    }
+
+    /// Whether a tile is touched before a statement and behind it.
+    fn is_around(&self, n: usize, tile: &Tile) -> bool {
+        let there = |side: &[Vec<Tile>]| side.iter().any(|s| s.contains(tile));
+        there(&self.0[..n]) && there(&self.0[n + 1..])
+    }
+
+    /// Whether another statement touches a tile.
+    fn is_elsewhere(&self, n: usize, tile: &Tile) -> bool {
+        self.0.iter().enumerate().any(|(m, s)| m != n && s.contains(tile))
+    }
+}
