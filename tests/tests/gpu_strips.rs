@@ -116,8 +116,7 @@ fn runs(text: &str, sizes: &Sizes, is_held: bool) {
 
 #[test]
 fn columns_are_held_from_turn_to_turn() {
-    for sides in [[16, 32, 16], [32, 64, 32], [16, 48, 64], [32, 32, 128], [64, 128, 32]]
-    {
+    for sides in [[16, 32, 16], [32, 64, 32], [16, 48, 64], [32, 32, 128], [64, 64, 32]] {
         for direction in ["", "reverse"] {
             for (time, start) in [(37, 5), (64, 0), (3, 15), (1, 0)] {
                 let sizes = Sizes { batch: 2, time, start };

@@ -83,7 +83,7 @@ pub fn often(
     let mut out = Often { functions: Vec::new(), calls: vec![None; all.len()] };
     let mut kinds: Vec<(Function, Vec<Found>)> = Vec::new();
     for (number, stmt) in all.into_iter().enumerate() {
-        let Some(stmt) = stmt else { continue };
+        let Some(stmt) = stmt.filter(|s| !placement.strips.takes(s)) else { continue };
         let found = (number, stmt);
         let Some((function, found)) = function(found, kernel, kept, placement, exchanged)
         else {
@@ -143,11 +143,6 @@ fn function(
     };
     let mut places: Vec<(Place, Affine)> = Vec::new();
     let mut one = |place: &mut Place, origin: &mut Affine| {
-        if let Place::Tile(tile) = *place
-            && placement.homes[tile.index()] == Home::Held
-        {
-            return false;
-        }
         let mut from = (*place, Affine::default());
         // Where parts are exchanged depends on the number of the element.
         let moves = match *place {

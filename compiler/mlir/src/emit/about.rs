@@ -30,12 +30,18 @@ pub(super) struct About<'k> {
     pub(super) staged: bool,
 }
 
-/// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured). Where warps have columns, those
-/// and a few for what is brought to them.
+/// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured). Where warps have columns, at least those;
+/// where they carry what they hold, only a few besides, so that there are registers for two blocks.
 pub(super) fn threads(kernel: &Kernel, strips: &Strips) -> u32 {
-    if strips.columns > 0 {
-        return 32 * (strips.warps() as u32).next_power_of_two().max(LEAST_WARPS);
+    let own = 32 * (strips.warps() as u32).next_power_of_two();
+    match strips.columns {
+        0 => by_points(kernel),
+        _ if strips.carries(kernel) => own.max(32 * LEAST_WARPS),
+        _ => own.max(by_points(kernel)),
     }
+}
+
+fn by_points(kernel: &Kernel) -> u32 {
     fn points(body: &[Stmt]) -> usize {
         let fixed = |space: &[Extent]| space.iter().filter_map(|d| d.fixed()).product();
         let of = |stmt: &Stmt| match stmt {

@@ -12,6 +12,7 @@ mod dense;
 mod direct;
 mod functions;
 mod joins;
+mod laid;
 mod map;
 mod number;
 mod parts;
@@ -24,14 +25,13 @@ mod systems;
 mod together;
 mod wide;
 
-use crate::ahead::{Ahead, ahead, copies};
+use crate::ahead::copies;
 use crate::barriers::barriers;
-use crate::narrow::{Kept, with_ahead};
 use crate::often::often;
-use crate::strips::{Strips, arranged, strips};
 use crate::{BackendError, Code, Entry, Options, target};
-use about::{About, threads};
+use about::About;
 use build::{Builder, V};
+use laid::{Laid, laid};
 use melior::Context;
 use melior::dialect::llvm::r#type as types;
 use melior::ir::attribute::{DenseI32ArrayAttribute, StringAttribute, TypeAttribute};
@@ -42,9 +42,9 @@ use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, Regio
 use nestor_ir::artifact::Narrow;
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Extent, Kernel, Stmt, Tile};
+use nestor_ir::tile::{Extent, Kernel, Stmt};
 use number::Num;
-use places::{blocks, goodness, placed};
+use places::blocks;
 
 /// The name of a block's shared memory.
 const SHARED: &str = "shared";
@@ -128,33 +128,10 @@ fn function<'c: 'a, 'a>(
     options: Options,
 ) -> Result<Entry, BackendError> {
     check(kernel)?;
-    let plain = strips(kernel, options.products, &[]);
-    let threads = threads(kernel, &plain);
-    let held = |kernel: &Kernel, ahead: &[Tile]| match plain.columns {
-        0 => Strips::default(),
-        _ => strips(kernel, options.products, ahead),
-    };
-    let kept = |kernel: &Kernel, ahead: &[Tile]| match narrow {
-        Some(narrow) => with_ahead(kernel, options.products, narrow, ahead),
-        None => Kept::wide(kernel),
-    };
+    let Laid { kernel, kept, placement, staged, threads } = laid(kernel, narrow, options);
+    let kernel = &kernel;
     let narrow =
         narrow.map_or_else(|| vec![false; kernel.buffers.len()], <[bool]>::to_vec);
-    let good = |kernel: &Kernel, tiles: &[Tile]| {
-        let kept = kept(kernel, tiles);
-        let strips = held(kernel, tiles);
-        let (placement, staged) =
-            placed((kernel, &kept), threads, options, tiles, &strips);
-        match placement.shared <= options.target.shared() {
-            true => goodness(kernel, &placement, staged, options),
-            false => i64::MIN,
-        }
-    };
-    let Ahead { kernel, tiles } = ahead(kernel, &narrow, &good);
-    let held = held(&kernel, &tiles);
-    let kernel = &arranged(&kernel, &held, &kept(&kernel, &tiles));
-    let kept = kept(kernel, &tiles);
-    let (placement, staged) = placed((kernel, &kept), threads, options, &tiles, &held);
     let blocks = match blocks(&placement, options) {
         1 => "1 : i32",
         _ => "2 : i32",

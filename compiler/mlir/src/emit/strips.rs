@@ -184,7 +184,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let mut sums = vec![self.b.real(0.0); rows * WIDTH / 32];
         // Sums go on from what is held.
         let goes_on = p.accumulate && p.alpha == 1.0 && held.is_some();
-        if let (true, Some((_, before))) = (goes_on, self.held_at(p.out.place)) {
+        if goes_on && let Some((_, before)) = self.held_at(p.out.place) {
             sums = before;
         }
         for one in p.all() {

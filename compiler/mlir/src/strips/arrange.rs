@@ -5,69 +5,83 @@ use crate::narrow::Kept;
 use nestor_ir::entity::Arena;
 use nestor_ir::tile::reads::{Touches, touches};
 use nestor_ir::tile::{
-    Access, Affine, Expr, Extent, Kernel, Matrix, Place, ScalarKind, ScalarOp, Sink,
-    Stmt, Tile, TileData,
+    Access, Affine, Expr, Extent, Kernel, Matrix, Place, ScalarKind, ScalarOp, Shape,
+    Sink, Stmt, Tile, TileData,
 };
 use nestor_ir::ty::Elem;
 
-/// The kernel with operands that lie wide in memory as tiles of their own, and with what all threads do in a loop's turn before what warps do, where
-/// neither takes what the other gives.
+/// The kernel with operands that lie wide in memory, or of which a part is zero, as tiles of their own, and with what all threads do in a loop's turn
+/// before what warps do, where neither takes what the other gives.
 pub fn arranged(kernel: &Kernel, strips: &Strips, kept: &Kept) -> Kernel {
     let mut out = kernel.clone();
-    if strips.columns == 0 {
-        return out;
-    }
-    for n in 0..out.body.len() {
-        let Stmt::Loop { body, .. } = &mut out.body[n] else { continue };
-        let body = std::mem::take(body);
-        let all = rounded(body, &mut out.tiles, strips, kept);
-        let (mut first, mut passed): (Vec<Stmt>, Vec<(Stmt, Touches)>) =
-            Default::default();
-        for stmt in all {
-            let own = touches(&stmt);
-            let free = passed.iter().all(|(_, other)| own.apart(other));
-            match !strips.takes(&stmt) && free {
-                true => first.push(stmt),
-                false => passed.push((stmt, own)),
-            }
-        }
-        first.extend(passed.into_iter().map(|(stmt, _)| stmt));
-        if let Stmt::Loop { body, .. } = &mut out.body[n] {
-            *body = first;
-        }
+    if strips.columns > 0 {
+        let body = std::mem::take(&mut out.body);
+        out.body = inside(body, false, &mut out.tiles, strips, kept);
     }
     out
 }
 
-/// A loop's body with the operands of its strips rounded once for all warps: each as a tile that nothing but products reads.
+fn inside(
+    body: Vec<Stmt>,
+    is_turn: bool,
+    tiles: &mut Arena<Tile, TileData>,
+    strips: &Strips,
+    kept: &Kept,
+) -> Vec<Stmt> {
+    let mut body = rounded(body, tiles, strips, kept);
+    for stmt in &mut body {
+        let is_turn = matches!(stmt, Stmt::Loop { .. });
+        if let Stmt::Loop { body, .. } | Stmt::When { body, .. } = stmt {
+            *body = inside(std::mem::take(body), is_turn, tiles, strips, kept);
+        }
+    }
+    if is_turn { shared_first(body, strips) } else { body }
+}
+
+fn shared_first(body: Vec<Stmt>, strips: &Strips) -> Vec<Stmt> {
+    let mut first: Vec<Stmt> = Vec::new();
+    let mut passed: Vec<(Stmt, Touches)> = Vec::new();
+    for stmt in body {
+        let own = touches(&stmt);
+        let free = passed.iter().all(|(_, other)| own.apart(other));
+        match !strips.takes(&stmt) && free {
+            true => first.push(stmt),
+            false => passed.push((stmt, own)),
+        }
+    }
+    first.extend(passed.into_iter().map(|(stmt, _)| stmt));
+    first
+}
+
+/// A body with the operands of its strips rounded once for all warps: each as a tile that nothing but products reads.
 fn rounded(
     body: Vec<Stmt>,
     tiles: &mut Arena<Tile, TileData>,
     strips: &Strips,
     kept: &Kept,
 ) -> Vec<Stmt> {
-    let ours = body.iter().filter(|s| strips.takes(s));
-    let twice = body.iter().chain(ours);
-    let writes: Vec<Place> = twice.flat_map(|s| touches(s).writes).collect();
-    // What is written but once in a turn, and not by warps for themselves.
-    let is_still =
-        |place: Place| writes.iter().filter(|p| **p == place).take(2).count() < 2;
     let mut known: Vec<(Stored, Tile)> = Vec::new();
     let mut out = Vec::new();
     for mut stmt in body {
+        let is_ours = strips.takes(&stmt);
         let products = match &mut stmt {
             Stmt::Together { body } => &mut body[..],
             stmt => std::slice::from_mut(stmt),
         };
-        let is_ours = products.iter().any(|s| strips.takes(s));
         for product in products.iter_mut().filter(|_| is_ours) {
-            let Stmt::Product { m, n, k, left, right, .. } = product else { continue };
-            for (x, extent) in [(left, [*m, *k]), (right, [*k, *n])] {
-                let wide = strips.tile(x.place).is_none() && !kept.is_narrow(x.place);
-                if !wide || !is_still(x.place) {
+            let Stmt::Product { m, n, k, left, right, shape, .. } = product else {
+                continue;
+            };
+            let own = std::mem::replace(shape, Shape::Full);
+            let operands = [(left, [*m, *k], own), (right, [*k, *n], Shape::Full)];
+            for (x, extent, shape) in operands {
+                let lies = matches!(x.place, Place::Tile(_))
+                    && kept.is_narrow(x.place)
+                    && shape == Shape::Full;
+                if lies || strips.tile(x.place).is_some() {
                     continue;
                 }
-                let stored = Stored::of(x, extent);
+                let stored = Stored::of(x, extent, shape);
                 let found = known.iter().find(|(a, _)| a.is_also(&stored));
                 let tile = found.map(|(_, tile)| *tile).unwrap_or_else(|| {
                     let dims = stored.space.into_iter().collect();
@@ -80,6 +94,8 @@ fn rounded(
                 *x = stored.matrix(tile);
             }
         }
+        let writes = touches(&stmt).writes;
+        known.retain(|(stored, _)| !writes.contains(&stored.from.place));
         out.push(stmt);
     }
     out
@@ -91,10 +107,12 @@ struct Stored {
     turned: bool,
     space: [Extent; 2],
     from: Access,
+    /// Of its entries those above or below the diagonal are zero.
+    shape: Shape,
 }
 
 impl Stored {
-    fn of(x: &Matrix, [m, n]: [Extent; 2]) -> Self {
+    fn of(x: &Matrix, [m, n]: [Extent; 2], shape: Shape) -> Self {
         let turned = x.row.as_number() == Some(1);
         let mut from = x.access();
         let mut space = [m, n];
@@ -102,12 +120,23 @@ impl Stored {
             from.strides.reverse();
             space.reverse();
         }
-        Self { turned, space, from }
+        Self { turned, space, from, shape }
     }
 
     /// Whether the same numbers lie alike, whichever way products take them.
     fn is_also(&self, other: &Self) -> bool {
-        self.space == other.space && self.from == other.from
+        let alike = self.shape == other.shape
+            && (self.shape == Shape::Full || self.turned == other.turned);
+        self.space == other.space && self.from == other.from && alike
+    }
+
+    /// Which of the copy's dimensions is below the other where entries are zero.
+    fn zeros(&self) -> Option<[usize; 2]> {
+        match (self.shape, self.turned) {
+            (Shape::Full | Shape::OutputLower, _) => None,
+            (Shape::LeftLower, false) | (Shape::LeftUpper, true) => Some([0, 1]),
+            (Shape::LeftLower, true) | (Shape::LeftUpper, false) => Some([1, 0]),
+        }
     }
 
     /// Elements between lines of a tile that it is copied to.
@@ -125,7 +154,15 @@ impl Stored {
     /// The copy to it.
     fn copied(&self, tile: Tile) -> Stmt {
         let mut expr = Expr::default();
-        let root = expr.add(ScalarOp::Load(0), &[], ScalarKind::Real);
+        let mut root = expr.add(ScalarOp::Load(0), &[], ScalarKind::Real);
+        if let Some(sides) = self.zeros() {
+            expr.offsets.push(Affine::default());
+            let [low, high] =
+                sides.map(|d| expr.add(ScalarOp::Index(d, 0), &[], ScalarKind::Real));
+            let is_zero = expr.add(ScalarOp::Less, &[low, high], ScalarKind::Bool);
+            let zero = expr.add(ScalarOp::Constant(0.0), &[], ScalarKind::Real);
+            root = expr.add(ScalarOp::Select, &[is_zero, zero, root], ScalarKind::Real);
+        }
         let to = Access {
             place: Place::Tile(tile),
             origin: Affine::default(),

@@ -25,23 +25,7 @@ impl Strips {
                 });
                 high.and_then(|high| self.unfit_map(stmt, high, None)).unwrap_or(all)
             }
-            Stmt::Together { body } => {
-                let (products, map) = parts(body);
-                let mut out = Vec::new();
-                for product in products {
-                    match self.unfit_product(kernel, product) {
-                        Some(some) => out.extend(some),
-                        None => return all,
-                    }
-                }
-                let Some(map) = map else { return out };
-                let Stmt::Product { m, out: own, .. } = &products[0] else { return all };
-                match self.unfit_map(map, *m, Some(own.place)) {
-                    Some(some) => out.extend(some),
-                    None => return all,
-                }
-                out
-            }
+            Stmt::Together { body } => self.unfit_together(kernel, body).unwrap_or(all),
             Stmt::SolveUnitLower { .. }
             | Stmt::Eliminate { .. }
             | Stmt::InverseRoot { .. }
@@ -53,18 +37,41 @@ impl Strips {
         }
     }
 
-    /// Of a product whose columns are the kernel's: operands and results that are not whole. Nothing where it is another product.
-    fn unfit_product(&self, kernel: &Kernel, stmt: &Stmt) -> Option<Vec<Tile>> {
-        let Stmt::Product { m, n, k, left, right, out, shape, .. } = stmt else {
-            return None;
-        };
+    fn unfit_together(&self, kernel: &Kernel, body: &[Stmt]) -> Option<Vec<Tile>> {
+        let (products, map) = parts(body);
+        let mut out = Vec::new();
+        for product in products {
+            out.extend(self.unfit_product(kernel, product)?);
+        }
+        if let (Some(map), Stmt::Product { m, out: own, .. }) = (map, &products[0]) {
+            out.extend(self.unfit_map(map, *m, Some(own.place))?);
+        }
+        Some(out)
+    }
+
+    /// Whether a product has the kernel's columns, and whole pieces of rows and terms.
+    pub(super) fn is_of_columns(&self, stmt: &Stmt) -> bool {
+        let Stmt::Product { m, n, k, shape, .. } = stmt else { return false };
         let whole = |d: &Extent| d.fixed().is_some_and(|n| n.is_multiple_of(DEPTH));
-        let fits = on_cores([*m, *n, *k], Products::Brain)
+        on_cores([*m, *n, *k], Products::Brain)
             && *n == Extent::Fixed(self.columns)
             && whole(m)
             && whole(k)
-            && *shape == Shape::Full;
-        if !fits {
+            && *shape != Shape::OutputLower
+    }
+
+    /// Whether products that are worked on together have them, and their map has a point for each entry.
+    pub(super) fn are_of_columns(&self, body: &[Stmt]) -> bool {
+        let (products, map) = parts(body);
+        let Some(Stmt::Product { m, out, .. }) = products.first() else { return false };
+        let fits = |map| self.unfit_map(map, *m, Some(out.place)).is_some();
+        products.iter().all(|p| self.is_of_columns(p)) && map.is_none_or(fits)
+    }
+
+    /// Of a product whose columns are the kernel's: operands and results that are not whole. Nothing where it is another product.
+    fn unfit_product(&self, kernel: &Kernel, stmt: &Stmt) -> Option<Vec<Tile>> {
+        let Stmt::Product { m, k, left, right, out, .. } = stmt else { return None };
+        if !self.is_of_columns(stmt) {
             return None;
         }
         let mut unfit: Vec<Tile> = self.tile(left.place).into_iter().collect();

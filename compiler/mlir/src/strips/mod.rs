@@ -28,6 +28,7 @@ pub const WIDTH: usize = 16;
 pub const DEPTH: usize = 16;
 /// Warps of a block at most.
 const WARPS: usize = 8;
+
 /// What a kernel holds in registers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Strips {
@@ -56,10 +57,15 @@ impl Strips {
         }
     }
 
-    /// Whether a statement that holds no loop is worked on by warps, each for its columns.
+    /// Whether a statement is worked on by warps, each for its columns: a product of as many columns, or what touches a tile that is held.
     pub fn takes(&self, stmt: &Stmt) -> bool {
-        let is_one = !matches!(stmt, Stmt::Loop { .. } | Stmt::When { .. });
-        self.columns > 0 && is_one && !self.held_by(&touches(stmt)).is_empty()
+        match stmt {
+            _ if self.columns == 0 => false,
+            Stmt::Loop { .. } | Stmt::When { .. } => false,
+            Stmt::Product { .. } => self.is_of_columns(stmt),
+            Stmt::Together { body } => self.are_of_columns(body),
+            stmt => !self.held_by(&touches(stmt)).is_empty(),
+        }
     }
 
     /// The held tiles that a body writes, each once.
@@ -80,10 +86,10 @@ impl Strips {
     }
 }
 
-/// Which tiles of a kernel are held: of columns with which most of its loops' products are; those that are copied ahead are not.
+/// Which tiles of a kernel are held: of columns with which most of its products are; those that are copied ahead are not.
 pub fn strips(kernel: &Kernel, products: Products, ahead: &[Tile]) -> Strips {
     let mut best = (0, Strips::default());
-    if products != Products::Brain || !kernel.body.iter().any(is_loop) {
+    if products != Products::Brain {
         return best.1;
     }
     let mut tried: Vec<usize> = Vec::new();

@@ -7,6 +7,10 @@ use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 
 /// Numbers of a thread in what is held, at most: of 255 registers.
 const MOST: usize = 128;
+/// Warps that work where nothing is carried, at least: half of a block.
+const BUSY: usize = 4;
+/// Statements that are written out for warps, at most.
+const MANY: usize = 24;
 
 /// The statements that are worked on as one.
 fn each(stmt: &Stmt) -> &[Stmt] {
@@ -17,18 +21,32 @@ fn each(stmt: &Stmt) -> &[Stmt] {
 }
 
 impl Strips {
-    /// Work of loops' products that are summed in registers, where some loop carries what is held from turn to turn and a thread has room for
-    /// all.
+    /// Work of products that are summed in registers, where a thread has room for all that is held.
     pub(super) fn worth(&self, kernel: &Kernel) -> usize {
-        let of = |stmt: &Stmt| {
-            let body = stmt.inner();
-            let carries = is_loop(stmt) && !self.carried(body).is_empty();
-            let work = || body.iter().map(|stmt| self.work(stmt)).sum::<usize>();
-            if carries { work() } else { 0 }
-        };
-        let worth = kernel.body.iter().map(of).sum();
-        let fits = worth > 0 && self.most(kernel) <= MOST;
+        let mut all = Vec::new();
+        self.taken(&kernel.body, &mut all);
+        let worth = all.iter().map(|stmt| work(stmt)).sum();
+        let keeps_busy = self.carries(kernel) || self.warps() >= BUSY;
+        let fits = keeps_busy && all.len() <= MANY && self.most(kernel) <= MOST;
         if fits { worth } else { 0 }
+    }
+
+    /// Statements with products that warps work on.
+    fn taken<'k>(&self, body: &'k [Stmt], out: &mut Vec<&'k Stmt>) {
+        for stmt in body {
+            match self.takes(stmt) {
+                true if work(stmt) > 0 => out.push(stmt),
+                true => {}
+                false => self.taken(stmt.inner(), out),
+            }
+        }
+    }
+
+    /// Whether a loop of a kernel carries what is held from turn to turn.
+    pub fn carries(&self, kernel: &Kernel) -> bool {
+        let carries =
+            |stmt: &Stmt| is_loop(stmt) && !self.carried(stmt.inner()).is_empty();
+        self.columns > 0 && kernel.body.iter().any(carries)
     }
 
     /// The most numbers that a thread has at a time.
@@ -65,22 +83,14 @@ impl Strips {
         out.retain(|t| written.contains(t));
         out
     }
+}
 
-    fn work(&self, stmt: &Stmt) -> usize {
-        match stmt {
-            Stmt::Product { m, k, .. } if self.takes(stmt) => {
-                m.fixed().unwrap_or(0) * k.fixed().unwrap_or(0)
-            }
-            Stmt::Together { body } if self.takes(stmt) => {
-                let side = |d: &nestor_ir::tile::Extent| d.fixed().unwrap_or(0);
-                let of = |stmt: &Stmt| match stmt {
-                    Stmt::Product { m, k, .. } => side(m) * side(k),
-                    _ => 0,
-                };
-                body.iter().map(of).sum()
-            }
-            _ => 0,
-        }
+/// Products of a row and a term of a statement.
+fn work(stmt: &Stmt) -> usize {
+    match stmt {
+        Stmt::Product { m, k, .. } => m.fixed().unwrap_or(0) * k.fixed().unwrap_or(0),
+        Stmt::Together { body } => body.iter().map(work).sum(),
+        _ => 0,
     }
 }
 
