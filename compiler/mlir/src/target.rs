@@ -1,5 +1,8 @@
 //! The GPUs that kernels are compiled for, and what differs between them.
 
+#[cfg(feature = "cuda")]
+use nestor_ir::tile::{Extent, Kernel};
+
 /// Bytes of shared memory that every block has besides its own.
 const RESERVED: i64 = 1024;
 
@@ -69,6 +72,17 @@ impl Target {
     /// Blocks with so many bytes of shared memory that a processor has room for.
     pub fn blocks(self, shared: i64) -> i64 {
         (self.shared() + RESERVED) / (shared + RESERVED)
+    }
+
+    /// Whether two sequences of a kernel's blocks do not fill the processors (a guess).
+    #[cfg(feature = "cuda")]
+    pub(crate) fn has_some_free(self, kernel: &Kernel) -> bool {
+        let points = kernel.grid.iter().filter_map(|(_, d)| d.fixed()).product::<usize>();
+        let grows = kernel
+            .grid
+            .iter()
+            .any(|(_, d)| !matches!(d, Extent::Fixed(_) | Extent::Batch));
+        !grows && 2 * points <= self.processors()
     }
 
     /// Bytes of shared memory that a block may have.

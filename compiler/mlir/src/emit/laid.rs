@@ -23,7 +23,7 @@ pub(super) struct Laid {
 /// Decides that; warps hold no columns where tiles would have to leave shared memory for it.
 pub(super) fn laid(kernel: &Kernel, narrow: Option<&[bool]>, options: Options) -> Laid {
     let none = Strips::default();
-    let found = strips(kernel, options.products, &[]);
+    let found = strips(kernel, options, &[]);
     let plain = || by(kernel, narrow, options, &none);
     if found.columns == 0 {
         return plain();
@@ -51,7 +51,7 @@ fn by(
         let (mut strips, mut own) = (Strips::default(), kept(kernel, tiles));
         let mut kernel = kernel.clone();
         if first.columns > 0 {
-            strips = crate::strips::strips(&kernel, options.products, tiles);
+            strips = crate::strips::strips(&kernel, options, tiles);
             kernel = arranged(&kernel, &strips, &own);
             own = kept(&kernel, tiles);
         }

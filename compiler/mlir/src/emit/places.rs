@@ -5,7 +5,7 @@ use crate::Options;
 use crate::narrow::Kept;
 use crate::placement::{Placement, place};
 use crate::strips::Strips;
-use nestor_ir::tile::{Extent, Kernel, Tile};
+use nestor_ir::tile::{Kernel, Tile};
 
 /// Where tiles lie, and whether operands of products are brought to room of their own: not where tiles would have to
 /// leave shared memory for it. Inverses of systems' blocks lie in the same room, or in some of their own.
@@ -56,11 +56,7 @@ pub(super) fn goodness(
     staged: bool,
     options: Options,
 ) -> i64 {
-    let points = kernel.grid.iter().filter_map(|(_, d)| d.fixed()).product::<usize>();
-    let grows =
-        kernel.grid.iter().any(|(_, d)| !matches!(d, Extent::Fixed(_) | Extent::Batch));
-    // Two sequences of such blocks do not fill the processors (a guess).
-    let few = !grows && 2 * points <= options.target.processors();
+    let few = options.target.has_some_free(kernel);
     let blocks = if few { 2 } else { blocks(placement, options) };
     let inside = -(placement.scratch.len() as i64);
     8 * inside + 4 * i64::from(staged) + blocks

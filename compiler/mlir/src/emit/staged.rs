@@ -385,7 +385,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if let Some(d) = x.direct {
             let row = self.add(block, row);
             let from = self.direct_from(x, d, [row, first], own, step);
-            return self.loaded(from, d.turned);
+            return self.loaded(from, d.turned, 4);
         }
         let turned = x.lines.is_some_and(|lines| lines.turned);
         // Rows begin at multiples of eight: what `part_of_room` exchanges parts by is a lane's own. Steps change two bits of a part's
@@ -415,7 +415,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let from = self.add(from, further);
         let from = self.add(from, Num::Known(x.at));
         let from = self.at_room(from);
-        self.loaded(from, turned)
+        self.loaded(from, turned, 4)
     }
 
     /// Which of the eights of rows and terms a lane's line is of, and its number among eight.
@@ -431,20 +431,26 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if right { [last, second, eighth] } else { [second, last, eighth] }
     }
 
-    /// Four registers, eight by eight numbers each, from where the lanes' lines are.
-    pub(super) fn loaded(&mut self, from: V<'c, 'a>, turned: bool) -> Vec<V<'c, 'a>> {
+    /// Four registers or two, eight by eight numbers each, from where the lanes' lines are.
+    pub(super) fn loaded(
+        &mut self,
+        from: V<'c, 'a>,
+        turned: bool,
+        count: i64,
+    ) -> Vec<V<'c, 'a>> {
         let context = self.b.context;
         let parsed = |text: &str| Attribute::parse(context, text).expect("an attribute");
         let attributes = [
-            ("num", parsed("4 : i32")),
+            ("num", parsed(&format!("{count} : i32"))),
             ("layout", parsed(if turned { TURNED } else { STRAIGHT })),
             ("shape", parsed("#nvvm.ld_st_matrix_shape<m = 8, n = 8>")),
             ("eltType", parsed("#nvvm.ld_st_matrix_elt_type<b16>")),
         ];
         let word = self.b.int(32);
-        let four = types::r#struct(context, &[word; 4], false);
-        let all = self.b.made("nvvm.ldmatrix", &[from], four, &attributes);
-        (0..4)
+        let words = vec![word; count as usize];
+        let all = types::r#struct(context, &words, false);
+        let all = self.b.made("nvvm.ldmatrix", &[from], all, &attributes);
+        (0..count)
             .map(|n| {
                 let at = DenseI64ArrayAttribute::new(context, &[n]).into();
                 self.b.made("llvm.extractvalue", &[all], word, &[("position", at)])

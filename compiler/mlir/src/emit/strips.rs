@@ -12,14 +12,12 @@ use super::map::Map;
 use super::number::Num;
 use super::staged::{Operand, PART, SIDE, operand};
 use super::together::under_way;
-use crate::strips::{Begins, DEPTH, WIDTH, begins};
+use crate::strips::{Begins, DEPTH, begins};
 use crate::target::Products;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::together::{parts, point};
 use nestor_ir::tile::{Access, ExprId, Extent, Place, Sink, Stmt, Tile};
 
-/// Pieces of a warp beside one another.
-const ACROSS: usize = WIDTH / 8;
 /// Numbers of a piece that a lane has.
 const OWN: usize = 4;
 
@@ -120,8 +118,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     fn held_numbers(&self, tile: Tile) -> usize {
         let dims = &self.about.kernel.tiles[tile].dims;
+        let strips = &self.about.placement.strips;
         let all: usize = dims.iter().filter_map(|d| d.fixed()).product();
-        all / self.about.placement.strips.columns * WIDTH / 32
+        all / strips.columns * strips.width / 32
     }
 
     fn held_at(&self, place: Place) -> Option<(Tile, Vec<V<'c, 'a>>)> {
@@ -163,7 +162,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let all = map.loads.iter().chain(map.sinks.iter().map(|(_, sink)| sink.to()));
         let tile = all.filter_map(|a| self.about.placement.strips.tile(a.place)).next();
         let numbers = self.held_numbers(tile.expect("it touches one"));
-        numbers * 32 / WIDTH
+        numbers * 32 / self.about.placement.strips.width
     }
 
     /// What a map adds products to is made first, and their sums begin with that.
@@ -181,7 +180,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn strip_product(&mut self, p: Product<'_>) {
         let rows = p.extent[0].fixed().expect("of known size");
         let held = self.about.placement.strips.tile(p.out.place);
-        let mut sums = vec![self.b.real(0.0); rows * WIDTH / 32];
+        let mut sums = vec![self.b.real(0.0); rows * self.across() / 4];
         // Sums go on from what is held.
         let goes_on = p.accumulate && p.alpha == 1.0 && held.is_some();
         if goes_on && let Some((_, before)) = self.held_at(p.out.place) {
@@ -235,7 +234,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             for piece in 0..rows / DEPTH {
                 let a = self.strip_registers(p, &left, [piece, step], lane);
                 for (across, b) in b.chunks(2).enumerate() {
-                    let at = OWN * (ACROSS * piece + across);
+                    let at = OWN * (self.across() * piece + across);
                     let own = at..at + OWN;
                     let sum = self.multiply(Products::Brain, &a, b, &sums[own.clone()]);
                     sums.splice(own, sum);
@@ -245,9 +244,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         sums
     }
 
+    /// Pieces of a warp beside one another.
+    fn across(&self) -> usize {
+        self.about.placement.strips.width / 8
+    }
+
     fn first_column(&mut self) -> Num<'c, 'a> {
         let warp = self.div(Num::Run(self.thread), Num::Known(32));
-        self.mul(warp, Num::Known(WIDTH as i64))
+        self.mul(warp, Num::Known(self.about.placement.strips.width as i64))
     }
 
     /// Where a lane finds an operand from one of its rows on.
@@ -280,8 +284,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) -> Vec<V<'c, 'a>> {
         match source {
             Source::Held(numbers) => {
-                let at = OWN * ACROSS * step;
-                let own = &numbers[at..at + OWN * ACROSS];
+                let own = OWN * self.across();
+                let own = &numbers[own * step..][..own];
                 let turned = own.chunks(2).map(|two| {
                     let two = self.rounded(Products::Brain, two)[0];
                     self.b.turned(two)
@@ -299,7 +303,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     parts / in_line * part * in_line + 2 * DEPTH as i64 * lines * d.apart;
                 let byte = self.add(byte, Num::Known(further));
                 let from = self.at_direct(*d, byte);
-                self.loaded(from, d.turned)
+                let count = if x.right { 2 * self.across() } else { 4 };
+                self.loaded(from, d.turned, count as i64)
             }
             Source::Single => {
                 let group = self.div(lane, Num::Known(4));
@@ -316,7 +321,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     }
                     return out;
                 }
-                for across in 0..ACROSS as i64 {
+                for across in 0..self.across() as i64 {
                     let column = self.add(first, Num::Known(8 * across));
                     let piece = Piece { row: Num::Known(0), column, group, within };
                     for r in 0..2 {
@@ -345,12 +350,12 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let first = self.add(first, twice);
         let mut out = Vec::new();
         for piece in 0..rows / DEPTH {
-            for across in 0..ACROSS {
+            for across in 0..self.across() {
                 for half in 0..2 {
                     let below = (DEPTH * piece + 8 * half) as i64;
                     let row = self.add(group, Num::Known(below));
                     let column = self.add(first, Num::Known(8 * across as i64));
-                    let at = OWN * (ACROSS * piece + across) + 2 * half;
+                    let at = OWN * (self.across() * piece + across) + 2 * half;
                     out.push(Pair { row, column, at });
                 }
             }
@@ -371,7 +376,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     Some(sums.clone())
                 }
                 Some(Own::Begins(begins)) if from.place == begins.own => {
-                    Some(vec![self.b.real(0.0); rows * WIDTH / 32])
+                    Some(vec![self.b.real(0.0); rows * self.across() / 4])
                 }
                 _ => Some(self.held_at(from.place)?.1),
             })

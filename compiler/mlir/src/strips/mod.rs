@@ -16,14 +16,15 @@ mod room;
 pub use arrange::arranged;
 pub use begins::{Begins, begins};
 
+use crate::Options;
 use crate::target::Products;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::reads::{Touches, touches};
 use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 use nestor_ir::ty::Elem;
 
-/// Columns of a warp: two pieces, of which both are multiplied by what is loaded of the left operand.
-pub const WIDTH: usize = 16;
+/// Columns of a warp: two pieces, of which both are multiplied by what is loaded of the left operand, or one, so that more warps share the work.
+const WIDTHS: [usize; 2] = [16, 8];
 /// Rows of a piece, and terms of an instruction.
 pub const DEPTH: usize = 16;
 /// Warps of a block at most.
@@ -34,6 +35,8 @@ const WARPS: usize = 8;
 pub struct Strips {
     /// Columns of all warps; none where nothing is held.
     pub columns: usize,
+    /// Columns of a warp.
+    pub width: usize,
     /// By tile.
     held: Vec<bool>,
 }
@@ -41,7 +44,7 @@ pub struct Strips {
 impl Strips {
     /// Warps that have columns.
     pub fn warps(&self) -> usize {
-        self.columns / WIDTH
+        self.columns / self.width.max(1)
     }
 
     /// Whether a tile is held.
@@ -87,25 +90,42 @@ impl Strips {
 }
 
 /// Which tiles of a kernel are held: of columns with which most of its products are; those that are copied ahead are not.
-pub fn strips(kernel: &Kernel, products: Products, ahead: &[Tile]) -> Strips {
+pub fn strips(kernel: &Kernel, options: Options, ahead: &[Tile]) -> Strips {
     let mut best = (0, Strips::default());
-    if products != Products::Brain {
+    if options.products != Products::Brain {
         return best.1;
     }
     let mut tried: Vec<usize> = Vec::new();
     for columns in kernel.tiles.values().filter_map(|t| t.dims.last()?.fixed()) {
-        let fits = columns.is_multiple_of(WIDTH) && columns <= WARPS * WIDTH;
+        let fits = columns.is_multiple_of(WIDTHS[0]) && columns <= WARPS * WIDTHS[0];
         if columns == 0 || !fits || tried.contains(&columns) {
             continue;
         }
         tried.push(columns);
         let found = of_columns(kernel, columns, ahead);
-        let worth = found.worth(kernel);
-        if worth > best.0 {
-            best = (worth, found);
+        for width in widths(&found, kernel, options) {
+            let found = Strips { width, ..found.clone() };
+            let worth = found.worth(kernel);
+            if worth > best.0 {
+                best = (worth, found);
+            }
         }
     }
     best.1
+}
+
+/// The columns that a warp may have, the better first: few where there are processors to spare, or warps.
+fn widths(strips: &Strips, kernel: &Kernel, options: Options) -> Vec<usize> {
+    let spare = match strips.carries(kernel) {
+        true => options.target.has_some_free(kernel),
+        false => strips.columns < WARPS * WIDTHS[0],
+    };
+    let mut out: Vec<usize> =
+        WIDTHS.into_iter().filter(|w| strips.columns <= WARPS * w).collect();
+    if spare {
+        out.reverse();
+    }
+    out
 }
 
 fn is_loop(stmt: &Stmt) -> bool {
@@ -121,7 +141,7 @@ fn of_columns(kernel: &Kernel, columns: usize, ahead: &[Tile]) -> Strips {
         wide && rows && data.elem == Elem::Real && !ahead.contains(&tile)
     };
     let held = kernel.tiles.keys().map(may).collect();
-    let mut strips = Strips { columns, held };
+    let mut strips = Strips { columns, width: WIDTHS[0], held };
     loop {
         let mut out: Vec<Tile> = Vec::new();
         for stmt in &kernel.body {

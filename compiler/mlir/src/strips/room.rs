@@ -1,13 +1,13 @@
 //! Whether what warps have of columns finds room in their registers, and whether it is worth it.
 
 use super::begins::begins;
-use super::{Strips, WIDTH, is_loop, rows};
+use super::{DEPTH, Strips, is_loop, rows};
 use nestor_ir::tile::reads::touches;
 use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 
 /// Numbers of a thread in what is held, at most: of 255 registers.
 const MOST: usize = 128;
-/// Warps that work where nothing is carried, at least: half of a block.
+/// Warps that work where nothing is carried, at least: half of a block. Nor are products of few rows, which others find as they lie.
 const BUSY: usize = 4;
 /// Statements that are written out for warps, at most.
 const MANY: usize = 24;
@@ -26,8 +26,11 @@ impl Strips {
         let mut all = Vec::new();
         self.taken(&kernel.body, &mut all);
         let worth = all.iter().map(|stmt| work(stmt)).sum();
-        let keeps_busy = self.carries(kernel) || self.warps() >= BUSY;
-        let fits = keeps_busy && all.len() <= MANY && self.most(kernel) <= MOST;
+        let is_high = |stmt: &&Stmt| height(stmt) > DEPTH;
+        let keeps_busy = self.warps() >= BUSY && all.iter().any(is_high);
+        let fits = (keeps_busy || self.carries(kernel))
+            && all.len() <= MANY
+            && self.most(kernel) <= MOST;
         if fits { worth } else { 0 }
     }
 
@@ -52,7 +55,7 @@ impl Strips {
     /// The most numbers that a thread has at a time.
     fn most(&self, kernel: &Kernel) -> usize {
         let outer = Lives::of(self, &kernel.body);
-        let count = |tile: &Tile| rows(kernel, *tile).unwrap_or(0) * WIDTH / 32;
+        let count = |tile: &Tile| rows(kernel, *tile).unwrap_or(0) * self.width / 32;
         let all: Vec<Tile> = kernel.tiles.keys().filter(|t| self.is_held(*t)).collect();
         let of = |(n, stmt): (usize, &Stmt)| {
             let beside = all.iter().filter(|t| !outer.0[n].contains(t));
@@ -82,6 +85,14 @@ impl Strips {
         }
         out.retain(|t| written.contains(t));
         out
+    }
+}
+
+/// Rows of a statement's products.
+fn height(stmt: &Stmt) -> usize {
+    match stmt {
+        Stmt::Product { m, .. } => m.fixed().unwrap_or(0),
+        stmt => stmt.inner().first().map_or(0, height),
     }
 }
 
