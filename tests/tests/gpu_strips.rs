@@ -9,16 +9,16 @@ use nestor_tests::written::{agree, emulated, filled, kernel, spoilt};
 
 /// A walk over chunks of `t` tokens with a state of `d` rows and `c` columns: its inverse products, what it yields, and its gradients' terms
 /// are what a delta rule has.
-fn walk([t, d, c]: [usize; 3], direction: &str) -> String {
+fn walk([t, d, c]: [usize; 3], heads: usize, direction: &str) -> String {
     let text = r#"kernel "walk" {
-  b0 "k": [B, T, 2, D] read
-  b1 "v": [B, T, 2, C] read
-  b2 "p": [B, 2, T/N, N, N] read
-  b3 "a": [B, T, 2] read
-  b4 "y": [B, T, 2, C] write
-  b5 "end": [B, 2, D, C] write
-  b6 "states": [B, 2, T/N, C, D] write
-  b7 "reads": [B, 2, T/N, N, C] write
+  b0 "k": [B, T, H, D] read
+  b1 "v": [B, T, H, C] read
+  b2 "p": [B, H, T/N, N, N] read
+  b3 "a": [B, T, H] read
+  b4 "y": [B, T, H, C] write
+  b5 "end": [B, H, D, C] write
+  b6 "states": [B, H, T/N, C, D] write
+  b7 "reads": [B, H, T/N, N, C] write
   b8 "channel": [C] read
   t0 "state": [D, C]
   t1 "x": [N, D]
@@ -29,27 +29,27 @@ fn walk([t, d, c]: [usize; 3], direction: &str) -> String {
   t6 "entry": [D, C]
   t7 "left": [N, C]
   indices 3
-  grid i0 < B, i1 < 2
+  grid i0 < B, i1 < H
   map [D, C] t0[0; C, 1] = 0.5
   loop i2 < T/N DIRECTION {
-    map [N, D] t1[0; D, 1] = b0[2D*T*i0 + 2DN*i2 + D*i1 - 2D*phase(N); 2D, 1] if 0 <= N*i2 + p0 - phase(N) < T
+    map [N, D] t1[0; D, 1] = b0[HD*T*i0 + HDN*i2 + D*i1 - HD*phase(N); HD, 1] if 0 <= N*i2 + p0 - phase(N) < T
     together {
       product [N, C, D] t2[0; C, 1] = 0.5 * t1[0; D, 1] @ t0[0; C, 1]
       map [N, C] {
-        l0 = b3[2*T*i0 + 2N*i2 + i1 - 2*phase(N); 2, 0] if 0 <= N*i2 + p0 - phase(N) < T
+        l0 = b3[H*T*i0 + HN*i2 + i1 - H*phase(N); H, 0] if 0 <= N*i2 + p0 - phase(N) < T
         l1 = t2[0; C, 1]
-        l2 = b1[2C*T*i0 + 2CN*i2 + C*i1 - 2C*phase(N); 2C, 1] if 0 <= N*i2 + p0 - phase(N) < T
+        l2 = b1[HC*T*i0 + HCN*i2 + C*i1 - HC*phase(N); HC, 1] if 0 <= N*i2 + p0 - phase(N) < T
         l3 = b8[0; 0, 1]
         e0 = l1
         t3[0; C, 1] = l2 - l0 * e0 * l3
-        b7[2CN*(T/N)*i0 + CN*(T/N)*i1 + CN*i2; C, 1] = e0
+        b7[HCN*(T/N)*i0 + CN*(T/N)*i1 + CN*i2; C, 1] = e0
       }
     }
-    product [N, C, N] t4[0; C, 1] = b2[2NN*(T/N)*i0 + NN*(T/N)*i1 + NN*i2; 1, N] @ t3[0; C, 1]
-    map [N, C] b4[2C*T*i0 + 2CN*i2 + C*i1 - 2C*phase(N); 2C, 1] if 0 <= N*i2 + p0 - phase(N) < T = t4[0; C, 1]
+    product [N, C, N] t4[0; C, 1] = b2[HNN*(T/N)*i0 + NN*(T/N)*i1 + NN*i2; 1, N] @ t3[0; C, 1]
+    map [N, C] b4[HC*T*i0 + HCN*i2 + C*i1 - HC*phase(N); HC, 1] if 0 <= N*i2 + p0 - phase(N) < T = t4[0; C, 1]
     map [N, D] t5[0; D, 1] = 0.5 * t1[0; D, 1]
     map [N, C] t7[0; C, 1] = t4[0; C, 1] * t3[0; C, 1]
-    product [N, C, N] t4[0; C, 1] += -0.25 * b2[2NN*(T/N)*i0 + NN*(T/N)*i1 + NN*i2; N, 1] @ t7[0; C, 1]
+    product [N, C, N] t4[0; C, 1] += -0.25 * b2[HNN*(T/N)*i0 + NN*(T/N)*i1 + NN*i2; N, 1] @ t7[0; C, 1]
     together {
       product [D, C, N] t6[0; C, 1] = t5[0; 1, D] @ t4[0; C, 1]
       product [D, C, N] t6[0; C, 1] += t1[0; 1, D] @ t7[0; C, 1]
@@ -57,32 +57,32 @@ fn walk([t, d, c]: [usize; 3], direction: &str) -> String {
         l0 = t0[0; C, 1]
         l1 = t6[0; C, 1]
         e0 = l0
-        b6[2CD*(T/N)*i0 + CD*(T/N)*i1 + CD*i2; 1, D] = e0
+        b6[HCD*(T/N)*i0 + CD*(T/N)*i1 + CD*i2; 1, D] = e0
         t0[0; C, 1] = e0 * 0.75 + l1
       }
     }
   }
-  map [D, C] b5[2CD*i0 + CD*i1; C, 1] = t0[0; C, 1]
+  map [D, C] b5[HCD*i0 + CD*i1; C, 1] = t0[0; C, 1]
 }
 "#;
     let numbers = [
-        ("2CN", 2 * c * t),
-        ("2DN", 2 * d * t),
-        ("2CD", 2 * c * d),
-        ("2NN", 2 * t * t),
+        ("HCN", heads * c * t),
+        ("HDN", heads * d * t),
+        ("HCD", heads * c * d),
+        ("HNN", heads * t * t),
         ("CN", c * t),
         ("CD", c * d),
         ("NN", t * t),
-        ("2C", 2 * c),
-        ("2D", 2 * d),
-        ("2N", 2 * t),
+        ("HC", heads * c),
+        ("HD", heads * d),
+        ("HN", heads * t),
     ];
     let mut out = text.replace("DIRECTION", direction).replace("  {", " {");
     for (name, n) in numbers {
         out = out.replace(name, &n.to_string());
     }
     // Single letters, each by itself.
-    let letters = [('C', c), ('D', d), ('N', t)];
+    let letters = [('C', c), ('D', d), ('N', t), ('H', heads)];
     let chars: Vec<char> = out.chars().collect();
     let alone = |n: usize| {
         let beside = |n: Option<usize>| {
@@ -117,18 +117,27 @@ fn runs(text: &str, sizes: &Sizes, is_held: bool) {
 #[test]
 fn columns_are_held_from_turn_to_turn() {
     for sides in [[16, 32, 16], [32, 64, 32], [16, 48, 64], [32, 32, 128], [64, 64, 32]] {
-        for direction in ["", "reverse"] {
-            for (time, start) in [(37, 5), (64, 0), (3, 15), (1, 0)] {
-                let sizes = Sizes { batch: 2, time, start };
-                runs(&walk(sides, direction), &sizes, true);
-            }
+        for (direction, time, start) in
+            [("", 37, 5), ("", 1, 0), ("reverse", 64, 0), ("reverse", 3, 15)]
+        {
+            let sizes = Sizes { batch: 2, time, start };
+            runs(&walk(sides, 2, direction), &sizes, true);
         }
+    }
+}
+
+/// Of many blocks warps have two pieces beside one another.
+#[test]
+fn columns_of_many_blocks_are_held_by_fewer_warps() {
+    for sides in [[16, 32, 32], [32, 16, 64]] {
+        let sizes = Sizes { batch: 1, time: 37, start: 5 };
+        runs(&walk(sides, 67, ""), &sizes, true);
     }
 }
 
 /// The statement of the walk that begins so with another in its place.
 fn with(from: &str, to: &str) -> String {
-    let text = walk([16, 32, 32], "");
+    let text = walk([16, 32, 32], 2, "");
     assert!(text.contains(from), "{text}");
     text.replace(from, to)
 }
@@ -160,8 +169,8 @@ fn a_state_that_is_read_across_lies_in_memory() {
 
 #[test]
 fn wider_than_all_warps_is_not_held() {
-    runs(&walk([16, 16, 256], ""), &SIZES, false);
-    let kernel = kernel(&walk([16, 32, 32], ""));
+    runs(&walk([16, 16, 256], 2, ""), &SIZES, false);
+    let kernel = kernel(&walk([16, 32, 32], 2, ""));
     for products in [Products::Float32, Products::Tf32x3, Products::Tf32] {
         let options = Options { target: Target::Sm80, products };
         let mut buffers = filled(&kernel, &SIZES, number);
@@ -173,7 +182,7 @@ fn wider_than_all_warps_is_not_held() {
 #[test]
 fn a_missing_barrier_is_found() {
     const BARRIER: &str = "bar.sync";
-    let kernel = kernel(&walk([16, 32, 32], ""));
+    let kernel = kernel(&walk([16, 32, 32], 2, ""));
     // Behind the kernel comes the product that programs have besides.
     let own = |ptx: &str| {
         let end = ptx.find(".entry dense_product").unwrap_or(ptx.len());

@@ -2,14 +2,15 @@
 //!
 //! `device_suite --device cuda:0 --products bf16 --seconds 300 [--rules gated_deltanet,gla] [--shapes 1x8192x96x128,...]
 //! [--ways fwd,both] [--chunk 64]`; the device `emulator` executes the kernels' PTX without a GPU, for small shapes, and
-//! `predicted` only says what an H100 is predicted to take.
+//! `predicted` only says what an H100 is predicted to take, `counted` what blocks execute in the emulator.
 
 #![allow(clippy::print_stdout, reason = "it is a command")]
 
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_runtime::device::{Shared, open};
 use nestor_tests::device_suite::{
-    Limits, Made, Shape, Wanted, cases, emulator_and_device, limits, made, spread, timed,
+    Counted, Limits, Made, Shape, Wanted, cases, counted, emulator_and_device, limits,
+    made, spread, timed,
 };
 use nestor_tests::emulated_device::EmulatedDevice;
 use nestor_tests::gpu_costs;
@@ -93,8 +94,10 @@ fn ways(text: &str) -> Result<Vec<bool>, String> {
 fn main() -> Result<(), String> {
     let began = Instant::now();
     let asked = asked()?;
-    if asked.device == "predicted" {
-        return predicted(&asked);
+    match asked.device.as_str() {
+        "predicted" => return predicted(&asked),
+        "counted" => return executed(&asked),
+        _ => {}
     }
     let emulated = asked.device == "emulator";
     let device = match emulated {
@@ -172,6 +175,24 @@ fn predicted(asked: &Asked) -> Result<(), String> {
             print!(" {name} {:.2}", seconds * 1e3);
         }
         println!();
+    }
+    Ok(())
+}
+
+/// Prints what blocks execute, kernel by kernel.
+fn executed(asked: &Asked) -> Result<(), String> {
+    let options = Options { target: Target::Sm90a, products: asked.products };
+    let all = wanted(asked);
+    for (wanted, found) in all.iter().zip(spread(&all, |w| counted(w, options))) {
+        let way = if wanted.both { "both" } else { "forward" };
+        println!("{} {:?} {way}, of a block:", wanted.rule, wanted.shape.sizes);
+        for Counted { name, blocks, threads, instructions, barriers, products } in found?
+        {
+            println!(
+                "  {name:<16} {blocks:>6} x {threads:>3} threads {instructions:>10} instructions of warps \
+                 {barriers:>6} barriers {products:>7} products"
+            );
+        }
     }
     Ok(())
 }

@@ -4,11 +4,13 @@
 //! Code is made on all cores, and assembled where an assembler is found; what runs on the device runs alone.
 
 mod checks;
+mod counted;
 mod limits;
 mod made;
 mod timed;
 
 pub use checks::{Case, bound_of, cases, emulator_and_device};
+pub use counted::{Counted, counted};
 pub use limits::{Limits, limits};
 pub use made::spread;
 pub use timed::{Made, Shape, Timed, Wanted, lowered, made, timed};

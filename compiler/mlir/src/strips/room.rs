@@ -5,12 +5,11 @@ use super::{DEPTH, Strips, is_loop, rows};
 use nestor_ir::tile::reads::touches;
 use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 
-/// Numbers of a thread in what is held, at most: of 255 registers.
-const MOST: usize = 128;
+/// Registers of a thread for what is held and for addresses of its statements' operands, at most: of 255 (found by trying).
+const MOST: usize = 136;
+const ADDRESSES: usize = 8;
 /// Warps that work where nothing is carried, at least: half of a block. Nor are products of few rows, which others find as they lie.
 const BUSY: usize = 4;
-/// Statements that are written out for warps, at most.
-const MANY: usize = 24;
 
 /// The statements that are worked on as one.
 fn each(stmt: &Stmt) -> &[Stmt] {
@@ -28,9 +27,8 @@ impl Strips {
         let worth = all.iter().map(|stmt| work(stmt)).sum();
         let is_high = |stmt: &&Stmt| height(stmt) > DEPTH;
         let keeps_busy = self.warps() >= BUSY && all.iter().any(is_high);
-        let fits = (keeps_busy || self.carries(kernel))
-            && all.len() <= MANY
-            && self.most(kernel) <= MOST;
+        let registers = self.most(kernel) + ADDRESSES * all.len();
+        let fits = (keeps_busy || self.carries(kernel)) && registers <= MOST;
         if fits { worth } else { 0 }
     }
 

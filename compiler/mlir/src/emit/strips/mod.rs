@@ -1,0 +1,177 @@
+//! Statements that warps work on column by column, what they make of them held in registers: see [`strips`](crate::strips).
+//!
+//! A held tile is pieces of sixteen rows and eight columns, as instructions leave sums: a lane has two neighbours of row `lane / 4`, and two
+//! eight rows below. Two neighbours are a register of a left operand as they are, and turned within the warp a register of a right one.
+
+mod maps;
+mod products;
+
+pub(super) use products::operands;
+
+use super::Emit;
+use super::blocks::Product;
+use super::build::V;
+use super::map::Map;
+use super::number::Num;
+use crate::strips::{DEPTH, begins};
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::together::parts;
+use nestor_ir::tile::{Place, Stmt, Tile};
+
+/// Numbers of a piece that a lane has.
+const OWN: usize = 4;
+
+/// Two neighbours of a held tile: their row, the first one's column, and where they are among a lane's numbers.
+#[derive(Clone, Copy)]
+struct Pair<'c, 'a> {
+    row: Num<'c, 'a>,
+    column: Num<'c, 'a>,
+    at: usize,
+}
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    /// How many of a body's first statements are worked on so, none waiting for another.
+    pub(super) fn strips_of(&self, body: &[Stmt]) -> usize {
+        let mut number = self.number;
+        let mut count = 0;
+        for stmt in body {
+            let waits = count > 0 && self.before[number];
+            if waits || !self.about.placement.strips.takes(stmt) {
+                break;
+            }
+            number += 1 + stmt.inner().len();
+            count += 1;
+        }
+        count
+    }
+
+    /// Each warp that has columns works on these statements, one after the other.
+    pub(super) fn strips(&mut self, body: &[Stmt]) {
+        let placement = self.about.placement;
+        let warps = i64::from(self.about.threads) / 32;
+        let own = placement.strips.warps() as i64;
+        if own == warps {
+            return body.iter().for_each(|stmt| self.in_columns(stmt));
+        }
+        let written = placement.strips.written(body);
+        let before = self.numbers_of(&written);
+        let types = vec![self.b.float(); before.len()];
+        let warp = self.div(Num::Run(self.thread), Num::Known(32));
+        let some = self.less(warp, Num::Known(own));
+        let opened = self.b.open_if(some, &types);
+        body.iter().for_each(|stmt| self.in_columns(stmt));
+        let after = self.numbers_of(&written);
+        let results = match before.is_empty() {
+            true => self.b.close(opened, &[]),
+            false => {
+                self.b.otherwise(&opened, &after);
+                self.b.close(opened, &before)
+            }
+        };
+        self.hold(&written, &results);
+    }
+
+    /// What a thread has of some held tiles, one after the other; zeros of those that nothing has written.
+    pub(super) fn numbers_of(&mut self, tiles: &[Tile]) -> Vec<V<'c, 'a>> {
+        let mut out = Vec::new();
+        for tile in tiles {
+            match self.held[tile.index()].clone() {
+                Some(numbers) => out.extend(numbers),
+                None => out.extend(vec![self.b.real(0.0); self.held_numbers(*tile)]),
+            }
+        }
+        out
+    }
+
+    /// From now on these are what a thread has of some held tiles.
+    pub(super) fn hold(&mut self, tiles: &[Tile], numbers: &[V<'c, 'a>]) {
+        let mut rest = numbers;
+        for tile in tiles {
+            let (own, others) = rest.split_at(self.held_numbers(*tile));
+            self.held[tile.index()] = Some(own.to_vec());
+            rest = others;
+        }
+    }
+
+    fn held_numbers(&self, tile: Tile) -> usize {
+        let dims = &self.about.kernel.tiles[tile].dims;
+        let strips = &self.about.placement.strips;
+        let all: usize = dims.iter().filter_map(|d| d.fixed()).product();
+        all / strips.columns * strips.width / 32
+    }
+
+    fn held_at(&self, place: Place) -> Option<(Tile, Vec<V<'c, 'a>>)> {
+        let tile = self.about.placement.strips.tile(place)?;
+        let numbers = self.held[tile.index()].clone();
+        Some((tile, numbers.expect("what is held is written before it is read")))
+    }
+
+    fn in_columns(&mut self, stmt: &Stmt) {
+        match stmt {
+            Stmt::Map { space, expr, loads, sinks } => {
+                let map = Map { space, expr, loads, sinks };
+                self.strip_map(map, self.rows_of(map), None);
+            }
+            Stmt::Together { body } => {
+                let (products, map) = parts(body);
+                let then = map.and_then(|map| match map {
+                    Stmt::Map { space, expr, loads, sinks } => {
+                        Some(Map { space, expr, loads, sinks })
+                    }
+                    _ => None,
+                });
+                let first = Product::of(&products[0]).expect("the first is a product");
+                let p = Product { more: &products[1..], then, ..first };
+                match begins(&self.about.placement.strips, body) {
+                    Some(begins) => self.strip_added(p, begins),
+                    None => self.strip_product(p),
+                }
+            }
+            stmt => {
+                let product = Product::of(stmt).expect("it is one");
+                self.strip_product(product);
+            }
+        }
+    }
+
+    /// Rows of what a map touches of held tiles.
+    fn rows_of(&self, map: Map<'_>) -> usize {
+        let all = map.loads.iter().chain(map.sinks.iter().map(|(_, sink)| sink.to()));
+        let tile = all.filter_map(|a| self.about.placement.strips.tile(a.place)).next();
+        let numbers = self.held_numbers(tile.expect("it touches one"));
+        numbers * 32 / self.about.placement.strips.width
+    }
+
+    /// Pieces of a warp beside one another.
+    fn across(&self) -> usize {
+        self.about.placement.strips.width / 8
+    }
+
+    fn first_column(&mut self) -> Num<'c, 'a> {
+        let warp = self.div(Num::Run(self.thread), Num::Known(32));
+        self.mul(warp, Num::Known(self.about.placement.strips.width as i64))
+    }
+
+    /// The pairs of a lane in a tile of so many rows, in the order of its numbers.
+    fn pairs(&mut self, rows: usize) -> Vec<Pair<'c, 'a>> {
+        let lane = self.rem(Num::Run(self.thread), Num::Known(32));
+        let (group, within) =
+            (self.div(lane, Num::Known(4)), self.rem(lane, Num::Known(4)));
+        let first = self.first_column();
+        let twice = self.mul(within, Num::Known(2));
+        let first = self.add(first, twice);
+        let mut out = Vec::new();
+        for piece in 0..rows / DEPTH {
+            for across in 0..self.across() {
+                for half in 0..2 {
+                    let below = (DEPTH * piece + 8 * half) as i64;
+                    let row = self.add(group, Num::Known(below));
+                    let column = self.add(first, Num::Known(8 * across as i64));
+                    let at = OWN * (self.across() * piece + across) + 2 * half;
+                    out.push(Pair { row, column, at });
+                }
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,197 @@
+//! Products of a warp's columns: their operands' registers are held, loaded from where operands lie, or put together number by number.
+
+use super::maps::Own;
+use super::{OWN, Pair};
+use crate::emit::Emit;
+use crate::emit::blocks::Product;
+use crate::emit::build::V;
+use crate::emit::cores::Piece;
+use crate::emit::direct::{Direct, direct};
+use crate::emit::number::Num;
+use crate::emit::staged::{Operand, PART, SIDE, operand};
+use crate::strips::{Begins, DEPTH};
+use crate::target::Products;
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::Place;
+
+/// The operands of a product, sixteen rows of each at a time.
+pub(in super::super) fn operands(p: Product<'_>) -> [Operand<'_>; 2] {
+    let [m, n, _] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
+    let of = |matrix, right, extent| operand(matrix, right, DEPTH as i64, extent);
+    [of(p.left, false, m), of(p.right, true, n)]
+}
+
+/// How registers of an operand are brought.
+enum Source<'c, 'a> {
+    /// They are held.
+    Held(Vec<V<'c, 'a>>),
+    /// From where it lies, beginning at this byte of its tile.
+    Direct(Direct, Num<'c, 'a>),
+    /// Number by number.
+    Single,
+}
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    /// What a map adds products to is made first, and their sums begin with that.
+    pub(super) fn strip_added(&mut self, p: Product<'_>, begins: Begins) {
+        let rows = p.extent[0].fixed().expect("of known size");
+        let map = p.then.expect("it adds them to something");
+        self.strip_map(map, rows, Some(Own::Begins(begins)));
+        let mut sums = self.held_at(Place::Tile(begins.tile)).expect("it is held").1;
+        for one in p.all() {
+            sums = self.strip_terms(one, sums);
+        }
+        self.held[begins.tile.index()] = Some(sums);
+    }
+
+    pub(super) fn strip_product(&mut self, p: Product<'_>) {
+        let rows = p.extent[0].fixed().expect("of known size");
+        let held = self.about.placement.strips.tile(p.out.place);
+        let mut sums = vec![self.b.real(0.0); rows * self.across() / 4];
+        // Sums go on from what is held.
+        let goes_on = p.accumulate && p.alpha == 1.0 && held.is_some();
+        if goes_on && let Some((_, before)) = self.held_at(p.out.place) {
+            sums = before;
+        }
+        for one in p.all() {
+            sums = self.strip_terms(one, sums);
+        }
+        if held.is_none() && p.then.is_none() {
+            let pairs = self.pairs(rows);
+            let two = |pair: &Pair<'c, 'a>| [(*pair, 0), (*pair, 1)];
+            let entries = pairs.iter().flat_map(two).map(|(pair, n)| {
+                (
+                    pair.row,
+                    self.add(pair.column, Num::Known(n)),
+                    sums[pair.at + n as usize],
+                )
+            });
+            let entries: Vec<_> = entries.collect();
+            return self.put_entries(p, &entries);
+        }
+        if p.alpha != 1.0 {
+            let alpha = self.b.real(p.alpha);
+            sums = sums.into_iter().map(|x| self.b.two("llvm.fmul", alpha, x)).collect();
+        }
+        if p.accumulate && !goes_on && p.then.is_none() {
+            let (_, before) = self.held_at(p.out.place).expect("it is held");
+            let both = sums.into_iter().zip(before);
+            sums = both.map(|(x, y)| self.b.two("llvm.fadd", x, y)).collect();
+        }
+        match p.then {
+            Some(map) => self.strip_map(map, rows, Some(Own::Sums(p.out.place, sums))),
+            None => self.held[held.expect("it is held").index()] = Some(sums),
+        }
+    }
+
+    /// A product's terms added to sums.
+    fn strip_terms(
+        &mut self,
+        p: Product<'_>,
+        mut sums: Vec<V<'c, 'a>>,
+    ) -> Vec<V<'c, 'a>> {
+        let [rows, _, terms] = p.extent.map(|d| d.fixed().expect("of known size"));
+        let lane = self.rem(Num::Run(self.thread), Num::Known(32));
+        let column = self.first_column();
+        let operands = operands(p);
+        let [left, right] = [(&operands[0], Num::Known(0)), (&operands[1], column)]
+            .map(|(x, row)| (x, row, self.source(x, p, row, lane)));
+        for step in 0..terms / DEPTH {
+            let b = self.strip_registers(p, &right, [0, step]);
+            for piece in 0..rows / DEPTH {
+                let a = self.strip_registers(p, &left, [piece, step]);
+                for (across, b) in b.chunks(2).enumerate() {
+                    let at = OWN * (self.across() * piece + across);
+                    let own = at..at + OWN;
+                    let sum = self.multiply(Products::Brain, &a, b, &sums[own.clone()]);
+                    sums.splice(own, sum);
+                }
+            }
+        }
+        sums
+    }
+
+    /// Where a lane finds an operand from one of its rows on.
+    fn source(
+        &mut self,
+        x: &Operand<'_>,
+        p: Product<'_>,
+        row: Num<'c, 'a>,
+        lane: Num<'c, 'a>,
+    ) -> Source<'c, 'a> {
+        if let Some((_, numbers)) = self.held_at(x.matrix.place) {
+            return Source::Held(numbers);
+        }
+        let found = direct(self.about.kernel, self.about.exchanged, x, p);
+        // Pieces along a line are told by bits that nothing else moves.
+        let Some(d) = found.filter(|_| x.matrix.origin.is_multiple_of(SIDE)) else {
+            return Source::Single;
+        };
+        let own = self.own_line(x.right, lane);
+        Source::Direct(d, self.direct_byte(x, d, [row, Num::Known(0)], own))
+    }
+
+    /// The registers of sixteen rows and sixteen terms: those of a right operand are of two pieces.
+    fn strip_registers(
+        &mut self,
+        p: Product<'_>,
+        (x, row, source): &(&Operand<'_>, Num<'c, 'a>, Source<'c, 'a>),
+        [piece, step]: [usize; 2],
+    ) -> Vec<V<'c, 'a>> {
+        let [first, term] = [piece, step].map(|n| Num::Known((DEPTH * n) as i64));
+        match source {
+            Source::Held(numbers) => {
+                let own = OWN * self.across();
+                let own = &numbers[own * step..][..own];
+                let turned = own.chunks(2).map(|two| {
+                    let two = self.rounded(Products::Brain, two)[0];
+                    self.b.turned(two)
+                });
+                turned.collect()
+            }
+            Source::Direct(d, first) => {
+                let (lines, parts) = if d.turned { (step, piece) } else { (piece, step) };
+                let (lines, parts) = (lines as i64, parts as i64);
+                // Sixteen lines further parts are exchanged alike; a line's own bytes are told by bits.
+                let part = 2 * PART;
+                let in_line = SIDE * 2 / part;
+                let byte = self.exchanged(*first, Num::Known(part * (parts % in_line)));
+                let further =
+                    parts / in_line * part * in_line + 2 * DEPTH as i64 * lines * d.apart;
+                let byte = self.add(byte, Num::Known(further));
+                let from = self.at_direct(*d, byte);
+                let count = if x.right { 2 * self.across() } else { 4 };
+                self.loaded(from, d.turned, count as i64)
+            }
+            Source::Single => self.single_registers(p, x.right, [*row, first], term),
+        }
+    }
+
+    /// The same, each number by itself.
+    fn single_registers(
+        &mut self,
+        p: Product<'_>,
+        right: bool,
+        [row, further]: [Num<'c, 'a>; 2],
+        term: Num<'c, 'a>,
+    ) -> Vec<V<'c, 'a>> {
+        let lane = self.rem(Num::Run(self.thread), Num::Known(32));
+        let (group, within) =
+            (self.div(lane, Num::Known(4)), self.rem(lane, Num::Known(4)));
+        let [m, n, k] = p.extent.map(|d| self.extent(d));
+        let first = self.add(row, further);
+        let (how, none) = (Products::Brain, Num::Known(0));
+        if !right {
+            let piece = Piece { row: first, column: none, group, within };
+            let one = |r| self.left(p, how, piece, [m, k], term, r);
+            return (0..4).flat_map(one).collect();
+        }
+        let mut out = Vec::new();
+        for across in 0..self.across() as i64 {
+            let column = self.add(first, Num::Known(8 * across));
+            let piece = Piece { row: none, column, group, within };
+            out.extend((0..2).flat_map(|r| self.right(p, how, piece, [k, n], term, r)));
+        }
+        out
+    }
+}
