@@ -8,8 +8,11 @@ use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 /// Registers of a thread for what is held and for addresses of its statements' operands, at most: of 255 (found by trying).
 const MOST: usize = 136;
 const ADDRESSES: usize = 8;
-/// Warps that work where nothing is carried, at least: half of a block. Nor are products of few rows, which others find as they lie.
+
+/// Where nothing is carried, and there is no loop, warps that work, at least, half of a block, and statements that are written out for them, at
+/// most: more of them may be calls. Nor is it worth it for products of few rows, which others find as they lie.
 const BUSY: usize = 4;
+const FEW: usize = 8;
 
 /// The statements that are worked on as one.
 fn each(stmt: &Stmt) -> &[Stmt] {
@@ -26,7 +29,10 @@ impl Strips {
         self.taken(&kernel.body, &mut all);
         let worth = all.iter().map(|stmt| work(stmt)).sum();
         let is_high = |stmt: &&Stmt| height(stmt) > DEPTH;
-        let keeps_busy = self.warps() >= BUSY && all.iter().any(is_high);
+        let keeps_busy = self.warps() >= BUSY
+            && !kernel.body.iter().any(is_loop)
+            && all.len() <= FEW
+            && all.iter().any(is_high);
         let registers = self.most(kernel) + ADDRESSES * all.len();
         let fits = (keeps_busy || self.carries(kernel)) && registers <= MOST;
         if fits { worth } else { 0 }
