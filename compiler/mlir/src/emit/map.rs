@@ -49,6 +49,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if self.by_warps(map, kept) {
             return self.map_by_warps(map, kept);
         }
+        if kept == map.space.len() && self.moves_parts(map) {
+            return self.map_moved(map);
+        }
         if kept == map.space.len() && self.lies_beside(map) {
             return self.map_beside(map);
         }

@@ -14,6 +14,7 @@ mod functions;
 mod joins;
 mod laid;
 mod map;
+mod moved;
 mod number;
 mod parts;
 mod places;
