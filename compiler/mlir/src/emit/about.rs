@@ -31,12 +31,12 @@ pub(super) struct About<'k> {
 }
 
 /// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured). Where warps have columns, at least those;
-/// where they carry what they hold, only a few besides, so that there are registers for two blocks.
+/// where others only bring what these take, a few besides, so that there are registers for two blocks.
 pub(super) fn threads(kernel: &Kernel, strips: &Strips) -> u32 {
     let own = 32 * (strips.warps() as u32).next_power_of_two();
     match strips.columns {
         0 => by_points(kernel),
-        _ if strips.carries(kernel) => own.max(32 * LEAST_WARPS),
+        _ if strips.is_thin(kernel) => own.max(32 * LEAST_WARPS),
         _ => own.max(by_points(kernel)),
     }
 }

@@ -47,6 +47,9 @@ use nestor_ir::tile::{Extent, Kernel, Stmt};
 use number::Num;
 use places::blocks;
 
+/// Threads of a block that has all registers of a thread, and of another one beside it.
+const MOST_OF_TWO: u32 = 128;
+
 /// The name of a block's shared memory.
 const SHARED: &str = "shared";
 
@@ -133,9 +136,11 @@ fn function<'c: 'a, 'a>(
     let kernel = &kernel;
     let narrow =
         narrow.map_or_else(|| vec![false; kernel.buffers.len()], <[bool]>::to_vec);
+    // What warps carry takes more registers than two blocks of so many threads leave.
+    let many = placement.strips.carries(kernel) && threads > MOST_OF_TWO;
     let blocks = match blocks(&placement, options) {
-        1 => "1 : i32",
-        _ => "2 : i32",
+        2 if !many => "2 : i32",
+        _ => "1 : i32",
     };
     let how = (threads, options.products, staged);
     let exchanged = direct::exchanged(kernel, &kept, &placement, how);

@@ -56,6 +56,13 @@ impl Strips {
         self.columns > 0 && kernel.body.iter().any(carries)
     }
 
+    /// Whether all threads do little in its loops: they bring what warps take, and no more.
+    pub fn is_thin(&self, kernel: &Kernel) -> bool {
+        let brings = |stmt: &Stmt| self.takes(stmt) || matches!(stmt, Stmt::Map { .. });
+        let loops = kernel.body.iter().filter(|stmt| is_loop(stmt));
+        self.carries(kernel) && loops.flat_map(Stmt::inner).all(brings)
+    }
+
     /// The most numbers that a thread has at a time.
     fn most(&self, kernel: &Kernel) -> usize {
         let outer = Lives::of(self, &kernel.body);
