@@ -8,6 +8,10 @@ use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 /// Registers of a thread for what is held and for addresses of its statements' operands, at most: of 255 (found by trying).
 const MOST: usize = 136;
 const ADDRESSES: usize = 8;
+/// Instructions that multiply matrices, at most: each is written out, and the code generator takes long for more.
+const MANY: usize = 144;
+/// Columns of such an instruction.
+const COLUMNS: usize = 8;
 
 /// Where nothing is carried, and there is no loop, warps that work, at least, half of a block, and statements that are written out for them, at
 /// most: more of them may be calls. Nor is it worth it for products of few rows, which others find as they lie.
@@ -27,14 +31,16 @@ impl Strips {
     pub(super) fn worth(&self, kernel: &Kernel) -> usize {
         let mut all = Vec::new();
         self.taken(&kernel.body, &mut all);
-        let worth = all.iter().map(|stmt| work(stmt)).sum();
+        let worth: usize = all.iter().map(|stmt| work(stmt)).sum();
         let is_high = |stmt: &&Stmt| height(stmt) > DEPTH;
         let keeps_busy = self.warps() >= BUSY
             && !kernel.body.iter().any(is_loop)
             && all.len() <= FEW
             && all.iter().any(is_high);
+        let written = worth / (DEPTH * DEPTH) * self.width / COLUMNS;
         let registers = self.most(kernel) + ADDRESSES * all.len();
-        let fits = (keeps_busy || self.carries(kernel)) && registers <= MOST;
+        let fits =
+            (keeps_busy || self.carries(kernel)) && written <= MANY && registers <= MOST;
         if fits { worth } else { 0 }
     }
 
