@@ -167,6 +167,54 @@ fn a_state_that_is_read_across_is_not_held() {
     runs(&with(product, other), &SIZES, false);
 }
 
+/// Products of so many rows, terms and columns and maps one after the other, without a loop: operands from buffers as they lie, turned, and with a
+/// half of zeros.
+fn straight([m, k, n]: [usize; 3]) -> String {
+    format!(
+        r#"kernel "straight" {{
+  b0 "a": [B, {m}, {m}] read
+  b1 "b": [B, {m}, {n}] read
+  b2 "c": [B, {n}, {k}] read
+  b3 "d": [B, {m}, {k}] read
+  b4 "e": [B, {m}, {n}] write
+  b5 "f": [B, {m}, {n}] update
+  t0 "sum": [{m}, {n}]
+  t1 "next": [{m}, {n}]
+  t2 "entry": [{m}, {n}]
+  t3 "b": [{m}, {n}]
+  indices 1
+  grid i0 < B
+  map [{m}, {n}] t3[0; {n}, 1] = 0.5 * b1[{mn}*i0; {n}, 1]
+  product [{m}, {n}, {m}] t0[0; {n}, 1] = 0.5 * b0[{mm}*i0; {m}, 1] @ t3[0; {n}, 1], left lower
+  product [{m}, {n}, {m}] t0[0; {n}, 1] += b0[{mm}*i0; 1, {m}] @ b1[{mn}*i0; {n}, 1], left upper
+  product [{m}, {n}, {m}] t0[0; {n}, 1] += b0[{mm}*i0; {m}, 1] @ b1[{mn}*i0; {n}, 1], left upper
+  map [{m}, {n}] t1[0; {n}, 1] = t0[0; {n}, 1] * t3[0; {n}, 1]
+  together {{
+    product [{m}, {n}, {k}] t2[0; {n}, 1] = b3[{mk}*i0; {k}, 1] @ b2[{kn}*i0; 1, {k}]
+    product [{m}, {n}, {m}] t2[0; {n}, 1] += b0[{mm}*i0; {m}, 1] @ t1[0; {n}, 1]
+    map [{m}, {n}] {{
+      l0 = t0[0; {n}, 1]
+      l1 = t2[0; {n}, 1]
+      b4[{mn}*i0; {n}, 1] = l0 - l1 * l1
+    }}
+  }}
+  product [{m}, {n}, {m}] b5[{mn}*i0; {n}, 1] += -0.5 * b0[{mm}*i0; {m}, 1] @ t1[0; {n}, 1]
+}}
+"#,
+        mm = m * m,
+        mn = m * n,
+        mk = m * k,
+        kn = k * n,
+    )
+}
+
+#[test]
+fn columns_are_held_where_nothing_is_carried() {
+    for sides in [[32, 32, 64], [32, 64, 128], [48, 32, 32], [32, 48, 96]] {
+        runs(&straight(sides), &SIZES, true);
+    }
+}
+
 #[test]
 fn wider_than_all_warps_is_not_held() {
     runs(&walk([16, 16, 256], 2, ""), &SIZES, false);

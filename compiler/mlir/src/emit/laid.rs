@@ -48,15 +48,14 @@ fn by(
         None => Kept::wide(kernel),
     };
     let with = |kernel: &Kernel, tiles: &[Tile]| {
-        let (mut strips, mut own) = (Strips::default(), kept(kernel, tiles));
+        let (mut held, mut own) = (Strips::default(), kept(kernel, tiles));
         let mut kernel = kernel.clone();
         if first.columns > 0 {
-            strips = crate::strips::strips(&kernel, options, tiles);
-            kernel = arranged(&kernel, &strips, &own);
+            held = strips(&kernel, options, tiles);
+            kernel = arranged(&kernel, &held, &own);
             own = kept(&kernel, tiles);
         }
-        let (placement, staged) =
-            placed((&kernel, &own), threads, options, tiles, &strips);
+        let (placement, staged) = placed((&kernel, &own), threads, options, tiles, &held);
         Laid { kernel, kept: own, placement, staged, threads }
     };
     let good = |kernel: &Kernel, tiles: &[Tile]| {

@@ -1,4 +1,4 @@
-//! Tiles whose columns are held in registers, sixteen by each warp, from statement to statement and from turn to turn of a loop.
+//! Tiles whose columns are held in registers, eight or sixteen by each warp, from statement to statement and from turn to turn of a loop.
 //!
 //! ```text
 //! loop i { t2 = t1 @ t0;  t4 = b3 * t2 - b5;  t3 = b6 @ t4;  t0 = b9 * t0 + t1' @ t3 }     a warp has columns of t0, t2, t3, t4
