@@ -1,6 +1,5 @@
 //! The GPUs that kernels are compiled for, and what differs between them.
 
-#[cfg(feature = "cuda")]
 use nestor_ir::tile::{Extent, Kernel};
 
 /// Bytes of shared memory that every block has besides its own.
@@ -75,7 +74,6 @@ impl Target {
     }
 
     /// Whether two sequences of a kernel's blocks do not fill the processors (a guess).
-    #[cfg(feature = "cuda")]
     pub(crate) fn has_some_free(self, kernel: &Kernel) -> bool {
         let points = kernel.grid.iter().filter_map(|(_, d)| d.fixed()).product::<usize>();
         let grows = kernel

@@ -4,12 +4,14 @@
 //! Code is made on all cores, and assembled where an assembler is found; what runs on the device runs alone.
 
 mod checks;
+#[cfg(feature = "cuda")]
 mod counted;
 mod limits;
 mod made;
 mod timed;
 
 pub use checks::{Case, bound_of, cases, emulator_and_device};
+#[cfg(feature = "cuda")]
 pub use counted::{Counted, counted};
 pub use limits::{Limits, limits};
 pub use made::spread;
