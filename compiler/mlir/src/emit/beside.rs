@@ -89,18 +89,32 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     pub(super) fn map_beside(&mut self, map: Map<'_>) {
-        let mut space = map.space.to_vec();
+        let at_once = if map.expr.scalars.len() <= FEW { AT_ONCE } else { 1 };
+        self.by_parts(
+            (map.space, WIDE),
+            &[at_once],
+            |e, part| e.values_beside(map, part),
+            |e, (point, values)| e.stored_beside(map, &point, &values),
+        );
+    }
+
+    /// Parts of so many points beside one another, shared among the threads: each loads so many, the first of these numbers that divides, before it
+    /// stores the first of them.
+    pub(super) fn by_parts<T>(
+        &mut self,
+        (space, wide): (&[Extent], i64),
+        at_once: &[i64],
+        load: impl Fn(&mut Self, Vec<Num<'c, 'a>>) -> T,
+        store: impl Fn(&mut Self, T),
+    ) {
+        let mut space = space.to_vec();
         if let Some(Extent::Fixed(last)) = space.last_mut() {
-            *last /= WIDE as usize;
+            *last /= wide as usize;
         }
         let threads = i64::from(self.about.threads);
         let parts: Option<usize> = space.iter().map(|d| d.fixed()).product();
-        let at_once = match parts.map(|n| n as i64) {
-            Some(n) if n % (AT_ONCE * threads) == 0 && map.expr.scalars.len() <= FEW => {
-                AT_ONCE
-            }
-            _ => 1,
-        };
+        let divides = |n: &i64| parts.is_some_and(|p| p as i64 % (n * threads) == 0);
+        let at_once = at_once.iter().copied().find(divides).unwrap_or(1);
         let extents: Vec<Num<'c, 'a>> = space.iter().map(|d| self.extent(*d)).collect();
         let mut total = Num::Known(1);
         for extent in &extents {
@@ -119,11 +133,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         for turn in 0..at_once {
             let n = self.add(Num::Run(first), Num::Known(turn * threads));
             let part = self.unravelled(n, &extents);
-            all.push(self.values_beside(map, part));
+            all.push(load(self, part));
         }
-        for (point, values) in all {
-            self.stored_beside(map, &point, &values);
-        }
+        all.into_iter().for_each(|one| store(self, one));
         self.b.close(opened, &[]);
     }
 

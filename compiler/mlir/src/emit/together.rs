@@ -16,9 +16,9 @@ pub(super) fn under_way(loads: usize) -> usize {
     (UNDER_WAY / loads.max(1)).max(2) / 2 * 2
 }
 
-impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
-    /// Products of one sum and their map.
-    pub(super) fn products_and_map(&mut self, body: &[Stmt]) {
+impl<'k> Product<'k> {
+    /// The products of one sum and their map.
+    pub(super) fn of_all(body: &'k [Stmt]) -> Self {
         let (products, map) = parts(body);
         let then = map.and_then(|map| match map {
             Stmt::Map { space, expr, loads, sinks } => {
@@ -27,7 +27,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             _ => None,
         });
         let first = Product::of(&products[0]).expect("the first is a product");
-        self.product(Product { more: &products[1..], then, ..first });
+        Product { more: &products[1..], then, ..first }
+    }
+}
+
+impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    /// Products of one sum and their map.
+    pub(super) fn products_and_map(&mut self, body: &[Stmt]) {
+        self.product(Product::of_all(body));
     }
 
     /// The map at the points of some entries: several before the first of them is stored, so that their loads are under way together and

@@ -84,8 +84,17 @@ impl Strips {
     }
 
     fn is_entry(&self, x: &Matrix) -> bool {
+        self.is_here(&x.access(), &[Some(0), Some(1)])
+    }
+
+    /// Whether an access is of the number at its point of a tile of these columns, where dimensions run along rows (0) and columns (1) so.
+    fn is_here(&self, a: &Access, sides: &[Option<usize>]) -> bool {
         let is = |a: &Affine, n: usize| a.as_number() == Some(n as i64);
-        is(&x.origin, 0) && is(&x.row, self.columns) && is(&x.column, 1)
+        let strides = [self.columns, 1];
+        let moves = |(side, stride): (&Option<usize>, &Affine)| {
+            side.is_none_or(|s| is(stride, strides[s]))
+        };
+        is(&a.origin, 0) && a.bounds.is_empty() && sides.iter().zip(&a.strides).all(moves)
     }
 
     /// Of a map with a point for each row and column: what is not touched at its point. Nothing where it is another map.
@@ -101,16 +110,7 @@ impl Strips {
         if folds || sides.last() != Some(&Some(1)) {
             return None;
         }
-        let here = |a: &Access| {
-            let is = |a: &Affine, n: usize| a.as_number() == Some(n as i64);
-            let strides = [self.columns, 1];
-            let moves = |(side, stride): (&Option<usize>, &Affine)| {
-                side.is_none_or(|s| is(stride, strides[s]))
-            };
-            is(&a.origin, 0)
-                && a.bounds.is_empty()
-                && sides.iter().zip(&a.strides).all(moves)
-        };
+        let here = |a: &Access| self.is_here(a, &sides);
         let all = loads.iter().chain(sinks.iter().map(|(_, sink)| sink.to()));
         let other = all.filter(|a| Some(a.place) != own && !here(a));
         Some(other.filter_map(|a| self.tile(a.place)).collect())

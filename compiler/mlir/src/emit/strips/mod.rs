@@ -15,7 +15,6 @@ use super::map::Map;
 use super::number::Num;
 use crate::strips::{DEPTH, begins};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::together::parts;
 use nestor_ir::tile::{Place, Stmt, Tile};
 
 /// Numbers of a piece that a lane has.
@@ -113,15 +112,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 self.strip_map(map, self.rows_of(map), None);
             }
             Stmt::Together { body } => {
-                let (products, map) = parts(body);
-                let then = map.and_then(|map| match map {
-                    Stmt::Map { space, expr, loads, sinks } => {
-                        Some(Map { space, expr, loads, sinks })
-                    }
-                    _ => None,
-                });
-                let first = Product::of(&products[0]).expect("the first is a product");
-                let p = Product { more: &products[1..], then, ..first };
+                let p = Product::of_all(body);
                 match begins(&self.about.placement.strips, body) {
                     Some(begins) => self.strip_added(p, begins),
                     None => self.strip_product(p),
