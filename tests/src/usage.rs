@@ -139,7 +139,10 @@ fn sums_of_threads(kernel: &Kernel) -> bool {
             Stmt::Map { sinks, .. } => {
                 sinks.iter().any(|(_, s)| matches!(s, Sink::Fold { .. }))
             }
-            Stmt::Product { .. } | Stmt::Gather { .. } | Stmt::ScatterAdd { .. } => false,
+            Stmt::Product { .. }
+            | Stmt::Gather { .. }
+            | Stmt::ScatterAdd { .. }
+            | Stmt::Total { .. } => false,
             Stmt::SolveUnitLower { .. }
             | Stmt::Eliminate { .. }
             | Stmt::InverseRoot { .. }

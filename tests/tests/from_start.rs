@@ -208,7 +208,8 @@ fn states_change_where_they_lie() {
             | Stmt::InverseRoot { .. }
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. } => {}
+            | Stmt::ScatterAdd { .. }
+            | Stmt::Total { .. } => {}
         }
     }
     assert!(maps > 0, "there is a walk");

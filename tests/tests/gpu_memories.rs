@@ -7,10 +7,11 @@
 use indexmap::IndexMap;
 use nestor_compiler::execute::bound;
 use nestor_compiler::gpu::products::counted;
-use nestor_compiler::gpu::{Options, Products, Target};
+use nestor_compiler::gpu::teams;
+use nestor_compiler::gpu::{Options, Products, Target, Teams};
 use nestor_compiler::graphs::outward;
 use nestor_compiler::interpret::Array;
-use nestor_compiler::native::{Machine, scheduled_for};
+use nestor_compiler::native::{Machine, scheduled_dealt, scheduled_for};
 use nestor_compiler::pipeline::{Purpose, reference, with_gradients};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
@@ -66,11 +67,13 @@ struct Found {
     rounding: f64,
     /// How many products are on tensor cores and by threads.
     products: [usize; 2],
+    /// Kernels whose blocks work in teams.
+    teams: usize,
 }
 
 /// Runs a memory. Its kernels in float64, nothing rounded, are held to the derived walk; what the emulator finds is held to the same with
 /// operands of products rounded alike.
-fn judged(rule: &str, options: Options) -> Result<Found, String> {
+fn judged(rule: &str, options: Options, teams: Option<&Teams>) -> Result<Found, String> {
     let narrow = NARROW.iter().find(|(name, _)| *name == rule);
     let width = narrow.map_or(WIDTH, |(_, width)| *width);
     let (_, program) = program_of(rule, width, CHUNK, Some(1))?;
@@ -80,8 +83,11 @@ fn judged(rule: &str, options: Options) -> Result<Found, String> {
         .map_err(|e| e.to_string())?;
     let walk = reference(&program, &outputs).map_err(|e| e.to_string())?;
     let (given, walked) = given(&program, &walk, &SIZES)?;
-    let (plan, kernels) = scheduled_for(&lowered.graph, Machine::Gpu(options))
-        .map_err(|e| e.to_string())?;
+    let (plan, kernels) = match teams {
+        Some(teams) => scheduled_dealt(&lowered.graph, options, teams),
+        None => scheduled_for(&lowered.graph, Machine::Gpu(options)),
+    }
+    .map_err(|e| e.to_string())?;
     let inputs =
         bound(&program, &lowered.graph, &given, &SIZES).map_err(|e| e.to_string())?;
     let names = lowered.graph.inputs.iter().map(|i| i.name.clone());
@@ -138,6 +144,7 @@ fn judged(rule: &str, options: Options) -> Result<Found, String> {
     for kernel in &kernels {
         let [on_cores, by_threads] = counted(kernel, options.products);
         out.products = [out.products[0] + on_cores, out.products[1] + by_threads];
+        out.teams += usize::from(kernel.team() > 1);
     }
     Ok(out)
 }
@@ -157,34 +164,50 @@ fn off(
     expected.iter().map(one).collect()
 }
 
-fn check(options: Options) {
+/// How many memories have kernels whose blocks work in teams.
+fn check(options: Options, teams: Option<&Teams>) -> usize {
     let only = std::env::var("NESTOR_CASE").ok();
     let mut all: Vec<String> =
         rules::memories().into_iter().map(|(name, _)| name).collect();
     assert!(all.len() >= 49, "only {} memories", all.len());
     all.retain(|n| only.as_ref().is_none_or(|o| o.split(',').any(|o| o == n)));
     let judged = on_all_cores(&all, |rule| {
-        let found = match judged(rule, options) {
+        let found = match judged(rule, options, teams) {
             Ok(found) => found,
-            Err(what) => return Some(format!("{rule}: {what}")),
+            Err(what) => return (0, Some(format!("{rule}: {what}"))),
         };
-        let Found { share, what, widened, rounding, products: [on_cores, by_threads] } =
-            found;
+        let teams = found.teams;
+        let Found {
+            share,
+            what,
+            widened,
+            rounding,
+            products: [on_cores, by_threads],
+            ..
+        } = found;
         eprintln!(
-            "{rule}: {share:.2} of its bound, {what}; {widened:.0} times that of others; {rounding:.1e} from the walk; products {on_cores} + {by_threads}"
+            "{rule}: {share:.2} of its bound, {what}; {widened:.0} times that of others; {rounding:.1e} from the walk; products {on_cores} + {by_threads}; {teams} kernels of teams"
         );
-        (share.is_nan() || share > 1.0).then(|| format!("{rule}: {what}"))
+        let wrong = share.is_nan() || share > 1.0;
+        (teams, wrong.then(|| format!("{rule}: {what}")))
     });
-    let wrong: Vec<String> = judged.into_iter().flatten().collect();
+    let in_teams = judged.iter().filter(|(teams, _)| *teams > 0).count();
+    let wrong: Vec<String> = judged.into_iter().filter_map(|(_, wrong)| wrong).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    in_teams
 }
 
 #[test]
 fn every_memory_runs_as_ptx_in_float32() {
-    check(Options { target: Target::Sm80, products: Products::Float32 });
+    check(Options { target: Target::Sm80, products: Products::Float32 }, None);
 }
 
+/// States of networks are dealt out among the blocks of a team, as they are where they are as wide as people have them.
 #[test]
 fn every_memory_runs_as_ptx_on_tensor_cores() {
-    check(Options { target: Target::Sm90a, products: Products::Brain });
+    let options = Options { target: Target::Sm90a, products: Products::Brain };
+    let teams = Teams { near: 1 << 14, narrowest: 16, ..teams(options) };
+    let dealt = check(options, Some(&teams));
+    let all = std::env::var("NESTOR_CASE").is_err();
+    assert!(dealt >= 10 || !all, "only {dealt} memories are dealt out");
 }

@@ -40,7 +40,8 @@ fn products(graph: &Graph) -> [usize; 3] {
             | Stmt::InverseRoot { .. }
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. } => {}
+            | Stmt::ScatterAdd { .. }
+            | Stmt::Total { .. } => {}
         }
     }
     found

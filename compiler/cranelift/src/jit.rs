@@ -173,10 +173,13 @@ pub fn run(
 
 /// Refuses a kernel that the emitter would misread, before any code is made.
 fn well_formed(kernel: &Kernel) -> Result<(), BackendError> {
-    nestor_ir::tile::verify::verify(kernel).map_err(|e| BackendError::Kernel {
-        kernel: kernel.name.clone(),
-        why: e.to_string(),
-    })
+    let apart = match kernel.team() {
+        1 => Ok(()),
+        n => Err(format!("{n} of its points meet, and here each runs alone")),
+    };
+    apart
+        .and_then(|()| nestor_ir::tile::verify::verify(kernel))
+        .map_err(|why| BackendError::Kernel { kernel: kernel.name.clone(), why })
 }
 
 /// The Cranelift text of a kernel, before optimisation.

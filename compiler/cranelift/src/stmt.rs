@@ -123,6 +123,8 @@ impl Emitter<'_> {
                 arguments.extend(self.numbers(&[share.map_or(1, |(_, n)| n)]));
                 self.call("scatter_add_rows", &arguments);
             }
+            // A team of one: others are refused.
+            Stmt::Total { .. } => {}
         }
     }
 

@@ -9,6 +9,7 @@ use nestor_ir::tensor::Graph;
 pub use nestor_ir::tile::Kernel;
 use nestor_ir::tile::{self, Shape};
 use nestor_passes::PassError;
+use nestor_passes::dealt::dealt;
 use nestor_passes::merge::{Copies, merged};
 pub use nestor_passes::schedule::Calls;
 use nestor_passes::schedule::schedule;
@@ -111,10 +112,35 @@ pub fn scheduled_for(
     planned(graph, Calls::OfManyTokens, machine)
 }
 
+/// As [`scheduled_for`] a GPU, with teams of blocks as they are said to be: for tests, at whose sizes no state is too large for one.
+///
+/// # Errors
+/// As [`artifact`].
+pub fn scheduled_dealt(
+    graph: &Graph,
+    options: gpu::Options,
+    teams: &gpu::Teams,
+) -> Result<(Plan, Vec<Kernel>), NativeError> {
+    planned_with(graph, Calls::OfManyTokens, Machine::Gpu(options), teams)
+}
+
 fn planned(
     graph: &Graph,
     calls: Calls,
     machine: Machine,
+) -> Result<(Plan, Vec<Kernel>), NativeError> {
+    let teams = match machine {
+        Machine::Cpu(_) => gpu::Teams::NONE,
+        Machine::Gpu(options) => gpu::teams(options),
+    };
+    planned_with(graph, calls, machine, &teams)
+}
+
+fn planned_with(
+    graph: &Graph,
+    calls: Calls,
+    machine: Machine,
+    teams: &gpu::Teams,
 ) -> Result<(Plan, Vec<Kernel>), NativeError> {
     let (plan, mut kernels) = match machine {
         Machine::Cpu(_) => schedule(graph, calls)?,
@@ -128,6 +154,7 @@ fn planned(
         Machine::Cpu(_) => merged(kernel, Copies::Joined),
         Machine::Gpu(_) => {
             let kernel = merged(turned(unpacked(kernel)), Copies::Apart);
+            let kernel = dealt(kernel, teams);
             spread(together(kernel), Grain::BLOCKS)
         }
     };

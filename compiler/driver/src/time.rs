@@ -214,6 +214,8 @@ impl Counter<'_> {
                 out.0[STEP] = own + (rows - own) / 8.0;
                 out.0[BYTE] = 8.0 * own * *width as f64;
             }
+            // Two waits and a sum.
+            Stmt::Total { .. } => out.0[STATEMENT] = 3.0,
             Stmt::Loop { index, extent, body, .. } => {
                 self.extents[index.index()] = extent.size(self.sizes);
                 let own = self.body(body);

@@ -193,6 +193,7 @@ fn found(kernel: &Kernel, stmt: &Stmt) -> Vec<Found> {
         | Stmt::LinearScan { .. }
         | Stmt::Gather { .. }
         | Stmt::ScatterAdd { .. }
+        | Stmt::Total { .. }
         | Stmt::Loop { .. }
         | Stmt::When { .. } => vec![],
         Stmt::Together { body } => body.iter().flat_map(|s| found(kernel, s)).collect(),

@@ -83,6 +83,8 @@ impl Walk<'_> {
                     let end = self.body(body, touched.clone());
                     touched.add(&end);
                 }
+                // All threads of a team wait, before and behind.
+                Stmt::Total { .. } => touched = Touched::default(),
                 stmt => {
                     let mut now = uses(stmt);
                     let meets = |a: &[Place], b: &[Place]| {
@@ -145,7 +147,7 @@ fn uses(stmt: &Stmt) -> Touched {
             out.written.push(Place::Buffer(*table));
         }
         Stmt::Together { body } => body.iter().for_each(|s| out.add(&uses(s))),
-        Stmt::Loop { .. } | Stmt::When { .. } => {}
+        Stmt::Loop { .. } | Stmt::When { .. } | Stmt::Total { .. } => {}
     }
     out
 }

@@ -131,7 +131,8 @@ fn body(stmts: &[Stmt], products: Products, kept: &mut Kept) {
             | Stmt::InverseRoot { .. }
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. } => {
+            | Stmt::ScatterAdd { .. }
+            | Stmt::Total { .. } => {
                 let touched = reads::touches(stmt);
                 for place in touched.reads.into_iter().chain(touched.writes) {
                     kept.widen(place);

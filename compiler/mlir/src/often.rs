@@ -207,6 +207,7 @@ fn each_number(stmt: &mut Stmt, one: &mut dyn FnMut(&mut f64)) {
         | Stmt::LinearScan { .. }
         | Stmt::Gather { .. }
         | Stmt::ScatterAdd { .. }
+        | Stmt::Total { .. }
         | Stmt::Loop { .. }
         | Stmt::When { .. } => {}
         Stmt::Together { body } => body.iter_mut().for_each(|s| each_number(s, one)),
@@ -256,6 +257,7 @@ fn each_place(
         Stmt::Together { body } => body.iter_mut().all(|s| each_place(s, one)),
         Stmt::Gather { .. }
         | Stmt::ScatterAdd { .. }
+        | Stmt::Total { .. }
         | Stmt::Loop { .. }
         | Stmt::When { .. } => false,
     }

@@ -141,7 +141,8 @@ fn own_room(body: &[Stmt]) -> i64 {
         | Stmt::Eliminate { .. }
         | Stmt::LinearScan { .. }
         | Stmt::Gather { .. }
-        | Stmt::ScatterAdd { .. } => 0,
+        | Stmt::ScatterAdd { .. }
+        | Stmt::Total { .. } => 0,
     };
     body.iter().map(of).max().unwrap_or(0)
 }

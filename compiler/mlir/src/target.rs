@@ -83,6 +83,14 @@ impl Target {
         !grows && 2 * points <= self.processors()
     }
 
+    /// Blocks of a cluster, at most, of those that every such GPU runs; one where there are no clusters.
+    pub fn cluster(self) -> usize {
+        match self {
+            Target::Sm80 | Target::Sm86 => 1,
+            Target::Sm90a => 8,
+        }
+    }
+
     /// Bytes of shared memory that a block may have.
     pub fn shared(self) -> i64 {
         match self {

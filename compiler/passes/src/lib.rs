@@ -2,6 +2,7 @@
 //! Modules stand in pipeline order; the calculus that all of them share stands first.
 
 pub mod build;
+pub mod dealt;
 pub mod error;
 
 pub mod autodiff;

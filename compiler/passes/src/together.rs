@@ -124,6 +124,7 @@ fn added(body: &mut Vec<Stmt>, at: usize, kernel: &mut Kernel) -> Option<usize> 
         | Stmt::LinearScan { .. }
         | Stmt::Gather { .. }
         | Stmt::ScatterAdd { .. }
+        | Stmt::Total { .. }
         | Stmt::Loop { .. }
         | Stmt::When { .. } => return None,
     };

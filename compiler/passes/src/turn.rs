@@ -81,7 +81,8 @@ fn turn(stmt: &mut Stmt, tile: Tile, sides: [Monomial; 2]) -> bool {
         | Stmt::InverseRoot { .. }
         | Stmt::LinearScan { .. }
         | Stmt::Gather { .. }
-        | Stmt::ScatterAdd { .. } => true,
+        | Stmt::ScatterAdd { .. }
+        | Stmt::Total { .. } => true,
     }
 }
 

@@ -50,7 +50,8 @@ pub(crate) fn only_operands(kernel: &Kernel) -> Vec<Tile> {
                 | Stmt::InverseRoot { .. }
                 | Stmt::LinearScan { .. }
                 | Stmt::Gather { .. }
-                | Stmt::ScatterAdd { .. } => {
+                | Stmt::ScatterAdd { .. }
+                | Stmt::Total { .. } => {
                     lifetimes::touched(kernel, stmt, |tile, wrote| {
                         let (written, other) = &mut found[tile.index()];
                         *written += usize::from(wrote);
@@ -156,6 +157,7 @@ fn placed(stmt: &mut Stmt, tile: Tile, source: &Access, columns: Monomial) -> bo
         | Stmt::InverseRoot { .. }
         | Stmt::LinearScan { .. }
         | Stmt::Gather { .. }
-        | Stmt::ScatterAdd { .. } => true,
+        | Stmt::ScatterAdd { .. }
+        | Stmt::Total { .. } => true,
     }
 }

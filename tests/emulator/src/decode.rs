@@ -146,6 +146,10 @@ fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
             let (to, from) = (d.register(at(0)?), d.source(at(1)?)?);
             return Some(Op::Warp(WarpOp::Turn { to, from }));
         }
+        ("mapa", 3) if tail == "shared::cluster.u64" => {
+            let from = [d.source(at(1)?)?, d.source(at(2)?)?];
+            return Some(Op::Binary(crate::cluster::of_block, d.register(at(0)?), from));
+        }
         ("cp", _) => return copy(d, tail, list),
         // Global addresses are generic addresses here.
         ("cvta", 2) if tail == "to.global.u64" || tail == "global.u64" => {
@@ -201,6 +205,7 @@ fn space(tail: &str) -> Option<Space> {
     parts.find_map(|p| match p {
         "global" => Some(Space::Global),
         "shared" | "shared::cta" => Some(Space::Shared),
+        "shared::cluster" => Some(Space::Cluster),
         "param" => Some(Space::Param),
         _ => None,
     })
@@ -269,9 +274,12 @@ fn moved(d: &mut Decoder, tail: &str, to: &str, from: &str) -> Option<Op> {
     Some(Op::Unary(narrow, d.register(to), d.source(from)?))
 }
 
-/// All threads of the block; barriers of a warp order nothing that is checked here.
+/// All threads of the block, or of the cluster; barriers of a warp order nothing that is checked here. Who comes to a cluster's barrier is taken to
+/// wait at once: what is done between the two halves of one is not ordered by it, which [`crate::cluster`] sees to.
 fn barrier(tail: &str, list: &[String]) -> Option<Op> {
     match (tail, list) {
+        ("cluster.arrive.aligned", []) => Some(Op::Arrive),
+        ("cluster.wait.aligned", []) => Some(Op::Meet),
         ("sync" | "sync.aligned" | "cta.sync" | "cta.sync.aligned", [n]) if n == "0" => {
             Some(Op::Barrier)
         }

@@ -4,10 +4,11 @@
 //! Threads of a block run one after another up to the next barrier or the next instruction of the whole
 //! warp, so that a program without races has one result. What makes a result hang on the order of threads is an
 //! error, as is what a GPU would let pass or answer with a trap long after: two threads that touch a byte between two barriers,
-//! one of them writing; blocks that touch what another one writes; an access outside of every allocation,
+//! one of them writing; blocks that touch what another one writes, but for those of a cluster with a barrier of theirs between; an access outside of every allocation,
 //! unaligned, or of bytes that nothing has written; a barrier that some thread never reaches. Every
 //! error names the block, the thread and the instruction.
 
+mod cluster;
 mod compare;
 mod convert;
 mod decode;

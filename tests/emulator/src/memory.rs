@@ -13,6 +13,9 @@ struct Touch {
     epoch: u32,
 }
 
+/// What the number of a block is from where several blocks of a cluster are meant: this, and the cluster's number.
+const TEAM: u32 = 1 << 31;
+
 const NOBODY: u32 = u32::MAX;
 const MANY: u32 = u32::MAX - 1;
 const NO_TOUCH: Touch = Touch { block: NOBODY, thread: NOBODY, epoch: 0 };
@@ -23,6 +26,24 @@ pub(crate) struct Actor {
     pub(crate) block: u32,
     pub(crate) thread: u32,
     pub(crate) epoch: u32,
+    /// The epoch that began with the last barrier of its cluster.
+    pub(crate) since: u32,
+    /// Blocks of a cluster.
+    pub(crate) cluster: u32,
+}
+
+impl Actor {
+    /// Whether a touch was by another block of its cluster, and there was a barrier of that since.
+    fn met(&self, touch: Touch) -> bool {
+        let own = self.block / self.cluster;
+        let of = match touch.block {
+            NOBODY | MANY => return false,
+            several if several >= TEAM => several - TEAM,
+            block if block == self.block => return false,
+            block => block / self.cluster,
+        };
+        of == own && touch.epoch < self.since
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -192,6 +213,9 @@ impl Allocation {
 
 /// The other one, where a touch and an actor are of two threads with no barrier between them.
 fn meets(touch: Touch, by: Actor) -> Option<Touch> {
+    if by.met(touch) {
+        return None;
+    }
     let elsewhere = touch.block != by.block;
     let unordered = touch.epoch == by.epoch && touch.thread != by.thread;
     (touch.block != NOBODY && (elsewhere || unordered)).then_some(touch)
@@ -199,9 +223,15 @@ fn meets(touch: Touch, by: Actor) -> Option<Touch> {
 
 /// One more reader.
 fn joined(touch: Touch, by: Actor) -> Touch {
-    let Actor { block, thread, epoch } = by;
-    if touch.block == NOBODY {
+    let Actor { block, thread, epoch, cluster, .. } = by;
+    if touch.block == NOBODY || by.met(touch) {
         return Touch { block, thread, epoch };
+    }
+    let team = TEAM + block / cluster;
+    let beside = touch.block < TEAM && touch.block / cluster == block / cluster;
+    if touch.block == team || touch.block != block && beside && cluster > 1 {
+        // As late as the last of them: their barriers are one count.
+        return Touch { block: team, thread: MANY, epoch: epoch.max(touch.epoch) };
     }
     if touch.block != block {
         return Touch { block: MANY, thread: MANY, epoch };

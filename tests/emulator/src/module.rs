@@ -25,6 +25,8 @@ pub struct ParseError {
 pub(crate) enum Space {
     Global,
     Shared,
+    /// Of any block of the cluster.
+    Cluster,
     Param,
 }
 
@@ -91,6 +93,9 @@ pub(crate) enum Op {
     Call(usize, Vec<[Reg; 2]>),
     Return,
     Barrier,
+    /// The first half of a barrier of all threads of a cluster, and the second.
+    Arrive,
+    Meet,
     Exit,
     Warp(WarpOp),
     /// An asynchronous copy; of fewer bytes where a register says so, zeros behind them.
@@ -120,6 +125,8 @@ pub(crate) struct Instr {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kernel {
     pub(crate) name: String,
+    /// Blocks of a cluster.
+    pub(crate) cluster: u32,
     /// Bytes of each parameter, in order, and where it lies.
     pub(crate) params: Vec<(usize, usize)>,
     pub(crate) code: Vec<Instr>,
@@ -278,7 +285,8 @@ fn kernel(
     for (name, address) in shared {
         decoder.symbols.insert(name.clone(), *address);
     }
-    let mut kernel = Kernel { name: name.to_owned(), ..Kernel::default() };
+    let cluster = blocks_of_cluster(head).ok_or_else(|| wrong("not a cluster"))?;
+    let mut kernel = Kernel { name: name.to_owned(), cluster, ..Kernel::default() };
     let mut at = 0;
     for param in params {
         let words: Vec<&str> = param.split_whitespace().collect();
@@ -314,6 +322,17 @@ fn kernel(
     kernel.start = decoder.start;
     kernel.specials = decoder.specials;
     Ok(kernel)
+}
+
+/// What `.reqnctapercluster 4, 1, 1` says, one where nothing does; nothing where its blocks are not side by side.
+fn blocks_of_cluster(head: &str) -> Option<u32> {
+    let Some((_, said)) = head.split_once(".reqnctapercluster") else { return Some(1) };
+    let said = said.split('.').next().unwrap_or(said);
+    let sizes: Vec<u32> = said.split(',').filter_map(|n| n.trim().parse().ok()).collect();
+    match sizes[..] {
+        [n] | [n, 1] | [n, 1, 1] if n > 0 => Some(n),
+        _ => None,
+    }
 }
 
 /// Appends the instructions of a body.

@@ -1,5 +1,6 @@
 //! Runs a kernel over a grid: blocks one after another, in each its threads up to the next barrier.
 
+use crate::cluster;
 use crate::memory::{Actor, Allocation, Memory};
 use crate::module::{Address, Instr, Kernel, Module, Op, Reg, SHARED, Space};
 use thiserror::Error;
@@ -31,6 +32,8 @@ pub struct Stats {
     pub barriers: u64,
     /// Matrix products of all warps.
     pub products: u64,
+    /// Barriers of clusters, counted for each block.
+    pub meetings: u64,
 }
 
 /// What went wrong, and where.
@@ -76,23 +79,16 @@ pub fn launch(
         return Err(outside(format!("{} threads are not whole warps", launch.block)));
     }
     memory.settle();
-    let mut shared = Allocation::unknown("shared", launch.shared);
+    if !launch.grid.is_multiple_of(kernel.cluster) {
+        let (grid, each) = (launch.grid, kernel.cluster);
+        return Err(outside(format!("{grid} blocks are not whole clusters of {each}")));
+    }
+    let unknown = || Allocation::unknown("shared", launch.shared);
+    let mut shared: Vec<Allocation> = (0..kernel.cluster).map(|_| unknown()).collect();
     let mut stats = Stats::default();
-    for block in 0..launch.grid {
-        shared.renew();
-        let threads = (0..launch.block).map(|n| Thread::new(kernel, launch, block, n));
-        let mut state = Block {
-            kernel,
-            launch,
-            memory,
-            shared: &mut shared,
-            block,
-            epoch: 0,
-            threads: threads.collect(),
-            stats,
-        };
-        state.run()?;
-        stats = state.stats;
+    for first in (0..launch.grid).step_by(kernel.cluster as usize) {
+        shared.iter_mut().for_each(Allocation::renew);
+        cluster::run(kernel, launch, first, (&mut *memory, &mut shared), &mut stats)?;
     }
     Ok(stats)
 }
@@ -103,7 +99,16 @@ pub(crate) enum Stop {
     Running,
     Warp,
     Barrier,
+    Meet,
     Exit,
+}
+
+/// Why a block does not go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Halt {
+    /// All threads wait for the cluster's others.
+    Meet,
+    End,
 }
 
 /// An asynchronous copy under way: to, from, bytes, and how many of them are read; the rest are zeros.
@@ -120,7 +125,7 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    fn new(kernel: &Kernel, launch: &Launch, block: u32, n: u32) -> Self {
+    pub(crate) fn new(kernel: &Kernel, launch: &Launch, block: u32, n: u32) -> Self {
         let mut registers = kernel.start.clone();
         for (register, name) in &kernel.specials {
             registers[*register as usize] = u64::from(match name.as_str() {
@@ -136,6 +141,11 @@ impl Thread {
         }
         let (returns, copies) = (Vec::new(), vec![Vec::new()]);
         Self { registers, at: 0, returns, stop: Stop::Running, copies }
+    }
+    /// Leaves the barrier that it waits at.
+    pub(crate) fn go_on(&mut self) {
+        self.stop = Stop::Running;
+        self.at += 1;
     }
     /// Where it stands, and where it came from.
     fn place(&self) -> (usize, &[usize]) {
@@ -154,23 +164,30 @@ impl Thread {
 
 pub(crate) struct Block<'r> {
     pub(crate) kernel: &'r Kernel,
-    launch: &'r Launch,
-    memory: &'r mut Memory,
-    pub(crate) shared: &'r mut Allocation,
-    block: u32,
-    epoch: u32,
+    pub(crate) launch: &'r Launch,
+    pub(crate) memory: &'r mut Memory,
+    /// That of all blocks of the cluster.
+    pub(crate) shared: &'r mut [Allocation],
+    /// Its number in the cluster.
+    pub(crate) rank: usize,
+    pub(crate) block: u32,
+    pub(crate) epoch: u32,
+    /// The epoch that began with the cluster's last barrier.
+    pub(crate) since: u32,
     pub(crate) threads: Vec<Thread>,
     pub(crate) stats: Stats,
 }
 
 impl Block<'_> {
-    fn run(&mut self) -> Result<(), Fault> {
+    pub(crate) fn run(&mut self) -> Result<Halt, Fault> {
         loop {
             for warp in 0..self.threads.len() / LANES {
                 self.run_warp(warp * LANES)?;
             }
-            let waits = self.threads.iter().position(|t| t.stop == Stop::Barrier);
-            let Some(waits) = waits else { return Ok(()) };
+            let stands = |t: &Thread| matches!(t.stop, Stop::Barrier | Stop::Meet);
+            let Some(waits) = self.threads.iter().position(stands) else {
+                return Ok(Halt::End);
+            };
             let at = self.threads[waits].place();
             let elsewhere = |t: &Thread| t.stop == Stop::Exit || t.place() != at;
             if let Some(other) = self.threads.iter().position(elsewhere) {
@@ -182,10 +199,10 @@ impl Block<'_> {
                 };
                 return Err(self.fault(waits, what));
             }
-            for thread in &mut self.threads {
-                thread.stop = Stop::Running;
-                thread.at += 1;
+            if self.threads[waits].stop == Stop::Meet {
+                return Ok(Halt::Meet);
             }
+            self.threads.iter_mut().for_each(Thread::go_on);
             self.epoch += 1;
             self.stats.barriers += 1;
         }
@@ -212,10 +229,7 @@ impl Block<'_> {
                 self.warp(op, first)
                     .map_err(|(lane, what)| self.fault(first + lane, what))?;
             }
-            for thread in &mut self.threads[first..first + LANES] {
-                thread.stop = Stop::Running;
-                thread.at += 1;
-            }
+            self.threads[first..first + LANES].iter_mut().for_each(Thread::go_on);
             self.stats.instructions += LANES as u64;
         }
     }
@@ -309,6 +323,16 @@ impl Block<'_> {
                 t.stop = Stop::Barrier;
                 return Ok(());
             }
+            Op::Arrive => {
+                let next = self.kernel.code.get(t.at + 1);
+                if !next.is_some_and(|i| matches!(i.op, Op::Meet) && i.guard.is_none()) {
+                    return Err("its thread does not wait at once".to_owned());
+                }
+            }
+            Op::Meet => {
+                t.stop = Stop::Meet;
+                return Ok(());
+            }
             Op::Warp(_) => {
                 t.stop = Stop::Warp;
                 // It counts when the warp is together.
@@ -330,7 +354,7 @@ impl Block<'_> {
                 let open = t.copies.last_mut().expect("a group is open");
                 open.push((to, from, *bytes, read));
                 let by = self.actor(n);
-                self.shared.begin_copy(to.wrapping_sub(SHARED), *bytes, by)?;
+                self.shared[self.rank].begin_copy(to.wrapping_sub(SHARED), *bytes, by)?;
                 // It may be read at any time from now on.
                 self.bytes(n, from, read)?;
             }
@@ -347,7 +371,7 @@ impl Block<'_> {
                 for (to, from, bytes, read) in ended {
                     let mut data = self.bytes(n, from, read)?;
                     data.resize(bytes, 0);
-                    self.shared.end_copy(to - SHARED, &data, by)?;
+                    self.shared[self.rank].end_copy(to - SHARED, &data, by)?;
                 }
             }
             Op::Nothing => {}
@@ -357,7 +381,9 @@ impl Block<'_> {
     }
 
     pub(crate) fn actor(&self, n: usize) -> Actor {
-        Actor { block: self.block, thread: n as u32, epoch: self.epoch }
+        let Self { block, epoch, since, kernel, .. } = self;
+        let (thread, cluster) = (n as u32, kernel.cluster);
+        Actor { block: *block, thread, epoch: *epoch, since: *since, cluster }
     }
 
     fn load(
@@ -373,7 +399,13 @@ impl Block<'_> {
                 let (allocation, at) = self.memory.find(at)?;
                 allocation.read(at, bytes, by)
             }
-            Space::Shared => self.shared.read(at.wrapping_sub(SHARED), bytes, by),
+            Space::Shared => {
+                self.shared[self.rank].read(at.wrapping_sub(SHARED), bytes, by)
+            }
+            Space::Cluster => {
+                let (memory, at) = self.of_cluster(at)?;
+                memory.read(at, bytes, by)
+            }
             Space::Param => {
                 let params = self.kernel.params.iter().zip(&self.launch.params);
                 let mut found = params.filter(|((from, _), _)| *from as u64 == at);
@@ -402,12 +434,25 @@ impl Block<'_> {
                 let (allocation, at) = self.memory.find(at)?;
                 allocation.write(at, bytes, value, by)
             }
-            Space::Shared => self.shared.write(at.wrapping_sub(SHARED), bytes, value, by),
+            Space::Shared => {
+                self.shared[self.rank].write(at.wrapping_sub(SHARED), bytes, value, by)
+            }
+            Space::Cluster => {
+                let (memory, at) = self.of_cluster(at)?;
+                memory.write(at, bytes, value, by)
+            }
             Space::Param => Err("parameters are not written".to_owned()),
         }
     }
 
-    fn fault(&self, n: usize, what: String) -> Fault {
+    /// The shared memory that an address of the cluster is of, and where in it.
+    fn of_cluster(&mut self, at: u64) -> Result<(&mut Allocation, u64), String> {
+        let (block, at) = cluster::found(at, self.rank);
+        let what = || format!("the cluster has no block {block}");
+        Ok((self.shared.get_mut(block).ok_or_else(what)?, at))
+    }
+
+    pub(crate) fn fault(&self, n: usize, what: String) -> Fault {
         let instr = self.kernel.code.get(self.threads[n].at);
         Fault {
             block: self.block,

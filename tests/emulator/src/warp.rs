@@ -163,7 +163,9 @@ impl Block<'_> {
                 let by = self.actor(first + lane);
                 for (c, x) in row.iter_mut().enumerate() {
                     let at = address.wrapping_sub(SHARED) + 2 * c as u64;
-                    *x = self.shared.read(at, 2, by).map_err(|what| (lane, what))?;
+                    *x = self.shared[self.rank]
+                        .read(at, 2, by)
+                        .map_err(|what| (lane, what))?;
                 }
             }
             for lane in 0..LANES {

@@ -12,6 +12,7 @@ use nestor_ir::tile::Kernel;
 use nestor_mlir::narrow::{Between, of_plan};
 pub use nestor_mlir::products;
 pub use nestor_mlir::{Code, Entry, Options, Products, Target};
+pub use nestor_passes::dealt::Teams;
 pub use nestor_passes::fission::{Rates, fission, in_pieces};
 
 /// What costs are counted by when a graph is rearranged for a GPU.
@@ -26,6 +27,18 @@ pub fn rates(options: Options) -> Rates {
         // The walks of two sequences (a guess) may leave processors idle, too.
         sequences: 2,
         always: false,
+    }
+}
+
+/// What teams of blocks are on a GPU; of one block each where it has no clusters.
+pub fn teams(options: Options) -> Teams {
+    Teams {
+        most: options.target.cluster(),
+        near: options.target.shared() as usize,
+        processors: options.target.processors(),
+        sequences: rates(options).sequences,
+        // Not measured.
+        narrowest: 32,
     }
 }
 

@@ -209,6 +209,9 @@ pub fn touched(kernel: &Kernel, stmt: &Stmt, mut act: impl FnMut(Tile, bool)) {
             place(index.place, None);
             place(values.place, None);
         }
+        Stmt::Total { tiles } => {
+            tiles.iter().for_each(|tile| place(Place::Tile(*tile), None));
+        }
         Stmt::Loop { .. } | Stmt::When { .. } | Stmt::Together { .. } => {}
     }
 }

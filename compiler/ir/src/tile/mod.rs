@@ -1,7 +1,8 @@
 //! Tile kernels: the program of one block of work, where fusion, CPU and GPU meet.
 //!
 //! A kernel runs once for every point of its grid (batch and head, a block of rows); the points
-//! are independent and may run in any order. Inside, statements act in order on *places*: whole
+//! are independent and may run in any order, but that those of a *team*, neighbours along the grid's last index, meet
+//! where they sum what each has in a tile ([`Stmt::Total`]). Inside, statements act in order on *places*: whole
 //! tensors in memory (buffers, shared by all points) and tiles (scratch of this point, row-major
 //! and contiguous). A statement names elements by [`Access`]: an affine function of the grid and
 //! loop indices for the origin, a stride for each dimension of the statement's own iteration
@@ -336,6 +337,12 @@ pub enum Stmt {
         /// All of them.
         body: Vec<Stmt>,
     },
+    /// Each of these tiles becomes the sum, in their order, of what the points of the team have in it: those that differ in the grid's last
+    /// index alone, whose extent is known. All of them get to it, and none goes on before all have.
+    Total {
+        /// Tiles of reals.
+        tiles: Vec<Tile>,
+    },
 }
 
 impl Sink {
@@ -366,8 +373,14 @@ impl Stmt {
             | Stmt::InverseRoot { .. }
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. } => &[],
+            | Stmt::ScatterAdd { .. }
+            | Stmt::Total { .. } => &[],
         }
+    }
+
+    /// Whether the points of a team meet in it.
+    pub fn meets(&self) -> bool {
+        matches!(self, Stmt::Total { .. }) || self.inner().iter().any(Stmt::meets)
     }
 }
 
@@ -386,4 +399,12 @@ pub struct Kernel {
     pub grid: Vec<(Index, Extent)>,
     /// What one point does.
     pub body: Vec<Stmt>,
+}
+
+impl Kernel {
+    /// How many points of the grid are a team: neighbours along its last index; one where none meet.
+    pub fn team(&self) -> usize {
+        let last = self.grid.last().and_then(|(_, extent)| extent.fixed());
+        last.filter(|_| self.body.iter().any(Stmt::meets)).unwrap_or(1)
+    }
 }

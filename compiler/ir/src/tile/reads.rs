@@ -7,6 +7,11 @@ pub fn reads_first(kernel: &Kernel, buffer: Buffer) -> bool {
     first(&kernel.body, Place::Buffer(buffer)) == Some(true)
 }
 
+/// Whether some statement of a body reads a place before any has written to it, in the order of the text.
+pub fn reads_first_of(body: &[Stmt], place: Place) -> bool {
+    first(body, place) == Some(true)
+}
+
 /// Whether the first statement that touches a place reads it; nothing where none touches it.
 fn first(body: &[Stmt], place: Place) -> Option<bool> {
     body.iter().find_map(|stmt| match stmt {
@@ -20,7 +25,8 @@ fn first(body: &[Stmt], place: Place) -> Option<bool> {
         | Stmt::InverseRoot { .. }
         | Stmt::LinearScan { .. }
         | Stmt::Gather { .. }
-        | Stmt::ScatterAdd { .. } => {
+        | Stmt::ScatterAdd { .. }
+        | Stmt::Total { .. } => {
             let Touches { reads, writes } = touches(stmt);
             let read = reads.contains(&place);
             (read || writes.contains(&place)).then_some(read)
@@ -101,6 +107,10 @@ fn add_touches(stmt: &Stmt, found: &mut Touches) {
         Stmt::ScatterAdd { table, index, values, .. } => {
             found.reads.extend([Place::Buffer(*table), index.place, values.place]);
             found.writes.push(Place::Buffer(*table));
+        }
+        Stmt::Total { tiles: all } => {
+            found.reads.extend(tiles(all));
+            found.writes.extend(tiles(all));
         }
         Stmt::Loop { body, .. } | Stmt::When { body, .. } | Stmt::Together { body } => {
             body.iter().for_each(|s| add_touches(s, found));

@@ -15,8 +15,9 @@
 //! 7. A table has `rows * width` elements, indices are whole numbers named by one dimension, and rows
 //!    are added to a table in a kernel of one point.
 //! 8. What is worked on together is a product into a tile, others that add to it, and a map that takes each entry at its own point.
-//! 9. No access without bounds leaves its place, whatever the indices are, at a few sizes
-//!    of batch, time and start.
+//! 9. What a team sums are tiles of reals of known size, the grid's last index being of a team whose size is known.
+//! 10. No access without bounds leaves its place, whatever the indices are, at a few sizes
+//!     of batch, time and start.
 
 mod extent;
 mod scalar;
@@ -97,6 +98,7 @@ impl Check<'_> {
                 Stmt::LinearScan { .. } => "linear scan",
                 Stmt::Gather { .. } => "gather",
                 Stmt::ScatterAdd { .. } => "scatter",
+                Stmt::Total { .. } => "total",
             };
             self.statement(stmt, guarded)
                 .map_err(|why| format!("{what}, statement {n} of its block: {why}"))?;
@@ -177,7 +179,22 @@ impl Check<'_> {
                 }
                 self.writes(table, true)
             }
+            Stmt::Total { tiles } => {
+                let last = self.kernel.grid.last().and_then(|(_, d)| d.fixed());
+                last.ok_or("nobody knows how many points are a team")?;
+                tiles.iter().try_for_each(|t| self.summed(*t))
+            }
             Stmt::Loop { .. } | Stmt::When { .. } | Stmt::Together { .. } => Ok(()),
+        }
+    }
+
+    /// A tile that a team sums.
+    fn summed(&self, tile: Tile) -> Checked {
+        let (dims, elem) = self.place(Place::Tile(tile))?;
+        let known = dims.iter().all(|d| d.fixed().is_some());
+        match known && elem == Elem::Real {
+            true => Ok(()),
+            false => Err(format!("{tile} is not of reals and of known size")),
         }
     }
 

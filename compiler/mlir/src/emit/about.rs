@@ -54,6 +54,8 @@ fn by_points(kernel: &Kernel) -> u32 {
             Stmt::Gather { width, .. } => *width,
             // A thread walks all rows for each of its columns.
             Stmt::ScatterAdd { width, .. } => 4 * width,
+            // All do, and each has the share of its block.
+            Stmt::Total { .. } => 1,
             Stmt::Loop { body, .. }
             | Stmt::When { body, .. }
             | Stmt::Together { body } => points(body),

@@ -59,6 +59,7 @@ impl<'k> Product<'k> {
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
             | Stmt::ScatterAdd { .. }
+            | Stmt::Total { .. }
             | Stmt::Loop { .. }
             | Stmt::When { .. }
             | Stmt::Together { .. } => None,

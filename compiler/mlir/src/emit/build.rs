@@ -369,6 +369,14 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         self.op("nvvm.barrier0", &[], &[], &[]);
     }
 
+    /// Where the threads of a cluster's blocks wait for one another.
+    pub(super) fn meet(&mut self) {
+        for half in ["arrive", "wait"] {
+            let name = format!("llvm.nvvm.barrier.cluster.{half}.aligned");
+            self.intrinsic_of(&name, &[], &[]);
+        }
+    }
+
     pub(super) fn address_of(&mut self, symbol: &str, space: u32) -> V<'c, 'a> {
         let ty = self.pointer(space);
         self.pure(symbol, &[], ty, |b| {

@@ -7,6 +7,7 @@ mod beside;
 mod blocks;
 mod build;
 mod calls;
+mod check;
 mod cores;
 mod dense;
 mod direct;
@@ -24,6 +25,7 @@ mod staged;
 mod strips;
 mod systems;
 mod together;
+mod total;
 mod wide;
 
 use crate::ahead::copies;
@@ -131,7 +133,7 @@ fn function<'c: 'a, 'a>(
     n: usize,
     options: Options,
 ) -> Result<Entry, BackendError> {
-    check(kernel)?;
+    check::check(kernel)?;
     let Laid { kernel, kept, placement, staged, threads } = laid(kernel, narrow, options);
     let kernel = &kernel;
     let narrow =
@@ -162,7 +164,7 @@ fn function<'c: 'a, 'a>(
     arguments.extend([b.int(64); 3]);
     let ty = types::function(types::void(context), &arguments, false);
     let unit = Attribute::unit(context);
-    let attributes = [
+    let mut attributes = vec![
         ("sym_name", name(context, &symbol)),
         ("function_type", TypeAttribute::new(ty).into()),
         ("linkage", parsed(context, "#llvm.linkage<external>")),
@@ -176,6 +178,13 @@ fn function<'c: 'a, 'a>(
         ),
         ("arg_attrs", parsed(context, &argument_attributes(kernel))),
     ];
+    if kernel.team() > 1 {
+        let blocks = [kernel.team() as i32, 1, 1];
+        attributes.push((
+            "nvvm.cluster_dim",
+            DenseI32ArrayAttribute::new(context, &blocks).into(),
+        ));
+    }
     let body = nested(context, block, "llvm.func", &attributes, &arguments);
     let argument =
         |n: usize| -> V<'c, 'a> { body.argument(n).expect("an argument").into() };
@@ -207,32 +216,6 @@ fn argument_attributes(kernel: &Kernel) -> String {
         .collect();
     all.extend(["{}"; 4]);
     format!("[{}]", all.join(", "))
-}
-
-/// Statements that have no code.
-fn check(kernel: &Kernel) -> Result<(), BackendError> {
-    fn missing(body: &[Stmt]) -> Option<&'static str> {
-        body.iter().find_map(|stmt| match stmt {
-            Stmt::LinearScan { init, y, extent, .. } => (init == y && extent.1 > 1)
-                .then_some("a linear scan writes over its first value"),
-            Stmt::Loop { body, .. }
-            | Stmt::When { body, .. }
-            | Stmt::Together { body } => missing(body),
-            Stmt::Map { .. }
-            | Stmt::Product { .. }
-            | Stmt::SolveUnitLower { .. }
-            | Stmt::Eliminate { .. }
-            | Stmt::InverseRoot { .. }
-            | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. } => None,
-        })
-    }
-    match missing(&kernel.body) {
-        Some(why) => {
-            Err(BackendError::Code { kernel: kernel.name.clone(), why: why.to_owned() })
-        }
-        None => Ok(()),
-    }
 }
 
 /// A kernel being written, or a function of one.
@@ -445,6 +428,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 self.scatter_add(rows, values, *share);
             }
             Stmt::Together { body } => self.products_and_map(body),
+            Stmt::Total { tiles } => self.total(tiles),
             Stmt::Loop { .. } | Stmt::When { .. } => self.control(stmt),
         }
     }
@@ -487,6 +471,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
             | Stmt::ScatterAdd { .. }
+            | Stmt::Total { .. }
             | Stmt::Together { .. } => self.work(stmt),
         }
     }

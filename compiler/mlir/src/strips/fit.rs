@@ -32,6 +32,7 @@ impl Strips {
             | Stmt::LinearScan { .. }
             | Stmt::Gather { .. }
             | Stmt::ScatterAdd { .. }
+            | Stmt::Total { .. }
             | Stmt::Loop { .. }
             | Stmt::When { .. } => all,
         }

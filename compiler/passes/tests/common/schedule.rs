@@ -11,6 +11,7 @@ use nestor_ir::plan::verify::verify;
 use nestor_ir::tensor::Graph;
 use nestor_ir::tensor::text::parse;
 use nestor_ir::tile::{self, Kernel};
+use nestor_passes::dealt::{Teams, dealt};
 use nestor_passes::merge::{Copies, merged};
 use nestor_passes::schedule::{Calls, schedule};
 use nestor_passes::spread::{Grain, spread};
@@ -26,7 +27,7 @@ const SIZES: &[Sizes] = &[
 ];
 
 /// Both readings of a graph agree, with kernels as they are, with maps joined as they are for a CPU, and as they are for a
-/// GPU, maps spread as far as they can be, by the token or by pieces, and tables shared.
+/// GPU, maps spread as far as they can be, by the token or by pieces, and tables shared; and with states dealt out.
 pub fn agree(text: &str) {
     let graph = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let (made, kernels) =
@@ -44,11 +45,19 @@ pub fn agree(text: &str) {
             kernels.iter().map(|k| spread(suited(k), grain)).collect();
         agrees(&graph, &made, &apart);
     }
+    let dealt: Vec<Kernel> =
+        kernels.iter().map(|k| together(dealt(whole(k), &Teams::ALWAYS))).collect();
+    agrees(&graph, &made, &dealt);
 }
 
 /// As a GPU has it.
 fn suited(kernel: &Kernel) -> Kernel {
-    together(merged(turned(unpacked(kernel.clone())), Copies::Apart))
+    together(whole(kernel))
+}
+
+/// The same without products and maps as one.
+fn whole(kernel: &Kernel) -> Kernel {
+    merged(turned(unpacked(kernel.clone())), Copies::Apart)
 }
 
 fn agrees(graph: &Graph, made: &Plan, kernels: &[Kernel]) {

@@ -9,6 +9,7 @@
 mod blocks;
 mod map;
 mod memory;
+mod team;
 
 use crate::artifact::Precision;
 use crate::dim::Sizes;
@@ -76,14 +77,11 @@ pub fn run_rounding(
         point: 0,
     };
     let grid: Vec<usize> = kernel.grid.iter().map(|(_, d)| d.size(sizes)).collect();
+    if kernel.team() > 1 {
+        return machine.teams(kernel, &grid).map_err(error);
+    }
     for point in super::array::indices(&grid) {
-        machine.point += 1;
-        for tile in &mut machine.tiles {
-            tile.fill(f64::NAN);
-        }
-        for ((index, _), i) in kernel.grid.iter().zip(point) {
-            machine.indices[index.index()] = i as i64;
-        }
+        machine.begin(kernel, &point);
         machine.body(&kernel.body).map_err(error)?;
     }
     Ok(())
@@ -105,6 +103,17 @@ struct Machine<'b> {
 type Done = Result<(), String>;
 
 impl Machine<'_> {
+    /// The next point of the grid.
+    fn begin(&mut self, kernel: &Kernel, point: &[usize]) {
+        self.point += 1;
+        for tile in &mut self.tiles {
+            tile.fill(f64::NAN);
+        }
+        for ((index, _), i) in kernel.grid.iter().zip(point) {
+            self.indices[index.index()] = *i as i64;
+        }
+    }
+
     fn body(&mut self, body: &[Stmt]) -> Done {
         body.iter().try_for_each(|stmt| self.stmt(stmt))
     }
@@ -157,6 +166,8 @@ impl Machine<'_> {
                 Ok(())
             }
             Stmt::Together { body } => self.body(body),
+            // A team of one.
+            Stmt::Total { .. } => Ok(()),
         }
     }
 

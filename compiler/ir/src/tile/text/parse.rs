@@ -116,6 +116,7 @@ fn statement(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {
         "linear_scan" => linear_scan,
         "gather" => gather,
         "scatter_add" => scatter_add,
+        "total" => total,
         "map" | "loop" | "when" | "together" => {
             r.next();
             return match at.as_str() {
@@ -227,6 +228,10 @@ fn eigenvectors(r: &mut Reader) -> Read<Stmt> {
     let a = tile(r)?;
     r.need("in")?;
     Ok(Stmt::InverseRoot { a, basis: tile(r)?, n, p: f64::INFINITY })
+}
+
+fn total(r: &mut Reader) -> Read<Stmt> {
+    Ok(Stmt::Total { tiles: r.some(tile)? })
 }
 
 fn linear_scan(r: &mut Reader) -> Read<Stmt> {

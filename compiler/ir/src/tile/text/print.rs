@@ -146,6 +146,13 @@ fn statement(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
                 ),
             );
         }
+        Stmt::Total { tiles } => {
+            let all: Vec<String> = tiles.iter().map(ToString::to_string).collect();
+            let names: Vec<String> =
+                tiles.iter().map(|t| name(Place::Tile(*t))).collect();
+            let (all, names) = (all.join(", "), names.join(", "));
+            put(out, format_args!("{pad}total {all}  // {names}\n"));
+        }
         Stmt::Loop { index, extent, reverse, body: inner } => {
             let reverse = if *reverse { " reverse" } else { "" };
             put(out, format_args!("{pad}loop {index} < {extent}{reverse} {{\n"));
