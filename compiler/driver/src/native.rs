@@ -9,6 +9,7 @@ use nestor_ir::tensor::Graph;
 pub use nestor_ir::tile::Kernel;
 use nestor_ir::tile::{self, Shape};
 use nestor_passes::PassError;
+use nestor_passes::batched::batched;
 use nestor_passes::dealt::dealt;
 use nestor_passes::merge::{Copies, merged};
 pub use nestor_passes::schedule::Calls;
@@ -153,7 +154,7 @@ fn planned_with(
     let suited = |kernel: Kernel| match machine {
         Machine::Cpu(_) => merged(kernel, Copies::Joined),
         Machine::Gpu(_) => {
-            let kernel = merged(turned(unpacked(kernel)), Copies::Apart);
+            let kernel = merged(turned(unpacked(batched(kernel))), Copies::Apart);
             let kernel = dealt(kernel, teams);
             spread(together(kernel), Grain::BLOCKS)
         }

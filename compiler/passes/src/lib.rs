@@ -7,6 +7,7 @@ pub mod error;
 
 pub mod autodiff;
 mod axes;
+pub mod batched;
 mod causal;
 pub mod derivative;
 pub mod derive;

@@ -95,9 +95,14 @@ pub(super) fn own(body: &Graph, node: &NodeData, rates: &Rates) -> Option<f64> {
 pub(super) fn work(body: &Graph, rates: &Rates, which: &dyn Fn(usize) -> bool) -> f64 {
     let of = |node: &NodeData| match node.results.iter().any(|v| which(v.index())) {
         false => 0.0,
-        true => own(body, node, rates).unwrap_or_else(|| slow(body, node, rates)),
+        true => own_or_slow(body, node, rates),
     };
     body.nodes.values().map(of).sum()
+}
+
+/// What a node costs, also where it is not to be done twice.
+pub(super) fn own_or_slow(body: &Graph, node: &NodeData, rates: &Rates) -> f64 {
+    own(body, node, rates).unwrap_or_else(|| slow(body, node, rates))
 }
 
 /// What is done row by row or step by step: threads wait for one another (a guess).

@@ -24,6 +24,7 @@ mod cut;
 mod inverse;
 mod part;
 mod pieces;
+mod tail;
 
 pub use cost::Rates;
 
@@ -37,6 +38,9 @@ use part::{Part, every_step};
 
 /// How much more than it costs handing over is feared, one after the other until no more is handed over than that.
 const FEARED: [f64; 4] = [1.0, 2.0, 4.0, 8.0];
+
+/// The same of what the walk hands to the last part.
+const SPARED: [f64; 4] = [1.0, 8.0, 64.0, 512.0];
 
 /// The graph with walks by chunks as several, and others by pieces of their columns, where that pays.
 pub fn fission(graph: &Graph, rates: &Rates) -> Graph {
@@ -128,6 +132,8 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
         let mut to_walk = Vec::new();
         let mut wanted = nexts.clone();
         wanted.extend(yields.iter().filter(|v| walked[v.index()]));
+        let taken = tail::taken(body, walked, &carried);
+        wanted.extend(body.values.keys().filter(|v| taken[v.index()]));
         let place = |v: Value| match (fed(v), carried[v.index()]) {
             (true, _) => Where::Fed,
             (_, true) => Where::Here,
@@ -181,9 +187,15 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
         inputs.iter().for_each(|v| walked[v.index()] = true);
         walked
     };
-    let thin = least(&with_states(needed));
-    let thick = least(&with_states(all));
-    let (plan, costs) = if thin.1 < thick.1 { thin } else { thick };
+    let needed = with_states(needed);
+    let sides = [&needed[..], &all, &carried];
+    let between = SPARED.map(|spared| tail::staying(&scan, rates, spared, sides));
+    let mut plans = vec![with_states(all), needed];
+    plans.extend(between);
+    let mut plans: Vec<(Plan, f64)> = plans.iter().map(|walked| least(walked)).collect();
+    let first = plans.remove(0);
+    let better = |a: (Plan, f64), b: (Plan, f64)| if b.1 < a.1 { b } else { a };
+    let (plan, costs) = plans.into_iter().fold(first, better);
     let one = rates.waits(&scan) * cost::work(body, rates, &|_| true);
     (costs < one).then_some((scan, plan))
 }

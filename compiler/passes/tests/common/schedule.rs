@@ -11,6 +11,7 @@ use nestor_ir::plan::verify::verify;
 use nestor_ir::tensor::Graph;
 use nestor_ir::tensor::text::parse;
 use nestor_ir::tile::{self, Kernel};
+use nestor_passes::batched::batched;
 use nestor_passes::dealt::{Teams, dealt};
 use nestor_passes::merge::{Copies, merged};
 use nestor_passes::schedule::{Calls, schedule};
@@ -57,7 +58,7 @@ fn suited(kernel: &Kernel) -> Kernel {
 
 /// The same without products and maps as one.
 fn whole(kernel: &Kernel) -> Kernel {
-    merged(turned(unpacked(kernel.clone())), Copies::Apart)
+    merged(turned(unpacked(batched(kernel.clone()))), Copies::Apart)
 }
 
 fn agrees(graph: &Graph, made: &Plan, kernels: &[Kernel]) {
