@@ -33,8 +33,8 @@ fi
 
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --quiet "${features[@]}" -- -D warnings
-# The build that most have is without the GPU backend; it is checked as well, and tested with it.
+# The program that most have is without the GPU backend; it is checked as well, and tested with it.
 if [ ${#features[@]} -gt 0 ]; then
-    cargo clippy --workspace --all-targets --quiet -- -D warnings
+    cargo clippy --quiet -- -D warnings
 fi
 cargo test --workspace "${features[@]}"

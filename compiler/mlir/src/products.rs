@@ -12,6 +12,13 @@ pub fn on_cores(extent: [Extent; 3], products: Products) -> bool {
         && extent.iter().all(|d| d.fixed().is_none_or(|n| n >= LEAST))
 }
 
+/// Whether a product on tensor cores has the rows of one instruction, but columns and terms of several: its operands are worth rounding once for all
+/// warps, which each would bring them otherwise.
+pub fn is_low(extent: [Extent; 3]) -> bool {
+    let [m, n, k] = extent.map(|d| d.fixed().unwrap_or(0));
+    m == BLOCK && n >= 2 * BLOCK && k >= BLOCK
+}
+
 /// Equations of a triangular system that are solved among themselves; blocks of so many are joined by products.
 pub const BLOCK: usize = 16;
 /// Equations up to which what a warp has of a system stays in its registers.

@@ -1,6 +1,7 @@
 //! Statements on whole blocks: products, solves, linear scans, rows of tables.
 
 use super::Emit;
+use super::about::About;
 use super::build::V;
 use super::map::Map;
 use super::number::Num;
@@ -80,7 +81,8 @@ pub(super) struct Rows<'k> {
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Each thread has entries of the result of its own.
     pub(super) fn product(&mut self, p: Product<'_>) {
-        if self.about.staged && staged::fits(p.extent, self.about.threads) {
+        let About { staged, kernel, exchanged, threads, .. } = self.about;
+        if staged && staged::suits(p, kernel, exchanged, threads) {
             return self.product_staged(p);
         }
         if on_cores(p.extent, self.about.products) {

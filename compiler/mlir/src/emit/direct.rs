@@ -47,13 +47,14 @@ pub(super) fn exchanged(
             data.dims.iter().map(|d| d.fixed().map(|n| n as i64)).collect();
         let dims = dims?;
         let narrow = kept.is_narrow(Place::Tile(tile));
-        let (width, part) = if narrow { (2, PART) } else { (4, WIDE_PART) };
+        let (width, part, least) =
+            if narrow { (2, PART, LINE / 4) } else { (4, WIDE_PART, LINE / 2) };
         let bytes = width * dims.iter().product::<i64>();
         let row = width * dims.last()?;
         let fits = data.elem == Elem::Real
             && matches!(home, Home::Shared(..))
             && row.count_ones() == 1
-            && row >= LINE / 2
+            && row >= least
             && bytes % LINE == 0;
         fits.then(|| Exchange::of(row, part))
     };
@@ -63,7 +64,7 @@ pub(super) fn exchanged(
     every_product(&kernel.body, &placement.strips, &mut |p, by_strips| {
         let operands = match by_strips {
             true => strips::operands(p),
-            false if staged && staged::fits(p.extent, threads) => {
+            false if staged && staged::suits(p, kernel, &all, threads) => {
                 staged::operands(p, threads).1
             }
             false => return,
@@ -74,7 +75,7 @@ pub(super) fn exchanged(
             }
         }
     });
-    let brought = |p: Product<'_>| staged && staged::fits(p.extent, threads);
+    let brought = |p: Product<'_>| staged && staged::suits(p, kernel, &all, threads);
     each_by_lanes(&kernel.body, (products, &brought), &mut |place| {
         if let Place::Tile(tile) = place
             && all[tile.index()].is_some_and(|x| x.part() == WIDE_PART)
@@ -153,10 +154,12 @@ pub(super) fn direct(
     let least = if turned { PART / 2 } else { SIDE };
     let zeros = !x.right && matches!(p.shape, Shape::LeftLower | Shape::LeftUpper);
     let along = if turned { x.extent } else { terms };
+    // Shorter lines are not exchanged alike sixteen further on.
     let fits = x.extent % x.rows == 0
         && terms % DEPTH == 0
         && (terms < SIDE || terms % SIDE == 0)
         && along <= apart
+        && (apart >= SIDE / 2 || terms == DEPTH && x.extent == DEPTH)
         && x.matrix.origin.is_multiple_of(least)
         && !zeros;
     fits.then_some(Direct { tile, turned, apart })

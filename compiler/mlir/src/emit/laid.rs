@@ -2,11 +2,11 @@
 
 use super::about::threads;
 use super::places::{goodness, placed};
-use crate::Options;
 use crate::ahead::{Ahead, ahead};
 use crate::narrow::{Kept, with_ahead};
 use crate::placement::Placement;
 use crate::strips::{Strips, arranged, strips};
+use crate::{Options, Products};
 use nestor_ir::tile::{Kernel, Tile};
 
 /// A kernel with that.
@@ -47,16 +47,31 @@ fn by(
         Some(narrow) => with_ahead(kernel, options.products, narrow, ahead),
         None => Kept::wide(kernel),
     };
-    let with = |kernel: &Kernel, tiles: &[Tile]| {
+    let low = narrow.is_some() && options.products == Products::Brain && threads >= 128;
+    let with_low = |kernel: &Kernel, tiles: &[Tile], low: bool| {
         let (mut held, mut own) = (Strips::default(), kept(kernel, tiles));
         let mut kernel = kernel.clone();
         if first.columns > 0 {
             held = strips(&kernel, options, tiles);
-            kernel = arranged(&kernel, &held, &own);
+        }
+        if low || first.columns > 0 {
+            kernel = arranged(&kernel, &held, low, &own);
             own = kept(&kernel, tiles);
         }
         let (placement, staged) = placed((&kernel, &own), threads, options, tiles, &held);
         Laid { kernel, kept: own, placement, staged, threads }
+    };
+    // Not where something would have to leave shared memory for it.
+    let with = |kernel: &Kernel, tiles: &[Tile]| {
+        let found = with_low(kernel, tiles, low);
+        match low && !found.placement.scratch.is_empty() {
+            true => {
+                let other = with_low(kernel, tiles, false);
+                let less = other.placement.scratch.len() < found.placement.scratch.len();
+                if less { other } else { found }
+            }
+            false => found,
+        }
     };
     let good = |kernel: &Kernel, tiles: &[Tile]| {
         let Laid { kernel, placement, staged, .. } = with(kernel, tiles);

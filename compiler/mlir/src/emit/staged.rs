@@ -13,6 +13,7 @@ use super::number::Num;
 use super::wide::{self, Lines};
 use crate::exchange::Exchange;
 use crate::placement::ROOM;
+use crate::products::is_low;
 use crate::strips::Strips;
 use crate::target::Products;
 use melior::dialect::llvm::r#type as types;
@@ -39,7 +40,22 @@ const TURNED: &str = "#nvvm.mma_layout<col>";
 /// Whether operands of a product are brought: it is large, of known size, and has warps enough.
 pub(super) fn fits(extent: [Extent; 3], threads: u32) -> bool {
     let [m, n, k] = extent.map(|d| d.fixed().unwrap_or(0));
-    m > 16 && n >= 16 && k >= 16 && threads >= 128
+    let high = m > 16 && n >= 16 && k >= 16;
+    (high || is_low(extent)) && threads >= 128
+}
+
+/// Whether a product's operands are loaded by lines, brought or from where they lie: those of a low one only where all lie so.
+pub(super) fn suits(
+    p: Product<'_>,
+    kernel: &Kernel,
+    exchanged: &[Option<Exchange>],
+    threads: u32,
+) -> bool {
+    let lie = |one: &Product<'_>| {
+        let all = operands(*one, threads).1;
+        all.iter().all(|x| direct(kernel, exchanged, x, *one).is_some())
+    };
+    fits(p.extent, threads) && (!is_low(p.extent) || p.all().iter().all(lie))
 }
 
 /// Bytes of room that a kernel's products need, where it has such products: of operands that are not loaded from where they lie.
@@ -54,7 +70,7 @@ pub(super) fn room(
     }
     let mut most = None;
     every_product(&kernel.body, strips, &mut |p, by_strips| {
-        if !by_strips && fits(p.extent, threads) {
+        if !by_strips && suits(p, kernel, exchanged, threads) {
             let operands = operands(p, threads).1;
             let brought =
                 operands.iter().filter(|x| direct(kernel, exchanged, x, p).is_none());
@@ -108,7 +124,7 @@ impl Operand<'_> {
 pub(super) fn operands(p: Product<'_>, threads: u32) -> (Layout, [Operand<'_>; 2]) {
     let [m, n, _] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
     let warps = i64::from(threads) / 32;
-    let down = if m <= 32 { 2 } else { 4 };
+    let down = [1, 2].into_iter().find(|down| m <= DEPTH * down).unwrap_or(4);
     // No wider than the result, so that what is brought is whole; a warp has at least two pieces, which are loaded together.
     let wide = [TWO, 2 * TWO].into_iter().find(|wide| n <= *wide).unwrap_or(SIDE);
     let columns = (wide * down / warps).max(TWO);

@@ -2,6 +2,7 @@
 
 use super::Strips;
 use crate::narrow::Kept;
+use crate::products::is_low;
 use nestor_ir::entity::Arena;
 use nestor_ir::tile::reads::{Touches, touches};
 use nestor_ir::tile::{
@@ -11,31 +12,55 @@ use nestor_ir::tile::{
 use nestor_ir::ty::Elem;
 
 /// The kernel with operands that lie wide in memory, or of which a part is zero, as tiles of their own, and with what all threads do in a loop's turn
-/// before what warps do, where neither takes what the other gives.
-pub fn arranged(kernel: &Kernel, strips: &Strips, kept: &Kept) -> Kernel {
+/// before what warps do, where neither takes what the other gives. Operands of low products (`products::is_low`) are treated alike where that is asked for.
+pub fn arranged(kernel: &Kernel, strips: &Strips, low: bool, kept: &Kept) -> Kernel {
     let mut out = kernel.clone();
-    if strips.columns > 0 {
-        let body = std::mem::take(&mut out.body);
-        out.body = inside(body, false, &mut out.tiles, strips, kept);
-    }
+    let body = std::mem::take(&mut out.body);
+    let how = How { strips, low, kept };
+    out.body = inside(body, false, &mut out.tiles, how);
     out
+}
+
+/// What decides it.
+#[derive(Clone, Copy)]
+struct How<'k> {
+    strips: &'k Strips,
+    low: bool,
+    kept: &'k Kept,
+}
+
+impl How<'_> {
+    /// Whether operands of a statement's products are rounded once.
+    fn rounds(self, stmt: &Stmt) -> bool {
+        let is_low = |s: &Stmt| match s {
+            Stmt::Product { m, n, k, .. } => is_low([*m, *n, *k]),
+            _ => false,
+        };
+        let first = match stmt {
+            Stmt::Together { body } => body.first(),
+            stmt => Some(stmt),
+        };
+        self.strips.takes(stmt) || self.low && first.is_some_and(is_low)
+    }
 }
 
 fn inside(
     body: Vec<Stmt>,
     is_turn: bool,
     tiles: &mut Arena<Tile, TileData>,
-    strips: &Strips,
-    kept: &Kept,
+    how: How<'_>,
 ) -> Vec<Stmt> {
-    let mut body = rounded(body, tiles, strips, kept);
+    let mut body = rounded(body, tiles, how);
     for stmt in &mut body {
         let is_turn = matches!(stmt, Stmt::Loop { .. });
         if let Stmt::Loop { body, .. } | Stmt::When { body, .. } = stmt {
-            *body = inside(std::mem::take(body), is_turn, tiles, strips, kept);
+            *body = inside(std::mem::take(body), is_turn, tiles, how);
         }
     }
-    if is_turn { shared_first(body, strips) } else { body }
+    match is_turn && how.strips.columns > 0 {
+        true => shared_first(body, how.strips),
+        false => body,
+    }
 }
 
 fn shared_first(body: Vec<Stmt>, strips: &Strips) -> Vec<Stmt> {
@@ -53,17 +78,17 @@ fn shared_first(body: Vec<Stmt>, strips: &Strips) -> Vec<Stmt> {
     first
 }
 
-/// A body with the operands of its strips rounded once for all warps: each as a tile that nothing but products reads.
+/// A body with the operands of such products rounded once for all warps: each as a tile that nothing but products reads.
 fn rounded(
     body: Vec<Stmt>,
     tiles: &mut Arena<Tile, TileData>,
-    strips: &Strips,
-    kept: &Kept,
+    how: How<'_>,
 ) -> Vec<Stmt> {
+    let How { strips, kept, .. } = how;
     let mut known: Vec<(Stored, Tile)> = Vec::new();
     let mut out = Vec::new();
     for mut stmt in body {
-        let is_ours = strips.takes(&stmt);
+        let is_ours = how.rounds(&stmt);
         let products = match &mut stmt {
             Stmt::Together { body } => &mut body[..],
             stmt => std::slice::from_mut(stmt),
