@@ -83,3 +83,21 @@ fn split_walks_give_what_whole_ones_give() {
 fn pieces_of_walks_give_what_whole_ones_give() {
     judge(in_pieces, |whole, split| split != whole, 10);
 }
+
+/// Where walking is dear, and memory for what is handed over is scarce: what no state depends on leaves by a cut behind little.
+#[test]
+fn what_is_little_to_hand_over_leaves_a_walk() {
+    const DEAR: Rates = Rates { alone: 1e4, always: false, ..Rates::ALWAYS };
+    let split: Split = |graph, _| fission(graph, &DEAR);
+    let lighter = |whole: &Graph, split: &Graph| carried(split) < carried(whole);
+    judge(split, lighter, 45);
+}
+
+/// Operations in walks with states.
+fn carried(graph: &Graph) -> usize {
+    let of = |op: &Op| match op {
+        Op::Scan { scan } if scan.states().count() > 0 => scan.body.nodes.len(),
+        _ => 0,
+    };
+    graph.nodes.values().map(|n| of(&n.op)).sum()
+}
