@@ -15,7 +15,7 @@ use nestor_ir::tensor::Graph;
 use nestor_runtime::train::rng::{self, Stream, initial_values};
 use nestor_tests::native::Compiled;
 use nestor_tests::spec::Specs;
-use nestor_tests::{files, golden, root};
+use nestor_tests::{files, golden, on_all_cores, root};
 
 type Arrays = IndexMap<String, Array>;
 
@@ -246,15 +246,15 @@ fn programs() -> Vec<(String, Program, Arrays)> {
 fn check_all(engine: Engine) {
     let programs = programs();
     let (all, count) = (programs.len(), std::env::var_os("NESTOR_CASE").is_none());
-    let mut failures = Vec::new();
-    for (name, program, given) in programs {
-        for form in std::iter::once(None).chain(Form::ALL.iter().map(|(f, _)| Some(*f))) {
-            let of = form.map_or("auto", Form::name);
-            if let Some(what) = wrong(&program, &given, form, engine) {
-                failures.push(format!("{name} ({of}): {what}"));
-            }
-        }
-    }
+    let forms = || std::iter::once(None).chain(Form::ALL.iter().map(|(f, _)| Some(*f)));
+    let failures = on_all_cores(&programs, |(name, program, given)| {
+        let one = |form: Option<Form>| {
+            let what = wrong(program, given, form, engine)?;
+            Some(format!("{name} ({}): {what}", form.map_or("auto", Form::name)))
+        };
+        forms().filter_map(one).collect::<Vec<String>>()
+    });
+    let failures = failures.concat();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(!count || all >= 100, "only {all} programs");
 }

@@ -201,6 +201,9 @@ impl Allocation {
 
     fn race(&self, byte: usize, now: &str, then: &str, other: Touch) -> String {
         let who = match other.thread {
+            MANY if (TEAM..MANY).contains(&other.block) => {
+                "several threads of the cluster".to_owned()
+            }
             MANY => format!("several threads, one of block {}", other.block),
             thread => format!("thread {thread} of block {}", other.block),
         };

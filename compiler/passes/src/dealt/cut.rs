@@ -1,7 +1,7 @@
 //! A kernel as what each point of a team does of it.
 
 use super::axes::{Dealt, Work, matched};
-use super::{entries, member, totals};
+use super::{entries, totals};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::size::strides;
@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 /// The kernel with a group dealt out in so many pieces.
 pub(super) fn cut(mut kernel: Kernel, dealt: &Dealt, pieces: usize) -> Kernel {
     let body = std::mem::take(&mut kernel.body);
-    let member = member(&kernel);
+    let member = Index::new(kernel.indices);
     let before = kernel.clone();
     let piece = dealt.width / pieces;
     for (tile, axis) in
@@ -123,19 +123,11 @@ impl Knife<'_> {
             return;
         }
         let dims: Dims = kept.iter().copied().collect();
-        let own = Access {
-            place: Place::Buffer(nestor_ir::tile::Buffer::new(0)),
-            origin: Affine::default(),
-            strides: strides(&dims).into_iter().map(Affine::from).collect(),
-            bounds: SmallVec::new(),
-            pad: 0.0,
-        };
-        let tile = self.kernel.tiles.push(TileData {
-            name: "part".to_owned(),
-            elem: Elem::Real,
-            dims,
-        });
-        let own = Access { place: Place::Tile(tile), ..own };
+        let name = "part".to_owned();
+        let strides = strides(&dims).into_iter().map(Affine::from).collect();
+        let tile = self.kernel.tiles.push(TileData { name, elem: Elem::Real, dims });
+        let (place, origin) = (Place::Tile(tile), Affine::default());
+        let own = Access { place, origin, strides, bounds: SmallVec::new(), pad: 0.0 };
         let whole = std::mem::replace(to, own.clone());
         let add = std::mem::replace(accumulate, false);
         let mut expr = Expr::default();

@@ -20,7 +20,7 @@ mod totals;
 use axes::Axes;
 use cut::cut;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Index, Kernel, Place, Stmt, Tile, Use, reads};
+use nestor_ir::tile::{Kernel, Place, Stmt, Tile, Use, reads};
 
 /// What teams of a machine are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,9 +103,4 @@ fn carried(kernel: &Kernel) -> Vec<Tile> {
 /// How many elements a tile has, where that is known.
 fn entries(kernel: &Kernel, tile: Tile) -> Option<usize> {
     kernel.tiles[tile].dims.iter().map(|d| d.fixed()).product()
-}
-
-/// The index of a team's points, which is the kernel's next one.
-fn member(kernel: &Kernel) -> Index {
-    Index::new(kernel.indices)
 }

@@ -26,6 +26,7 @@
 //!   have a line `l0 = ...` where they are many or long. `at(p0 + q)` is an index as a number.
 //! - `+=` starts from what is there.
 //! - `product [rows, columns, depth] out = alpha * left @ right, shape`.
+//! - `total t0, t1` makes each of these tiles the sum of what the points along the grid's last index have in it.
 //! - What follows `//` is for people: the names of the places of the line.
 
 mod affine;
