@@ -19,6 +19,14 @@ pub fn is_low(extent: [Extent; 3]) -> bool {
     m == BLOCK && n >= 2 * BLOCK && k >= BLOCK
 }
 
+/// Whether some product of a body is low.
+pub fn has_low(body: &[Stmt]) -> bool {
+    body.iter().any(|stmt| match stmt {
+        Stmt::Product { m, n, k, .. } => is_low([*m, *n, *k]),
+        stmt => has_low(stmt.inner()),
+    })
+}
+
 /// Equations of a triangular system that are solved among themselves; blocks of so many are joined by products.
 pub const BLOCK: usize = 16;
 /// Equations up to which what a warp has of a system stays in its registers.

@@ -63,12 +63,8 @@ fn as_map(stmt: &Stmt) -> Option<Stmt> {
     if !small || out.place == left.place || out.place == right.place {
         return None;
     }
-    let loads = vec![
-        along(left, *index, [Some(0), None, Some(1)])?,
-        along(right, *index, [None, Some(1), Some(0)])?,
-    ];
-    let mut to = along(out, *index, [Some(0), Some(1), None])?;
-    to.strides.truncate(3);
+    let loads = vec![along(left, *index, 4, [1, 3])?, along(right, *index, 4, [3, 2])?];
+    let to = along(out, *index, 3, [1, 2])?;
     let mut expr = Expr::default();
     let [a, b] = [0, 1].map(|n| expr.add(ScalarOp::Load(n), &[], ScalarKind::Real));
     let mut root = expr.add(ScalarOp::Mul, &[a, b], ScalarKind::Real);
@@ -81,24 +77,17 @@ fn as_map(stmt: &Stmt) -> Option<Stmt> {
     Some(Stmt::Map { space, expr, loads, sinks: vec![(root, sink)] })
 }
 
-/// A matrix over the loop's turns and what its rows and columns are; nothing where it moves otherwise than by whole steps.
-fn along(x: &Matrix, index: Index, sides: [Option<usize>; 3]) -> Option<Access> {
+/// A matrix over the loop's turns, the first of so many dimensions, and those of its rows and columns; nothing where it moves otherwise than by whole
+/// steps.
+fn along(x: &Matrix, index: Index, rank: usize, sides: [usize; 2]) -> Option<Access> {
     let moved = |q: &Affine| q.terms.iter().any(|(i, _)| *i == index);
     if moved(&x.row) || moved(&x.column) {
         return None;
     }
-    let mut origin = x.origin.clone();
-    let mut step = Affine::default();
-    for (_, by) in origin.terms.iter().filter(|(i, _)| *i == index) {
-        step = step.plus(&Affine::from(*by));
+    let mut out = x.over(rank, sides);
+    for (_, by) in out.origin.terms.iter().filter(|(i, _)| *i == index) {
+        out.strides[0] = std::mem::take(&mut out.strides[0]).plus(&Affine::from(*by));
     }
-    origin.terms.retain(|(i, _)| *i != index);
-    let of = |side: Option<usize>| match side {
-        Some(0) => x.row.clone(),
-        Some(_) => x.column.clone(),
-        None => Affine::default(),
-    };
-    let mut strides = SmallVec::from_iter([step]);
-    strides.extend(sides.map(of));
-    Some(Access { origin, strides, ..x.access() })
+    out.origin.terms.retain(|(i, _)| *i != index);
+    Some(out)
 }

@@ -187,6 +187,19 @@ impl Matrix {
             pad: 0.0,
         }
     }
+
+    /// Its entries as what a statement of so many dimensions touches, of which one runs along rows' numbers and one along columns'.
+    pub fn over(&self, rank: usize, [rows, columns]: [usize; 2]) -> Access {
+        let mut strides = SmallVec::from_elem(Affine::default(), rank);
+        (strides[rows], strides[columns]) = (self.row.clone(), self.column.clone());
+        Access { strides, ..self.access() }
+    }
+
+    /// The matrix of which an access is that.
+    pub fn of(access: Access, [rows, columns]: [usize; 2]) -> Self {
+        let [row, column] = [rows, columns].map(|d| access.strides[d].clone());
+        Self { place: access.place, origin: access.origin, row, column }
+    }
 }
 
 /// One statement.

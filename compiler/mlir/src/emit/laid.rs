@@ -5,6 +5,7 @@ use super::places::{goodness, placed};
 use crate::ahead::{Ahead, ahead};
 use crate::narrow::{Kept, with_ahead};
 use crate::placement::Placement;
+use crate::products::has_low;
 use crate::strips::{Strips, arranged, strips};
 use crate::{Options, Products};
 use nestor_ir::tile::{Kernel, Tile};
@@ -47,7 +48,8 @@ fn by(
         Some(narrow) => with_ahead(kernel, options.products, narrow, ahead),
         None => Kept::wide(kernel),
     };
-    let low = narrow.is_some() && options.products == Products::Brain && threads >= 128;
+    let rounds = narrow.is_some() && options.products == Products::Brain;
+    let low = rounds && threads >= 128 && has_low(&kernel.body);
     let with_low = |kernel: &Kernel, tiles: &[Tile], low: bool| {
         let (mut held, mut own) = (Strips::default(), kept(kernel, tiles));
         let mut kernel = kernel.clone();

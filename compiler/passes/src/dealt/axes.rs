@@ -14,11 +14,11 @@ use smallvec::SmallVec;
 /// Groups of axes and dimensions, and those whose entries meet otherwise than in sums.
 pub(super) struct Axes {
     groups: UnionFind<usize>,
-    /// The first axis of every tile, of every buffer that several statements write, and the first dimension of every statement, statements in
-    /// the order of the text.
+    /// The first axis of every tile, of every buffer that several statements write, and the first dimension of every statement and how many it
+    /// has, statements in the order of the text.
     tiles: Vec<usize>,
     buffers: Vec<Option<usize>>,
-    stmts: Vec<usize>,
+    stmts: Vec<(usize, usize)>,
     bound: Vec<usize>,
 }
 
@@ -69,14 +69,6 @@ impl Work {
                 })
             }
             Stmt::Product { m, n, k, left, right, out, shape, .. } => {
-                let zero = Affine::default;
-                let along = |x: &nestor_ir::tile::Matrix, strides: [Affine; 3]| Access {
-                    strides: strides.into_iter().collect(),
-                    ..x.access()
-                };
-                let (l, r, o) = (left, right, out);
-                let mut to = along(o, [o.row.clone(), o.column.clone(), zero()]);
-                to.strides.truncate(2);
                 let asked: &[usize] = match shape {
                     Shape::Full => &[],
                     Shape::OutputLower => &[0, 1],
@@ -84,11 +76,8 @@ impl Work {
                 };
                 Some(Self {
                     space: SmallVec::from_iter([*m, *n, *k]),
-                    reads: vec![
-                        along(l, [l.row.clone(), zero(), l.column.clone()]),
-                        along(r, [zero(), r.column.clone(), r.row.clone()]),
-                    ],
-                    writes: vec![Write { to, folded: 1, sum: true }],
+                    reads: vec![left.over(3, [0, 2]), right.over(3, [2, 1])],
+                    writes: vec![Write { to: out.access(), folded: 1, sum: true }],
                     asked: asked.to_vec(),
                 })
             }
@@ -135,8 +124,11 @@ impl Axes {
             (stmts.iter().filter(writes).count() > 1).then(|| next(data.dims.len()))
         });
         let buffers = buffers.collect();
-        let dims = |s: &Stmt| Work::of(s).map_or(0, |w| w.space.len());
-        let firsts = stmts.iter().map(|s| next(dims(s))).collect();
+        let firsts = stmts.iter().map(|s| {
+            let rank = Work::of(s).map_or(0, |w| w.space.len());
+            (next(rank), rank)
+        });
+        let firsts = firsts.collect();
         let groups = UnionFind::new(count);
         let mut out = Self { groups, tiles, buffers, stmts: firsts, bound: Vec::new() };
         for (n, stmt) in stmts.into_iter().enumerate() {
@@ -166,14 +158,14 @@ impl Axes {
                 self.bound.extend(first..first + axes);
                 let moves = |d: &usize| access.strides[*d].as_number() != Some(0);
                 let along = (0..access.strides.len()).filter(moves);
-                self.bound.extend(along.map(|d| self.stmts[n] + d));
+                self.bound.extend(along.map(|d| self.stmts[n].0 + d));
                 continue;
             };
             for axis in 0..axes {
                 let at = first + axis;
                 match pairs.iter().find(|(a, _)| *a == axis) {
                     Some((_, d)) => {
-                        self.groups.union(at, self.stmts[n] + d);
+                        self.groups.union(at, self.stmts[n].0 + d);
                     }
                     None => self.bound.push(at),
                 }
@@ -181,7 +173,7 @@ impl Axes {
         }
         let parted = |d: &usize| work.may_part(*d) && !work.asked.contains(d);
         let not = (0..work.space.len()).filter(|d| !parted(d));
-        self.bound.extend(not.map(|d| self.stmts[n] + d));
+        self.bound.extend(not.map(|d| self.stmts[n].0 + d));
     }
 
     /// The first of a place's axes and how many it has, where they are looked at.
@@ -213,24 +205,17 @@ impl Axes {
 
     /// Nothing where a tile or a statement has the group twice.
     fn dealt(&self, kernel: &Kernel, root: usize, width: usize) -> Option<Dealt> {
-        let one = |first: usize, count: usize| -> Option<Option<usize>> {
+        let one = |(first, count): (usize, usize)| -> Option<Option<usize>> {
             let mut own = (0..count).filter(|n| self.groups.find(first + n) == root);
             let found = own.next();
             own.next().is_none().then_some(found)
         };
-        let mut stmts = Vec::new();
-        all(&kernel.body, &mut stmts);
-        let ranks = stmts.iter().map(|s| Work::of(s).map_or(0, |w| w.space.len()));
-        let tiles =
-            kernel.tiles.iter().map(|(t, d)| one(self.tiles[t.index()], d.dims.len()));
+        let ranks = kernel.tiles.values().map(|t| t.dims.len());
+        let tiles = self.tiles.iter().copied().zip(ranks).map(one);
+        let stmts = self.stmts.iter().copied().map(one);
         Some(Dealt {
             tiles: tiles.collect::<Option<_>>()?,
-            stmts: self
-                .stmts
-                .iter()
-                .zip(ranks)
-                .map(|(f, n)| one(*f, n))
-                .collect::<Option<_>>()?,
+            stmts: stmts.collect::<Option<_>>()?,
             width,
         })
     }

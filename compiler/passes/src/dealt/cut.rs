@@ -89,7 +89,7 @@ impl Knife<'_> {
                 if d == 2 {
                     let mut access = to.access();
                     self.part(&mut access, &work.space[..2], accumulate, &mut parts);
-                    *to = matrix(access);
+                    *to = Matrix::of(access, [0, 1]);
                 } else {
                     self.moved_matrix(to, &work.space, [0, 1], d);
                 }
@@ -207,17 +207,9 @@ impl Knife<'_> {
     }
 
     fn moved_matrix(&self, x: &mut Matrix, space: &[Extent], of: [usize; 2], d: usize) {
-        let mut access = x.access();
-        // As the statement has it.
-        let mut strides: SmallVec<[Affine; 4]> =
-            SmallVec::from_elem(Affine::default(), 3);
-        for (n, stride) in of.into_iter().zip(access.strides.drain(..)) {
-            strides[n] = stride;
-        }
-        access.strides = strides;
+        let mut access = x.over(space.len(), of);
         self.moved(&mut access, space, d);
-        let [row, column] = of.map(|n| access.strides[n].clone());
-        *x = Matrix { place: access.place, origin: access.origin, row, column };
+        *x = Matrix::of(access, of);
     }
 }
 
@@ -227,9 +219,4 @@ struct Parts {
     tiles: Vec<Tile>,
     /// From tiles of their own to where they go.
     added: Vec<Stmt>,
-}
-
-fn matrix(access: Access) -> Matrix {
-    let [row, column] = [0, 1].map(|n| access.strides[n].clone());
-    Matrix { place: access.place, origin: access.origin, row, column }
 }
