@@ -1,9 +1,7 @@
 //! Every message about data, checkpoints and tensors that a user may meet, as it is read:
 //! `bad_input.expected` beside this file. `NESTOR_BLESS=1` writes it anew.
 
-mod common;
-
-use common::{Folder, good, said};
+use crate::common::{Folder, good, said};
 use nestor_runtime::tensor_file::{self, Data, HostTensor};
 use std::fmt::Write;
 
@@ -107,7 +105,7 @@ fn runs(folder: &Folder, all: &mut String) {
     std::fs::remove_file(folder.path(last)).expect("it is there");
     one("no checkpoint", &["eval", "run"]);
     folder.write(last, &whole);
-    folder.write("tiny.nest", common::MODEL.replace("warmup = 5", "warmup = 6"));
+    folder.write("tiny.nest", crate::common::MODEL.replace("warmup = 5", "warmup = 6"));
     one("a checkpoint of another model", &["eval", "run"]);
     folder.write("run/run.json", "{");
     one("a damaged run", &["eval", "run"]);

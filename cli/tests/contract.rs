@@ -1,8 +1,6 @@
 //! The command line's contract: what a user sees of each command, `--json`, and exit codes.
 
-mod common;
-
-use common::{Folder, good, refused};
+use crate::common::{Folder, good, refused};
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))

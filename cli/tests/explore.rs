@@ -1,9 +1,7 @@
 //! `explore`: an exploration that is killed again and again ends as one that was not, and its best
 //! combination, trained again by the command that is printed, has the same score to the last digit.
 
-mod common;
-
-use common::{CELL, Folder, good, refused, signal};
+use crate::common::{CELL, Folder, good, refused, signal};
 use serde_json::Value;
 use std::process::Stdio;
 use std::time::{Duration, Instant};

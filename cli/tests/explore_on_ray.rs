@@ -2,9 +2,7 @@
 //! Python has ray, a local cluster runs them; where it has not, a module that calls functions at
 //! once stands for it.
 
-mod common;
-
-use common::{CELL, Folder, good};
+use crate::common::{CELL, Folder, good};
 use serde_json::Value;
 use std::process::Command;
 

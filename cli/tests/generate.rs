@@ -1,8 +1,6 @@
 //! `generate`: text that goes on, in one call or in several.
 
-mod common;
-
-use common::{Folder, good, refused, signal};
+use crate::common::{Folder, good, refused, signal};
 use std::io::Read;
 use std::process::Stdio;
 

@@ -1,8 +1,6 @@
 //! Every golden case through `run`, from the file that holds its inputs and what they must give.
 
-mod common;
-
-use common::{Folder, good};
+use crate::common::{Folder, good};
 use nestor_runtime::tensor_file::{self, Data, HostTensor};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,8 +1,6 @@
 //! `compile` for a GPU: what it prints and writes, and what it says where it cannot.
 
-mod common;
-
-use common::{Folder, refused};
+use crate::common::{Folder, refused};
 
 #[test]
 fn a_stage_of_a_gpu_asks_for_one() {
@@ -43,7 +41,7 @@ fn a_build_without_the_backend_says_how_to_get_it() {
 
 #[cfg(feature = "cuda")]
 mod with_the_backend {
-    use super::common::{Folder, good};
+    use crate::common::{Folder, good};
 
     #[test]
     fn stages_are_printed_for_both_targets() {

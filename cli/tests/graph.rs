@@ -1,9 +1,7 @@
 //! `graph`: six levels as text, as data, and as pictures that hold all of them in the page; memories of one layer that
 //! nothing tells apart as one.
 
-mod common;
-
-use common::{Folder, good};
+use crate::common::{Folder, good};
 
 const SIX: &str = "\
 layer Block(d) {

@@ -1,8 +1,6 @@
 //! The guide to the language: every file that it shows passes `check`, and the rule that it begins with does what it says.
 
-mod common;
-
-use common::{Folder, good};
+use crate::common::{Folder, good};
 use std::path::Path;
 
 /// The blocks of a page that are files, each with what uses it where the page hides that in a comment behind it.

@@ -1,9 +1,7 @@
 //! Levels at clocks of several steps: what they say, how they start again, and that a run that is
 //! killed inside a slow window ends with the same bits.
 
-mod common;
-
-use common::{Folder, good, lines, refused};
+use crate::common::{Folder, good, lines, refused};
 use nestor_runtime::tensor_file::{Data, HostTensor};
 use std::process::Stdio;
 use std::time::{Duration, Instant};

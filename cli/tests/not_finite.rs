@@ -1,8 +1,6 @@
 //! A value that is not finite stops a run, with its place in the model.
 
-mod common;
-
-use common::{Folder, good, refused};
+use crate::common::{Folder, good, refused};
 
 /// A model of two layers between embedding and logits, the second of which is given.
 fn model(second: &str, rate: &str, clip: &str) -> String {

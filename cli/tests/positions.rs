@@ -1,9 +1,7 @@
 //! Bits a byte by place: carried memory does not depend on how a text is cut into segments, memory that begins
 //! again makes every segment a first one, and answers are sought among the classes that a task says.
 
-mod common;
-
-use common::{Folder, good, refused};
+use crate::common::{Folder, good, refused};
 
 /// Two lists of numbers that the command gave.
 fn measured(folder: &Folder, run: &str, more: &[&str]) -> [Vec<f64>; 2] {

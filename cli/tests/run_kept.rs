@@ -1,8 +1,6 @@
 //! `compile -o DIR`, then `run DIR`: the same numbers as from the file, which is not there any more.
 
-mod common;
-
-use common::{Folder, good, refused};
+use crate::common::{Folder, good, refused};
 use nestor_runtime::tensor_file::{self, Data, HostTensor};
 use std::path::Path;
 

@@ -1,9 +1,7 @@
 //! Weights that start as another run left them: by their paths, or by a map of paths; and HOPE's example,
 //! killed inside a slow window.
 
-mod common;
-
-use common::{Folder, good, refused};
+use crate::common::{Folder, good, refused};
 use nestor_runtime::tensor_file::{Data, HostTensor};
 
 /// A model of two blocks; then its blocks as a continuum, at rates of nothing.

@@ -1,8 +1,6 @@
 //! A Hugging Face tokenizer from the text to the generated text.
 
-mod common;
-
-use common::{Folder, good, refused};
+use crate::common::{Folder, good, refused};
 
 #[test]
 fn a_tokenizer_is_used_from_end_to_end() {

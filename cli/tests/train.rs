@@ -1,8 +1,6 @@
 //! The command itself: a run that is killed, interrupted or short of room loses nothing.
 
-mod common;
-
-use common::{Folder, good, lines, refused, said, signal};
+use crate::common::{Folder, good, lines, refused, said, signal};
 use nestor_runtime::train::rng::Stream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

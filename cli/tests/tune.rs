@@ -1,8 +1,6 @@
 //! `tune` and `--tuned`: what is measured is kept, used where it is asked for, and changes nothing but the order of operations.
 
-mod common;
-
-use common::{Folder, good, refused, said, signal};
+use crate::common::{Folder, good, refused, said, signal};
 use nestor_runtime::tensor_file::{self, Data, HostTensor};
 use serde_json::{Value, json};
 use std::time::Duration;

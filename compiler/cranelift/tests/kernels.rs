@@ -1,9 +1,7 @@
 //! Compiled kernels against the plain reading of the kernel language, in both precisions: one test
 //! for each kind of statement.
 
-mod common;
-
-use common::check::*;
+use crate::common::check::*;
 use nestor_cranelift::{clif, compile};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::{Dim, Sizes};

@@ -1,9 +1,7 @@
 //! Random maps, compiled and read plainly, in both precisions: every kind of access, bounds,
 //! broadcasts, negative strides, folds and transcendentals in any order.
 
-mod common;
-
-use common::check::*;
+use crate::common::check::*;
 use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::tensor::Fold;
 use nestor_ir::tile::*;

@@ -2,9 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "rates are for people")]
 
-mod common;
-
-use common::check::*;
+use crate::common::check::*;
 use nestor_cranelift::{Data, compile, run};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Dim;

@@ -1,9 +1,7 @@
 //! Gradients through walks: by tokens, by chunks, nested under a mask, with several states and
 //! shared operands, for lengths that no chunk divides and calls that start within a chunk.
 
-mod common;
-
-use common::{check, sizes, with_gradients};
+use crate::common::{check, sizes, with_gradients};
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield};
 use nestor_ir::ty::Type;

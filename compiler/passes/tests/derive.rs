@@ -1,8 +1,6 @@
 //! Inner gradients: marks become the update that a paper writes, and are what differences say.
 
-mod common;
-
-use common::{Numbers, check, close, evaluate, inputs, sizes};
+use crate::common::{Numbers, check, close, evaluate, inputs, sizes};
 use nestor_ir::dim::Dim;
 use nestor_ir::interpret::array::{Array, Data};
 use nestor_ir::tensor::text::parse;

@@ -1,9 +1,7 @@
 //! Walks split into what needs no state and what does: the same numbers, forward and backward.
 
-mod common;
-
-use common::walks::{K, Token, V, alike, gate, read, walked};
-use common::with_gradients;
+use crate::common::walks::{K, Token, V, alike, gate, read, walked};
+use crate::common::with_gradients;
 use nestor_ir::tensor::{Feed, Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::build::{add, outer, scale, sub};

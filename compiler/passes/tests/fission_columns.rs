@@ -1,9 +1,7 @@
 //! Walks that stay one, by pieces of the columns of their states: the same numbers, forward and backward.
 
-mod common;
-
-use common::walks::{Token, alike, gate, read, walked};
-use common::with_gradients;
+use crate::common::walks::{Token, alike, gate, read, walked};
+use crate::common::with_gradients;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;

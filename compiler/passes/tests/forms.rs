@@ -1,9 +1,7 @@
 //! Chunk-parallel forms against the walk they stand for: final states, answers and gradients, for
 //! lengths that no chunk divides, calls that start within a chunk, and states that are not zero.
 
-mod common;
-
-use common::walks::{K, Token, V, anchor, compare, compare_as, fixed, gate, read};
+use crate::common::walks::{K, Token, V, anchor, compare, compare_as, fixed, gate, read};
 use nestor_ir::tensor::{Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::build::{

@@ -1,8 +1,6 @@
 //! States that change at the ends of windows alone, by chunks, against the walk they stand for.
 
-mod common;
-
-use common::walks::{K, Token, V, compare, gate, read};
+use crate::common::walks::{K, Token, V, compare, gate, read};
 use nestor_ir::tensor::{Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::build::{add, broadcast, outer, scalar, select, sub};

@@ -1,8 +1,6 @@
 //! Forms of updates that are derived from an objective rather than written.
 
-mod common;
-
-use common::walks::{K, Token, V, anchor, compare, gate, read};
+use crate::common::walks::{K, Token, V, anchor, compare, gate, read};
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Fold, Graph, Op, Scan, Value};
 use nestor_passes::build::{

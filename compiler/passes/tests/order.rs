@@ -1,8 +1,6 @@
 //! Products of several factors: values stay, what is taken out of a sum is where that pays, and nothing else moves.
 
-mod common;
-
-use common::{Numbers, close, evaluate, inputs, sizes};
+use crate::common::{Numbers, close, evaluate, inputs, sizes};
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Op, Value};
 use nestor_ir::ty::Type;

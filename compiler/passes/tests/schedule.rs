@@ -2,9 +2,7 @@
 //! element at a time, gives what the graph gives, for sizes that divide nothing and calls that
 //! start within a chunk.
 
-mod common;
-
-use common::schedule::agree;
+use crate::common::schedule::agree;
 
 #[test]
 fn maps_of_every_kind() {

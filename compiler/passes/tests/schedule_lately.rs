@@ -1,8 +1,6 @@
 //! Plans of walks whose final states are their last tokens.
 
-mod common;
-
-use common::schedule::agree;
+use crate::common::schedule::agree;
 use nestor_ir::tensor::text::parse;
 use nestor_passes::schedule::{Calls, schedule};
 

@@ -1,8 +1,6 @@
 //! Plans of graphs whose outputs lie where inputs lay: what is updated in place is not read after.
 
-mod common;
-
-use common::schedule::{agree, planned};
+use crate::common::schedule::{agree, planned};
 use nestor_ir::plan::Launch;
 use nestor_passes::schedule::{Calls, schedule};
 

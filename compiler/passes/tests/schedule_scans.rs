@@ -1,8 +1,6 @@
 //! Plans of linear recurrences of one number at every index: a step of all of them at once.
 
-mod common;
-
-use common::schedule::agree;
+use crate::common::schedule::agree;
 
 /// A walk by chunks of 4 tokens over two heads; `body` is between its inputs `g [4, 2, 3]`, `x [4, 2, 3]` and `s [2, 3]`, with
 /// rows that are no tokens left as they are, and its outputs `next` and `y`.

@@ -1,9 +1,7 @@
 //! Plans of walks against graphs: by tokens and by chunks, forwards and backwards, nested under a
 //! mask, with products, solves, recurrences, rows by index and masks inside.
 
-mod common;
-
-use common::schedule::agree;
+use crate::common::schedule::agree;
 
 #[test]
 fn by_tokens() {

@@ -1,8 +1,6 @@
 //! Sums taken from products that are there: values stay in every layout, and a product goes.
 
-mod common;
-
-use common::{Numbers, close, evaluate, inputs, sizes};
+use crate::common::{Numbers, close, evaluate, inputs, sizes};
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Op, Value};
 use nestor_ir::ty::Type;

@@ -1,8 +1,6 @@
 //! Simplification keeps values, on graphs made at random, and reaches the forms it is meant to.
 
-mod common;
-
-use common::{Numbers, close, evaluate, inputs, sizes};
+use crate::common::{Numbers, close, evaluate, inputs, sizes};
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Fold, Graph, Op, Value};
 use nestor_ir::ty::{Elem, Type};

@@ -1,8 +1,6 @@
 //! What is done to every token alone, in one pass: the same numbers, in fewer kernels.
 
-mod common;
-
-use common::schedule::{agree, planned};
+use crate::common::schedule::{agree, planned};
 use nestor_ir::plan::{Launch, Plan};
 
 /// Launches of kernels.

@@ -1,8 +1,6 @@
 //! A step of training against the same step by hand.
 
-mod common;
-
-use common::{Numbers, evaluate, inputs, sizes};
+use crate::common::{Numbers, evaluate, inputs, sizes};
 use indexmap::IndexMap;
 use nestor_ir::dim::Dim;
 use nestor_ir::dim::Sizes;

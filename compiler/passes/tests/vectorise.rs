@@ -1,8 +1,6 @@
 //! Repeating a graph over leading dimensions against running it once for every index.
 
-mod common;
-
-use common::{Numbers, close, evaluate, sizes};
+use crate::common::{Numbers, close, evaluate, sizes};
 use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::interpret::array::Array;
 use nestor_ir::tensor::{Axis, Feed, Fold, Graph, Op, Scan, Stride, Value, Yield};
@@ -50,7 +48,7 @@ fn check_choice(source: &Graph, choice: usize, s: &Sizes, derived: bool) {
     } else {
         (g, source.clone())
     };
-    let x = common::inputs(&g, s, &mut numbers);
+    let x = crate::common::inputs(&g, s, &mut numbers);
     let all = evaluate(&g, &x, s);
     let plainer = evaluate(&simplify(&g), &x, s);
     for index in 0..6 {
@@ -219,7 +217,7 @@ fn views_in_time() {
         g.output(format!("y{k}"), value);
     }
     let s = sizes(2, 5, 0);
-    let x = common::inputs(&g, &s, &mut Numbers::new(5));
+    let x = crate::common::inputs(&g, &s, &mut Numbers::new(5));
     let out = evaluate(&g, &x, &s);
     let at = |i: &[usize]| -> f64 {
         let strides = nestor_ir::interpret::array::strides(&x[0].dims);

@@ -1,7 +1,5 @@
 //! What only happens at the widths that people use, in the emulator beside the interpreter: operands brought sixteen bytes at a
-//! time in every layout, states folded to one number, walks split into groups of columns. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! time in every layout, states folded to one number, walks split into groups of columns.
 
 use indexmap::IndexMap;
 use nestor_compiler::gpu::{fission, rates};

@@ -1,7 +1,4 @@
-//! Products on tensor cores in the emulator, at sizes that divide nothing, in every layout and shape. Needs the
-//! feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! Products on tensor cores in the emulator, at sizes that divide nothing, in every layout and shape.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};

@@ -1,7 +1,5 @@
 //! Maps and folds of which a thread has points beside one another, in the emulator beside the interpreter: with bounds, with numbers that are one for
-//! a whole line, of tokens that divide nothing; and those whose numbers do not lie so. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! a whole line, of tokens that divide nothing; and those whose numbers do not lie so.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};

@@ -1,7 +1,5 @@
 //! States dealt out among the blocks of a cluster, in the emulator beside the interpreter: sums of tiles that all have, in shared memory and
-//! in the blocks' own parts of memory, of sizes that divide nothing. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! in the blocks' own parts of memory, of sizes that divide nothing.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};

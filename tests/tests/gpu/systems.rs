@@ -1,6 +1,4 @@
-//! Whole systems and roots of matrices as PTX in the emulator, at sizes that divide nothing. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! Whole systems and roots of matrices as PTX in the emulator, at sizes that divide nothing.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};

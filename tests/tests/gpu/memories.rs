@@ -1,8 +1,5 @@
 //! Every memory of the library as PTX in the emulator, forward and with all gradients, at a width at which products are on
-//! tensor cores: each kernel beside the interpreter, and what comes out beside the derived walk in float64. Needs the
-//! feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! tensor cores: each kernel beside the interpreter, and what comes out beside the derived walk in float64.
 
 use indexmap::IndexMap;
 use nestor_compiler::execute::bound;

@@ -1,7 +1,5 @@
 //! Kernels as PTX in the emulator: every golden case, forward and backward, against the interpreter and
-//! the stored results. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! the stored results.
 
 use indexmap::IndexMap;
 use nestor_compiler::execute::{bound, sizes};

@@ -1,8 +1,5 @@
 //! The runtime of GPUs without one: whole steps of training run through it, kernels as PTX in the emulator, and give
-//! what the CPU gives; a trace of what the device was told shows launches, memory, order and graphs. Needs the
-//! feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! what the CPU gives; a trace of what the device was told shows launches, memory, order and graphs.
 
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_compiler::native::Machine;

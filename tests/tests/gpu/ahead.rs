@@ -1,7 +1,5 @@
 //! What a loop's next turn takes from memory is copied while this one is worked on: the same results, and the emulator finds
-//! every wait and every barrier that is missing. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! every wait and every barrier that is missing.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};

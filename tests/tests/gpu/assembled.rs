@@ -1,8 +1,6 @@
 //! The assembler of NVIDIA's toolkit takes the kernels of rules of each form for both targets, at a width that people use,
-//! and spills nothing. All rules at all widths are the table of the command `gpu_table`. Needs the feature
-//! `cuda`; without an assembler the check is skipped, and says so.
-
-#![cfg(feature = "cuda")]
+//! and spills nothing. All rules at all widths are the table of the command `gpu_table`. Without an assembler the check is skipped, and
+//! says so.
 
 use nestor_compiler::gpu::ptxas::find;
 use nestor_compiler::gpu::{Options, Products, Target};

@@ -1,7 +1,5 @@
 //! What is kept as bfloat16 where nobody but products on tensor cores takes it: results are those of kernels that keep float32, to the
-//! last bit. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! last bit.
 
 use indexmap::IndexMap;
 use nestor_compiler::execute::bound;

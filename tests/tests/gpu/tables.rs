@@ -1,6 +1,4 @@
-//! Rows added to tables as PTX in the emulator: by one block, and shared among blocks. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! Rows added to tables as PTX in the emulator: by one block, and shared among blocks.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::Target;

@@ -1,7 +1,5 @@
 //! Tiles whose columns warps hold in their registers, in the emulator beside the interpreter: what is carried from turn to turn, handed from a
-//! product to the next, and read and written in every layout on the way. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! product to the next, and read and written in every layout on the way.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};

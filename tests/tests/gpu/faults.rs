@@ -1,6 +1,4 @@
-//! What the emulator finds in kernels of the compiler that were spoilt on purpose. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! What the emulator finds in kernels of the compiler that were spoilt on purpose.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target, compile};

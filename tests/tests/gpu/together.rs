@@ -1,7 +1,5 @@
 //! Products of one sum and the map over their entries as one statement, in the emulator beside the interpreter: at sizes that divide
-//! nothing and at those of whole blocks, by every kind of product. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! nothing and at those of whole blocks, by every kind of product.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};

@@ -1,7 +1,5 @@
 //! What a kernel has often is written once: as functions that give what is written where it stands, at every place that they are called
-//! with. Needs the feature `cuda`.
-
-#![cfg(feature = "cuda")]
+//! with.
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target, compile};

@@ -1,0 +1,29 @@
+//! One program holds all tests of this crate: one link instead of one a file, and no core waits for the end of each.
+
+mod autodiff;
+mod batched;
+mod common;
+mod dealt;
+mod derivative;
+mod derive;
+mod fission;
+mod fission_columns;
+mod forms;
+mod forms_clocked;
+mod forms_derived;
+mod merge;
+mod order;
+mod schedule;
+mod schedule_lately;
+mod schedule_outputs;
+mod schedule_scans;
+mod schedule_walks;
+mod share;
+mod simplify;
+mod spread;
+mod together;
+mod tokenwise;
+mod training;
+mod turn;
+mod unpack;
+mod vectorise;

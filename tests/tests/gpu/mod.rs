@@ -1,0 +1,18 @@
+//! Kernels as PTX, in the emulator. Needs the feature `cuda`.
+
+mod ahead;
+mod assembled;
+mod beside;
+mod cases;
+mod faults;
+mod memories;
+mod narrow;
+mod often;
+mod products;
+mod runtime;
+mod strips;
+mod systems;
+mod tables;
+mod teams;
+mod together;
+mod wide;
