@@ -15,6 +15,9 @@ use nestor_ir::tile::{Access, Expr, ExprId, Extent, Sink};
 /// Threads of a warp.
 const LANES: i64 = 32;
 
+/// How many of them may share a point: eight lanes' sixteen bytes are all banks, or a line of memory.
+const SHARING: [i64; 2] = [8, 16];
+
 /// Points of a thread in one turn, where little is done at each, and how many scalars are little (not measured).
 const AT_ONCE: i64 = 4;
 const FEW: usize = 8;
@@ -137,27 +140,48 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         kept < map.space.len() && long && folds.into_iter().all(|depth| depth == kept)
     }
 
-    /// Each warp has points that stay; its lanes share what is folded, and put their parts together. Where no more than one
-    /// point stays, all warps share it.
+    /// Each warp, or part of one, has points that stay; its lanes share what is folded, and put their parts together. Where no more
+    /// than one point stays, all warps share it.
     fn map_by_warps(&mut self, map: Map<'_>, kept: usize) {
         let thread = Num::Run(self.thread);
-        let (lane, warp) =
-            (self.rem(thread, Num::Known(LANES)), self.div(thread, Num::Known(LANES)));
-        let warps = i64::from(self.about.threads) / LANES;
-        if by_all(map.space, map.sinks) && warps > 1 {
-            let shares = [thread, Num::Known(i64::from(self.about.threads))];
+        let threads = i64::from(self.about.threads);
+        if by_all(map.space, map.sinks) && threads > LANES {
+            let (lane, warp) = (
+                self.rem(thread, Num::Known(LANES)),
+                self.div(thread, Num::Known(LANES)),
+            );
             let point = vec![Num::Known(0); kept];
-            let mut parts = self.folded_by(map, &point, shares);
-            self.of_all_warps(map, &mut parts, [lane, warp], warps);
+            let mut parts = self.folded_by(map, &point, [thread, Num::Known(threads)]);
+            self.of_all_warps(map, &mut parts, [lane, warp], threads / LANES);
             return self.ended_by(map, &point, parts, thread);
         }
-        self.strided(&map.space[..kept], [warp, Num::Known(warps)], |e, point| {
-            let parts = e.folded_by(map, point, [lane, Num::Known(LANES)]);
+        let sharing = self.sharing(map, kept);
+        let (lane, group) = (
+            self.rem(thread, Num::Known(sharing)),
+            self.div(thread, Num::Known(sharing)),
+        );
+        let groups = [group, Num::Known(threads / sharing)];
+        self.strided(&map.space[..kept], groups, |e, point| {
+            let parts = e.folded_by(map, point, [lane, Num::Known(sharing)]);
             e.ended_by(map, point, parts, lane);
         });
     }
 
-    /// The folds of a point, as far as a lane's warp has walked for them: shares begin at a number and are so far apart.
+    /// How many lanes share a point: few, so that little is put together, where there are points for all threads and what is folded lies
+    /// beside one another. The lanes of a warp come to their ends together.
+    fn sharing(&self, map: Map<'_>, kept: usize) -> i64 {
+        let points: usize = map.space[..kept].iter().filter_map(|d| d.fixed()).product();
+        let points = points as i64;
+        let suits = |n: &i64| {
+            points % (LANES / n) == 0
+                && points * n >= i64::from(self.about.threads)
+                && self.folds_beside(map, kept, Num::Known(*n))
+        };
+        SHARING.into_iter().find(suits).unwrap_or(LANES)
+    }
+
+    /// The folds of a point, as far as the lanes of a warp that share it have walked for them: shares begin at a number and are so far
+    /// apart.
     fn folded_by(
         &mut self,
         map: Map<'_>,
@@ -211,7 +235,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         for (r, value) in running.iter_mut().zip(values) {
             let Sink::Fold { fold, .. } = &map.sinks[r.sink].1 else { continue };
             r.value = value;
-            for apart in [16, 8, 4, 2, 1] {
+            let sharing = match apart {
+                Num::Known(n) => n.min(LANES),
+                _ => LANES,
+            };
+            for apart in [16, 8, 4, 2, 1].into_iter().filter(|n| *n < sharing) {
                 let other = self.b.shuffled(r.value, apart);
                 r.value = self.folded(*fold, r.value, other);
             }

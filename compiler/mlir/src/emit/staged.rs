@@ -125,8 +125,11 @@ pub(super) fn operands(p: Product<'_>, threads: u32) -> (Layout, [Operand<'_>; 2
     let [m, n, _] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
     let warps = i64::from(threads) / 32;
     let down = [1, 2].into_iter().find(|down| m <= DEPTH * down).unwrap_or(4);
-    // No wider than the result, so that what is brought is whole; a warp has at least two pieces, which are loaded together.
-    let wide = [TWO, 2 * TWO].into_iter().find(|wide| n <= *wide).unwrap_or(SIDE);
+    // No wider than the result, so that what is brought is whole; a warp has at least two pieces, which are loaded together. Room ends
+    // what is brought of a right operand, but where there are as few rows as that nothing is.
+    let all = TWO * warps;
+    let side = if is_low(p.extent) && n % all == 0 { SIDE.max(all) } else { SIDE };
+    let wide = [TWO, 2 * TWO].into_iter().find(|wide| n <= *wide).unwrap_or(side);
     let columns = (wide * down / warps).max(TWO);
     let across = wide / columns;
     let layout = Layout { down, columns, across, spare: down * across < warps };
@@ -150,6 +153,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let products = p.all();
         let all: Vec<(Product<'_>, [Operand<'_>; 2])> =
             products.iter().map(|one| (*one, self.operands_at(*one))).collect();
+        let brought = all.iter().flat_map(|(_, both)| both).any(|x| x.direct.is_none());
         let layout = operands(p, self.about.threads).0;
         let (high, wide) = (all[0].1[0].rows, all[0].1[1].rows);
         let down_blocks = Num::Known((m + high - 1) / high);
@@ -157,14 +161,29 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.turns(down_blocks, false, |e, i| {
             e.turns(across_blocks, false, |e, j| {
                 let at = [e.mul(i, Num::Known(high)), e.mul(j, Num::Known(wide))];
+                let has_part = layout.spare.then(|| e.has_part(layout));
+                // The others help to bring what is brought, and wait for it.
+                let sums_alone = has_part.filter(|_| !brought);
+                let opened = sums_alone.map(|has_part| e.b.open_if(has_part, &[]));
                 let zero = e.b.real(0.0);
                 let mut sums = vec![zero; 4 * (layout.columns / 8) as usize];
                 for (one, operands) in &all {
                     sums = e.summed(*one, layout, operands, at, sums);
                 }
+                let opened =
+                    opened.or_else(|| Some(e.b.open_if(has_part?, &[])));
                 e.put_block(p, layout, &all[0].1, at, sums);
+                if let Some(opened) = opened {
+                    e.b.close(opened, &[]);
+                }
             });
         });
+    }
+
+    /// Whether a warp has a part of a block.
+    fn has_part(&mut self, layout: Layout) -> V<'c, 'a> {
+        let warp = self.div(Num::Run(self.thread), Num::Known(32));
+        self.less(warp, Num::Known(layout.down * layout.across))
     }
 
     /// A product's operands and where they are brought to, where they are.
@@ -284,15 +303,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
         // Entries of a row beside one another.
         own.sort_by_key(|(_, n, _)| n / 2);
-        let first = layout.spare.then(|| {
-            let warp = self.div(Num::Run(self.thread), Num::Known(32));
-            let first = self.less(warp, Num::Known(layout.down * layout.across));
-            self.b.open_if(first, &[])
-        });
         self.finish(p, own, extent, [left.rows, right.rows]);
-        if let Some(opened) = first {
-            self.b.close(opened, &[]);
-        }
     }
 
     /// Brings sixty-four terms of an operand's rows to room, two of a row at a time; zero where there are none.
