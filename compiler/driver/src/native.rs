@@ -10,6 +10,7 @@ pub use nestor_ir::tile::Kernel;
 use nestor_ir::tile::{self, Shape};
 use nestor_passes::PassError;
 use nestor_passes::batched::batched;
+use nestor_passes::columnwise::{Least, columnwise};
 use nestor_passes::dealt::dealt;
 use nestor_passes::merge::{Copies, merged};
 pub use nestor_passes::schedule::Calls;
@@ -156,7 +157,7 @@ fn planned_with(
         Machine::Gpu(_) => {
             let kernel = merged(turned(unpacked(batched(kernel))), Copies::Apart);
             let kernel = dealt(kernel, teams);
-            spread(together(kernel), Grain::BLOCKS)
+            spread(columnwise(together(kernel), Least::WARPS), Grain::BLOCKS)
         }
     };
     kernels = kernels.into_iter().map(suited).collect();

@@ -27,6 +27,10 @@ impl Exchange {
     pub fn moved(self) -> (u32, i64) {
         (self.row - self.part, LINE - self.part())
     }
+    /// Bytes after which the same parts are exchanged again.
+    pub fn period(self) -> i64 {
+        (LINE / self.part()) << self.row
+    }
     /// Where a byte lies.
     pub fn byte(self, n: i64) -> i64 {
         let (down, bits) = self.moved();

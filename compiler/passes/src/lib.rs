@@ -9,6 +9,7 @@ pub mod autodiff;
 mod axes;
 pub mod batched;
 mod causal;
+pub mod columnwise;
 pub mod derivative;
 pub mod derive;
 pub mod fission;

@@ -1,6 +1,8 @@
 //! Every row of the derivative table against differences.
 
-use crate::common::{Numbers, check, check_gradients, evaluate, inputs, sizes, with_gradients};
+use crate::common::{
+    Numbers, check, check_gradients, evaluate, inputs, sizes, with_gradients,
+};
 use nestor_ir::dim::Dim;
 use nestor_ir::interpret::array::Array;
 use nestor_ir::tensor::{Fold, Graph, Op, Value};

@@ -2,6 +2,7 @@
 
 mod autodiff;
 mod batched;
+mod columnwise;
 mod common;
 mod dealt;
 mod derivative;

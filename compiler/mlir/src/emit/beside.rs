@@ -130,9 +130,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let bounds = bounds.map(|n| self.value(n));
         let (opened, first, _) = self.b.open_for(bounds, &[]);
         let mut all = Vec::new();
-        for turn in 0..at_once {
-            let n = self.add(Num::Run(first), Num::Known(turn * threads));
-            let part = self.unravelled(n, &extents);
+        let further = (0..at_once).map(|turn| turn * threads);
+        for part in self.unravelled_from(Num::Run(first), further, &extents) {
             all.push(load(self, part));
         }
         all.into_iter().for_each(|one| store(self, one));

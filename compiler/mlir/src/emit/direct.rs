@@ -175,16 +175,23 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) -> Num<'c, 'a> {
         let byte = self.mul(n, Num::Known(width));
         let Some(exchange) = self.exchange_of(place) else { return byte };
-        if let Num::Known(byte) = byte {
-            return Num::Known(exchange.byte(byte));
-        }
+        // So many bytes further on the same parts are exchanged.
+        let (byte, further) = match byte {
+            Num::Known(byte) => return Num::Known(exchange.byte(byte)),
+            Num::Run(_) => (byte, 0),
+            Num::Further(v, n) => {
+                let rest = n.rem_euclid(exchange.period());
+                (self.add(Num::Run(v), Num::Known(rest)), n - rest)
+            }
+        };
         let byte = self.value(byte);
         let (down, bits) = exchange.moved();
         let down = self.b.constant(64, i64::from(down));
         let moved = self.b.two("llvm.lshr", byte, down);
         let bits = self.b.constant(64, bits);
         let moved = self.b.two("llvm.and", moved, bits);
-        Num::Run(self.b.two("llvm.xor", byte, moved))
+        let there = Num::Run(self.b.two("llvm.xor", byte, moved));
+        self.add(there, Num::Known(further))
     }
 
     /// How a place's parts are exchanged.

@@ -90,10 +90,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.turns(extent, false, |e, turn| {
             let first = e.mul(turn, Num::Known(AT_ONCE * threads));
             let first = e.add(first, Num::Run(e.thread));
-            let all: Vec<(Vec<Num<'c, 'a>>, Vec<V<'c, 'a>>)> = (0..AT_ONCE)
-                .map(|n| {
-                    let n = e.add(first, Num::Known(n * threads));
-                    let point = e.unravelled(n, &extents);
+            let further = (0..AT_ONCE).map(|n| n * threads);
+            let points = e.unravelled_from(first, further, &extents);
+            let all: Vec<(Vec<Num<'c, 'a>>, Vec<V<'c, 'a>>)> = points
+                .into_iter()
+                .map(|point| {
                     let values = e.scalars(map, &point);
                     (point, values)
                 })
@@ -214,11 +215,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         for (r, value) in running.iter_mut().zip(values) {
             r.value = value;
         }
-        for turn in 0..turns {
-            let further = self.mul(apart, Num::Known(turn));
-            let n = self.add(Num::Run(n), further);
+        let further = match apart {
+            Num::Known(apart) => apart,
+            _ => 0,
+        };
+        let further = (0..turns).map(|turn| turn * further);
+        for rest in self.unravelled_from(Num::Run(n), further, &extents) {
             let mut inner = point.to_vec();
-            inner.extend(self.unravelled(n, &extents));
+            inner.extend(rest);
             match wide {
                 true => {
                     let (first, all) = self.values_beside(map, inner);

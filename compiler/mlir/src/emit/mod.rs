@@ -318,6 +318,33 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         point
     }
 
+    /// The points of a space at so many numbers from one on: where whole lines lie between them, they have all but a known number of those in
+    /// common.
+    fn unravelled_from(
+        &mut self,
+        first: Num<'c, 'a>,
+        further: impl Iterator<Item = i64>,
+        extents: &[Num<'c, 'a>],
+    ) -> Vec<Vec<Num<'c, 'a>>> {
+        let known = |n: &Num<'c, 'a>| if let Num::Known(n) = n { *n } else { 0 };
+        // The outermost dimension: nothing is carried over from it.
+        let outer = extents.iter().position(|n| known(n) != 1).unwrap_or(0);
+        let line: i64 = extents.iter().skip(outer + 1).map(known).product();
+        let point = self.unravelled(first, extents);
+        let one = |by: i64| match line > 0 && by % line == 0 && !point.is_empty() {
+            true => {
+                let mut point = point.clone();
+                point[outer] = self.add(point[outer], Num::Known(by / line));
+                point
+            }
+            false => {
+                let n = self.add(first, Num::Known(by));
+                self.unravelled(n, extents)
+            }
+        };
+        further.map(one).collect()
+    }
+
     /// The points of a space, shared among the threads.
     fn shared(&mut self, space: &[Extent], body: impl FnOnce(&mut Self, &[Num<'c, 'a>])) {
         let own = [Num::Run(self.thread), Num::Known(i64::from(self.about.threads))];

@@ -170,8 +170,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 for (one, operands) in &all {
                     sums = e.summed(*one, layout, operands, at, sums);
                 }
-                let opened =
-                    opened.or_else(|| Some(e.b.open_if(has_part?, &[])));
+                let opened = opened.or_else(|| Some(e.b.open_if(has_part?, &[])));
                 e.put_block(p, layout, &all[0].1, at, sums);
                 if let Some(opened) = opened {
                     e.b.close(opened, &[]);

@@ -12,6 +12,7 @@ use nestor_ir::tensor::Graph;
 use nestor_ir::tensor::text::parse;
 use nestor_ir::tile::{self, Kernel};
 use nestor_passes::batched::batched;
+use nestor_passes::columnwise::{Least, columnwise};
 use nestor_passes::dealt::{Teams, dealt};
 use nestor_passes::merge::{Copies, merged};
 use nestor_passes::schedule::{Calls, schedule};
@@ -53,7 +54,7 @@ pub fn agree(text: &str) {
 
 /// As a GPU has it.
 fn suited(kernel: &Kernel) -> Kernel {
-    together(whole(kernel))
+    columnwise(together(whole(kernel)), Least::ANY)
 }
 
 /// The same without products and maps as one.

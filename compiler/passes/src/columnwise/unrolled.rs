@@ -1,0 +1,332 @@
+//! Maps over columns being put together: rows are written out.
+
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::{
+    Access, Affine, Bound, Expr, ExprId, Place, Scalar, ScalarKind, ScalarOp, Sink, Stmt,
+    Tile,
+};
+use smallvec::{SmallVec, smallvec};
+use std::collections::BTreeMap;
+
+/// Rows of a map, of which a thread has all in its registers.
+const MOST_ROWS: usize = 16;
+/// Scalars of all rows, at most: more take long to compile.
+const MOST_SCALARS: usize = 2048;
+
+/// A program for one column, being put together.
+#[derive(Default)]
+pub(super) struct Columns {
+    /// How many columns there must be.
+    least: usize,
+    /// How many there are; zero before the first map.
+    width: usize,
+    expr: Expr,
+    loads: Vec<Access>,
+    /// What rows of tiles hold that these maps have written, by where they begin.
+    rows: BTreeMap<(Tile, i64), ExprId>,
+    /// What goes to memory.
+    stores: Vec<(ExprId, Access)>,
+    /// What is loaded as it was before.
+    before: Vec<Place>,
+}
+
+/// An access in one row.
+enum InRow {
+    /// There: which elements.
+    There(Access),
+    /// Outside of its bounds.
+    Outside,
+}
+
+impl Columns {
+    /// Of so many columns at least.
+    pub(super) fn of(least: usize) -> Self {
+        Self { least, ..Self::default() }
+    }
+
+    /// Takes in a statement; nothing where it is none that could be, and nothing of this is of use then.
+    pub(super) fn add(&mut self, stmt: &Stmt) -> Option<()> {
+        let Stmt::Map { space, expr, loads, sinks } = stmt else { return None };
+        let (width, outer) = space.split_last()?;
+        let width = width.fixed().filter(|n| *n >= self.least)?;
+        let outer: Vec<usize> = outer.iter().map(|d| d.fixed()).collect::<Option<_>>()?;
+        let rows: usize = outer.iter().product();
+        let same = self.width == 0 || self.width == width;
+        if !same || rows == 0 || rows > MOST_ROWS {
+            return None;
+        }
+        self.width = width;
+        let mut stored = Vec::new();
+        for row in 0..rows {
+            let point = point(&outer, row);
+            let mut values: Vec<ExprId> = Vec::with_capacity(expr.scalars.len());
+            for scalar in expr.scalars.values() {
+                let value = match scalar.op {
+                    ScalarOp::Load(n) => self.load(&loads[n], &point, scalar.kind)?,
+                    ScalarOp::Index(d, n) => self.index(d, &expr.offsets[n], &point),
+                    _ => {
+                        let operands = scalar.operands.iter().map(|o| values[o.index()]);
+                        self.scalar(scalar.op, operands.collect(), scalar.kind)
+                    }
+                };
+                values.push(value);
+            }
+            for (root, sink) in sinks {
+                let Sink::Store(to) = sink else { return None };
+                if let InRow::There(to) = in_row(to, &point) {
+                    stored.push((values[root.index()], to));
+                }
+            }
+        }
+        for (value, to) in stored {
+            self.store(value, to)?;
+        }
+        // What one statement puts to memory, later ones neither read nor write.
+        let written = self.stores.iter().map(|(_, to)| to.place);
+        self.before.extend(written);
+        self.before.sort_unstable_by_key(key);
+        self.before.dedup();
+        (self.expr.scalars.len() <= MOST_SCALARS).then_some(())
+    }
+
+    /// The most numbers that a column has at a time, where rows of these tiles are looked at later.
+    pub(super) fn held(&self, wanted: impl Fn(Tile) -> bool) -> usize {
+        let mut last = vec![0; self.expr.scalars.len()];
+        for (id, scalar) in self.expr.scalars.iter() {
+            scalar.operands.iter().for_each(|o| last[o.index()] = id.index());
+        }
+        let rows = self.rows.iter().filter(|((tile, _), _)| wanted(*tile));
+        let roots = rows.map(|(_, v)| *v).chain(self.stores.iter().map(|(v, _)| *v));
+        roots.for_each(|v| last[v.index()] = last.len());
+        let mut ends = vec![0; last.len() + 1];
+        let (mut held, mut most) = (0, 0);
+        for (n, end) in last.into_iter().enumerate() {
+            held += 1;
+            ends[end.max(n)] += 1;
+            most = most.max(held);
+            held -= ends[n];
+        }
+        most
+    }
+
+    /// The map; rows of tiles are stored where they are wanted.
+    pub(super) fn stmt(self, wanted: impl Fn(Tile) -> bool) -> Stmt {
+        let row = |((tile, origin), value): ((Tile, i64), ExprId)| {
+            let to = Access {
+                place: Place::Tile(tile),
+                origin: Affine::number(origin),
+                strides: smallvec![Affine::default(), Affine::number(1)],
+                bounds: SmallVec::new(),
+                pad: 0.0,
+            };
+            (value, to)
+        };
+        let rows = self.rows.into_iter().filter(|((tile, _), _)| wanted(*tile)).map(row);
+        let all: Vec<(ExprId, Access)> = rows.chain(self.stores).collect();
+        let (expr, loads, roots) = needed(&self.expr, &self.loads, &all);
+        let to = all.into_iter().map(|(_, to)| Sink::Store(to));
+        Stmt::Map {
+            space: smallvec![Dim::Fixed(1), Dim::Fixed(self.width)],
+            expr,
+            loads,
+            sinks: roots.into_iter().zip(to).collect(),
+        }
+    }
+
+    fn load(
+        &mut self,
+        from: &Access,
+        point: &[usize],
+        kind: ScalarKind,
+    ) -> Option<ExprId> {
+        let from = match in_row(from, point) {
+            InRow::There(from) => from,
+            InRow::Outside if kind == ScalarKind::Real => {
+                let pad = ScalarOp::Constant(from.pad);
+                return Some(self.scalar(pad, SmallVec::new(), kind));
+            }
+            InRow::Outside => return None,
+        };
+        if let Place::Tile(tile) = from.place
+            && self.has(tile)
+        {
+            let row = self.row(&from)?;
+            return self.rows.get(&(tile, row)).copied();
+        }
+        if self.stores.iter().any(|(_, to)| to.place == from.place) {
+            return None;
+        }
+        if !self.before.contains(&from.place) {
+            self.before.push(from.place);
+        }
+        let n = self.loads.iter().position(|x| *x == from).unwrap_or_else(|| {
+            self.loads.push(from);
+            self.loads.len() - 1
+        });
+        Some(self.scalar(ScalarOp::Load(n), SmallVec::new(), kind))
+    }
+
+    fn store(&mut self, value: ExprId, to: Access) -> Option<()> {
+        if self.before.contains(&to.place) {
+            return None;
+        }
+        match to.place {
+            Place::Tile(tile) => {
+                let row = self.row(&to)?;
+                self.rows.insert((tile, row), value);
+            }
+            Place::Buffer(_) => self.stores.push((value, to)),
+        }
+        Some(())
+    }
+
+    /// Whether some of a tile has been written.
+    fn has(&self, tile: Tile) -> bool {
+        self.rows.range((tile, i64::MIN)..=(tile, i64::MAX)).next().is_some()
+    }
+
+    /// Where the row begins that is all that an access names, column by column.
+    fn row(&self, a: &Access) -> Option<i64> {
+        let origin = a.origin.as_number()?;
+        let columns = a.strides.last()?.as_number()? == 1;
+        let whole = a.bounds.is_empty() && origin % self.width as i64 == 0;
+        (columns && whole).then_some(origin)
+    }
+
+    /// An index of a row as a number, where it is one.
+    fn index(&mut self, d: usize, offset: &Affine, point: &[usize]) -> ExprId {
+        let (d, offset) = match point.get(d) {
+            Some(p) => (0, offset.clone().plus(&Affine::number(*p as i64))),
+            None => (1, offset.clone()),
+        };
+        if let (0, Some(n)) = (d, offset.as_number()) {
+            let number = ScalarOp::Constant(n as f64);
+            return self.scalar(number, SmallVec::new(), ScalarKind::Real);
+        }
+        let offsets = &mut self.expr.offsets;
+        let n = offsets.iter().position(|x| *x == offset).unwrap_or_else(|| {
+            offsets.push(offset);
+            offsets.len() - 1
+        });
+        self.scalar(ScalarOp::Index(d, n), SmallVec::new(), ScalarKind::Real)
+    }
+
+    /// A scalar, each once; what is added outside of bounds, and factors of one, are left out.
+    fn scalar(
+        &mut self,
+        op: ScalarOp,
+        operands: SmallVec<[ExprId; 3]>,
+        kind: ScalarKind,
+    ) -> ExprId {
+        let number = |id: ExprId| match self.expr.scalars[id].op {
+            ScalarOp::Constant(c) => Some(c),
+            _ => None,
+        };
+        let neutral = match op {
+            ScalarOp::Add => 0.0,
+            ScalarOp::Mul => 1.0,
+            _ => f64::NAN,
+        };
+        if let [a, b] = operands[..] {
+            let both = match (op, number(a), number(b)) {
+                (ScalarOp::Add, Some(a), Some(b)) => Some(a + b),
+                (ScalarOp::Mul, Some(a), Some(b)) => Some(a * b),
+                (_, Some(a), _) if a == neutral => return b,
+                (_, _, Some(b)) if b == neutral => return a,
+                _ => None,
+            };
+            if let Some(n) = both {
+                return self.scalar(ScalarOp::Constant(n), SmallVec::new(), kind);
+            }
+        }
+        let new = Scalar { op, operands, kind };
+        let there = self.expr.scalars.iter().find(|(_, s)| **s == new);
+        match there {
+            Some((id, _)) => id,
+            None => self.expr.scalars.push(new),
+        }
+    }
+}
+
+/// An order of places.
+fn key(place: &Place) -> (bool, usize) {
+    match place {
+        Place::Buffer(b) => (false, b.index()),
+        Place::Tile(t) => (true, t.index()),
+    }
+}
+
+/// A row's point.
+fn point(outer: &[usize], mut row: usize) -> Vec<usize> {
+    let mut point = vec![0; outer.len()];
+    for (p, n) in point.iter_mut().zip(outer).rev() {
+        (*p, row) = (row % n, row / n);
+    }
+    point
+}
+
+/// An access at a row: what is left is along columns.
+fn in_row(a: &Access, row: &[usize]) -> InRow {
+    let moved = |from: &Affine, strides: &[Affine]| {
+        row.iter().zip(strides).fold(from.clone(), |at, (p, stride)| {
+            at.plus(&stride.clone().scaled(*p as i64))
+        })
+    };
+    let mut bounds: SmallVec<[Bound; 1]> = SmallVec::new();
+    for bound in &a.bounds {
+        let strides: Vec<Affine> =
+            bound.strides.iter().map(|s| Affine::number(*s)).collect();
+        let offset = moved(&bound.offset, &strides);
+        let along = bound.strides.last().copied().unwrap_or(0);
+        let known = [&offset, &bound.low, &bound.high].map(Affine::as_number);
+        match (known, along) {
+            ([Some(n), Some(low), Some(high)], 0) if low <= n && n < high => {}
+            ([Some(_), Some(_), Some(_)], 0) => return InRow::Outside,
+            _ => bounds.push(Bound {
+                offset,
+                strides: smallvec![0, along],
+                ..bound.clone()
+            }),
+        }
+    }
+    let along = a.strides.last().cloned().unwrap_or_default();
+    InRow::There(Access {
+        origin: moved(&a.origin, &a.strides),
+        strides: smallvec![Affine::default(), along],
+        bounds,
+        ..a.clone()
+    })
+}
+
+/// What some scalars need of a program and its loads, and which they are there.
+fn needed(
+    expr: &Expr,
+    loads: &[Access],
+    roots: &[(ExprId, Access)],
+) -> (Expr, Vec<Access>, Vec<ExprId>) {
+    let mut wanted = vec![false; expr.scalars.len()];
+    roots.iter().for_each(|(root, _)| wanted[root.index()] = true);
+    let mut ids: Vec<(ExprId, &Scalar)> = expr.scalars.iter().collect();
+    for (id, scalar) in ids.iter().rev() {
+        if wanted[id.index()] {
+            scalar.operands.iter().for_each(|o| wanted[o.index()] = true);
+        }
+    }
+    ids.retain(|(id, _)| wanted[id.index()]);
+    let mut out = Expr { offsets: expr.offsets.clone(), ..Expr::default() };
+    let (mut kept, mut place) = (Vec::new(), vec![None; expr.scalars.len()]);
+    for (id, scalar) in ids {
+        let mut scalar = scalar.clone();
+        if let ScalarOp::Load(n) = &mut scalar.op {
+            kept.push(loads[*n].clone());
+            *n = kept.len() - 1;
+        }
+        for operand in &mut scalar.operands {
+            *operand = place[operand.index()].expect("operands come first");
+        }
+        place[id.index()] = Some(out.scalars.push(scalar));
+    }
+    let roots = roots.iter().filter_map(|(root, _)| place[root.index()]).collect();
+    (out, kept, roots)
+}
