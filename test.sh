@@ -23,11 +23,11 @@ install_llvm() {
 
 features=()
 if [ -n "${NESTOR_WITHOUT_CUDA:-}" ]; then
-    echo "test.sh: skipped: the GPU backend and its 15 suites (NESTOR_WITHOUT_CUDA is set)"
+    echo "test.sh: skipped: the GPU backend and its tests (NESTOR_WITHOUT_CUDA is set)"
 elif [ -n "${MLIR_SYS_220_PREFIX:-}" ] || install_llvm; then
     features=(--features nestor-tests/cuda,nestor/cuda)
 else
-    echo "test.sh: skipped: the GPU backend and its 15 suites, because LLVM and MLIR 22 could not be installed" >&2
+    echo "test.sh: skipped: the GPU backend and its tests, because LLVM and MLIR 22 could not be installed" >&2
     echo "test.sh: set MLIR_SYS_220_PREFIX, TABLEGEN_220_PREFIX and LIBCLANG_PATH to yours to test them" >&2
 fi
 

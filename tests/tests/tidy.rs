@@ -226,6 +226,35 @@ const JUDGED: &[(&str, &str)] = &[
     ("schedule", "tests/tests/lowering.rs"),
 ];
 
+/// Folders whose tests are one program, and the files that list its modules.
+const LISTED: &[(&str, &str)] = &[
+    ("cli/tests", "main.rs"),
+    ("compiler/cranelift/tests", "main.rs"),
+    ("compiler/passes/tests", "main.rs"),
+    ("tests/tests", "main.rs"),
+    ("tests/tests/gpu", "mod.rs"),
+];
+
+#[test]
+fn every_file_of_tests_is_part_of_its_program() {
+    let mut missing = Vec::new();
+    for (folder, list) in LISTED {
+        let folder = root().join(folder);
+        let listed = read(&folder.join(list));
+        for file in std::fs::read_dir(&folder).expect("the folder") {
+            let path = file.expect("an entry").path();
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            let is_code = path.extension().is_some_and(|e| e == "rs");
+            let is_list = path.file_name().is_some_and(|n| n == *list);
+            let entry = format!("mod {name};");
+            if is_code && !is_list && !listed.lines().any(|l| l == entry) {
+                missing.push(path.display().to_string());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not run: {}", missing.join(", "));
+}
+
 #[test]
 fn every_pass_has_tests_of_its_own() {
     let modules = read(&root().join("compiler/passes/src/lib.rs"));

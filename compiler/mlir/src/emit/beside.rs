@@ -14,9 +14,12 @@ use nestor_ir::ty::Elem;
 /// Points of a map beside one another: sixteen bytes of float32. Entries of a product come in twos.
 pub(super) const WIDE: i64 = 4;
 
-/// Turns whose numbers are all loaded before the first of them is stored, where little is done at each point.
-const AT_ONCE: i64 = 2;
-/// How many scalars are little, and how many are so many that they are not written once for each point (neither measured).
+/// Turns whose numbers are all loaded before the first of them is stored, the first that divides: of maps that do little at each point, and of
+/// those that do next to nothing.
+const OF_LITTLE: &[i64] = &[4, 2];
+const OF_NOTHING: &[i64] = &[8, 4, 2];
+/// How many scalars are next to nothing, how many little, and how many so many that they are not written once for each point (none measured).
+const NOTHING: usize = 2;
 const FEW: usize = 8;
 const MANY_SCALARS: usize = 24;
 
@@ -89,10 +92,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     pub(super) fn map_beside(&mut self, map: Map<'_>) {
-        let at_once = if map.expr.scalars.len() <= FEW { AT_ONCE } else { 1 };
+        let at_once: &[i64] = match map.expr.scalars.len() {
+            0..=NOTHING => OF_NOTHING,
+            n if n <= FEW => OF_LITTLE,
+            _ => &[],
+        };
         self.by_parts(
             (map.space, WIDE),
-            &[at_once],
+            at_once,
             |e, part| e.values_beside(map, part),
             |e, (point, values)| e.stored_beside(map, &point, &values),
         );

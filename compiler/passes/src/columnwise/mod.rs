@@ -12,6 +12,7 @@
 
 mod unrolled;
 
+use nestor_ir::entity::Entity;
 use nestor_ir::tile::reads::touches;
 use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 use unrolled::Columns;
@@ -39,27 +40,35 @@ impl Least {
 #[must_use]
 pub fn columnwise(mut kernel: Kernel, least: Least) -> Kernel {
     let body = std::mem::take(&mut kernel.body);
-    let mut rest = &body[..];
-    while let [stmt, others @ ..] = rest {
-        let Some(run) = Run::of(rest, least) else {
-            kernel.body.push(stmt.clone());
-            rest = others;
+    let last = last_reads(&body, kernel.tiles.len());
+    let mut at = 0;
+    while at < body.len() {
+        let Some(run) = Run::of(&body, at, least, &last) else {
+            kernel.body.push(body[at].clone());
+            at += 1;
             continue;
         };
-        let before = body.len() - rest.len();
-        let inside = before..before + run.statements;
-        let outside =
-            body.iter().enumerate().filter(|(n, _)| !inside.contains(n)).map(|(_, s)| s);
-        let read: Vec<Place> = outside.flat_map(|s| touches(s).reads).collect();
-        let wanted = |tile: Tile| read.contains(&Place::Tile(tile));
+        at += run.statements;
         kernel.body.extend(run.apart);
-        kernel.body.push(run.columns.stmt(wanted));
-        rest = &rest[run.statements..];
+        kernel.body.push(run.columns.stmt(|tile| last[tile.index()] >= at));
     }
     kernel
 }
 
-/// Statements that begin a body and are joined.
+/// The last statement of a body that reads each tile; the first where none does.
+fn last_reads(body: &[Stmt], tiles: usize) -> Vec<usize> {
+    let mut last = vec![0; tiles];
+    for (n, stmt) in body.iter().enumerate() {
+        for place in touches(stmt).reads {
+            if let Place::Tile(tile) = place {
+                last[tile.index()] = n;
+            }
+        }
+    }
+    last
+}
+
+/// Statements of a body that are joined.
 struct Run {
     columns: Columns,
     /// How many statements there are in all.
@@ -69,10 +78,10 @@ struct Run {
 }
 
 impl Run {
-    /// The longest run at the begin of a body, where it is long enough.
-    fn of(body: &[Stmt], least: Least) -> Option<Self> {
-        let statements = length(body, least);
-        let (joined, apart) = connected(&body[..statements]);
+    /// The longest run from a statement on, where it is long enough.
+    fn of(body: &[Stmt], at: usize, least: Least, last: &[usize]) -> Option<Self> {
+        let statements = length(body, at, least, last);
+        let (joined, apart) = connected(&body[at..at + statements]);
         let mut columns = Columns::of(least.columns);
         for stmt in &joined {
             columns.add(stmt)?;
@@ -81,16 +90,14 @@ impl Run {
     }
 }
 
-/// How many statements at the begin of a body could be one.
-fn length(body: &[Stmt], least: Least) -> usize {
+/// How many statements from one on could be one.
+fn length(body: &[Stmt], at: usize, least: Least, last: &[usize]) -> usize {
     let mut columns = Columns::of(least.columns);
-    let fits = |(n, stmt): &(usize, &Stmt)| {
-        let later: Vec<Place> =
-            body[n + 1..].iter().flat_map(|s| touches(s).reads).collect();
-        let wanted = |tile: Tile| later.contains(&Place::Tile(tile));
-        columns.add(stmt).is_some() && columns.held(wanted) <= MOST_HELD
+    let mut fits = |n: &usize| {
+        let wanted = |tile: Tile| last[tile.index()] > *n;
+        columns.add(&body[*n]).is_some() && columns.held(wanted) <= MOST_HELD
     };
-    body.iter().enumerate().take_while(fits).count()
+    (at..body.len()).take_while(|n| fits(n)).count()
 }
 
 /// Those statements of a run that give others something or take it, and the rest, which may change places with all of them.

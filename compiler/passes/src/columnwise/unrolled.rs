@@ -31,14 +31,6 @@ pub(super) struct Columns {
     before: Vec<Place>,
 }
 
-/// An access in one row.
-enum InRow {
-    /// There: which elements.
-    There(Access),
-    /// Outside of its bounds.
-    Outside,
-}
-
 impl Columns {
     /// Of so many columns at least.
     pub(super) fn of(least: usize) -> Self {
@@ -74,7 +66,7 @@ impl Columns {
             }
             for (root, sink) in sinks {
                 let Sink::Store(to) = sink else { return None };
-                if let InRow::There(to) = in_row(to, &point) {
+                if let Some(to) = in_row(to, &point) {
                     stored.push((values[root.index()], to));
                 }
             }
@@ -140,13 +132,10 @@ impl Columns {
         point: &[usize],
         kind: ScalarKind,
     ) -> Option<ExprId> {
-        let from = match in_row(from, point) {
-            InRow::There(from) => from,
-            InRow::Outside if kind == ScalarKind::Real => {
-                let pad = ScalarOp::Constant(from.pad);
-                return Some(self.scalar(pad, SmallVec::new(), kind));
-            }
-            InRow::Outside => return None,
+        let Some(from) = in_row(from, point) else {
+            let pad = ScalarOp::Constant(from.pad);
+            let is_number = kind == ScalarKind::Real;
+            return is_number.then(|| self.scalar(pad, SmallVec::new(), kind));
         };
         if let Place::Tile(tile) = from.place
             && self.has(tile)
@@ -266,8 +255,8 @@ fn point(outer: &[usize], mut row: usize) -> Vec<usize> {
     point
 }
 
-/// An access at a row: what is left is along columns.
-fn in_row(a: &Access, row: &[usize]) -> InRow {
+/// An access at a row: what is left is along columns. Nothing where the row is outside of its bounds.
+fn in_row(a: &Access, row: &[usize]) -> Option<Access> {
     let moved = |from: &Affine, strides: &[Affine]| {
         row.iter().zip(strides).fold(from.clone(), |at, (p, stride)| {
             at.plus(&stride.clone().scaled(*p as i64))
@@ -282,7 +271,7 @@ fn in_row(a: &Access, row: &[usize]) -> InRow {
         let known = [&offset, &bound.low, &bound.high].map(Affine::as_number);
         match (known, along) {
             ([Some(n), Some(low), Some(high)], 0) if low <= n && n < high => {}
-            ([Some(_), Some(_), Some(_)], 0) => return InRow::Outside,
+            ([Some(_), Some(_), Some(_)], 0) => return None,
             _ => bounds.push(Bound {
                 offset,
                 strides: smallvec![0, along],
@@ -291,7 +280,7 @@ fn in_row(a: &Access, row: &[usize]) -> InRow {
         }
     }
     let along = a.strides.last().cloned().unwrap_or_default();
-    InRow::There(Access {
+    Some(Access {
         origin: moved(&a.origin, &a.strides),
         strides: smallvec![Affine::default(), along],
         bounds,
