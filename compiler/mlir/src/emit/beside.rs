@@ -22,6 +22,8 @@ const OF_NOTHING: &[i64] = &[8, 4, 2];
 const NOTHING: usize = 2;
 const FEW: usize = 8;
 const MANY_SCALARS: usize = 24;
+/// Threads of a block up to which each has registers for many numbers.
+const FEW_THREADS: u32 = 128;
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Whether a map without folds is one whose numbers lie so, with points enough for all threads.
@@ -92,7 +94,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     pub(super) fn map_beside(&mut self, map: Map<'_>) {
+        // Of many threads each has few registers.
+        let few = self.about.threads > FEW_THREADS;
         let at_once: &[i64] = match map.expr.scalars.len() {
+            0..=FEW if few => &[2],
             0..=NOTHING => OF_NOTHING,
             n if n <= FEW => OF_LITTLE,
             _ => &[],
