@@ -12,7 +12,7 @@
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::reads::{Touches, touches};
 use nestor_ir::tile::{
-    Access, Expr, ExprId, Extent, Kernel, Place, ScalarOp, Sink, Stmt, Use,
+    Access, Expr, ExprId, Extent, Kernel, Place, Scalar, ScalarOp, Sink, Stmt, Use,
 };
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -314,21 +314,20 @@ impl Whole {
             }
             op => op,
         };
-        let alike =
-            self.expr.scalars.iter().find(|(_, s)| {
-                (s.op, &s.operands, s.kind) == (op, &operands, scalar.kind)
-            });
-        let found = match alike {
-            Some((there, _)) => there,
-            None => self.expr.add(op, &operands, scalar.kind),
-        };
+        let found = once(&mut self.expr, Scalar { op, operands, kind: scalar.kind });
         known[id.index()] = Some(found);
         found
     }
 }
 
+/// A scalar of a program, added where it was not there.
+pub(crate) fn once(expr: &mut Expr, scalar: Scalar) -> ExprId {
+    let there = expr.scalars.iter().find(|(_, s)| **s == scalar).map(|(id, _)| id);
+    there.unwrap_or_else(|| expr.scalars.push(scalar))
+}
+
 /// Where a thing stands in a list, at its end where it did not.
-fn place_of<A: PartialEq + Clone>(list: &mut Vec<A>, thing: &A) -> usize {
+pub(crate) fn place_of<A: PartialEq + Clone>(list: &mut Vec<A>, thing: &A) -> usize {
     list.iter().position(|x| x == thing).unwrap_or_else(|| {
         list.push(thing.clone());
         list.len() - 1

@@ -43,14 +43,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Whether what each point of a map's first dimensions folds lies so, with some for each of so many lanes or threads.
-    pub(super) fn folds_beside(
-        &self,
-        map: Map<'_>,
-        kept: usize,
-        lanes: Num<'c, 'a>,
-    ) -> bool {
+    pub(super) fn folds_beside(&self, map: Map<'_>, kept: usize, lanes: i64) -> bool {
         let folded: Option<usize> = map.space[kept..].iter().map(|d| d.fixed()).product();
-        let (Some(folded), Num::Known(lanes)) = (folded, lanes) else { return false };
+        let Some(folded) = folded else { return false };
         let last = map.space.last().and_then(|d| d.fixed()).unwrap_or(0);
         last > 0
             && last.is_multiple_of(WIDE as usize)

@@ -152,7 +152,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 self.div(thread, Num::Known(LANES)),
             );
             let point = vec![Num::Known(0); kept];
-            let mut parts = self.folded_by(map, &point, [thread, Num::Known(threads)]);
+            let mut parts = self.folded_by(map, &point, thread, threads);
             self.of_all_warps(map, &mut parts, [lane, warp], threads / LANES);
             return self.ended_by(map, &point, parts, thread);
         }
@@ -163,7 +163,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         );
         let groups = [group, Num::Known(threads / sharing)];
         self.strided(&map.space[..kept], groups, |e, point| {
-            let parts = e.folded_by(map, point, [lane, Num::Known(sharing)]);
+            let parts = e.folded_by(map, point, lane, sharing);
             e.ended_by(map, point, parts, lane);
         });
     }
@@ -176,7 +176,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let suits = |n: &i64| {
             points % (LANES / n) == 0
                 && points * n >= i64::from(self.about.threads)
-                && self.folds_beside(map, kept, Num::Known(*n))
+                && self.folds_beside(map, kept, *n)
         };
         SHARING.into_iter().find(suits).unwrap_or(LANES)
     }
@@ -187,7 +187,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         &mut self,
         map: Map<'_>,
         point: &[Num<'c, 'a>],
-        [from, apart]: [Num<'c, 'a>; 2],
+        from: Num<'c, 'a>,
+        apart: i64,
     ) -> Vec<Running<'c, 'a>> {
         let kept = point.len();
         let mut running = self.begun(map, kept);
@@ -205,21 +206,16 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
         // Several at once where their number divides, so that their loads are under way together.
         let several = if wide { AT_ONCE / 2 } else { AT_ONCE };
-        let turns = match (total, apart) {
-            (Num::Known(n), Num::Known(apart)) if n % (several * apart) == 0 => several,
+        let turns = match total {
+            Num::Known(n) if n % (several * apart) == 0 => several,
             _ => 1,
         };
-        let step = self.mul(apart, Num::Known(turns));
-        let bounds = [from, total, step].map(|n| self.value(n));
+        let bounds = [from, total, Num::Known(apart * turns)].map(|n| self.value(n));
         let (opened, n, values) = self.b.open_for(bounds, &carried);
         for (r, value) in running.iter_mut().zip(values) {
             r.value = value;
         }
-        let further = match apart {
-            Num::Known(apart) => apart,
-            _ => 0,
-        };
-        let further = (0..turns).map(|turn| turn * further);
+        let further = (0..turns).map(|turn| turn * apart);
         for rest in self.unravelled_from(Num::Run(n), further, &extents) {
             let mut inner = point.to_vec();
             inner.extend(rest);
@@ -239,12 +235,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         for (r, value) in running.iter_mut().zip(values) {
             let Sink::Fold { fold, .. } = &map.sinks[r.sink].1 else { continue };
             r.value = value;
-            let sharing = match apart {
-                Num::Known(n) => n.min(LANES),
-                _ => LANES,
-            };
-            for apart in [16, 8, 4, 2, 1].into_iter().filter(|n| *n < sharing) {
-                let other = self.b.shuffled(r.value, apart);
+            for bit in [16, 8, 4, 2, 1].into_iter().filter(|bit| *bit < apart) {
+                let other = self.b.shuffled(r.value, bit);
                 r.value = self.folded(*fold, r.value, other);
             }
         }

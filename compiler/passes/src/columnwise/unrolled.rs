@@ -1,5 +1,6 @@
 //! Maps over columns being put together: rows are written out.
 
+use crate::merge::{once, place_of};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{
@@ -75,10 +76,10 @@ impl Columns {
             self.store(value, to)?;
         }
         // What one statement puts to memory, later ones neither read nor write.
-        let written = self.stores.iter().map(|(_, to)| to.place);
-        self.before.extend(written);
-        self.before.sort_unstable_by_key(key);
-        self.before.dedup();
+        let written: Vec<Place> = self.stores.iter().map(|(_, to)| to.place).collect();
+        for place in written {
+            place_of(&mut self.before, &place);
+        }
         (self.expr.scalars.len() <= MOST_SCALARS).then_some(())
     }
 
@@ -146,13 +147,8 @@ impl Columns {
         if self.stores.iter().any(|(_, to)| to.place == from.place) {
             return None;
         }
-        if !self.before.contains(&from.place) {
-            self.before.push(from.place);
-        }
-        let n = self.loads.iter().position(|x| *x == from).unwrap_or_else(|| {
-            self.loads.push(from);
-            self.loads.len() - 1
-        });
+        place_of(&mut self.before, &from.place);
+        let n = place_of(&mut self.loads, &from);
         Some(self.scalar(ScalarOp::Load(n), SmallVec::new(), kind))
     }
 
@@ -193,11 +189,7 @@ impl Columns {
             let number = ScalarOp::Constant(n as f64);
             return self.scalar(number, SmallVec::new(), ScalarKind::Real);
         }
-        let offsets = &mut self.expr.offsets;
-        let n = offsets.iter().position(|x| *x == offset).unwrap_or_else(|| {
-            offsets.push(offset);
-            offsets.len() - 1
-        });
+        let n = place_of(&mut self.expr.offsets, &offset);
         self.scalar(ScalarOp::Index(d, n), SmallVec::new(), ScalarKind::Real)
     }
 
@@ -229,20 +221,7 @@ impl Columns {
                 return self.scalar(ScalarOp::Constant(n), SmallVec::new(), kind);
             }
         }
-        let new = Scalar { op, operands, kind };
-        let there = self.expr.scalars.iter().find(|(_, s)| **s == new);
-        match there {
-            Some((id, _)) => id,
-            None => self.expr.scalars.push(new),
-        }
-    }
-}
-
-/// An order of places.
-fn key(place: &Place) -> (bool, usize) {
-    match place {
-        Place::Buffer(b) => (false, b.index()),
-        Place::Tile(t) => (true, t.index()),
+        once(&mut self.expr, Scalar { op, operands, kind })
     }
 }
 
