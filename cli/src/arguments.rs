@@ -202,6 +202,10 @@ pub(crate) struct CompileArguments {
     /// How a GPU computes products inside kernels: in float32, or on tensor cores, operands rounded to this.
     #[arg(long, default_value = "float32", value_parser = PossibleValuesParser::new(Products::ALL.iter().map(|(n, _)| *n)))]
     pub(crate) products: String,
+    /// Inputs and outputs that whoever calls a GPU's kernels keeps as bfloat16, with their gradients: `q,k,v,y`. Others are
+    /// float32.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) bf16: Vec<String>,
     /// The folder that the artifact goes to.
     #[arg(short = 'o', long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -4,10 +4,10 @@
 use crate::fail::{Failure, Outcome};
 use crate::tuned::written;
 use nestor_compiler::machine::vectors;
-use nestor_compiler::plan::{Plan, Role};
+use nestor_compiler::plan::{Plan, Role, TensorData};
 use nestor_compiler::source::Loaded;
 use nestor_compiler::trained::spec_hash;
-use nestor_compiler::ty::{Elem, Type};
+use nestor_compiler::ty::Elem;
 use nestor_compiler::{Precision, Program, Tuned, native, tensor};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -121,13 +121,13 @@ pub(crate) fn layout(program: &Program, plan: &Plan) -> Value {
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     for tensor in plan.tensors.values() {
         match &tensor.role {
-            Role::Input(name) => inputs.push(named(name, &tensor.ty)),
+            Role::Input(name) => inputs.push(named(name, tensor)),
             Role::Output(names) => {
-                outputs.extend(names.iter().map(|n| named(n, &tensor.ty)));
+                outputs.extend(names.iter().map(|n| named(n, tensor)));
             }
             Role::InPlace { input, output } => {
-                inputs.push(named(input, &tensor.ty));
-                outputs.push(named(output, &tensor.ty));
+                inputs.push(named(input, tensor));
+                outputs.push(named(output, tensor));
             }
             Role::Temporary => {}
         }
@@ -135,12 +135,13 @@ pub(crate) fn layout(program: &Program, plan: &Plan) -> Value {
     json!({ "order": "row-major", "weights": weights, "inputs": inputs, "outputs": outputs })
 }
 
-fn named(name: &str, ty: &Type) -> Value {
-    let dims: Vec<String> = ty.dims.iter().map(ToString::to_string).collect();
-    let dtype = match ty.elem {
-        Elem::Real => "f32",
-        Elem::Int => "i32",
-        Elem::Bool => "bool",
+fn named(name: &str, tensor: &TensorData) -> Value {
+    let dims: Vec<String> = tensor.ty.dims.iter().map(ToString::to_string).collect();
+    let dtype = match (tensor.ty.elem, tensor.narrow) {
+        (Elem::Real, true) => "bf16",
+        (Elem::Real, false) => "f32",
+        (Elem::Int, _) => "i32",
+        (Elem::Bool, _) => "bool",
     };
     json!({ "name": name, "dtype": dtype, "dims": dims })
 }

@@ -8,7 +8,8 @@ use crate::spec;
 use crate::tuned;
 use clap::ValueEnum;
 use nestor_compiler::gpu::Options;
-use nestor_compiler::native::Machine;
+use nestor_compiler::gpu::kept_as::keep_as_bfloat16;
+use nestor_compiler::native::{Kernel, Machine, Plan};
 use nestor_compiler::pipeline::{self, Purpose};
 use nestor_compiler::tensor::Graph;
 use nestor_compiler::tune::learns;
@@ -33,8 +34,14 @@ pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
     clock.tick("check");
     let tuned = tuned::used(&a.tuned, machine(target))?;
     let forms = FormOptions { tuned, ..FormOptions::default() };
+    if target.is_none() && !a.bf16.is_empty() {
+        return Err(Failure::usage(
+            "`--bf16` is for a GPU: add `--target sm_90a --products bf16`",
+        ));
+    }
+    let on = (target, &a.bf16[..]);
     if let Some(stage) = a.emit.filter(|stage| *stage != Emit::Ast) {
-        emit(&program, stage, target, forms, json, &mut clock)?;
+        emit(&program, stage, on, forms, json, &mut clock)?;
     }
     let Some(folder) = &a.out else { return Ok(()) };
     let what = match learns(&program) {
@@ -50,7 +57,10 @@ pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
         tuned,
     };
     match target {
-        Some(options) => gpu::write(&source, &graph, what, options, folder, json),
+        Some(options) => {
+            let planned = planned(&graph, on)?;
+            gpu::write(&source, &planned, what, options, folder, json)
+        }
         None => artifact::write(&source, &graph, what, folder, json),
     }
 }
@@ -58,6 +68,20 @@ pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
 /// What is compiled for.
 fn machine(target: Option<Options>) -> Machine {
     target.map_or(Machine::Cpu(Precision::F32), Machine::Gpu)
+}
+
+/// What is compiled for, and what its caller keeps as bfloat16.
+type On<'a> = (Option<Options>, &'a [String]);
+
+/// The plan and its kernels.
+fn planned(
+    graph: &Graph,
+    (target, bf16): On<'_>,
+) -> Result<(Plan, Vec<Kernel>), Failure> {
+    let scheduled = native::scheduled_for(graph, machine(target));
+    let (mut plan, kernels) = scheduled.map_err(Failure::native)?;
+    keep_as_bfloat16(&mut plan, bf16).map_err(|e| Failure::native(e.into()))?;
+    Ok((plan, kernels))
 }
 
 /// The graph that kernels are made of: a step of training, where there is one.
@@ -92,12 +116,12 @@ impl Clock {
 fn emit(
     program: &Program,
     stage: Emit,
-    target: Option<Options>,
+    on: On<'_>,
     forms: FormOptions,
     json: bool,
     clock: &mut Clock,
 ) -> Outcome {
-    let text = text(program, stage, target, forms, clock)?;
+    let text = text(program, stage, on, forms, clock)?;
     if json {
         let stage = stage.to_possible_value();
         let stage = stage.map(|v| v.get_name().to_owned());
@@ -115,7 +139,7 @@ fn emit(
 fn text(
     program: &Program,
     emit: Emit,
-    target: Option<Options>,
+    on: On<'_>,
     forms: FormOptions,
     clock: &mut Clock,
 ) -> Result<String, Failure> {
@@ -123,8 +147,7 @@ fn text(
     let mut scheduled = || {
         let graph = last(program, forms)?;
         clock.tick("derive and differentiate");
-        let scheduled =
-            native::scheduled_for(&graph, machine(target)).map_err(Failure::native)?;
+        let scheduled = planned(&graph, on)?;
         clock.tick("schedule");
         Ok::<_, Failure>(scheduled)
     };
@@ -147,7 +170,7 @@ fn text(
             native::clif(&kernels, Precision::F32).map_err(Failure::native)?
         }
         Emit::Mlir | Emit::Ptx | Emit::Usage => {
-            let target = target.expect("a stage of a GPU has its target");
+            let target = on.0.expect("a stage of a GPU has its target");
             let (plan, kernels) = scheduled()?;
             gpu::text((&plan, &kernels), emit, target, clock.on)?
         }

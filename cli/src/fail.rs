@@ -33,7 +33,8 @@ impl Failure {
     pub(crate) fn native(error: nestor_compiler::native::NativeError) -> Self {
         match error {
             nestor_compiler::native::NativeError::Pass(error) => Self::pass(&error),
-            error @ nestor_compiler::native::NativeError::NoGpu => Self::usage(error),
+            error @ (nestor_compiler::native::NativeError::NoGpu
+            | nestor_compiler::native::NativeError::KeptAs(_)) => Self::usage(error),
             error => Self::bug(error),
         }
     }

@@ -6,8 +6,8 @@ use crate::artifact::{Source, Told, layout, pretty, provenance, put};
 use crate::fail::{Failure, Outcome};
 use nestor_compiler::gpu::ptxas::{Usage, assemble, find, without_spills};
 use nestor_compiler::gpu::{self, Code, Entry, Options, Products, Target, c};
-use nestor_compiler::native::{Kernel, Machine, Plan};
-use nestor_compiler::{kept, native, tensor};
+use nestor_compiler::native::{Kernel, Plan};
+use nestor_compiler::{kept, native};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -116,17 +116,14 @@ fn of(used: &[Usage], entry: &Entry) -> Usage {
 /// Writes the artifact of a graph for a GPU.
 pub(crate) fn write(
     source: &Source<'_>,
-    graph: &tensor::Graph,
+    (plan, kernels): &(Plan, Vec<Kernel>),
     what: &str,
     options: Options,
     folder: &Path,
     as_json: bool,
 ) -> Outcome {
-    let machine = Machine::Gpu(options);
-    let (plan, kernels) =
-        native::scheduled_for(graph, machine).map_err(Failure::native)?;
     let mut code =
-        gpu::code_with_text(&plan, &kernels, options).map_err(Failure::native)?;
+        gpu::code_with_text(plan, kernels, options).map_err(Failure::native)?;
     std::fs::create_dir_all(folder)
         .map_err(|e| Failure::data(format!("cannot make `{}`: {e}", folder.display())))?;
     let used = usage(&mut code, options.target, folder)?;
@@ -154,14 +151,14 @@ pub(crate) fn write(
     }
     let tiles: String = kernels.iter().map(ToString::to_string).collect();
     let files = [
-        ("plan.txt", native::plan_text(&plan, &kernels)),
+        ("plan.txt", native::plan_text(plan, kernels)),
         ("kernels.txt", tiles),
         ("kernels.mlir", code.mlir.clone()),
         ("kernels.ptx", code.ptx.clone()),
         (kept::LAUNCHES, kept::launches(&code.for_device(options))),
-        ("kernels.h", c::header(&kernels, &code)),
+        ("kernels.h", c::header(kernels, &code)),
         ("example.c", c::example().to_owned()),
-        ("layout.json", pretty(&layout(source.program, &plan))),
+        ("layout.json", pretty(&layout(source.program, plan))),
         ("provenance.json", pretty(&from)),
     ];
     let told =

@@ -30,6 +30,14 @@ fn a_device_that_is_not_there_is_said_before_anything_else() {
     assert!(!folder.path("runs").exists(), "nothing was begun");
 }
 
+#[test]
+fn what_a_caller_keeps_as_bfloat16_is_of_a_gpu() {
+    let folder = Folder::new("gpu-bf16");
+    let command = ["compile", "tiny.nest", "--bf16", "x", "--emit", "plan"];
+    let said = refused(&folder.nestor(&command), 2);
+    assert!(said.contains("add `--target sm_90a --products bf16`"), "{said}");
+}
+
 #[cfg(not(feature = "cuda"))]
 #[test]
 fn a_build_without_the_backend_says_how_to_get_it() {
@@ -41,7 +49,72 @@ fn a_build_without_the_backend_says_how_to_get_it() {
 
 #[cfg(feature = "cuda")]
 mod with_the_backend {
-    use crate::common::{Folder, good};
+    use crate::common::{Folder, good, refused};
+
+    const RULE: &str = include_str!("../../tests/oracle/gated_deltanet.nest");
+
+    #[test]
+    fn a_caller_may_keep_tensors_as_bfloat16() {
+        let folder = Folder::new("gpu-narrow");
+        folder.write("rule.nest", RULE);
+        let on = ["compile", "rule.nest", "--target", "sm_90a", "--products", "bf16"];
+        good(&folder.nestor(&[&on[..], &["--bf16", "q,v,y", "-o", "out"]].concat()));
+        let read = |name: &str| std::fs::read_to_string(folder.path("out").join(name));
+        let layout: serde_json::Value =
+            serde_json::from_str(&read("layout.json").expect("a layout")).expect("json");
+        let kept = |side: &str, name: &str| {
+            let all = layout[side].as_array().expect("tensors");
+            let found = all.iter().find(|t| t["name"] == name);
+            found.unwrap_or_else(|| panic!("{name} of {layout}"))["dtype"] == "bf16"
+        };
+        for name in ["q", "v", "grad.y"] {
+            assert!(kept("inputs", name), "{name}");
+        }
+        for name in ["y", "grad.q", "grad.v"] {
+            assert!(kept("outputs", name), "{name}");
+        }
+        assert!(
+            !kept("inputs", "k") && !kept("inputs", "g") && !kept("outputs", "grad.k")
+        );
+        let header = read("kernels.h").expect("a header");
+        assert!(
+            header.contains("/* v, bfloat16 */") && header.contains("/* k */"),
+            "{header}"
+        );
+        let said = refused(
+            &folder.nestor(&[&on[..], &["--bf16", "q,w", "-o", "x"]].concat()),
+            2,
+        );
+        assert!(
+            said.contains("no input or output is called `w`") && said.contains("`beta`"),
+            "{said}"
+        );
+        let exact =
+            ["compile", "rule.nest", "--target", "sm_80", "--bf16", "q", "-o", "x"];
+        let said = refused(&folder.nestor(&exact), 2);
+        assert!(said.contains("add `--products bf16`"), "{said}");
+        folder.write(
+            "layer.nest",
+            "layer Wide(d = 16) {\n    in x: [d]\n    out x |> Linear(d, d)\n}\n",
+        );
+        let wide = [
+            "compile",
+            "layer.nest",
+            "--target",
+            "sm_80",
+            "--products",
+            "bf16",
+            "--bf16",
+            "x",
+            "-o",
+            "x",
+        ];
+        let said = refused(&folder.nestor(&wide), 2);
+        assert!(
+            said.contains("`x` cannot be bfloat16: a product of the library takes it"),
+            "{said}"
+        );
+    }
 
     #[test]
     fn stages_are_printed_for_both_targets() {

@@ -195,7 +195,7 @@ impl Executor {
     }
 
     fn put_own(&mut self, id: Tensor, tensor: &HostTensor) -> Result<(), RunError> {
-        self.engine.own(id, tensor.count() * tensor.dtype().size())?;
+        self.engine.own(id, tensor.count() * self.width(id))?;
         self.engine.put(id, Home::Own, tensor)?;
         self.filled[id.index()] = Some(tensor.dims.clone());
         Ok(())
@@ -366,9 +366,17 @@ impl Executor {
     fn bytes(&self, id: Tensor, sizes: &Sizes) -> usize {
         let ty = &self.artifact.plan.tensors[id].ty;
         let count: usize = ty.dims.iter().map(|d| d.size(sizes)).product();
+        count * self.width(id)
+    }
+
+    /// Bytes of an element of a tensor.
+    fn width(&self, id: Tensor) -> usize {
         match self.narrow.get(id.index()) {
-            Some(true) => 2 * count,
-            _ => count * dtype(ty.elem, self.artifact.precision).size(),
+            Some(true) => 2,
+            _ => {
+                let elem = self.artifact.plan.tensors[id].ty.elem;
+                dtype(elem, self.artifact.precision).size()
+            }
         }
     }
 

@@ -1,15 +1,14 @@
 //! Predicted against measured time on a GPU: launches that the device suite has measured, and the rates that foretell them best.
 
 use crate::costs::{least_off, of_places};
-use crate::device_suite::{Wanted, lowered};
+use crate::device_suite::{Shape, Wanted, lowered};
 use nestor_compiler::FormOptions;
 use nestor_compiler::gpu::time::{Needed, RATES, TERMS, bandwidth, needed, seconds};
 use nestor_compiler::gpu::{Options, Products, Target, code};
-use nestor_compiler::native::{Kernel, Machine, Plan, scheduled_for};
+use nestor_compiler::native::{Kernel, Plan};
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::Launch;
-use nestor_ir::tensor::Graph;
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::Path;
@@ -36,8 +35,14 @@ pub fn fit(path: &Path) -> Result<String, String> {
         let [batch, time, heads, width] = [0, 1, 2, 3].map(number);
         let (rule, both) =
             (timing["rule"].as_str().unwrap_or(""), timing["both"] == true);
-        let graph = lowered(rule, heads, width, both, FormOptions::default())?.graph;
-        let all = of_launches(&graph, Sizes { batch, time, start: 0 }, options)?.2;
+        let wanted = Wanted {
+            rule: rule.to_owned(),
+            shape: Shape { sizes: [batch, time, heads, width] },
+            both,
+            chunk: None,
+            brain: file["tensors"] == "bf16",
+        };
+        let (_, _, all) = of_launches(&wanted, options)?;
         let launches = timing["launches"].as_array().cloned().unwrap_or_default();
         let what = format!("{rule} {batch}x{time}x{heads}x{width} both={both}");
         if launches.len() != all.len() {
@@ -85,14 +90,16 @@ pub fn fit(path: &Path) -> Result<String, String> {
     Ok(out)
 }
 
-/// The plan of a graph, its kernels, and what each launch needs.
+/// The plan of a rule, its kernels, and what each launch needs.
 fn of_launches(
-    graph: &Graph,
-    sizes: Sizes,
+    wanted: &Wanted,
     options: Options,
 ) -> Result<(Plan, Vec<Kernel>, Vec<Needed>), String> {
-    let made = scheduled_for(graph, Machine::Gpu(options));
-    let (plan, kernels) = made.map_err(|e| e.to_string())?;
+    let [batch, time, heads, width] = wanted.shape.sizes;
+    let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
+    let graph = lowered(&wanted.rule, heads, width, wanted.both, forms)?.graph;
+    let sizes = Sizes { batch, time, start: 0 };
+    let (plan, kernels) = wanted.planned(&graph, options)?;
     let code = code(&plan, &kernels, options).map_err(|e| e.to_string())?;
     let all = needed(&plan, &kernels, &code.entries, &sizes, options);
     Ok((plan, kernels, all))
@@ -106,11 +113,7 @@ pub fn predicted(
     wanted: &Wanted,
     options: Options,
 ) -> Result<Vec<(String, f64)>, String> {
-    let [batch, time, heads, width] = wanted.shape.sizes;
-    let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
-    let graph = lowered(&wanted.rule, heads, width, wanted.both, forms)?.graph;
-    let sizes = Sizes { batch, time, start: 0 };
-    let (plan, kernels, all) = of_launches(&graph, sizes, options)?;
+    let (plan, kernels, all) = of_launches(wanted, options)?;
     let name = |launch: &Launch| match launch {
         Launch::Kernel { kernel, .. } => kernels[kernel.index()].name.clone(),
         Launch::Dense(_) => "product".to_owned(),

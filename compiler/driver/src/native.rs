@@ -34,6 +34,9 @@ pub enum NativeError {
     /// The backend for GPUs refused.
     #[error(transparent)]
     Gpu(#[from] nestor_mlir::BackendError),
+    /// Something cannot be kept as the caller wants it.
+    #[error(transparent)]
+    KeptAs(#[from] gpu::kept_as::KeptAsError),
     /// There is no backend for GPUs in this build.
     #[error(
         "this build has no backend for GPUs\nhelp: build it with `cargo build --release --features cuda`, \
@@ -77,6 +80,18 @@ pub fn compiled_for(
     machine: Machine,
 ) -> Result<Artifact, NativeError> {
     let (plan, kernels) = planned(graph, calls, machine)?;
+    coded(plan, kernels, machine)
+}
+
+/// A plan with its kernels compiled.
+///
+/// # Errors
+/// As [`compiled`].
+pub fn coded(
+    plan: Plan,
+    kernels: Vec<Kernel>,
+    machine: Machine,
+) -> Result<Artifact, NativeError> {
     match machine {
         Machine::Cpu(precision) => {
             let native = nestor_cranelift::compile(&kernels, precision)?;

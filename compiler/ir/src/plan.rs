@@ -48,6 +48,8 @@ pub struct TensorData {
     pub ty: Type,
     /// What it is to the world.
     pub role: Role,
+    /// Whether the caller keeps its reals as bfloat16, where a GPU's kernels work on it.
+    pub narrow: bool,
     /// First and last launch that touches it.
     pub life: (usize, usize),
     /// For temporaries: the byte slot of the arena it shares with others of disjoint lifetimes.
@@ -129,4 +131,16 @@ pub struct Plan {
     pub tensors: Arena<Tensor, TensorData>,
     /// What happens, in order.
     pub launches: Vec<Launch>,
+}
+
+impl Role {
+    /// What the caller calls it: by its name as an input, by those as an output.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Role::Input(name) => vec![name],
+            Role::Output(names) => names.iter().map(String::as_str).collect(),
+            Role::InPlace { input, output } => vec![input, output],
+            Role::Temporary => vec![],
+        }
+    }
 }

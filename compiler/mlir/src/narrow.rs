@@ -9,7 +9,7 @@
 //! narrow, results are the same; what is copied ahead is kept as memory has it.
 //!
 //! What kernels hand to each other is narrow too where products take it and others do as well (`Between::Closely`): these find it
-//! rounded, which is no more than what products make of it.
+//! rounded, which is no more than what products make of it. So is what the caller keeps so, whoever takes it.
 
 use crate::products::on_cores;
 use crate::target::Products;
@@ -228,8 +228,10 @@ pub fn of_plan(
             }
         }
         // What is added to stays as it was computed.
-        for (n, tensor) in tensors.iter_mut().enumerate() {
-            *tensor &= exact[n] || taken[n] && !added[n];
+        for ((n, tensor), data) in
+            tensors.iter_mut().enumerate().zip(plan.tensors.values())
+        {
+            *tensor &= exact[n] || (taken[n] || data.narrow) && !added[n];
         }
     }
     // A kernel may be launched for several tensors, and a tensor is of several kernels: both say the same of it in the end.
@@ -261,11 +263,11 @@ pub fn of_plan(
     }
 }
 
-/// Temporaries that nothing but kernels touches, by tensor.
+/// Temporaries, and what the caller keeps narrow, that nothing but kernels touches, by tensor.
 fn ours(plan: &Plan) -> Vec<bool> {
-    let is_ours = |role: &Role| matches!(role, Role::Temporary);
+    let tensors = plan.tensors.values();
     let mut tensors: Vec<bool> =
-        plan.tensors.values().map(|t| is_ours(&t.role)).collect();
+        tensors.map(|t| t.narrow || t.role == Role::Temporary).collect();
     for launch in &plan.launches {
         let others = match launch {
             Launch::Kernel { .. } => vec![],

@@ -41,6 +41,7 @@ fn artifact() -> Artifact {
             name: name.into(),
             ty,
             role,
+            narrow: false,
             life: (0, 0),
             slot: None,
         })
@@ -155,7 +156,8 @@ fn guarded(update_first: bool) -> Executor {
     let mut plan = Plan::default();
     let mut add = |name: &str, role: Role| {
         let (name, ty) = (name.into(), Type::real([]));
-        plan.tensors.push(TensorData { name, ty, role, life: (0, 0), slot: None })
+        let (narrow, life, slot) = (false, (0, 0), None);
+        plan.tensors.push(TensorData { name, ty, role, narrow, life, slot })
     };
     let x = add("x", Role::Input("x".into()));
     let y = add("y", Role::Output(vec!["y".into()]));

@@ -7,12 +7,14 @@ use crate::device::cpu::{as_bytes, as_bytes_mut};
 use crate::device::pool::Span;
 use crate::device::product::{Operand, Product};
 use crate::device::{Command, Device, DeviceError, Graph, Held, Module, Shared};
-use crate::tensor_file::HostTensor;
-use nestor_ir::artifact::{Artifact, DeviceCode};
+use crate::tensor_file::{Data, HostTensor};
+use half::bf16;
+use nestor_ir::artifact::{Artifact, DeviceCode, Narrow};
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Dense, DenseOperand, Launch, Tensor};
 use nestor_ir::tile::Monomial;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ pub(crate) struct OnDevice {
     arena: Span,
     scratch: Span,
     own: Vec<Option<Span>>,
+    /// Tensors that kernels keep as bfloat16.
+    narrow: Narrow,
     /// What addresses and sizes the last call had, and its launches as graphs where they were kept.
     last: Option<(Vec<Command>, Vec<Graph>)>,
 }
@@ -35,7 +39,8 @@ impl OnDevice {
         let module = shared.hold().device.load(&code)?;
         let own = vec![None; artifact.plan.tensors.len()];
         let (arena, scratch) = (Span::default(), Span::default());
-        Ok(Self { shared, code, module, arena, scratch, own, last: None })
+        let narrow = code.narrow(&artifact.plan);
+        Ok(Self { shared, code, module, arena, scratch, own, narrow, last: None })
     }
 
     fn address(&self, id: Tensor, at: Home) -> u64 {
@@ -160,6 +165,18 @@ fn dense(d: &Dense, sizes: &Sizes, address: &dyn Fn(Tensor) -> u64) -> Product {
     }
 }
 
+/// Numbers as bfloat16, to the nearest and then to even.
+fn rounded(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect()
+}
+
+/// The reverse of [`rounded`].
+fn widened(bytes: &[u8], numbers: &mut [f32]) {
+    for (x, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(2)) {
+        *x = bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
+    }
+}
+
 /// Keeps commands as graphs, one for each part.
 fn kept(
     device: &mut dyn Device,
@@ -228,12 +245,24 @@ impl Engine for OnDevice {
 
     fn put(&mut self, id: Tensor, at: Home, tensor: &HostTensor) -> Result<(), RunError> {
         let to = self.address(id, at);
-        Ok(self.shared.hold().device.upload(to, &as_bytes(&tensor.data))?)
+        let bytes = match &tensor.data {
+            Data::F32(v) if self.narrow[id.index()] => Cow::Owned(rounded(v)),
+            data => as_bytes(data),
+        };
+        Ok(self.shared.hold().device.upload(to, &bytes)?)
     }
 
     fn take(&self, id: Tensor, at: Home, into: &mut HostTensor) -> Result<(), RunError> {
         let from = self.address(id, at);
         let device = &mut self.shared.hold().device;
+        if let Data::F32(v) = &mut into.data
+            && self.narrow[id.index()]
+        {
+            let mut bytes = vec![0; 2 * v.len()];
+            device.download(from, &mut bytes)?;
+            widened(&bytes, v);
+            return Ok(());
+        }
         let mut result = Ok(());
         as_bytes_mut(&mut into.data, |bytes| result = device.download(from, bytes));
         Ok(result?)

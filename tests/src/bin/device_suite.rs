@@ -1,7 +1,8 @@
 //! What `bench/device.py` runs on a machine with a GPU; a JSON object on the standard output.
 //!
 //! `device_suite --device cuda:0 --products bf16 --seconds 300 [--rules gated_deltanet,gla] [--shapes 1x8192x96x128,...]
-//! [--ways fwd,both] [--chunk 64]`; the device `emulator` executes the kernels' PTX without a GPU, for small shapes, and
+//! [--ways fwd,both] [--chunk 64] [--tensors float32]`; what has a number for each token is bfloat16 outside of kernels, as the
+//! field's is, where products are and nothing else is said; the device `emulator` executes the kernels' PTX without a GPU, for small shapes, and
 //! `predicted` only says what an H100 is predicted to take, `counted` what blocks execute in the emulator.
 
 #![allow(clippy::print_stdout, reason = "it is a command")]
@@ -35,6 +36,8 @@ struct Asked {
     /// Forward, and with all gradients.
     ways: Vec<bool>,
     chunk: Option<usize>,
+    /// Tensors with a number for each token are bfloat16.
+    brain: bool,
     checks: bool,
 }
 
@@ -47,6 +50,7 @@ fn asked() -> Result<Asked, String> {
         shapes: shapes(SHAPES)?,
         ways: vec![false, true],
         chunk: None,
+        brain: true,
         checks: true,
     };
     let mut words = std::env::args().skip(1);
@@ -66,10 +70,22 @@ fn asked() -> Result<Asked, String> {
             "--chunk" => {
                 out.chunk = Some(next()?.parse().map_err(|e| format!("--chunk: {e}"))?)
             }
+            "--tensors" => {
+                out.brain = match next()?.as_str() {
+                    "bf16" => true,
+                    "float32" => false,
+                    other => {
+                        return Err(format!(
+                            "--tensors: {other} is neither float32 nor bf16"
+                        ));
+                    }
+                }
+            }
             "--no-checks" => out.checks = false,
             other => return Err(format!("{other} is not known")),
         }
     }
+    out.brain &= out.products == Products::Brain;
     Ok(out)
 }
 
@@ -112,7 +128,8 @@ fn main() -> Result<(), String> {
     let options = Options { products: asked.products, ..exact };
     let end = began + Duration::from_secs(asked.seconds);
     let mut report = json!({ "device": name, "capability": [capability.0, capability.1],
-        "target": exact.target.name(), "products": asked.products.name() });
+        "target": exact.target.name(), "products": asked.products.name(),
+        "tensors": if asked.brain { "bf16" } else { "float32" } });
     if asked.checks {
         // A third of the time for what must be right before it may be fast.
         let until = began + Duration::from_secs(asked.seconds / 3);
@@ -155,7 +172,8 @@ fn wanted(asked: &Asked) -> Vec<Wanted> {
     let ways = shapes.flat_map(|(rule, shape)| {
         asked.ways.iter().map(move |both| (rule.clone(), shape, *both))
     });
-    let one = |(rule, shape, both)| Wanted { rule, shape, both, chunk: asked.chunk };
+    let (chunk, brain) = (asked.chunk, asked.brain);
+    let one = |(rule, shape, both)| Wanted { rule, shape, both, chunk, brain };
     ways.map(one).collect()
 }
 

@@ -11,6 +11,7 @@ use nestor_compiler::Program;
 use nestor_compiler::execute::{bound, sizes};
 use nestor_compiler::gpu::{Options, Products};
 use nestor_compiler::interpret::Array;
+use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_ir::artifact::Artifact;
 use nestor_ir::tensor::Graph;
 use nestor_runtime::device::Shared;
@@ -45,7 +46,9 @@ fn made(name: &str, options: Options) -> Result<Made, String> {
     let program = specs.elaborate("Case", &[]).program.ok_or("it does not elaborate")?;
     let stored = golden::read(&folder.join("cases").join(format!("{name}.safetensors")));
     let graph = lowered(&program, &stored, None)?.ok_or("it has no form")?.graph;
-    let code = code(&graph, options)?;
+    let planned = scheduled_for(&graph, Machine::Gpu(options));
+    let (plan, kernels) = planned.map_err(|e| e.to_string())?;
+    let code = code(plan, kernels, options)?;
     Ok(Made { program, stored, graph, code })
 }
 

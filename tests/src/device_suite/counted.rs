@@ -5,7 +5,6 @@ use crate::emulated::Emulated;
 use crate::written::filled;
 use nestor_compiler::FormOptions;
 use nestor_compiler::gpu::Options;
-use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_ir::dim::Sizes;
 use nestor_mlir::narrow::Between;
 
@@ -34,8 +33,7 @@ pub fn counted(wanted: &Wanted, options: Options) -> Result<Vec<Counted>, String
     let [batch, time, heads, width] = wanted.shape.sizes;
     let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
     let graph = lowered(&wanted.rule, heads, width, wanted.both, forms)?.graph;
-    let (plan, kernels) =
-        scheduled_for(&graph, Machine::Gpu(options)).map_err(|e| e.to_string())?;
+    let (plan, kernels) = wanted.planned(&graph, options)?;
     let emulated = Emulated::of_plan(&plan, &kernels, options, Between::Closely)?;
     let sizes = Sizes { batch, time, start: 0 };
     let small = |_, i: usize| (i % 7) as f64 / 64.0;

@@ -2,9 +2,8 @@
 
 use nestor_compiler::gpu::Options;
 use nestor_compiler::gpu::ptxas::{find, image};
-use nestor_compiler::native::{Machine, compiled};
+use nestor_compiler::native::{Kernel, Machine, Plan, coded};
 use nestor_ir::artifact::Artifact;
-use nestor_ir::tensor::Graph;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -39,9 +38,14 @@ pub fn spread<T: Sync, R: Send>(things: &[T], each: impl Fn(&T) -> R + Sync) -> 
     all.into_iter().map(|(_, result)| result).collect()
 }
 
-/// A graph as code for the device, as machine code where an assembler is found and takes it.
-pub(super) fn code(graph: &Graph, options: Options) -> Result<Artifact, String> {
-    let mut made = compiled(graph, Machine::Gpu(options)).map_err(|e| e.to_string())?;
+/// A plan as code for the device, as machine code where an assembler is found and takes it.
+pub(super) fn code(
+    plan: Plan,
+    kernels: Vec<Kernel>,
+    options: Options,
+) -> Result<Artifact, String> {
+    let made = coded(plan, kernels, Machine::Gpu(options));
+    let mut made = made.map_err(|e| e.to_string())?;
     if let (Some(assembler), Some(device)) = (find(), made.device.as_mut()) {
         let device = Arc::make_mut(device);
         device.image = image(&assembler, options.target, &device.text).ok();

@@ -6,10 +6,15 @@ use crate::root;
 use crate::spec::Specs;
 use nestor_compiler::FormOptions;
 use nestor_compiler::gpu::Options;
+use nestor_compiler::gpu::kept_as::keep_as_bfloat16;
+use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_compiler::pipeline::{Lowered, Purpose, forward, with_gradients};
 use nestor_front::{Setting, SettingValue};
 use nestor_ir::artifact::Artifact;
-use nestor_ir::dim::Sizes;
+use nestor_ir::dim::{Dim, Sizes};
+use nestor_ir::plan::Plan;
+use nestor_ir::tensor::Graph;
+use nestor_ir::tile::Kernel;
 use nestor_ir::ty::{Elem, Type};
 use nestor_runtime::device::Shared;
 use nestor_runtime::executor::Executor;
@@ -35,6 +40,33 @@ pub struct Wanted {
     pub both: bool,
     /// Tokens of a chunk, where not the compiler's own number.
     pub chunk: Option<usize>,
+    /// What has a number for each token is bfloat16 where the caller keeps it.
+    pub brain: bool,
+}
+
+impl Wanted {
+    /// The plan of the rule's graph and its kernels.
+    ///
+    /// # Errors
+    /// What stands in the way, in words.
+    pub fn planned(
+        &self,
+        graph: &Graph,
+        options: Options,
+    ) -> Result<(Plan, Vec<Kernel>), String> {
+        let made = scheduled_for(graph, Machine::Gpu(options));
+        let (mut plan, kernels) = made.map_err(|e| e.to_string())?;
+        if self.brain {
+            let tokens = plan
+                .tensors
+                .values()
+                .filter(|t| t.ty.elem == Elem::Real && t.ty.dims.contains(&Dim::Time));
+            let names = tokens.flat_map(|t| t.role.names()).map(str::to_owned);
+            let names: Vec<String> = names.collect();
+            keep_as_bfloat16(&mut plan, &names).map_err(|e| e.to_string())?;
+        }
+        Ok((plan, kernels))
+    }
 }
 
 /// What a rule takes at a shape.
@@ -67,7 +99,8 @@ pub fn made(wanted: &Wanted, options: Options) -> Result<Made, String> {
     let [_, _, heads, width] = wanted.shape.sizes;
     let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
     let lowered = lowered(&wanted.rule, heads, width, wanted.both, forms)?;
-    let code = code(&lowered.graph, options)?;
+    let (plan, kernels) = wanted.planned(&lowered.graph, options)?;
+    let code = code(plan, kernels, options)?;
     Ok(Made { lowered, code, seconds: began.elapsed().as_secs_f64() })
 }
 
@@ -86,6 +119,8 @@ pub fn timed(
     let mut executor = Executor::on(code, device).map_err(|e| e.to_string())?;
     let sizes = Sizes { batch, time, start: 0 };
     let mut bytes = 0.0;
+    let is_brain = |ty: &Type| wanted.brain && ty.dims.contains(&Dim::Time);
+    let width_of = |ty: &Type| if is_brain(ty) { 2.0 } else { 4.0 };
     let mut draw = Stream::new(0, "device suite");
     let inputs: Vec<(String, Type)> =
         executor.inputs().into_iter().map(|(n, t)| (n.to_owned(), t.clone())).collect();
@@ -100,12 +135,13 @@ pub fn timed(
             Elem::Int => Data::I32(vec![0; count]),
             Elem::Bool => Data::Bool(vec![false; count]),
         };
-        bytes += count as f64 * 4.0;
+        bytes += count as f64 * width_of(&ty);
         executor.set(&HostTensor { name, dims, data }).map_err(|e| e.to_string())?;
     }
     for output in &lowered.graph.outputs {
-        let dims = lowered.graph.ty(output.value).dims.iter().map(|d| d.size(&sizes));
-        bytes += dims.product::<usize>() as f64 * 4.0;
+        let ty = lowered.graph.ty(output.value);
+        let dims = ty.dims.iter().map(|d| d.size(&sizes));
+        bytes += dims.product::<usize>() as f64 * width_of(ty);
     }
     let mut step = |count: usize| -> Result<f64, String> {
         let began = Instant::now();

@@ -3,20 +3,22 @@
 
 use indexmap::IndexMap;
 use nestor_compiler::execute::bound;
+use nestor_compiler::gpu::kept_as::{all_kept, keep_as_bfloat16};
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_compiler::interpret::Array;
 use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_compiler::pipeline::{Purpose, reference, with_gradients};
 use nestor_ir::artifact::Precision;
-use nestor_ir::dim::Sizes;
+use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::interpret::plan::run_with;
 use nestor_ir::interpret::tile::KernelError;
 use nestor_ir::plan::Plan;
 use nestor_ir::tile::Kernel;
 use nestor_ir::tile::size::elements;
+use nestor_ir::ty::Elem;
 use nestor_mlir::compiled;
 use nestor_mlir::narrow::{Between, narrow, of_plan};
-use nestor_tests::emulated::Emulated;
+use nestor_tests::emulated::{Emulated, brain};
 use nestor_tests::on_all_cores;
 use nestor_tests::usage::{given, program_of};
 use nestor_tests::written::{filled, kernel};
@@ -43,13 +45,19 @@ fn bits(array: &Array) -> Vec<u64> {
     array.reals().iter().map(|x| x.to_bits()).collect()
 }
 
-/// Bytes that a rule's kernels move: of float32, with what only products take as bfloat16, and with what products take as well.
-fn rule(
+/// A rule with all gradients as kernels, and inputs of it.
+struct Planned {
+    plan: Plan,
+    kernels: Vec<Kernel>,
+    inputs: IndexMap<String, Array>,
+}
+
+fn planned(
     name: &str,
     width: usize,
     chunk: usize,
     sizes: &Sizes,
-) -> Result<[i64; 3], String> {
+) -> Result<Planned, String> {
     let (_, program) = program_of(name, width, chunk, Some(1))?;
     let outputs: Vec<&str> =
         program.code.outputs.iter().map(|o| o.name.as_str()).collect();
@@ -62,7 +70,17 @@ fn rule(
     let inputs =
         bound(&program, &lowered.graph, &given, sizes).map_err(|e| e.to_string())?;
     let names = lowered.graph.inputs.iter().map(|i| i.name.clone());
-    let inputs: IndexMap<String, Array> = names.zip(inputs).collect();
+    Ok(Planned { plan, kernels, inputs: names.zip(inputs).collect() })
+}
+
+/// Bytes that a rule's kernels move: of float32, with what only products take as bfloat16, and with what products take as well.
+fn rule(
+    name: &str,
+    width: usize,
+    chunk: usize,
+    sizes: &Sizes,
+) -> Result<[i64; 3], String> {
+    let Planned { plan, kernels, inputs } = planned(name, width, chunk, sizes)?;
     let parts = (&plan, &kernels[..]);
     let wide = compiled(&kernels, None, BRAIN, false).map_err(|e| e.to_string())?;
     let wide = Emulated::of(&kernels, wide)?;
@@ -106,6 +124,71 @@ fn memories_give_the_same_bits() {
         let [before, exactly, closely] = moved.unwrap_or_else(|e| panic!("{name}: {e}"));
         println!("{name}: of {before} bytes {exactly} are moved, or {closely}");
         assert!(closely < exactly && exactly < before, "{name}: nothing is narrow");
+    }
+}
+
+/// Numbers as bfloat16 has them.
+fn rounded(array: &Array) -> Array {
+    let round = |x: &f64| brain(*x);
+    Array::real(array.dims.clone(), array.reals().iter().map(round).collect())
+}
+
+/// A rule whose caller keeps what has a number for each token as bfloat16, against kernels that are given and give float32.
+fn callers(
+    name: &str,
+    width: usize,
+    chunk: usize,
+    sizes: &Sizes,
+) -> Result<usize, String> {
+    let Planned { mut plan, kernels, mut inputs } = planned(name, width, chunk, sizes)?;
+    let of_tokens = |plan: &Plan| -> Vec<String> {
+        let tokens = plan
+            .tensors
+            .values()
+            .filter(|t| t.ty.elem == Elem::Real && t.ty.dims.contains(&Dim::Time));
+        tokens.flat_map(|t| t.role.names()).map(str::to_owned).collect()
+    };
+    let names = of_tokens(&plan);
+    for name in &names {
+        if let Some(input) = inputs.get_mut(name) {
+            *input = rounded(input);
+        }
+    }
+    let wide = Emulated::of_plan(&plan, &kernels, BRAIN, Between::Closely)?;
+    let mut expected = results(&wide, (&plan, &kernels), &inputs, sizes)?;
+    keep_as_bfloat16(&mut plan, &names).map_err(|e| e.to_string())?;
+    let narrow = of_plan(&plan, &kernels, BRAIN.products, Between::Closely);
+    all_kept(&plan, &kernels, &narrow, BRAIN.products).map_err(|e| e.to_string())?;
+    let kept = Emulated::of_plan(&plan, &kernels, BRAIN, Between::Closely)?;
+    let found = results(&kept, (&plan, &kernels), &inputs, sizes)?;
+    for (tensor, expected) in &mut expected {
+        if names.contains(tensor) {
+            *expected = rounded(expected);
+        }
+        if bits(expected) != bits(&found[tensor]) {
+            return Err(format!("`{tensor}` differs"));
+        }
+    }
+    Ok(names.len())
+}
+
+#[test]
+fn tensors_of_the_caller_give_the_same_bits() {
+    let sizes = Sizes { batch: 1, time: 70, start: 0 };
+    let odd = Sizes { batch: 2, time: 37, start: 0 };
+    let rules = [
+        ("GatedDelta", 64, sizes),
+        ("GLA", 32, odd),
+        ("LinearAttention", 64, odd),
+        ("KDA", 32, odd),
+        ("Titans", 32, odd),
+    ];
+    let all = on_all_cores(&rules, |(name, width, sizes)| {
+        (*name, callers(name, *width, 16, sizes))
+    });
+    for (name, found) in all {
+        let count = found.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(count >= 8, "{name}: {count} tensors");
     }
 }
 

@@ -1,8 +1,10 @@
 //! The runtime of GPUs without one: whole steps of training run through it, kernels as PTX in the emulator, and give
 //! what the CPU gives; a trace of what the device was told shows launches, memory, order and graphs.
 
+use nestor_compiler::gpu::kept_as::keep_as_bfloat16;
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_compiler::native::Machine;
+use nestor_compiler::pipeline::{Purpose, forward};
 use nestor_compiler::trained::{Start, answers_for, starts, trained_for};
 use nestor_compiler::{FormOptions, Precision, Program, kept, native};
 use nestor_ir::artifact::Artifact;
@@ -433,4 +435,61 @@ fn a_device_that_is_not_there_is_an_error_with_a_way_out() {
             assert!(told.iter().any(|t| what.contains(t)), "{what}");
         }
     }
+}
+
+/// Text of a rule alone: its streams are inputs and outputs.
+const RULE: &str = include_str!("../../oracle/gated_deltanet.nest");
+
+#[test]
+fn tensors_that_the_caller_keeps_as_bfloat16_are_given_and_taken_as_numbers() {
+    let specs = Specs::of("rule.nest", RULE);
+    let program = specs.elaborate("Case", &[]).program.expect("it elaborates");
+    let graph = forward(&program, Purpose::default()).expect("it has a form").graph;
+    let brain = Options { target: Target::Sm80, products: Products::Brain };
+    let machine = Machine::Gpu(brain);
+    let (mut plan, kernels) = native::scheduled_for(&graph, machine).expect("kernels");
+    let names = ["q", "k", "v", "y"].map(str::to_owned);
+    keep_as_bfloat16(&mut plan, &names).expect("there are such tensors");
+    let made = native::coded(plan, kernels, machine).expect("code");
+    let (device, log) = emulator();
+    let mut there = Executor::on(made, &device).expect("it is ready");
+    let exact = native::artifact(&graph, Precision::F32).expect("code");
+    let mut here = Executor::new(exact).expect("it is ready");
+    log.taken();
+    let inputs: Vec<HostTensor> = there
+        .inputs()
+        .into_iter()
+        .map(|(name, ty)| {
+            let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(&SIZES)).collect();
+            let number = |i: usize| ((i * 37 + name.len()) % 19) as f32 / 32.0 - 0.3;
+            let count = dims.iter().product();
+            HostTensor::f32(name, &dims, (0..count).map(number).collect())
+        })
+        .collect();
+    // One tensor stays on the device, and comes back as it was rounded.
+    there.set(&inputs[0]).expect("it fits");
+    let kept = there.get(&inputs[0].name).expect("it is there");
+    let off = distance(&kept, &inputs[0]);
+    assert!(off > 0.0 && off < 4e-3, "{off:.1e}");
+    let given: Vec<&HostTensor> = inputs.iter().collect();
+    let found = there.run(&given[1..], SIZES).expect("it runs");
+    let expected = here.run(&given, SIZES).expect("it runs");
+    for (got, want) in found.iter().zip(&expected) {
+        assert_eq!((&got.name, &got.dims), (&want.name, &want.dims));
+        let off = distance(got, want);
+        assert!(off < 1e-2, "`{}`: {off:.1e}", got.name);
+    }
+    let bytes = |name: &str| {
+        let at = inputs.iter().position(|t| t.name == name).expect("an input");
+        (inputs[at].count() * 2, inputs[at].count() * 4)
+    };
+    let uploads: Vec<usize> = log
+        .taken()
+        .iter()
+        .filter_map(|e| match e {
+            Event::Upload(_, bytes) => Some(*bytes),
+            _ => None,
+        })
+        .collect();
+    assert!(uploads.contains(&bytes("v").0) && uploads.contains(&bytes("beta").1));
 }

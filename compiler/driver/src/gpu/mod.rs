@@ -2,6 +2,7 @@
 //! needs to launch them.
 
 pub mod c;
+pub mod kept_as;
 pub mod ptxas;
 pub mod time;
 
@@ -76,6 +77,7 @@ fn made(
     text: bool,
 ) -> Result<Code, NativeError> {
     let narrow = of_plan(plan, kernels, options.products, Between::Closely);
+    kept_as::all_kept(plan, kernels, &narrow, options.products)?;
     Ok(nestor_mlir::compiled(kernels, Some(&narrow), options, text)?)
 }
 

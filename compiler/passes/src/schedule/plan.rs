@@ -30,6 +30,7 @@ impl Session {
             name: name.to_owned(),
             ty: ty.clone(),
             role,
+            narrow: false,
             life: (0, 0),
             slot: None,
         })

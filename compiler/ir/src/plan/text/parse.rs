@@ -48,12 +48,13 @@ fn declared(r: &mut Reader) -> Read<TensorData> {
             return Err(format!("{roles} expected, not `{other}`"));
         }
     };
+    let narrow = r.eat("bfloat16");
     r.need("lives")?;
     let first = r.count()?;
     r.need("..")?;
     let life = (first, r.count()?);
     let slot = if r.eat("slot") { Some(r.count()?) } else { None };
-    Ok(TensorData { name, ty, role, life, slot })
+    Ok(TensorData { name, ty, role, narrow, life, slot })
 }
 
 fn tensor(r: &mut Reader) -> Read<Tensor> {

@@ -18,10 +18,14 @@ pub fn print(plan: &Plan, kernels: &[Kernel]) -> String {
     for (id, data) in plan.tensors.iter() {
         let (first, last) = data.life;
         let role = role(&data.role);
+        let narrow = if data.narrow { " bfloat16" } else { "" };
         let name = &data.name;
         put(
             &mut out,
-            format_args!("  {id} {name:?}: {} {role} lives {first}..{last}", data.ty),
+            format_args!(
+                "  {id} {name:?}: {} {role}{narrow} lives {first}..{last}",
+                data.ty
+            ),
         );
         if let Some(slot) = data.slot {
             put(&mut out, format_args!(" slot {slot}"));
