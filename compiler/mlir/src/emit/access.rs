@@ -129,14 +129,21 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let elem = self.elem(place);
         let base = self.base(place);
         let narrow = elem == Elem::Real && self.is_narrow(place);
-        if narrow || self.exchange_of(place).is_some() {
-            let byte = self.byte_of(place, n, width(elem, narrow));
-            let (byte, of) = (self.value(byte), self.b.int(8));
-            return (self.b.element(base, byte, of), elem);
+        let (n, bits) = match narrow || self.exchange_of(place).is_some() {
+            true => (self.byte_of(place, n, width(elem, narrow)), 8),
+            false => (n, 8 * width(elem, false) as u32),
+        };
+        // What is known comes last: it is part of the instruction, and neighbours have the rest in common.
+        let (of, (first, further)) = (self.b.int(bits), n.parts());
+        let mut at = base;
+        if let Some(first) = first {
+            at = self.b.element(at, first, of);
         }
-        let n = self.value(n);
-        let of = self.b.int(8 * width(elem, false) as u32);
-        (self.b.element(base, n, of), elem)
+        if further != 0 {
+            let further = self.b.constant(64, further);
+            at = self.b.element(at, further, of);
+        }
+        (at, elem)
     }
 
     /// The element that an access names at a point, and the condition under which it does; nothing where it
@@ -185,16 +192,40 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         data.usage == Use::Read && fixed as i64 >= count && data.dims.iter().all(there)
     }
 
+    /// An element that may be read whether there are so many from one on or not: those where there are, else some of the first ones. No branch is
+    /// needed then, and loads of several points are under way together; neighbours have all but a known number in common. Nothing where the place
+    /// may have no such elements.
+    pub(super) fn first_instead(
+        &mut self,
+        place: Place,
+        n: Num<'c, 'a>,
+        condition: V<'c, 'a>,
+        count: i64,
+    ) -> Option<Num<'c, 'a>> {
+        if !self.has_first(place, count) {
+            return None;
+        }
+        let (mut n, mut further) = n.parts();
+        if further < 0 || !self.has_first(place, further + count) {
+            (n, further) = (Some(self.value(Num::of(n, further))), 0);
+        }
+        let Some(n) = n else { return Some(Num::Known(further)) };
+        let zero = self.value(Num::Known(0));
+        let n = self.b.select(condition, n, zero);
+        Some(Num::of(Some(n), further))
+    }
+
     /// What an access reads at a point.
     pub(super) fn load(&mut self, a: &Access, point: &[Num<'c, 'a>]) -> V<'c, 'a> {
         let (n, condition) = self.spot(a, point);
         let Some(condition) = condition else { return self.read(a.place, n) };
         let kind = kind_of(self.elem(a.place));
-        if kind == Kind::Real && self.has_first(a.place, 1) {
-            // No branch: loads of several points are under way together.
-            let (n, zero) = (self.value(n), self.value(Num::Known(0)));
-            let n = self.b.select(condition, n, zero);
-            let there = self.read(a.place, Num::Run(n));
+        let instead = match kind {
+            Kind::Real => self.first_instead(a.place, n, condition, 1),
+            Kind::Int | Kind::Bool => None,
+        };
+        if let Some(n) = instead {
+            let there = self.read(a.place, n);
             let pad = self.b.real(a.pad);
             return self.b.select(condition, there, pad);
         }

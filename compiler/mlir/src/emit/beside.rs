@@ -42,6 +42,33 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             && self.stores_beside(map, WIDE)
     }
 
+    /// How many points a thread has beside one another: as many as sixteen bytes of what is narrow, where there are so many for each of so
+    /// many threads or lanes, and nothing else is touched that lies so.
+    pub(super) fn points_beside(
+        &self,
+        map: Map<'_>,
+        numbers: Option<usize>,
+        sharing: i64,
+    ) -> i64 {
+        let wide = 2 * WIDE;
+        let last = map.space.last().and_then(|d| d.fixed()).unwrap_or(0);
+        let stored = map.sinks.iter().filter_map(|(_, sink)| match sink {
+            Sink::Store(to) => Some(to),
+            Sink::Fold { .. } => None,
+        });
+        let fits = |a: &Access| {
+            self.is_one_for_all(a) || self.is_narrow(a.place) && self.is_beside(a, wide)
+        };
+        let enough = numbers.is_none_or(|n| n % (wide * sharing) as usize == 0);
+        match last.is_multiple_of(wide as usize)
+            && enough
+            && map.loads.iter().chain(stored).all(fits)
+        {
+            true => wide,
+            false => WIDE,
+        }
+    }
+
     /// Whether what each point of a map's first dimensions folds lies so, with some for each of so many lanes or threads.
     pub(super) fn folds_beside(&self, map: Map<'_>, kept: usize, lanes: i64) -> bool {
         let folded: Option<usize> = map.space[kept..].iter().map(|d| d.fixed()).product();
@@ -97,10 +124,12 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             n if n <= FEW => OF_LITTLE,
             _ => &[],
         };
+        let numbers = map.space.iter().map(|d| d.fixed()).product();
+        let wide = self.points_beside(map, numbers, i64::from(self.about.threads));
         self.by_parts(
-            (map.space, WIDE),
+            (map.space, wide),
             at_once,
-            |e, part| e.values_beside(map, part),
+            |e, part| e.values_beside(map, part, wide),
             |e, (point, values)| e.stored_beside(map, &point, &values),
         );
     }
@@ -150,13 +179,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         &mut self,
         map: Map<'_>,
         mut point: Vec<Num<'c, 'a>>,
+        wide: i64,
     ) -> (Vec<Num<'c, 'a>>, Vec<Vec<V<'c, 'a>>>) {
         if let Some(last) = point.last_mut() {
-            *last = self.mul(*last, Num::Known(WIDE));
+            *last = self.mul(*last, Num::Known(wide));
         }
-        let brought = map.loads.iter().map(|from| self.loads_at(from, &point, WIDE));
+        let brought = map.loads.iter().map(|from| self.loads_at(from, &point, wide));
         let brought = brought.collect();
-        let values = self.scalars_beside(map, &point, brought, WIDE);
+        let values = self.scalars_beside(map, &point, brought, wide);
         (point, values)
     }
 
@@ -228,11 +258,16 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             return self.read_beside(a.place, n, count);
         };
         let pad = self.b.real(a.pad);
-        if self.has_first(a.place, count) {
-            // No branch: loads of several points are under way together.
-            let (n, zero) = (self.value(n), self.value(Num::Known(0)));
-            let n = Num::Run(self.b.select(condition, n, zero));
-            let found = self.read_beside(a.place, n, count);
+        if let Some(n) = self.first_instead(a.place, n, condition, count) {
+            let registers = self.registers_beside(a.place, n, count);
+            // Two numbers of a register are chosen together.
+            if self.is_narrow(a.place) && a.pad == 0.0 {
+                let none = self.b.constant(32, 0);
+                let kept = registers.into_iter();
+                let kept = kept.map(|x| self.b.select(condition, x, none)).collect();
+                return self.numbers_of_registers(a.place, kept);
+            }
+            let found = self.numbers_of_registers(a.place, registers);
             return found.into_iter().map(|x| self.b.select(condition, x, pad)).collect();
         }
         let types = vec![self.b.float(); count as usize];
@@ -249,33 +284,49 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         n: Num<'c, 'a>,
         count: i64,
     ) -> Vec<V<'c, 'a>> {
-        let (of, parts) = self.moved(place, count);
-        let (at, _) = self.address(place, n);
-        let parts: Vec<V<'c, 'a>> = match parts {
-            1 => vec![self.b.load(at, of)],
-            _ => {
-                let all = self.b.load(at, Type::vector(&[parts as u64], of));
-                let part = |n: i64| {
-                    let n = self.b.constant(32, n);
-                    self.b.made("llvm.extractelement", &[all, n], of, &[])
-                };
-                (0..parts).map(part).collect()
-            }
-        };
-        if !self.is_narrow(place) {
-            return parts;
-        }
-        let (float, by) = (self.b.float(), self.b.constant(32, 16));
-        let upper = self.b.constant(32, 0xffff_0000);
+        let registers = self.registers_beside(place, n, count);
+        self.numbers_of_registers(place, registers)
+    }
+
+    /// Registers of so many numbers from one on, up to sixteen bytes at a time.
+    fn registers_beside(
+        &mut self,
+        place: Place,
+        n: Num<'c, 'a>,
+        count: i64,
+    ) -> Vec<V<'c, 'a>> {
         let mut out = Vec::new();
-        for part in parts {
-            let first = self.b.two("llvm.shl", part, by);
-            let second = self.b.two("llvm.and", part, upper);
-            for bits in [first, second] {
-                out.push(self.b.cast("llvm.bitcast", bits, float));
+        for first in (0..count).step_by(self.at_most(place) as usize) {
+            let (of, parts) = self.moved(place, count.min(self.at_most(place)));
+            let n = self.add(n, Num::Known(first));
+            let (at, _) = self.address(place, n);
+            if parts == 1 {
+                out.push(self.b.load(at, of));
+                continue;
+            }
+            let all = self.b.load(at, Type::vector(&[parts as u64], of));
+            for part in 0..parts {
+                let part = self.b.constant(32, part);
+                out.push(self.b.made("llvm.extractelement", &[all, part], of, &[]));
             }
         }
         out
+    }
+
+    /// How many numbers are moved at a time.
+    fn at_most(&self, place: Place) -> i64 {
+        if self.is_narrow(place) { 2 * WIDE } else { WIDE }
+    }
+
+    fn numbers_of_registers(
+        &mut self,
+        place: Place,
+        registers: Vec<V<'c, 'a>>,
+    ) -> Vec<V<'c, 'a>> {
+        match self.is_narrow(place) {
+            true => registers.into_iter().flat_map(|r| self.b.apart(r)).collect(),
+            false => registers,
+        }
     }
 
     pub(super) fn store_beside(
@@ -286,11 +337,28 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) {
         let (n, condition) = self.spot(a, point);
         let opened = condition.map(|condition| self.b.open_if(condition, &[]));
-        let (of, count) = self.moved(a.place, lanes.len() as i64);
-        let parts: Vec<V<'c, 'a>> = match self.is_narrow(a.place) {
-            true => {
-                lanes.chunks(2).map(|two| self.rounded(Products::Brain, two)[0]).collect()
-            }
+        let at_most = self.at_most(a.place) as usize;
+        for (which, lanes) in lanes.chunks(at_most).enumerate() {
+            let n = self.add(n, Num::Known((which * at_most) as i64));
+            self.write_beside(a.place, n, lanes);
+        }
+        if let Some(opened) = opened {
+            self.b.close(opened, &[]);
+        }
+    }
+
+    /// Numbers beside one another, sixteen bytes at most.
+    fn write_beside(&mut self, place: Place, n: Num<'c, 'a>, lanes: &[V<'c, 'a>]) {
+        let (of, count) = self.moved(place, lanes.len() as i64);
+        let parts: Vec<V<'c, 'a>> = match self.is_narrow(place) {
+            true => lanes
+                .chunks(2)
+                .map(|two| match self.b.whole([two[0], two[1]]) {
+                    // They are as they were loaded.
+                    Some(register) => register,
+                    None => self.rounded(Products::Brain, two)[0],
+                })
+                .collect(),
             false => lanes.to_vec(),
         };
         let all = match parts[..] {
@@ -305,11 +373,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 all
             }
         };
-        let (at, _) = self.address(a.place, n);
+        let (at, _) = self.address(place, n);
         self.b.store(all, at);
-        if let Some(opened) = opened {
-            self.b.close(opened, &[]);
-        }
     }
 }
 

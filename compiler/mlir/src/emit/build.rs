@@ -3,6 +3,8 @@
 //! A builder stands at the end of a block, which is in its place before it is filled, so that all values live as long as the
 //! module.
 
+mod bits;
+mod halves;
 mod loops;
 mod short;
 
@@ -43,6 +45,10 @@ pub(super) struct Builder<'c, 'a> {
     known: Vec<Table<Pure, V<'c, 'a>>>,
     /// What is known of whole numbers, by their place: the least they may be, and what they are below.
     ranges: Table<usize, short::Range>,
+    /// Bits of them that are zero, by their place.
+    zeros: Table<usize, u64>,
+    /// Reals that are a half of a register, by their place: the register, and which half.
+    halves: Table<usize, (V<'c, 'a>, usize)>,
     /// Numbers of 32 bits by the places of what they are widened to.
     shorts: Table<usize, V<'c, 'a>>,
     /// Numbers that have been widened and not been read so far, by their places.
@@ -69,6 +75,8 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
             names: Table::default(),
             known: vec![Table::default()],
             ranges: Table::default(),
+            zeros: Table::default(),
+            halves: Table::default(),
             shorts: Table::default(),
             unread: Table::default(),
         }
@@ -235,7 +243,23 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         }
         let made = self.pure(name, &all, to, |b| result(b.op(name, &all, &[to], &[])));
         self.ranged(name, all, made);
+        self.zeroed(name, all, made);
         made
+    }
+    /// As [`Builder::two`], of reals that may be rounded once with what is computed of the result: a product and a sum become one
+    /// instruction.
+    pub(super) fn contracted(
+        &mut self,
+        name: &str,
+        a: V<'c, 'a>,
+        b: V<'c, 'a>,
+    ) -> V<'c, 'a> {
+        let (all, to) = ([a, b], a.r#type());
+        self.pure_of((name, 1), &all, to, |b| {
+            let how = Attribute::parse(b.context, "#llvm.fastmath<contract>");
+            let how = how.expect("an attribute");
+            b.made(name, &all, to, &[("fastmathFlags", how)])
+        })
     }
     /// One operand, and a result of its type.
     pub(super) fn one(&mut self, name: &str, a: V<'c, 'a>) -> V<'c, 'a> {

@@ -176,22 +176,32 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let byte = self.mul(n, Num::Known(width));
         let Some(exchange) = self.exchange_of(place) else { return byte };
         // So many bytes further on the same parts are exchanged.
-        let (byte, further) = match byte {
+        let (down, bits) = exchange.moved();
+        let (byte, further, turned) = match byte {
             Num::Known(byte) => return Num::Known(exchange.byte(byte)),
-            Num::Run(_) => (byte, 0),
+            Num::Run(v) => (v, 0, 0),
             Num::Further(v, n) => {
                 let rest = n.rem_euclid(exchange.period());
-                (self.add(Num::Run(v), Num::Known(rest)), n - rest)
+                match self.b.zeros(v) & rest as u64 == rest as u64 {
+                    // Nothing is carried: what is added is exchanged by itself.
+                    true => {
+                        let there = exchange.byte(rest);
+                        (v, n - rest + (there & !bits), there & bits)
+                    }
+                    false => (self.value(Num::Further(v, rest)), n - rest, 0),
+                }
             }
         };
-        let byte = self.value(byte);
-        let (down, bits) = exchange.moved();
         let down = self.b.constant(64, i64::from(down));
         let moved = self.b.two("llvm.lshr", byte, down);
         let bits = self.b.constant(64, bits);
         let moved = self.b.two("llvm.and", moved, bits);
-        let there = Num::Run(self.b.two("llvm.xor", byte, moved));
-        self.add(there, Num::Known(further))
+        let mut there = self.b.two("llvm.xor", byte, moved);
+        if turned != 0 {
+            let turned = self.b.constant(64, turned);
+            there = self.b.two("llvm.xor", there, turned);
+        }
+        self.add(Num::Run(there), Num::Known(further))
     }
 
     /// How a place's parts are exchanged.

@@ -2,7 +2,6 @@
 //! alone, or where it is long, each warp together.
 
 use super::Emit;
-use super::beside::WIDE;
 use super::build::V;
 use super::number::Num;
 use crate::placement::by_all;
@@ -196,17 +195,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let mut extents: Vec<Num<'c, 'a>> =
             map.space[kept..].iter().map(|d| self.extent(*d)).collect();
         // What lies beside one another is loaded at once, where all lanes have some of it.
+        let numbers = map.space[kept..].iter().map(|d| d.fixed()).product();
         let wide = self.folds_beside(map, kept, apart);
-        if let (true, Some(last)) = (wide, extents.last_mut()) {
-            *last = self.div(*last, Num::Known(WIDE));
+        let wide = wide.then(|| self.points_beside(map, numbers, apart));
+        if let (Some(wide), Some(last)) = (wide, extents.last_mut()) {
+            *last = self.div(*last, Num::Known(wide));
         }
         let mut total = Num::Known(1);
         for extent in &extents {
             total = self.mul(total, *extent);
         }
-        // Several at once where their number divides, so that their loads are under way together.
-        let several = if wide { AT_ONCE / 2 } else { AT_ONCE };
+        // Several at once where their number divides, so that their loads are under way together; all of them, where they are few.
+        let several = if wide.is_some() { AT_ONCE / 2 } else { AT_ONCE };
         let turns = match total {
+            Num::Known(n) if n % apart == 0 && n / apart <= AT_ONCE => n / apart,
             Num::Known(n) if n % (several * apart) == 0 => several,
             _ => 1,
         };
@@ -220,14 +222,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let mut inner = point.to_vec();
             inner.extend(rest);
             match wide {
-                true => {
-                    let (first, all) = self.values_beside(map, inner);
+                Some(wide) => {
+                    let (first, all) = self.values_beside(map, inner, wide);
                     self.stored_beside(map, &first, &all);
                     for values in all {
                         self.fold_in(map, &values, &mut running);
                     }
                 }
-                false => self.point(map, &inner, &mut running),
+                None => self.point(map, &inner, &mut running),
             }
         }
         let values: Vec<V<'c, 'a>> = running.iter().map(|r| r.value).collect();
@@ -398,7 +400,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn folded(&mut self, fold: Fold, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
         // The second where it goes further, or is no number.
         let how = match fold {
-            Fold::Sum => return self.b.two("llvm.fadd", a, b),
+            Fold::Sum => return self.b.contracted("llvm.fadd", a, b),
             Fold::Max => CmpfPredicate::Ogt,
             Fold::Min => CmpfPredicate::Olt,
         };

@@ -17,14 +17,14 @@ pub(super) enum Num<'c, 'a> {
 }
 
 impl<'c, 'a> Num<'c, 'a> {
-    fn parts(self) -> (Option<V<'c, 'a>>, i64) {
+    pub(super) fn parts(self) -> (Option<V<'c, 'a>>, i64) {
         match self {
             Num::Known(n) => (None, n),
             Num::Run(v) => (Some(v), 0),
             Num::Further(v, n) => (Some(v), n),
         }
     }
-    fn of(v: Option<V<'c, 'a>>, n: i64) -> Self {
+    pub(super) fn of(v: Option<V<'c, 'a>>, n: i64) -> Self {
         match (v, n) {
             (None, n) => Num::Known(n),
             (Some(v), 0) => Num::Run(v),

@@ -69,9 +69,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 self.b.two("llvm.xor", x[0], one)
             }
             ScalarOp::Real => self.number_of(x[0], of),
-            ScalarOp::Add => self.b.two("llvm.fadd", x[0], x[1]),
-            ScalarOp::Sub => self.b.two("llvm.fsub", x[0], x[1]),
-            ScalarOp::Mul => self.b.two("llvm.fmul", x[0], x[1]),
+            ScalarOp::Add => self.b.contracted("llvm.fadd", x[0], x[1]),
+            ScalarOp::Sub => self.b.contracted("llvm.fsub", x[0], x[1]),
+            ScalarOp::Mul => self.b.contracted("llvm.fmul", x[0], x[1]),
             ScalarOp::Div => self.b.two("llvm.fdiv", x[0], x[1]),
             ScalarOp::Pow => self.pow(x[0], x[1]),
             ScalarOp::Rem => {

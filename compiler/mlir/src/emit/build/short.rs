@@ -97,6 +97,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let word = self.int(32);
         let short = self.cast("llvm.trunc", v, word);
         self.keep_range(short, range);
+        self.keep_zeros(short, v);
         Some(short)
     }
 
@@ -107,6 +108,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
         let wide = self.cast(how, short, long);
         self.keep_range(short, range);
         self.keep_range(wide, range);
+        self.keep_zeros(wide, short);
         if self.shorts.insert(place(wide), short).is_none() {
             let op = OperationResult::try_from(wide).expect("an operation's").owner();
             self.unread.insert(place(wide), op);
