@@ -9,7 +9,7 @@ use super::staged;
 use crate::products::on_cores;
 use melior::dialect::arith::CmpiPredicate;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Access, Buffer, Extent, Index, Matrix, Place, Shape, Stmt, Tile};
+use nestor_ir::tile::{Access, Buffer, Extent, Index, Matrix, Place, Shape, Stmt};
 
 /// Rows that are looked at together.
 const AT_ONCE: i64 = 8;
@@ -225,54 +225,6 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
         let end = body(self, index, &carried);
         self.b.close(opened, &end)
-    }
-
-    /// Each thread has columns of its own, and takes their steps one after the other.
-    pub(super) fn linear_scan(
-        &mut self,
-        [a, b, init, y]: [Tile; 4],
-        (steps, n, m): (usize, usize, usize),
-        reverse: bool,
-    ) {
-        let [a, b, init, y] = [a, b, init, y].map(Place::Tile);
-        let (slots, width) = (Num::Known(n as i64), Num::Known(m as i64));
-        let square = Num::Known((n * n) as i64);
-        let block = Num::Known((n * m) as i64);
-        self.shared(&[Extent::Fixed(m)], |e, point| {
-            let c = point[0];
-            let step = |e: &mut Self, t: Num<'c, 'a>, last: Place, at: Num<'c, 'a>| {
-                let (factors, here) = (e.mul(t, square), e.mul(t, block));
-                e.turns(slots, false, |e, i| {
-                    let row = e.mul(i, width);
-                    let own = e.add(here, row);
-                    let own = e.add(own, c);
-                    let term = e.read(b, own);
-                    let row = e.mul(i, slots);
-                    let row = e.add(factors, row);
-                    let sum = e.sum(Num::Known(0), slots, term, |e, j| {
-                        let factor = e.add(row, j);
-                        let there = e.mul(j, width);
-                        let there = e.add(at, there);
-                        let there = e.add(there, c);
-                        [e.read(a, factor), e.read(last, there)]
-                    });
-                    e.write(y, own, sum);
-                });
-            };
-            if steps == 0 {
-                return;
-            }
-            let end = Num::Known(steps as i64 - 1);
-            let first = if reverse { end } else { Num::Known(0) };
-            step(e, first, init, Num::Known(0));
-            e.turns(end, reverse, |e, turn| {
-                // Forwards from the second to the last, backwards from the last but one to the first.
-                let forward = e.add(turn, Num::Known(1));
-                let (t, before) = if reverse { (turn, forward) } else { (forward, turn) };
-                let at = e.mul(before, block);
-                step(e, t, y, at);
-            });
-        });
     }
 
     pub(super) fn gather(&mut self, r: Rows<'_>, out: &Access) {

@@ -21,6 +21,7 @@ mod parts;
 mod places;
 mod points;
 mod scalar;
+mod scan;
 mod solve;
 mod staged;
 mod strips;

@@ -4,7 +4,7 @@ use super::columns::Columns;
 use super::cost::Rates;
 use super::part::Part;
 use crate::autodiff::body_inputs;
-use crate::simplify::alone;
+use crate::simplify::{alone, ordered};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{
@@ -73,7 +73,8 @@ impl Pieces<'_> {
                 }
             }
         }
-        out.body = self.body();
+        // What is cheapest to multiply first may be another thing where there are fewer columns.
+        out.body = ordered(&self.body());
         let states = walk.states().count();
         let mut places = Vec::new();
         for ((kind, layout), output) in
