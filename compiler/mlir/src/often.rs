@@ -13,7 +13,7 @@ use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{
-    Access, Affine, Expr, Kernel, Matrix, Place, ScalarKind, ScalarOp, Stmt, Tile,
+    Access, Affine, Expr, ExprId, Kernel, Matrix, Place, ScalarKind, ScalarOp, Stmt, Tile,
 };
 
 /// How many statements of a kind are many: fewer are written where they stand (not measured).
@@ -100,7 +100,7 @@ pub fn often(
         let varies = |i: &usize| calls.iter().any(|c| c.numbers[*i] != first[*i]);
         function.numbers = (0..first.len()).filter(varies).collect();
         let mut known = first.iter();
-        each_number(&mut function.kernel.body[0], &mut |x| {
+        each_number(&mut function.kernel.body[0], &mut |x, _| {
             *x = known.next().copied().unwrap_or(*x);
         });
         for Found { number, places, numbers } in calls {
@@ -133,7 +133,11 @@ fn function(
 ) -> Option<(Function, Found)> {
     let mut stmt = stmt.clone();
     let mut numbers = Vec::new();
-    each_number(&mut stmt, &mut |x| numbers.push(std::mem::take(x)));
+    // A division by what is known is a multiplication, where that is exact: it stays known.
+    each_number(&mut stmt, &mut |x, divides| {
+        numbers.push(*x);
+        *x = if divides { *x } else { 0.0 };
+    });
     let mut out = Function {
         kept: Kept::wide(&Kernel::default()),
         kernel: Kernel::default(),
@@ -187,20 +191,25 @@ fn function(
     Some((out, Found { number, places, numbers }))
 }
 
-/// Visits the numbers that a statement computes with.
-fn each_number(stmt: &mut Stmt, one: &mut dyn FnMut(&mut f64)) {
+/// Visits the numbers that a statement computes with, and says whether it divides by them.
+fn each_number(stmt: &mut Stmt, one: &mut dyn FnMut(&mut f64, bool)) {
     match stmt {
         Stmt::Map { expr, .. } => {
+            let divisions = expr.scalars.values();
+            let divisions =
+                divisions.filter(|s| matches!(s.op, ScalarOp::Div | ScalarOp::Rem));
+            let divisions = divisions.filter_map(|s| s.operands.get(1).copied());
+            let divisors: Vec<ExprId> = divisions.collect();
             for id in expr.scalars.keys() {
                 let scalar = &mut expr.scalars[id];
                 if let (ScalarOp::Constant(x), ScalarKind::Real) =
                     (&mut scalar.op, scalar.kind)
                 {
-                    one(x);
+                    one(x, divisors.contains(&id));
                 }
             }
         }
-        Stmt::Product { alpha, .. } => one(alpha),
+        Stmt::Product { alpha, .. } => one(alpha, false),
         Stmt::SolveUnitLower { .. }
         | Stmt::Eliminate { .. }
         | Stmt::InverseRoot { .. }
