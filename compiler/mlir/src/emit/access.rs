@@ -133,7 +133,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             true => (self.byte_of(place, n, width(elem, narrow)), 8),
             false => (n, 8 * width(elem, false) as u32),
         };
-        // What is known comes last: it is part of the instruction, and neighbours have the rest in common.
+        // What is known comes last: it is part of the instruction, and neighbours have the rest in common. In a loop that would be kept in
+        // registers from turn to turn.
+        let n = if self.loops > 0 { Num::Run(self.value(n)) } else { n };
         let (of, (first, further)) = (self.b.int(bits), n.parts());
         let mut at = base;
         if let Some(first) = first {

@@ -206,9 +206,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             total = self.mul(total, *extent);
         }
         // Several at once where their number divides, so that their loads are under way together; all of them, where they are few.
+        let few = AT_ONCE.min(2 * MANY / map.loads.len().max(1) as i64);
         let several = if wide.is_some() { AT_ONCE / 2 } else { AT_ONCE };
         let turns = match total {
-            Num::Known(n) if n % apart == 0 && n / apart <= AT_ONCE => n / apart,
+            Num::Known(n) if n % apart == 0 && n / apart <= few => n / apart,
             Num::Known(n) if n % (several * apart) == 0 => several,
             _ => 1,
         };
