@@ -1,8 +1,8 @@
 //! What `bench/device.py` runs on a machine with a GPU; a JSON object on the standard output.
 //!
 //! `device_suite --device cuda:0 --products bf16 --seconds 300 [--rules gated_deltanet,gla] [--shapes 1x8192x96x128,...]
-//! [--ways fwd,both] [--chunk 64] [--tensors float32]`; what has a number for each token is bfloat16 outside of kernels, as the
-//! field's is, where products are and nothing else is said; the device `emulator` executes the kernels' PTX without a GPU, for small shapes, and
+//! [--ways fwd,both] [--chunk 64] [--tensors float32]`; what has a number for each token is bfloat16 outside of kernels but for
+//! gates, as the field's is, where products are and nothing else is said; the device `emulator` executes the kernels' PTX without a GPU, for small shapes, and
 //! `predicted` only says what an H100 is predicted to take, `counted` what blocks execute in the emulator.
 
 #![allow(clippy::print_stdout, reason = "it is a command")]

@@ -40,8 +40,18 @@ pub struct Wanted {
     pub both: bool,
     /// Tokens of a chunk, where not the compiler's own number.
     pub chunk: Option<usize>,
-    /// What has a number for each token is bfloat16 where the caller keeps it.
+    /// What has a number for each token is bfloat16 where the caller keeps it, logarithms of gates aside: as the field's tensors are.
     pub brain: bool,
+}
+
+/// Logarithms of gates, in the rules that are timed.
+const GATES: [&str; 2] = ["g", "grad.g"];
+
+/// Whether the field keeps a tensor as bfloat16.
+fn is_narrow(ty: &Type, name: Option<&&str>) -> bool {
+    ty.elem == Elem::Real
+        && ty.dims.contains(&Dim::Time)
+        && name.is_some_and(|name| !GATES.contains(name))
 }
 
 impl Wanted {
@@ -57,11 +67,9 @@ impl Wanted {
         let made = scheduled_for(graph, Machine::Gpu(options));
         let (mut plan, kernels) = made.map_err(|e| e.to_string())?;
         if self.brain {
-            let tokens = plan
-                .tensors
-                .values()
-                .filter(|t| t.ty.elem == Elem::Real && t.ty.dims.contains(&Dim::Time));
-            let names = tokens.flat_map(|t| t.role.names()).map(str::to_owned);
+            let all = plan.tensors.values();
+            let narrow = all.filter(|t| is_narrow(&t.ty, t.role.names().first()));
+            let names = narrow.flat_map(|t| t.role.names()).map(str::to_owned);
             let names: Vec<String> = names.collect();
             keep_as_bfloat16(&mut plan, &names).map_err(|e| e.to_string())?;
         }
@@ -119,8 +127,10 @@ pub fn timed(
     let mut executor = Executor::on(code, device).map_err(|e| e.to_string())?;
     let sizes = Sizes { batch, time, start: 0 };
     let mut bytes = 0.0;
-    let is_brain = |ty: &Type| wanted.brain && ty.dims.contains(&Dim::Time);
-    let width_of = |ty: &Type| if is_brain(ty) { 2.0 } else { 4.0 };
+    let width_of = |ty: &Type, name: &str| match is_narrow(ty, Some(&name)) {
+        true if wanted.brain => 2.0,
+        _ => 4.0,
+    };
     let mut draw = Stream::new(0, "device suite");
     let inputs: Vec<(String, Type)> =
         executor.inputs().into_iter().map(|(n, t)| (n.to_owned(), t.clone())).collect();
@@ -135,13 +145,13 @@ pub fn timed(
             Elem::Int => Data::I32(vec![0; count]),
             Elem::Bool => Data::Bool(vec![false; count]),
         };
-        bytes += count as f64 * width_of(&ty);
+        bytes += count as f64 * width_of(&ty, &name);
         executor.set(&HostTensor { name, dims, data }).map_err(|e| e.to_string())?;
     }
     for output in &lowered.graph.outputs {
         let ty = lowered.graph.ty(output.value);
         let dims = ty.dims.iter().map(|d| d.size(&sizes));
-        bytes += dims.product::<usize>() as f64 * width_of(ty);
+        bytes += dims.product::<usize>() as f64 * width_of(ty, &output.name);
     }
     let mut step = |count: usize| -> Result<f64, String> {
         let began = Instant::now();
