@@ -60,7 +60,7 @@ pub(crate) enum Command {
     /// Print one stage of the compiler, or write all that a program becomes to a folder: its plan
     /// and kernels as text, how its weights lie, and where it is from.
     #[command(
-        after_help = "Examples:\n  nestor compile examples/titans.nest --emit derived\n  nestor compile examples/titans.nest --target sm_90a -o artifact"
+        after_help = "Examples:\n  nestor compile examples/titans.nest --emit derived\n  nestor compile examples/titans.nest --target sm_90a -o artifact\n  nestor compile my_rule.nest MyRule --target sm_90a --products bf16 --bf16 q,k,v,y -o artifact"
     )]
     Compile(CompileArguments),
     /// Say what the compiler made of a spec: states, derived update, form, with reasons.
