@@ -42,14 +42,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             && self.stores_beside(map, WIDE)
     }
 
-    /// How many points a thread has beside one another: as many as sixteen bytes of what is narrow, where there are so many for each of so
-    /// many threads or lanes, and nothing else is touched that lies so.
-    pub(super) fn points_beside(
-        &self,
-        map: Map<'_>,
-        numbers: Option<usize>,
-        sharing: i64,
-    ) -> i64 {
+    /// How many points a thread has beside one another: as many as sixteen bytes of what is narrow, where there are enough of them, and nothing
+    /// else is touched that lies so.
+    pub(super) fn points_beside(&self, map: Map<'_>, enough: bool) -> i64 {
         let wide = 2 * WIDE;
         let last = map.space.last().and_then(|d| d.fixed()).unwrap_or(0);
         let stored = map.sinks.iter().filter_map(|(_, sink)| match sink {
@@ -59,9 +54,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let fits = |a: &Access| {
             self.is_one_for_all(a) || self.is_narrow(a.place) && self.is_beside(a, wide)
         };
-        let enough = numbers.is_none_or(|n| n % (wide * sharing) as usize == 0);
-        match last.is_multiple_of(wide as usize)
-            && enough
+        match enough
+            && last.is_multiple_of(wide as usize)
             && map.loads.iter().chain(stored).all(fits)
         {
             true => wide,
@@ -115,43 +109,31 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             && along_others(a)
     }
 
+    /// Parts of so many points beside one another, shared among the threads: each loads some, the first of these numbers that divides, before it
+    /// stores the first of them.
     pub(super) fn map_beside(&mut self, map: Map<'_>) {
+        let threads = i64::from(self.about.threads);
+        let points: Option<usize> = map.space.iter().map(|d| d.fixed()).product();
+        let wide = 2 * WIDE;
+        let enough = points.is_none_or(|n| n as i64 >= wide * threads);
+        let wide = self.points_beside(map, enough);
         // Of many threads each has few registers.
         let few = self.about.threads > FEW_THREADS;
         let at_once: &[i64] = match map.expr.scalars.len() {
+            0..=NOTHING if few && wide > WIDE => OF_LITTLE,
             0..=FEW if few => &[2],
             0..=NOTHING => OF_NOTHING,
             n if n <= FEW => OF_LITTLE,
             _ => &[],
         };
-        let numbers = map.space.iter().map(|d| d.fixed()).product();
-        let wide = self.points_beside(map, numbers, i64::from(self.about.threads));
-        self.by_parts(
-            (map.space, wide),
-            at_once,
-            |e, part| e.values_beside(map, part, wide),
-            |e, (point, values)| e.stored_beside(map, &point, &values),
-        );
-    }
-
-    /// Parts of so many points beside one another, shared among the threads: each loads so many, the first of these numbers that divides, before it
-    /// stores the first of them.
-    pub(super) fn by_parts<T>(
-        &mut self,
-        (space, wide): (&[Extent], i64),
-        at_once: &[i64],
-        load: impl Fn(&mut Self, Vec<Num<'c, 'a>>) -> T,
-        store: impl Fn(&mut Self, T),
-    ) {
-        let mut space = space.to_vec();
-        if let Some(Extent::Fixed(last)) = space.last_mut() {
-            *last /= wide as usize;
-        }
-        let threads = i64::from(self.about.threads);
-        let parts: Option<usize> = space.iter().map(|d| d.fixed()).product();
-        let divides = |n: &i64| parts.is_some_and(|p| p as i64 % (n * threads) == 0);
+        let divides =
+            |n: &i64| points.is_some_and(|p| p as i64 % (n * wide * threads) == 0);
         let at_once = at_once.iter().copied().find(divides).unwrap_or(1);
-        let extents: Vec<Num<'c, 'a>> = space.iter().map(|d| self.extent(*d)).collect();
+        let mut extents: Vec<Num<'c, 'a>> =
+            map.space.iter().map(|d| self.extent(*d)).collect();
+        if let Some(last) = extents.last_mut() {
+            *last = self.div(*last, Num::Known(wide));
+        }
         let mut total = Num::Known(1);
         for extent in &extents {
             total = self.mul(total, *extent);
@@ -165,12 +147,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let bounds = [Num::Run(self.thread), total, Num::Known(at_once * threads)];
         let bounds = bounds.map(|n| self.value(n));
         let (opened, first, _) = self.b.open_for(bounds, &[]);
-        let mut all = Vec::new();
         let further = (0..at_once).map(|turn| turn * threads);
-        for part in self.unravelled_from(Num::Run(first), further, &extents) {
-            all.push(load(self, part));
+        let parts = self.unravelled_from(Num::Run(first), further, &extents);
+        let all: Vec<_> =
+            parts.into_iter().map(|part| self.values_beside(map, part, wide)).collect();
+        for (point, values) in all {
+            self.stored_beside(map, &point, &values);
         }
-        all.into_iter().for_each(|one| store(self, one));
         self.b.close(opened, &[]);
     }
 

@@ -2,6 +2,7 @@
 //! alone, or where it is long, each warp together.
 
 use super::Emit;
+use super::beside::WIDE;
 use super::build::V;
 use super::number::Num;
 use crate::placement::by_all;
@@ -50,9 +51,6 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let kept = map.space.len() - folded.max().unwrap_or(0);
         if self.by_warps(map, kept) {
             return self.map_by_warps(map, kept);
-        }
-        if kept == map.space.len() && self.moves_parts(map) {
-            return self.map_moved(map);
         }
         if kept == map.space.len() && self.lies_beside(map) {
             return self.map_beside(map);
@@ -195,9 +193,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let mut extents: Vec<Num<'c, 'a>> =
             map.space[kept..].iter().map(|d| self.extent(*d)).collect();
         // What lies beside one another is loaded at once, where all lanes have some of it.
-        let numbers = map.space[kept..].iter().map(|d| d.fixed()).product();
+        let folded: Option<usize> = map.space[kept..].iter().map(|d| d.fixed()).product();
+        let enough = folded.is_some_and(|n| n as i64 % (2 * WIDE * apart) == 0);
         let wide = self.folds_beside(map, kept, apart);
-        let wide = wide.then(|| self.points_beside(map, numbers, apart));
+        let wide = wide.then(|| self.points_beside(map, enough));
         if let (Some(wide), Some(last)) = (wide, extents.last_mut()) {
             *last = self.div(*last, Num::Known(wide));
         }

@@ -15,7 +15,6 @@ mod functions;
 mod joins;
 mod laid;
 mod map;
-mod moved;
 mod number;
 mod parts;
 mod places;
