@@ -48,10 +48,10 @@ pub struct Wanted {
 const GATES: [&str; 2] = ["g", "grad.g"];
 
 /// Whether the field keeps a tensor as bfloat16.
-fn is_narrow(ty: &Type, name: Option<&&str>) -> bool {
+fn is_narrow(ty: &Type, names: &[&str]) -> bool {
     ty.elem == Elem::Real
         && ty.dims.contains(&Dim::Time)
-        && name.is_some_and(|name| !GATES.contains(name))
+        && !names.iter().any(|name| GATES.contains(name))
 }
 
 impl Wanted {
@@ -68,7 +68,7 @@ impl Wanted {
         let (mut plan, kernels) = made.map_err(|e| e.to_string())?;
         if self.brain {
             let all = plan.tensors.values();
-            let narrow = all.filter(|t| is_narrow(&t.ty, t.role.names().first()));
+            let narrow = all.filter(|t| is_narrow(&t.ty, &t.role.names()));
             let names = narrow.flat_map(|t| t.role.names()).map(str::to_owned);
             let names: Vec<String> = names.collect();
             keep_as_bfloat16(&mut plan, &names).map_err(|e| e.to_string())?;
@@ -127,7 +127,7 @@ pub fn timed(
     let mut executor = Executor::on(code, device).map_err(|e| e.to_string())?;
     let sizes = Sizes { batch, time, start: 0 };
     let mut bytes = 0.0;
-    let width_of = |ty: &Type, name: &str| match is_narrow(ty, Some(&name)) {
+    let width_of = |ty: &Type, name: &str| match is_narrow(ty, &[name]) {
         true if wanted.brain => 2.0,
         _ => 4.0,
     };

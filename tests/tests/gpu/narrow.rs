@@ -73,6 +73,23 @@ fn planned(
     Ok(Planned { plan, kernels, inputs: names.zip(inputs).collect() })
 }
 
+/// The same of several rules, one of them named, at widths and lengths of which some divide nothing.
+fn of_rules<T: Send>(
+    name: &str,
+    one: impl Fn(&str, usize, usize, &Sizes) -> T + Sync,
+) -> Vec<(&str, T)> {
+    let sizes = Sizes { batch: 1, time: 70, start: 0 };
+    let odd = Sizes { batch: 2, time: 37, start: 0 };
+    let rules = [
+        ("GatedDelta", 64, sizes),
+        ("GLA", 32, odd),
+        ("LinearAttention", 64, odd),
+        (name, 32, odd),
+        ("Titans", 32, odd),
+    ];
+    on_all_cores(&rules, |(name, width, sizes)| (*name, one(name, *width, 16, sizes)))
+}
+
 /// Bytes that a rule's kernels move: of float32, with what only products take as bfloat16, and with what products take as well.
 fn rule(
     name: &str,
@@ -108,19 +125,7 @@ fn rule(
 
 #[test]
 fn memories_give_the_same_bits() {
-    let sizes = Sizes { batch: 1, time: 70, start: 0 };
-    let odd = Sizes { batch: 2, time: 37, start: 0 };
-    let rules = [
-        ("GatedDelta", 64, sizes),
-        ("GLA", 32, odd),
-        ("LinearAttention", 64, odd),
-        ("Comba", 32, odd),
-        ("Titans", 32, odd),
-    ];
-    let all = on_all_cores(&rules, |(name, width, sizes)| {
-        (*name, rule(name, *width, 16, sizes))
-    });
-    for (name, moved) in all {
+    for (name, moved) in of_rules("Comba", rule) {
         let [before, exactly, closely] = moved.unwrap_or_else(|e| panic!("{name}: {e}"));
         println!("{name}: of {before} bytes {exactly} are moved, or {closely}");
         assert!(closely < exactly && exactly < before, "{name}: nothing is narrow");
@@ -174,19 +179,7 @@ fn callers(
 
 #[test]
 fn tensors_of_the_caller_give_the_same_bits() {
-    let sizes = Sizes { batch: 1, time: 70, start: 0 };
-    let odd = Sizes { batch: 2, time: 37, start: 0 };
-    let rules = [
-        ("GatedDelta", 64, sizes),
-        ("GLA", 32, odd),
-        ("LinearAttention", 64, odd),
-        ("KDA", 32, odd),
-        ("Titans", 32, odd),
-    ];
-    let all = on_all_cores(&rules, |(name, width, sizes)| {
-        (*name, callers(name, *width, 16, sizes))
-    });
-    for (name, found) in all {
+    for (name, found) in of_rules("KDA", callers) {
         let count = found.unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(count >= 8, "{name}: {count} tensors");
     }
