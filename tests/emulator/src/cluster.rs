@@ -1,8 +1,9 @@
 //! Blocks that run at the same time and reach each other's shared memory: those of a cluster, one after another up to its next barrier.
 
+use crate::launch::{Fault, Launch, Stats};
 use crate::memory::{Allocation, Memory};
 use crate::module::{Kernel, SHARED};
-use crate::run::{Block, Fault, Halt, Launch, Stats, Thread};
+use crate::run::{Block, Halt, Thread};
 
 /// Where the shared memory of a cluster's first block begins for its others; that of the next one lies behind it.
 const WINDOW: u64 = 1 << 32;
@@ -78,7 +79,7 @@ pub(crate) fn run(
         since = latest + 1;
         for resting in &mut all {
             resting.epoch = since;
-            resting.threads.iter_mut().for_each(Thread::go_on);
+            resting.threads.iter_mut().for_each(Thread::pass);
         }
         stats.meetings += u64::from(count);
     }

@@ -2,6 +2,7 @@
 
 use crate::compare::compare;
 use crate::convert::convert;
+use crate::decode_group::group_op;
 use crate::module::{
     Address, Instr, Op, ParseError, Product, Reg, Shuffle, Space, WarpOp, error,
 };
@@ -39,7 +40,7 @@ impl Decoder {
         self.start.len() as Reg - 1
     }
 
-    fn register(&mut self, name: &str) -> Reg {
+    pub(crate) fn register(&mut self, name: &str) -> Reg {
         if let Some(found) = self.registers.get(name) {
             return *found;
         }
@@ -59,7 +60,7 @@ impl Decoder {
     }
 
     /// A register, a constant or an address.
-    fn source(&mut self, text: &str) -> Option<Reg> {
+    pub(crate) fn source(&mut self, text: &str) -> Option<Reg> {
         if text.starts_with('%') || self.symbols.contains_key(text) {
             return Some(self.register(text));
         }
@@ -70,7 +71,7 @@ impl Decoder {
         Some(register)
     }
 
-    fn sources(&mut self, text: &str) -> Option<Vec<Reg>> {
+    pub(crate) fn sources(&mut self, text: &str) -> Option<Vec<Reg>> {
         let inside = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
         operands(inside.unwrap_or(text)).iter().map(|t| self.source(t)).collect()
     }
@@ -137,10 +138,16 @@ fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
         ("ret" | "exit", 0) => return Some(Op::Exit),
         ("call", _) if tail == "uni" => return call(d, list),
         ("bar" | "barrier", _) => return barrier(tail, list),
+        ("fence", 0) if ["proxy.async", "proxy.async.shared::cta"].contains(&tail) => {
+            return Some(Op::ProxyFence);
+        }
         ("membar" | "fence", 0) => return Some(Op::Nothing),
         ("setp", _) => return comparison(d, tail, list),
         ("shfl", 5) => return shuffle(d, tail, list),
         ("mma", 4) => return product(d, tail, list),
+        ("wgmma", _) => {
+            return Some(Op::Warp(WarpOp::Group(group_op(d, tail, list)?)));
+        }
         ("ldmatrix", 2) => return matrix(d, tail, list),
         ("movmatrix", 2) if tail == "sync.aligned.m8n8.trans.b16" => {
             let (to, from) = (d.register(at(0)?), d.source(at(1)?)?);

@@ -5,20 +5,26 @@
 //! warp, so that a program without races has one result. What makes a result hang on the order of threads is an
 //! error, as is what a GPU would let pass or answer with a trap long after: two threads that touch a byte between two barriers,
 //! one of them writing; blocks that touch what another one writes, but for those of a cluster with a barrier of theirs between; an access outside of every allocation,
-//! unaligned, or of bytes that nothing has written; a barrier that some thread never reaches. Every
-//! error names the block, the thread and the instruction.
+//! unaligned, or of bytes that nothing has written; a barrier that some thread never reaches; a matrix product of a group of
+//! warps without the fences that it needs. Every error names the block, the thread and the instruction.
 
 mod cluster;
 mod compare;
 mod convert;
 mod decode;
+mod decode_group;
+mod descriptor;
+mod group;
+mod launch;
 mod memory;
 mod module;
+mod progress;
 mod run;
+mod shadow;
 mod table;
 mod text;
 mod warp;
 
+pub use launch::{Fault, Launch, Stats, launch};
 pub use memory::{Allocation, Memory};
 pub use module::{Module, ParseError};
-pub use run::{Fault, Launch, Stats, launch};

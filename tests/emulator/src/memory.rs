@@ -3,58 +3,7 @@
 //! Buffers lie far apart, so that an address past the end of one is never in another. Between two
 //! barriers a byte may be read by many threads or written by one that nobody else reads; blocks have no barrier at all.
 
-/// Who touched a byte last.
-#[derive(Clone, Copy)]
-struct Touch {
-    /// The block, and the thread in it; `MANY` where there were several.
-    block: u32,
-    thread: u32,
-    /// How many barriers that block had passed.
-    epoch: u32,
-}
-
-/// What the number of a block is from where several blocks of a cluster are meant: this, and the cluster's number.
-const TEAM: u32 = 1 << 31;
-
-const NOBODY: u32 = u32::MAX;
-const MANY: u32 = u32::MAX - 1;
-const NO_TOUCH: Touch = Touch { block: NOBODY, thread: NOBODY, epoch: 0 };
-
-/// Who acts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Actor {
-    pub(crate) block: u32,
-    pub(crate) thread: u32,
-    pub(crate) epoch: u32,
-    /// The epoch that began with the last barrier of its cluster.
-    pub(crate) since: u32,
-    /// Blocks of a cluster.
-    pub(crate) cluster: u32,
-}
-
-impl Actor {
-    /// Whether a touch was by another block of its cluster, and there was a barrier of that since.
-    fn met(&self, touch: Touch) -> bool {
-        let own = self.block / self.cluster;
-        let of = match touch.block {
-            NOBODY | MANY => return false,
-            several if several >= TEAM => several - TEAM,
-            block if block == self.block => return false,
-            block => block / self.cluster,
-        };
-        of == own && touch.epoch < self.since
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Shadow {
-    writer: Touch,
-    reader: Touch,
-    /// Something has been written there.
-    known: bool,
-    /// An asynchronous copy to there has not been waited for.
-    pending: bool,
-}
+use crate::shadow::{Actor, MANY, NO_TOUCH, Shadow, TEAM, Touch, joined, meets};
 
 /// A piece of memory.
 pub struct Allocation {
@@ -77,8 +26,7 @@ impl Allocation {
         Self::new(name, data, false)
     }
     fn new(name: &str, data: Vec<u8>, known: bool) -> Self {
-        let fresh = Shadow { writer: NO_TOUCH, reader: NO_TOUCH, known, pending: false };
-        let shadow = vec![fresh; data.len()];
+        let shadow = vec![Shadow::fresh(known); data.len()];
         Self { name: name.to_owned(), data, shadow }
     }
     /// The bytes.
@@ -97,9 +45,7 @@ impl Allocation {
     }
     /// Forgets contents and touches: another block begins.
     pub(crate) fn renew(&mut self) {
-        let fresh =
-            Shadow { writer: NO_TOUCH, reader: NO_TOUCH, known: false, pending: false };
-        self.shadow.fill(fresh);
+        self.shadow.fill(Shadow::fresh(false));
     }
 
     fn range(&self, at: u64, bytes: usize) -> Result<std::ops::Range<usize>, String> {
@@ -120,25 +66,84 @@ impl Allocation {
         let range = self.range(at, bytes)?;
         let mut out = 0;
         for (n, i) in range.enumerate() {
-            let s = &mut self.shadow[i];
-            if !s.known {
-                let name = &self.name;
-                return Err(format!("byte {i} of `{name}` is read before it is written"));
-            }
-            if s.pending {
-                let name = &self.name;
-                return Err(format!(
-                    "byte {i} of `{name}` is read before its copy is waited for"
-                ));
-            }
-            let other = meets(s.writer, by);
-            s.reader = joined(s.reader, by);
-            if let Some(other) = other {
-                return Err(self.race(i, "read", "written", other));
-            }
+            self.note_read(i, by)?;
             out |= u64::from(self.data[i]) << (8 * n);
         }
         Ok(out)
+    }
+
+    /// Eight numbers of 16 bits that a product of a group of warps reads for all of their threads. It reads by another way than
+    /// threads write: `settled` says how many fences between the two a thread had done when it came to its last barrier.
+    pub(crate) fn read_part(
+        &mut self,
+        at: u64,
+        by: Actor,
+        settled: impl Fn(u32) -> u16,
+    ) -> Result<[u16; 8], String> {
+        let by = by.of_many();
+        let range = self.range(at, 16)?;
+        let from = range.start;
+        // Bytes written together look alike: what holds for the first one holds for all.
+        let first = self.shadow[from];
+        let differs = |all: u32, s: &Shadow| all | s.differs(&first);
+        if self.shadow[range.clone()].iter().fold(0, differs) == 0 {
+            self.note_product(from, by, settled)?;
+            let after = self.shadow[from];
+            if after.differs(&first) != 0 {
+                self.shadow[range].fill(after);
+            }
+        } else {
+            for i in range {
+                self.note_product(i, by, &settled)?;
+            }
+        }
+        let pair = |n: usize| [self.data[from + 2 * n], self.data[from + 2 * n + 1]];
+        Ok(std::array::from_fn(|n| u16::from_le_bytes(pair(n))))
+    }
+
+    /// One more matrix product that reads a byte.
+    fn note_product(
+        &mut self,
+        i: usize,
+        by: Actor,
+        settled: impl Fn(u32) -> u16,
+    ) -> Result<(), String> {
+        self.note_read(i, by)?;
+        let Shadow { writer: Touch { block, thread, .. }, fences, .. } = self.shadow[i];
+        let name = &self.name;
+        if block != by.block {
+            return Err(format!(
+                "byte {i} of `{name}` was written by block {block}: no fence makes that visible to a matrix product of another block"
+            ));
+        }
+        if settled(thread) <= fences {
+            return Err(format!(
+                "byte {i} of `{name}` is read by a matrix product, with no `fence.proxy.async` of thread {thread}, which has written it, and barrier behind that between"
+            ));
+        }
+        Ok(())
+    }
+
+    /// One more reader of a byte.
+    #[inline]
+    fn note_read(&mut self, i: usize, by: Actor) -> Result<(), String> {
+        let s = &mut self.shadow[i];
+        if !s.known {
+            let name = &self.name;
+            return Err(format!("byte {i} of `{name}` is read before it is written"));
+        }
+        if s.pending {
+            let name = &self.name;
+            return Err(format!(
+                "byte {i} of `{name}` is read before its copy is waited for"
+            ));
+        }
+        let other = meets(s.writer, by);
+        s.reader = joined(s.reader, by);
+        match other {
+            Some(other) => Err(self.race(i, "read", "written", other)),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn write(
@@ -158,7 +163,7 @@ impl Allocation {
             }
             let (writer, reader) = (meets(s.writer, by), meets(s.reader, by));
             s.writer = Touch { block: by.block, thread: by.thread, epoch: by.epoch };
-            s.known = true;
+            (s.fences, s.known) = (by.fences, true);
             if let Some(other) = writer {
                 return Err(self.race(i, "written", "written", other));
             }
@@ -212,35 +217,6 @@ impl Allocation {
             "race: byte {byte} of `{name}` is {now} where {who} has {then} it, with no barrier between"
         )
     }
-}
-
-/// The other one, where a touch and an actor are of two threads with no barrier between them.
-fn meets(touch: Touch, by: Actor) -> Option<Touch> {
-    if by.met(touch) {
-        return None;
-    }
-    let elsewhere = touch.block != by.block;
-    let unordered = touch.epoch == by.epoch && touch.thread != by.thread;
-    (touch.block != NOBODY && (elsewhere || unordered)).then_some(touch)
-}
-
-/// One more reader.
-fn joined(touch: Touch, by: Actor) -> Touch {
-    let Actor { block, thread, epoch, cluster, .. } = by;
-    if touch.block == NOBODY || by.met(touch) {
-        return Touch { block, thread, epoch };
-    }
-    let team = TEAM + block / cluster;
-    let beside = touch.block < TEAM && touch.block / cluster == block / cluster;
-    if touch.block == team || touch.block != block && beside && cluster > 1 {
-        // As late as the last of them: their barriers are one count.
-        return Touch { block: team, thread: MANY, epoch: epoch.max(touch.epoch) };
-    }
-    if touch.block != block {
-        return Touch { block: MANY, thread: MANY, epoch };
-    }
-    let same = touch.epoch != epoch || touch.thread == thread;
-    Touch { block, thread: if same { thread } else { MANY }, epoch }
 }
 
 /// Global memory: every allocation in a part of the address space of its own.

@@ -62,6 +62,44 @@ pub(crate) enum WarpOp {
     Product { what: Product, to: Vec<Reg>, a: Vec<Reg>, b: Vec<Reg>, c: Vec<Reg> },
     LoadMatrix { to: Vec<Reg>, transposed: bool, at: Address },
     Turn { to: Reg, from: Reg },
+    Group(GroupOp),
+}
+
+/// What a warp does of the asynchronous products of its group of four.
+#[derive(Clone, Debug)]
+pub(crate) enum GroupOp {
+    /// Before products: registers are as they should be.
+    Fence,
+    Product(GroupProduct),
+    /// After products: they are a group of their own.
+    Commit,
+    /// For all groups.
+    Wait,
+}
+
+/// `D = A B + D`: a warp has 16 of the 64 rows.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupProduct {
+    pub(crate) to: Vec<Reg>,
+    pub(crate) a: Left,
+    pub(crate) b: Matrix,
+    /// Whether what was in D before is added.
+    pub(crate) adds: Reg,
+}
+
+/// The left operand of a product of a group.
+#[derive(Clone, Debug)]
+pub(crate) enum Left {
+    Registers(Vec<Reg>),
+    Shared(Matrix),
+}
+
+/// A matrix in shared memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matrix {
+    pub(crate) descriptor: Reg,
+    /// Whether what lies side by side are rows of A or columns of B, and not entries along the sum.
+    pub(crate) turned: bool,
 }
 
 /// What an instruction does.
@@ -108,6 +146,8 @@ pub(crate) enum Op {
     CopyCommit,
     /// For all groups but so many of the newest; for every copy, committed or not, where nothing is said.
     CopyWait(Option<usize>),
+    /// Makes what its thread has written visible to matrix products that read shared memory.
+    ProxyFence,
     Nothing,
 }
 

@@ -1,102 +1,21 @@
 //! Runs a kernel over a grid: blocks one after another, in each its threads up to the next barrier.
 
 use crate::cluster;
-use crate::memory::{Actor, Allocation, Memory};
-use crate::module::{Address, Instr, Kernel, Module, Op, Reg, SHARED, Space};
-use thiserror::Error;
+use crate::launch::{Fault, Launch, Stats};
+use crate::memory::{Allocation, Memory};
+use crate::module::{Address, Instr, Kernel, Op, Reg, SHARED, Space};
+use crate::progress::{Progress, Stage};
+use crate::shadow::Actor;
 
 /// Lanes of a warp.
 pub(crate) const LANES: usize = 32;
-
-/// How a kernel is launched.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    /// Blocks.
-    pub grid: u32,
-    /// Threads of a block: whole warps.
-    pub block: u32,
-    /// Bytes of shared memory beyond what the module declares.
-    pub shared: usize,
-    /// The parameters' values, in order.
-    pub params: Vec<u64>,
-    /// Instructions that all threads together may take.
-    pub limit: u64,
-}
-
-/// What a launch took.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stats {
-    /// Instructions of all threads; one of a whole warp counts for each lane.
-    pub instructions: u64,
-    /// Barriers of all blocks.
-    pub barriers: u64,
-    /// Matrix products of all warps.
-    pub products: u64,
-    /// Barriers of clusters, counted for each block.
-    pub meetings: u64,
-}
-
-/// What went wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("block {block}, thread {thread}, line {line} `{instruction}`: {what}")]
-pub struct Fault {
-    /// The block.
-    pub block: u32,
-    /// The thread in it.
-    pub thread: u32,
-    /// The line of the text.
-    pub line: usize,
-    /// The instruction.
-    pub instruction: String,
-    /// What happened.
-    pub what: String,
-}
-
-/// Runs a kernel.
-///
-/// # Errors
-/// The first fault; also where the launch does not fit the kernel.
-pub fn launch(
-    module: &Module,
-    kernel: &str,
-    launch: &Launch,
-    memory: &mut Memory,
-) -> Result<Stats, Fault> {
-    let outside = |what: String| Fault {
-        block: 0,
-        thread: 0,
-        line: 0,
-        instruction: format!("launch of {kernel}"),
-        what,
-    };
-    let found = module.kernels.iter().find(|k| k.name == kernel);
-    let kernel = found.ok_or_else(|| outside("there is no such kernel".to_owned()))?;
-    let (given, taken) = (launch.params.len(), kernel.params.len());
-    if given != taken {
-        return Err(outside(format!("{given} parameters for {taken}")));
-    }
-    if launch.block == 0 || !(launch.block as usize).is_multiple_of(LANES) {
-        return Err(outside(format!("{} threads are not whole warps", launch.block)));
-    }
-    memory.settle();
-    if !launch.grid.is_multiple_of(kernel.cluster) {
-        let (grid, each) = (launch.grid, kernel.cluster);
-        return Err(outside(format!("{grid} blocks are not whole clusters of {each}")));
-    }
-    let unknown = || Allocation::unknown("shared", launch.shared);
-    let mut shared: Vec<Allocation> = (0..kernel.cluster).map(|_| unknown()).collect();
-    let mut stats = Stats::default();
-    for first in (0..launch.grid).step_by(kernel.cluster as usize) {
-        shared.iter_mut().for_each(Allocation::renew);
-        cluster::run(kernel, launch, first, (&mut *memory, &mut shared), &mut stats)?;
-    }
-    Ok(stats)
-}
 
 /// Where a thread stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stop {
     Running,
+    /// It runs, but not every instruction may be next: it stands between those of matrix products of its group.
+    Bound,
     Warp,
     Barrier,
     Meet,
@@ -122,6 +41,8 @@ pub(crate) struct Thread {
     pub(crate) stop: Stop,
     /// Groups of asynchronous copies, the last one open.
     copies: Vec<Vec<Pending>>,
+    /// Where it is with the products of its group of warps.
+    pub(crate) progress: Progress,
 }
 
 impl Thread {
@@ -140,16 +61,31 @@ impl Thread {
             });
         }
         let (returns, copies) = (Vec::new(), vec![Vec::new()]);
-        Self { registers, at: 0, returns, stop: Stop::Running, copies }
+        let (stop, progress) = (Stop::Running, Progress::default());
+        Self { registers, at: 0, returns, stop, copies, progress }
     }
     /// Leaves the barrier that it waits at.
+    pub(crate) fn pass(&mut self) {
+        self.progress.pass();
+        self.go_on();
+    }
+    /// Leaves the instruction that it waits at.
     pub(crate) fn go_on(&mut self) {
-        self.stop = Stop::Running;
+        self.stop = match self.progress.stage {
+            Stage::Free => Stop::Running,
+            Stage::Fenced | Stage::UnderWay | Stage::Committed => Stop::Bound,
+        };
         self.at += 1;
     }
-    /// Where it stands, and where it came from.
-    fn place(&self) -> (usize, &[usize]) {
-        (self.at, &self.returns)
+    /// Whether an instruction's guard lets it be done.
+    fn takes(&self, instr: &Instr) -> bool {
+        instr.guard.is_none_or(|(condition, wanted)| (self.get(condition) != 0) == wanted)
+    }
+    /// Whether it stands where another one does, and came from where that did. Mostly both are in no function: then there is nothing to
+    /// compare, which takes a processor longer than one thinks.
+    fn is_beside(&self, other: &Self) -> bool {
+        let nowhere = self.returns.is_empty() && other.returns.is_empty();
+        self.at == other.at && (nowhere || self.returns == other.returns)
     }
     pub(crate) fn get(&self, r: Reg) -> u64 {
         self.registers[r as usize]
@@ -186,10 +122,11 @@ impl Block<'_> {
             }
             let stands = |t: &Thread| matches!(t.stop, Stop::Barrier | Stop::Meet);
             let Some(waits) = self.threads.iter().position(stands) else {
+                self.groups_agree()?;
                 return Ok(Halt::End);
             };
-            let at = self.threads[waits].place();
-            let elsewhere = |t: &Thread| t.stop == Stop::Exit || t.place() != at;
+            let at = &self.threads[waits];
+            let elsewhere = |t: &Thread| t.stop == Stop::Exit || !t.is_beside(at);
             if let Some(other) = self.threads.iter().position(elsewhere) {
                 let what = match self.threads[other].stop {
                     Stop::Exit => {
@@ -199,10 +136,11 @@ impl Block<'_> {
                 };
                 return Err(self.fault(waits, what));
             }
+            self.groups_agree()?;
             if self.threads[waits].stop == Stop::Meet {
                 return Ok(Halt::Meet);
             }
-            self.threads.iter_mut().for_each(Thread::go_on);
+            self.threads.iter_mut().for_each(Thread::pass);
             self.epoch += 1;
             self.stats.barriers += 1;
         }
@@ -218,8 +156,8 @@ impl Block<'_> {
             let Some(waits) = lanes.iter().position(|t| t.stop == Stop::Warp) else {
                 return Ok(());
             };
-            let place = lanes[waits].place();
-            let missing = |t: &Thread| t.stop != Stop::Warp || t.place() != place;
+            let missing =
+                |t: &Thread| t.stop != Stop::Warp || !t.is_beside(&lanes[waits]);
             if let Some(other) = lanes.iter().position(missing) {
                 let what = format!("lane {other} of the warp is not here");
                 return Err(self.fault(first + waits, what));
@@ -236,7 +174,7 @@ impl Block<'_> {
 
     fn run_thread(&mut self, n: usize) -> Result<(), Fault> {
         let kernel = self.kernel;
-        while self.threads[n].stop == Stop::Running {
+        while self.threads[n].stop == Stop::Running || self.is_freed(n)? {
             let Some(instr) = kernel.code.get(self.threads[n].at) else {
                 self.threads[n].stop = Stop::Exit;
                 return Ok(());
@@ -251,11 +189,22 @@ impl Block<'_> {
         Ok(())
     }
 
+    /// Whether a thread runs again whose last instruction bound the next one, after a look at that.
+    fn is_freed(&mut self, n: usize) -> Result<bool, Fault> {
+        let t = &mut self.threads[n];
+        if t.stop != Stop::Bound {
+            return Ok(false);
+        }
+        t.stop = Stop::Running;
+        let next = self.kernel.code.get(t.at).filter(|i| t.takes(i));
+        let next = next.map(|i| &i.op);
+        t.progress.meanwhile(next).map_err(|what| self.fault(n, what))?;
+        Ok(true)
+    }
+
     fn step(&mut self, n: usize, instr: &Instr) -> Result<(), String> {
         let t = &mut self.threads[n];
-        if let Some((condition, wanted)) = instr.guard
-            && (t.get(condition) != 0) != wanted
-        {
+        if !t.takes(instr) {
             t.at += 1;
             return Ok(());
         }
@@ -374,6 +323,7 @@ impl Block<'_> {
                     self.shared[self.rank].end_copy(to - SHARED, &data, by)?;
                 }
             }
+            Op::ProxyFence => t.progress.fence()?,
             Op::Nothing => {}
         }
         self.threads[n].at += 1;
@@ -383,7 +333,8 @@ impl Block<'_> {
     pub(crate) fn actor(&self, n: usize) -> Actor {
         let Self { block, epoch, since, kernel, .. } = self;
         let (thread, cluster) = (n as u32, kernel.cluster);
-        Actor { block: *block, thread, epoch: *epoch, since: *since, cluster }
+        let fences = self.threads[n].progress.fences;
+        Actor { block: *block, thread, epoch: *epoch, since: *since, cluster, fences }
     }
 
     fn load(

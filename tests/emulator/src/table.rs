@@ -215,6 +215,8 @@ pub(crate) const TERNARY: &[(&str, Ternary)] = &[
         let shifted = a.checked_shr(at).unwrap_or(0);
         if n >= 64 { shifted } else { shifted & ((1 << n) - 1) }
     }),
+    ("bfe.s32", |a, b, c| i32b(field(s64(u64::from(u32(a))), b, c, 32) as i32)),
+    ("bfe.s64", |a, b, c| field(s64(a), b, c, 64) as u64),
     ("prmt.b32", |a, b, c| {
         let all = u64::from(u32(a)) | u64::from(u32(b)) << 32;
         (0..4).fold(0, |out, n| {
@@ -234,6 +236,17 @@ pub(crate) const TERNARY: &[(&str, Ternary)] = &[
     }),
 ];
 
+/// The bits of a number of so many from one on, so many; their last one is the sign, or the number's, where they reach further.
+fn field(a: i64, from: u64, count: u64, bits: u64) -> i64 {
+    let (from, count) = (from & 255, count & 255);
+    if count == 0 {
+        return 0;
+    }
+    let top = (from + count - 1).min(bits - 1);
+    let aligned = a << (63 - top);
+    aligned >> (63 - top).saturating_add(from).min(63)
+}
+
 fn select(a: u64, b: u64, condition: u64) -> u64 {
     if condition == 0 { b } else { a }
 }
@@ -241,4 +254,28 @@ fn select(a: u64, b: u64, condition: u64) -> u64 {
 /// The entry of a name.
 pub(crate) fn find<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
     table.iter().find(|(n, _)| *n == name).map(|(_, f)| *f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TERNARY, find};
+
+    #[test]
+    fn fields_have_the_sign_of_their_last_bit() {
+        let narrow = find(TERNARY, "bfe.s32").expect("it is known");
+        let wide = find(TERNARY, "bfe.s64").expect("it is known");
+        for (a, from, count, expected) in [
+            (0x20, 5, 1, -1),
+            (0x1f, 5, 1, 0),
+            (0x7c, 2, 4, -1),
+            (0x1c, 2, 4, 7),
+            (0x8000_0000, 28, 8, -8),
+            (0x8000_0000, 40, 2, -1),
+            (0x7, 0, 0, 0),
+        ] {
+            assert_eq!(narrow(a, from, count) as u32 as i32, expected, "{a:#x}");
+        }
+        assert_eq!(wide(1 << 40, 39, 2) as i64, -2);
+        assert_eq!(wide(0x1234, 4, 60) as i64, 0x123);
+    }
 }

@@ -6,7 +6,7 @@ use crate::run::{Block, LANES};
 use crate::table::{bits, f32};
 
 /// The lane, and what happened.
-type Wrong = (usize, String);
+pub(crate) type Wrong = (usize, String);
 
 impl Block<'_> {
     pub(crate) fn warp(&mut self, op: &WarpOp, first: usize) -> Result<(), Wrong> {
@@ -21,6 +21,7 @@ impl Block<'_> {
                 Ok(())
             }
             WarpOp::LoadMatrix { to, transposed, at } => {
+                self.stats.matrices += 128 * to.len() as u64;
                 let rows: Vec<u64> =
                     (0..LANES).map(|l| self.threads[first + l].address(*at)).collect();
                 self.load_matrix(first, to, *transposed, &rows)
@@ -29,6 +30,7 @@ impl Block<'_> {
                 self.turn(first, *to, *from);
                 Ok(())
             }
+            WarpOp::Group(op) => self.group(op, first),
         }
     }
 
@@ -69,6 +71,24 @@ impl Block<'_> {
         }
     }
 
+    /// 16 rows of 16 numbers of bfloat16, from the registers that all lanes hold them in.
+    pub(crate) fn rows(&self, first: usize, registers: &[Reg]) -> Vec<f64> {
+        let mut rows = vec![0.0; 16 * 16];
+        for lane in 0..LANES {
+            let (group, within) = (lane / 4, lane % 4);
+            let thread = &self.threads[first + lane];
+            for (n, register) in registers.iter().enumerate() {
+                let row = group + 8 * (n % 2);
+                for half in 0..2 {
+                    let column = 2 * within + half + 8 * (n / 2);
+                    let word = thread.get(*register) >> (16 * half);
+                    rows[row * 16 + column] = f64::from(wide(word as u16));
+                }
+            }
+        }
+        rows
+    }
+
     /// `D = A B + C`, rows 16 and columns 8; the sum over the depth is rounded once.
     fn product(
         &mut self,
@@ -81,21 +101,16 @@ impl Block<'_> {
             Product::Brain => 16,
             Product::Tensor => 8,
         };
-        let mut left = vec![0.0_f64; 16 * depth];
+        let mut left = match what {
+            Product::Brain => self.rows(first, a),
+            Product::Tensor => vec![0.0_f64; 16 * depth],
+        };
         let mut right = vec![0.0_f64; depth * 8];
         for lane in 0..LANES {
             let (group, within) = (lane / 4, lane % 4);
             let thread = &self.threads[first + lane];
             match what {
                 Product::Brain => {
-                    for (n, register) in a.iter().enumerate() {
-                        let row = group + 8 * (n % 2);
-                        for half in 0..2 {
-                            let column = 2 * within + half + 8 * (n / 2);
-                            let word = thread.get(*register) >> (16 * half);
-                            left[row * depth + column] = f64::from(wide(word as u16));
-                        }
-                    }
                     for (n, register) in b.iter().enumerate() {
                         for half in 0..2 {
                             let row = 2 * within + half + 8 * n;
