@@ -4,6 +4,7 @@
 pub mod build;
 pub mod dealt;
 pub mod error;
+pub mod even;
 
 pub mod autodiff;
 mod axes;

@@ -129,8 +129,13 @@ fn where_nothing_pays_nothing_is_split() {
 /// The walk in the form that is chosen where each sequence has so many workers, or in two passes where that is asked for.
 fn chosen(form: Option<Form>, workers: usize, longest: Option<usize>) -> (Graph, Form) {
     let (scan, outer, operands) = gated_delta();
-    let options =
-        FormOptions { form, chunk: Some(4), longest, workers: Some(workers), tuned: &[] };
+    let options = FormOptions {
+        form,
+        chunk: Some(4),
+        longest,
+        workers: Some(workers),
+        ..FormOptions::default()
+    };
     let walk = walked(&scan, &outer, &operands);
     let (graph, choices) = choose(&walk, options, false).expect("a form");
     (simplify(&graph), choices[0].form)

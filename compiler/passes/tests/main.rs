@@ -7,6 +7,7 @@ mod common;
 mod dealt;
 mod derivative;
 mod derive;
+mod even;
 mod fission;
 mod fission_columns;
 mod forms;

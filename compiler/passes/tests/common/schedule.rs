@@ -14,6 +14,7 @@ use nestor_ir::tile::{self, Kernel};
 use nestor_passes::batched::batched;
 use nestor_passes::columnwise::{Least, columnwise};
 use nestor_passes::dealt::{Teams, dealt};
+use nestor_passes::even::even;
 use nestor_passes::merge::{Copies, merged};
 use nestor_passes::schedule::{Calls, schedule};
 use nestor_passes::spread::{Grain, spread};
@@ -54,7 +55,7 @@ pub fn agree(text: &str) {
 
 /// As a GPU has it.
 fn suited(kernel: &Kernel) -> Kernel {
-    columnwise(together(whole(kernel)), Least::ANY)
+    even(columnwise(together(whole(kernel)), Least::ANY), 2)
 }
 
 /// The same without products and maps as one.
