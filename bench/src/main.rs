@@ -132,7 +132,7 @@ fn compiled(arguments: &Arguments) -> Result<Executor, Failure> {
         chunk: arguments.chunk,
         longest: Some(arguments.time),
         workers: Some(workers(arguments) / arguments.batch),
-        tuned: &[],
+        ..FormOptions::default()
     };
     let purpose = Purpose { resume: false, forms };
     let outputs: Vec<&str> = program

@@ -33,7 +33,7 @@ pub(crate) fn compile(a: &CompileArguments, json: bool) -> Outcome {
     let program = spec::program(&loaded, a.name.as_deref(), &a.choices.set)?;
     clock.tick("check");
     let tuned = tuned::used(&a.tuned, machine(target))?;
-    let forms = FormOptions { tuned, ..FormOptions::default() };
+    let forms = machine(target).suited(FormOptions { tuned, ..FormOptions::default() });
     if target.is_none() && !a.bf16.is_empty() {
         return Err(Failure::usage(
             "`--bf16` is for a GPU: add `--target sm_90a --products bf16`",

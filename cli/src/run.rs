@@ -127,7 +127,14 @@ fn compiled(
     let longest = sizes.map(|s| s.time);
     let workers = sizes.and_then(|s| place.workers(s.batch.max(1)));
     let tuned = tuned::used(&how.tuned, place.machine_of(how.dtype.precision()))?;
-    let forms = FormOptions { form, chunk: how.chunk, longest, workers, tuned };
+    let forms = place.machine_of(how.dtype.precision()).suited(FormOptions {
+        form,
+        chunk: how.chunk,
+        longest,
+        workers,
+        tuned,
+        ..FormOptions::default()
+    });
     let purpose = Purpose { resume, forms };
     let lowered = if how.grad {
         let seeds: Vec<&str> = given

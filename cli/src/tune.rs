@@ -76,6 +76,7 @@ fn tune_on(place: &Place, a: &TuneArguments, as_json: bool) -> Outcome {
     let program = checked(&a.file, a.name.as_deref(), &a.choices.set)?;
     let (longest, workers) = (Some(a.length), place.workers(a.batch));
     let forms = FormOptions { longest, workers, ..FormOptions::default() };
+    let forms = place.machine().suited(forms);
     let sizes = Sizes { batch: a.batch, time: a.length, start: 0 };
     let bench = Bench { program: &program, place, forms, sizes };
     let walks = bench.walks()?;

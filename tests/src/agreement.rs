@@ -148,7 +148,7 @@ pub fn judge(draw: &Draw, specs: &Specs) -> Result<Judged, String> {
             chunk: draw.chunk,
             longest,
             workers: Some(1 << (draw.seed % 3)),
-            tuned: &[],
+            ..FormOptions::default()
         };
         let lowered = match formed(&program, purpose(options)) {
             Ok(lowered) => lowered,

@@ -5,7 +5,7 @@ use crate::device_suite::{Shape, Wanted, lowered};
 use nestor_compiler::FormOptions;
 use nestor_compiler::gpu::time::{Needed, RATES, TERMS, bandwidth, needed, seconds};
 use nestor_compiler::gpu::{Options, Products, Target, code};
-use nestor_compiler::native::{Kernel, Plan};
+use nestor_compiler::native::{Kernel, Machine, Plan};
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::Launch;
@@ -97,6 +97,7 @@ fn of_launches(
 ) -> Result<(Plan, Vec<Kernel>, Vec<Needed>), String> {
     let [batch, time, heads, width] = wanted.shape.sizes;
     let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
+    let forms = Machine::Gpu(options).suited(forms);
     let graph = lowered(&wanted.rule, heads, width, wanted.both, forms)?.graph;
     let sizes = Sizes { batch, time, start: 0 };
     let (plan, kernels) = wanted.planned(&graph, options)?;

@@ -11,9 +11,9 @@ pub use crate::given::given;
 pub use asked::{Asked, number};
 pub use assembled::Assembling;
 pub use kept::{Kept, hashed};
-pub use subject::{Subject, case, memory, program_of, spent};
+pub use subject::{Subject, case, memory, program_of, purpose, spent};
 
-use crate::usage::assembled::assembled;
+use crate::usage::assembled::{assembled, on_cores};
 use nestor_compiler::gpu::{Options, code, products, time};
 use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_ir::dim::Sizes;
@@ -99,7 +99,7 @@ pub fn taken(
         products: [0, 1].map(|n| each.iter().map(|of| of[n]).sum()),
         sides: sides.flatten().collect(),
         dense: plan.launches.iter().filter(|l| matches!(l, Launch::Dense(_))).count(),
-        on_cores: (code.ptx.matches("mma.sync").count(), None),
+        on_cores: (on_cores(&code.ptx), None),
         predicted: needed.iter().map(|n| time::seconds(n, options)).sum(),
         ..Taken::default()
     };

@@ -95,6 +95,7 @@ const WHOLE: Purpose = Purpose {
         chunk: None,
         longest: Some(TIME),
         workers: None,
+        usual: None,
         tuned: &[],
     },
 };

@@ -83,7 +83,7 @@ fn a_walk_is_tuned_on_a_device_and_what_is_found_is_used() {
         let forms = FormOptions {
             longest: Some(SIZES.time),
             tuned: found,
-            ..FormOptions::default()
+            ..place.machine().suited(FormOptions::default())
         };
         let whole = whole(&program, forms).expect("it is derived");
         let chosen = whole.choices[0].clone();

@@ -121,6 +121,7 @@ fn forms(
     let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
     let lowered = |form| {
         let forms = FormOptions { form, ..FormOptions::default() };
+        let forms = place.machine().suited(forms);
         with_gradients(program, Purpose { resume: false, forms }, &outputs)
     };
     // Every form but the sequential one has the same windows by blocks.

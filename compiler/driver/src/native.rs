@@ -12,6 +12,8 @@ use nestor_passes::PassError;
 use nestor_passes::batched::batched;
 use nestor_passes::columnwise::{Least, columnwise};
 use nestor_passes::dealt::dealt;
+use nestor_passes::even::even;
+use nestor_passes::forms::FormOptions;
 use nestor_passes::merge::{Copies, merged};
 pub use nestor_passes::schedule::Calls;
 use nestor_passes::schedule::schedule;
@@ -52,6 +54,17 @@ pub enum Machine {
     Cpu(Precision),
     /// A GPU.
     Gpu(gpu::Options),
+}
+
+impl Machine {
+    /// What is said of forms, and the usual number of tokens of a chunk on this machine.
+    pub fn suited(self, forms: FormOptions) -> FormOptions {
+        let usual = match self {
+            Machine::Cpu(_) => None,
+            Machine::Gpu(options) => gpu::usual_chunk(options),
+        };
+        FormOptions { usual, ..forms }
+    }
 }
 
 /// A graph as a plan with kernels compiled for this machine's CPU.
@@ -172,7 +185,8 @@ fn planned_with(
         Machine::Gpu(_) => {
             let kernel = merged(turned(unpacked(batched(kernel))), Copies::Apart);
             let kernel = dealt(kernel, teams);
-            spread(columnwise(together(kernel), Least::WARPS), Grain::BLOCKS)
+            let kernel = even(columnwise(together(kernel), Least::WARPS), LINE);
+            spread(kernel, Grain::BLOCKS)
         }
     };
     kernels = kernels.into_iter().map(suited).collect();
@@ -184,6 +198,9 @@ fn planned_with(
     plan::verify::verify(&plan, &kernels).map_err(bug)?;
     Ok((plan, kernels))
 }
+
+/// Points of a line from which it is worth to have a power of two of them.
+const LINE: usize = 32;
 
 /// The plan with products computed whole: a GPU's library knows no halves.
 fn whole_products(mut plan: Plan) -> Plan {

@@ -125,7 +125,8 @@ fn measured(
     machine: Machine,
     wanted: Wanted,
 ) -> Result<Artifact, NativeError> {
-    let lowered = forward(program, Purpose { resume: false, forms })?;
+    let purpose = Purpose { resume: false, forms: machine.suited(forms) };
+    let lowered = forward(program, purpose)?;
     native::compiled(&only(&lowered.graph, wanted), machine)
 }
 
@@ -141,7 +142,8 @@ fn compiled(
         *since = Instant::now();
     };
     let mut since = Instant::now();
-    let lowered = forward(program, Purpose { resume: false, forms })?;
+    let purpose = Purpose { resume: false, forms: machine.suited(forms) };
+    let lowered = forward(program, purpose)?;
     timed("lower", &mut since);
     let graph = training(program, &lowered.graph)?;
     timed("differentiate", &mut since);
@@ -238,7 +240,7 @@ pub fn answers_for(
     machine: Machine,
 ) -> Result<Answers, NativeError> {
     let compiled = |resume, form| -> Result<Artifact, NativeError> {
-        let forms = FormOptions { form, ..forms };
+        let forms = machine.suited(FormOptions { form, ..forms });
         let lowered = forward(program, Purpose { resume, forms })?;
         let calls = if resume { Calls::OfOneToken } else { Calls::OfManyTokens };
         let graph = only(&lowered.graph, |n| !n.starts_with("loss"));
@@ -265,7 +267,7 @@ pub fn scored_for(
     machine: Machine,
 ) -> Result<Answers, NativeError> {
     let compiled = |resume| -> Result<Artifact, NativeError> {
-        let purpose = Purpose { resume, forms };
+        let purpose = Purpose { resume, forms: machine.suited(forms) };
         let graph = forward(program, purpose)?.graph;
         let wanted = |name: &str| name == "loss" || name.starts_with("state.");
         native::compiled(&only(&graph, wanted), machine)

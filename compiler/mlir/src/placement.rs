@@ -43,6 +43,10 @@ pub struct Placement {
     pub strips: Strips,
 }
 
+/// Tiles of whole multiples of so many bytes begin at one, and so does room: what groups of warps read is exchanged by the address itself, and such a
+/// pattern repeats after so many.
+pub const PATTERN: i64 = 1024;
+
 /// Said where a statement's own numbers have no place, which is our mistake.
 pub const ROOM: &str =
     "a kernel whose statements keep numbers of their own has room for them";
@@ -66,8 +70,15 @@ pub fn place(
         let bytes = fixed(tile).unwrap_or(0) as i64 * width(*tile);
         2 * ((bytes + LINE - 1) / LINE * LINE)
     };
-    let double: i64 = ahead.iter().map(twice).sum();
-    let limit = limit - room - double;
+    // What is copied ahead lies before all others where it is whole patterns, else behind.
+    let (large, small): (Vec<Tile>, Vec<Tile>) =
+        ahead.iter().partition(|t| twice(t) % (2 * PATTERN) == 0);
+    let double = |tiles: &[Tile]| tiles.iter().map(twice).sum::<i64>();
+    let (before, behind) = (double(&large), double(&small));
+    let before_room = |bytes: i64| match room {
+        0 => bytes,
+        _ => (bytes + PATTERN - 1) / PATTERN * PATTERN,
+    };
     let passing = passing(kernel);
     let mut inside: Vec<Tile> = kernel
         .tiles
@@ -78,9 +89,10 @@ pub fn place(
     inside.sort_by_key(|t| fixed(t).map(|n| n as i64 * width(*t)));
     // As many of the smallest as fit, found by halves: to place them takes a while.
     let placed = |count: usize| {
-        let shared = lifetimes::shared_of(kernel, &width, &inside[..count]);
+        let mut shared = lifetimes::shared_of(kernel, &width, &inside[..count], PATTERN);
+        shared.bytes += before + behind;
         // Nothing is left to leave where what is copied ahead alone is too much.
-        (shared.bytes <= limit || count == 0).then_some(shared)
+        (before_room(shared.bytes) + room <= limit || count == 0).then_some(shared)
     };
     let (mut few, mut many) = (0, inside.len());
     let mut best = placed(many);
@@ -93,11 +105,14 @@ pub fn place(
     }
     let shared = best.take().or_else(|| placed(few)).expect("none of them fit");
     let mut scratch: Vec<Monomial> = Vec::new();
-    let mut next = shared.bytes;
     let homes = kernel.tiles.iter().map(|(tile, data)| {
-        if ahead.contains(&tile) {
-            next += twice(&tile);
-            return Home::Shared(next - twice(&tile), twice(&tile));
+        let among = |tiles: &[Tile]| tiles.iter().position(|t| *t == tile);
+        if let Some(n) = among(&large) {
+            return Home::Shared(double(&large[..n]), twice(&tile));
+        }
+        if let Some(n) = among(&small) {
+            let others = shared.bytes - behind;
+            return Home::Shared(others + double(&small[..n]), twice(&tile));
         }
         if strips.is_held(tile) {
             return Home::Held;
@@ -107,7 +122,7 @@ pub fn place(
         }
         let bytes = elements(&data.dims).times(Monomial::number(width(tile)));
         match shared.offsets[tile.index()] {
-            Some(at) => Home::Shared(at, bytes.factor.max(1)),
+            Some(at) => Home::Shared(before + at, bytes.factor.max(1)),
             None => {
                 let home = Home::Scratch(scratch.clone());
                 scratch.push(bytes);
@@ -116,7 +131,7 @@ pub fn place(
         }
     });
     let homes = homes.collect();
-    let bytes = shared.bytes + double;
+    let bytes = before_room(shared.bytes);
     let own = (room > 0).then_some(bytes);
     let (ahead, strips) = (ahead.to_vec(), strips.clone());
     Placement { homes, shared: bytes + room, room: own, scratch, ahead, strips }

@@ -19,12 +19,34 @@ pub fn is_low(extent: [Extent; 3]) -> bool {
     m == BLOCK && n >= 2 * BLOCK && k >= BLOCK
 }
 
-/// Whether some product of a body is low.
-pub fn has_low(body: &[Stmt]) -> bool {
-    body.iter().any(|stmt| match stmt {
-        Stmt::Product { m, n, k, .. } => is_low([*m, *n, *k]),
-        stmt => has_low(stmt.inner()),
-    })
+/// Whether a product has whole blocks of rows for groups of warps, where there are such, which read lines of shared memory.
+pub fn is_high(extent: [Extent; 3]) -> bool {
+    let [m, n, k] = extent.map(|d| d.fixed().unwrap_or(0));
+    let whole = |n: usize, of: usize| n > 0 && n.is_multiple_of(of);
+    whole(m, 4 * BLOCK) && whole(n, BLOCK) && whole(k, 4 * BLOCK)
+}
+
+/// Which products' operands are rounded once for all warps, as tiles of their own: low ones, and high ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Once {
+    /// See [`is_low`].
+    pub low: bool,
+    /// See [`is_high`].
+    pub high: bool,
+}
+
+impl Once {
+    /// Those of a product.
+    pub fn is_of(self, extent: [Extent; 3]) -> bool {
+        self.low && is_low(extent) || self.high && is_high(extent)
+    }
+    /// Those of some product of a body.
+    pub fn is_in(self, body: &[Stmt]) -> bool {
+        body.iter().any(|stmt| match stmt {
+            Stmt::Product { m, n, k, .. } => self.is_of([*m, *n, *k]),
+            stmt => self.is_in(stmt.inner()),
+        })
+    }
 }
 
 /// Equations of a triangular system that are solved among themselves; blocks of so many are joined by products.
@@ -36,6 +58,17 @@ const MOST: usize = 128;
 /// one block, and fills half of an instruction.
 pub fn joined(n: usize, m: usize, products: Products) -> bool {
     products != Products::Float32 && n > BLOCK && n <= MOST && m >= LEAST
+}
+
+/// Equations from which a system is long: what a warp has of it takes most of its registers (of 128 a few too many, at 64).
+const LONG: usize = 64;
+
+/// Whether a body has a system of so many that is solved so.
+pub fn has_long_system(body: &[Stmt], products: Products) -> bool {
+    body.iter().any(|stmt| match stmt {
+        Stmt::SolveUnitLower { n, m, .. } => *n >= LONG && joined(*n, *m, products),
+        stmt => has_long_system(stmt.inner(), products),
+    })
 }
 
 /// How many products of a kernel are computed on tensor cores, and how many by threads.

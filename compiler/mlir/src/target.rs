@@ -83,6 +83,14 @@ impl Target {
         !grows && 2 * points <= self.processors()
     }
 
+    /// Whether groups of four warps multiply matrices that lie in shared memory.
+    fn has_groups(self) -> bool {
+        match self {
+            Target::Sm80 | Target::Sm86 => false,
+            Target::Sm90a => true,
+        }
+    }
+
     /// Blocks of a cluster, at most, of those that every such GPU runs; one where there are no clusters.
     pub fn cluster(self) -> usize {
         match self {
@@ -153,6 +161,13 @@ pub struct Options {
     pub target: Target,
     /// How products are computed.
     pub products: Products,
+}
+
+impl Options {
+    /// Whether groups of four warps compute products.
+    pub fn groups(self) -> bool {
+        self.products == Products::Brain && self.target.has_groups()
+    }
 }
 
 impl From<Target> for Options {

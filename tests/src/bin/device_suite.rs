@@ -1,7 +1,7 @@
 //! What `bench/device.py` runs on a machine with a GPU; a JSON object on the standard output.
 //!
 //! `device_suite --device cuda:0 --products bf16 --seconds 300 [--rules gated_deltanet,gla] [--shapes 1x8192x96x128,...]
-//! [--ways fwd,both] [--chunk 64] [--tensors float32]`; what has a number for each token is bfloat16 outside of kernels but for
+//! [--ways fwd,both] [--chunk 64] [--tensors float32] [--target sm_80]`; what has a number for each token is bfloat16 outside of kernels but for
 //! gates, as the field's is, where products are and nothing else is said; the device `emulator` executes the kernels' PTX without a GPU, for small shapes, and
 //! `predicted` only says what an H100 is predicted to take, `counted` what blocks execute in the emulator.
 
@@ -11,7 +11,7 @@ use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_runtime::device::{Shared, open};
 use nestor_tests::device_suite::{
     Counted, Limits, Made, Shape, Wanted, cases, counted, emulator_and_device, limits,
-    made, spread, timed,
+    made, spread, tensor_cores, timed,
 };
 use nestor_tests::emulated_device::EmulatedDevice;
 use nestor_tests::gpu_costs;
@@ -30,6 +30,7 @@ const COMPARED: &[&str] = &["gated_deltanet", "titans_mlp", "mesa", "softmax_att
 struct Asked {
     device: String,
     products: Products,
+    target: Option<Target>,
     seconds: u64,
     rules: Vec<String>,
     shapes: Vec<Shape>,
@@ -45,6 +46,7 @@ fn asked() -> Result<Asked, String> {
     let mut out = Asked {
         device: "cuda:0".to_owned(),
         products: Products::Brain,
+        target: None,
         seconds: 300,
         rules: RULES.split(',').map(str::to_owned).collect(),
         shapes: shapes(SHAPES)?,
@@ -60,6 +62,10 @@ fn asked() -> Result<Asked, String> {
             "--device" => out.device = next()?,
             "--products" => {
                 out.products = Products::find(&next()?).ok_or("no such products")?
+            }
+            "--target" => {
+                let found = Target::find(&next()?).ok_or("no such target")?;
+                out.target = Some(found);
             }
             "--seconds" => {
                 out.seconds = next()?.parse().map_err(|e| format!("--seconds: {e}"))?
@@ -124,7 +130,8 @@ fn main() -> Result<(), String> {
         let held = device.hold();
         (held.device.name(), held.device.capability())
     };
-    let exact = Options { target: Target::of(capability), products: Products::Float32 };
+    let target = asked.target.unwrap_or_else(|| Target::of(capability));
+    let exact = Options { target, products: Products::Float32 };
     let options = Options { products: asked.products, ..exact };
     let end = began + Duration::from_secs(asked.seconds);
     let mut report = json!({ "device": name, "capability": [capability.0, capability.1],
@@ -153,6 +160,12 @@ fn main() -> Result<(), String> {
                 Err(why) => json!({ "case": case, "error": why }),
             });
         report["emulator"] = json!(same);
+        let rules: Vec<&str> = asked.rules.iter().map(String::as_str).collect();
+        let same = spread(&rules, |rule| match tensor_cores(rule, options, &device) {
+            Ok(off) => json!({ "rule": rule, "apart": off }),
+            Err(why) => json!({ "rule": rule, "error": why }),
+        });
+        report["tensor_cores"] = json!(same);
     }
     let (bytes, rows) = if emulated { (1 << 16, 64) } else { (1 << 30, 8192) };
     let most = limits(&device, options, bytes, rows)?;
@@ -179,7 +192,10 @@ fn wanted(asked: &Asked) -> Vec<Wanted> {
 
 /// Prints what is predicted, in milliseconds, whole and by launch.
 fn predicted(asked: &Asked) -> Result<(), String> {
-    let options = Options { target: Target::Sm90a, products: asked.products };
+    let options = Options {
+        target: asked.target.unwrap_or(Target::Sm90a),
+        products: asked.products,
+    };
     let all = wanted(asked);
     for (wanted, found) in
         all.iter().zip(spread(&all, |w| gpu_costs::predicted(w, options)))
@@ -199,16 +215,27 @@ fn predicted(asked: &Asked) -> Result<(), String> {
 
 /// Prints what blocks execute, kernel by kernel.
 fn executed(asked: &Asked) -> Result<(), String> {
-    let options = Options { target: Target::Sm90a, products: asked.products };
+    let options = Options {
+        target: asked.target.unwrap_or(Target::Sm90a),
+        products: asked.products,
+    };
     let all = wanted(asked);
     for (wanted, found) in all.iter().zip(spread(&all, |w| counted(w, options))) {
         let way = if wanted.both { "both" } else { "forward" };
         println!("{} {:?} {way}, of a block:", wanted.rule, wanted.shape.sizes);
-        for Counted { name, blocks, threads, instructions, barriers, products } in found?
+        for Counted {
+            name,
+            blocks,
+            threads,
+            instructions,
+            barriers,
+            products,
+            matrices,
+        } in found?
         {
             println!(
                 "  {name:<16} {blocks:>6} x {threads:>3} threads {instructions:>10} instructions of warps \
-                 {barriers:>6} barriers {products:>7} products"
+                 {barriers:>6} barriers {products:>7} products of {matrices:>8} bytes"
             );
         }
     }

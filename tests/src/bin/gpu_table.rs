@@ -41,8 +41,8 @@ impl Wanted {
     }
     fn taken(&self, how: Option<&Assembling<'_>>) -> Result<Taken, String> {
         let subject: Subject = match &self.case {
-            Some(path) => case(path, Some(self.width))?,
-            None => memory(&self.name, self.width)?,
+            Some(path) => case(path, Some(self.width), self.options)?,
+            None => memory(&self.name, self.width, self.options)?,
         };
         taken(subject, self.options, how)
     }

@@ -100,7 +100,7 @@ fn least(
 ) -> Result<Taken, String> {
     let mut best: Option<Taken> = None;
     for _ in 0..tries {
-        let mut next = taken(memory(name, width)?, options, None)?;
+        let mut next = taken(memory(name, width, options)?, options, None)?;
         if let Some(found) = &mut best {
             let worked = found.worked.min(next.worked);
             found.worked = worked;

@@ -1,6 +1,7 @@
 //! What must be right before it may be fast: golden cases, and the emulator beside the device.
 
 use super::made::{code, spread};
+use super::timed::{Shape, Wanted, given, made as made_of};
 use crate::emulated_device::EmulatedDevice;
 use crate::measure::{distances_of, lowered};
 use crate::native::Compiled;
@@ -15,6 +16,7 @@ use nestor_compiler::native::{Machine, scheduled_for};
 use nestor_ir::artifact::Artifact;
 use nestor_ir::tensor::Graph;
 use nestor_runtime::device::Shared;
+use nestor_runtime::tensor_file::{Data, HostTensor};
 use std::time::Instant;
 
 /// How far a tensor may be off when products are computed so.
@@ -95,11 +97,45 @@ pub fn emulator_and_device(
     let emulator = Shared::new(Box::new(EmulatedDevice::new(1 << 32)));
     let there = Compiled::made(&graph, code.clone(), device)?.run(&inputs, &sizes)?;
     let here = Compiled::made(&graph, code, &emulator)?.run(&inputs, &sizes)?;
-    let off = here.iter().map(|(name, a)| {
-        let b = there.get(name).map_or(&[][..], |t| t.reals());
-        let size = a.reals().iter().fold(1e-6_f64, |m, x| m.max(x.abs()));
-        let pairs = a.reals().iter().zip(b).map(|(x, y)| (x - y).abs() / size);
-        if a.len() == b.len() { pairs.fold(0.0, f64::max) } else { f64::INFINITY }
+    let there = |name: &str| there.get(name).map_or(&[][..], |t| t.reals());
+    let pairs = here.iter().map(|(name, a)| (a.reals(), there(name)));
+    Ok(apart(pairs))
+}
+
+/// The same of a rule that is timed, at a few tokens of sizes at which tensor cores are used as they are for many.
+///
+/// # Errors
+/// What broke.
+pub fn tensor_cores(
+    rule: &str,
+    options: Options,
+    device: &Shared,
+) -> Result<f64, String> {
+    let shape = Shape { sizes: [1, 200, 2, 128] };
+    let rule = rule.to_owned();
+    let wanted = Wanted { rule, shape, both: true, chunk: None, brain: false };
+    let made = made_of(&wanted, options)?;
+    let emulator = Shared::new(Box::new(EmulatedDevice::new(1 << 32)));
+    let [there, here] = [device, &emulator].map(|on| given(&wanted, &made, on));
+    let reals = |tensor: HostTensor| match tensor.data {
+        Data::F32(all) => all.into_iter().map(f64::from).collect(),
+        _ => Vec::new(),
+    };
+    let [there, here] = [there?, here?]
+        .map(|all| -> Vec<Vec<f64>> { all.into_iter().map(reals).collect() });
+    let pairs = here.iter().zip(&there).map(|(a, b)| (a.as_slice(), b.as_slice()));
+    Ok(apart(pairs))
+}
+
+/// How far tensors are from one another at most, relative to the largest number of each.
+fn apart<'a>(pairs: impl Iterator<Item = (&'a [f64], &'a [f64])>) -> f64 {
+    let off = pairs.map(|(a, b)| {
+        let size = a.iter().fold(1e-6_f64, |m, x| m.max(x.abs()));
+        let off = a.iter().zip(b).map(|(x, y)| (x - y).abs() / size);
+        // A number that is none is as far as can be.
+        let worst =
+            off.fold(0.0, |m: f64, x| if x >= 0.0 { m.max(x) } else { f64::INFINITY });
+        if a.len() == b.len() { worst } else { f64::INFINITY }
     });
-    Ok(off.fold(0.0, f64::max))
+    off.fold(0.0, f64::max)
 }

@@ -5,6 +5,7 @@ use crate::emulated::Emulated;
 use crate::written::filled;
 use nestor_compiler::FormOptions;
 use nestor_compiler::gpu::Options;
+use nestor_compiler::native::Machine;
 use nestor_ir::dim::Sizes;
 use nestor_mlir::narrow::Between;
 
@@ -23,6 +24,8 @@ pub struct Counted {
     pub barriers: u64,
     /// Instructions of its warps that multiply matrices.
     pub products: u64,
+    /// Bytes of shared memory that these take, or that are loaded for them as matrices.
+    pub matrices: u64,
 }
 
 /// What the kernels of a rule execute at a shape, whatever their buffers hold.
@@ -32,6 +35,7 @@ pub struct Counted {
 pub fn counted(wanted: &Wanted, options: Options) -> Result<Vec<Counted>, String> {
     let [batch, time, heads, width] = wanted.shape.sizes;
     let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
+    let forms = Machine::Gpu(options).suited(forms);
     let graph = lowered(&wanted.rule, heads, width, wanted.both, forms)?.graph;
     let (plan, kernels) = wanted.planned(&graph, options)?;
     let emulated = Emulated::of_plan(&plan, &kernels, options, Between::Closely)?;
@@ -48,6 +52,7 @@ pub fn counted(wanted: &Wanted, options: Options) -> Result<Vec<Counted>, String
             instructions: of_block(stats.instructions / 32),
             barriers: of_block(stats.barriers),
             products: of_block(stats.products),
+            matrices: of_block(stats.matrices),
         })
     };
     kernels.iter().enumerate().map(one).collect()

@@ -10,7 +10,7 @@ mod limits;
 mod made;
 mod timed;
 
-pub use checks::{Case, bound_of, cases, emulator_and_device};
+pub use checks::{Case, bound_of, cases, emulator_and_device, tensor_cores};
 #[cfg(feature = "cuda")]
 pub use counted::{Counted, counted};
 pub use limits::{Limits, limits};

@@ -106,6 +106,7 @@ pub fn made(wanted: &Wanted, options: Options) -> Result<Made, String> {
     let began = Instant::now();
     let [_, _, heads, width] = wanted.shape.sizes;
     let forms = FormOptions { chunk: wanted.chunk, ..FormOptions::default() };
+    let forms = Machine::Gpu(options).suited(forms);
     let lowered = lowered(&wanted.rule, heads, width, wanted.both, forms)?;
     let (plan, kernels) = wanted.planned(&lowered.graph, options)?;
     let code = code(plan, kernels, options)?;
@@ -131,22 +132,12 @@ pub fn timed(
         true if wanted.brain => 2.0,
         _ => 4.0,
     };
-    let mut draw = Stream::new(0, "device suite");
-    let inputs: Vec<(String, Type)> =
-        executor.inputs().into_iter().map(|(n, t)| (n.to_owned(), t.clone())).collect();
-    for (name, ty) in inputs {
-        let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(&sizes)).collect();
-        let count: usize = dims.iter().product();
-        // Keys near length one, gates and factors of decay near one: no state grows.
-        let scale = (width as f32).powf(-0.5);
-        let mut real = || (draw.uniform() as f32 - 0.5) * 2.0 * scale;
-        let data = match ty.elem {
-            Elem::Real => Data::F32((0..count).map(|_| real()).collect()),
-            Elem::Int => Data::I32(vec![0; count]),
-            Elem::Bool => Data::Bool(vec![false; count]),
-        };
-        bytes += count as f64 * width_of(&ty, &name);
-        executor.set(&HostTensor { name, dims, data }).map_err(|e| e.to_string())?;
+    for (name, ty) in executor.inputs() {
+        let count: usize = ty.dims.iter().map(|d| d.size(&sizes)).product();
+        bytes += count as f64 * width_of(ty, name);
+    }
+    for tensor in drawn(&executor, sizes, width) {
+        executor.set(&tensor).map_err(|e| e.to_string())?;
     }
     for output in &lowered.graph.outputs {
         let ty = lowered.graph.ty(output.value);
@@ -172,6 +163,43 @@ pub fn timed(
     let operations = a_token * (batch * time) as f64 * times;
     let launches = launches(&mut executor, sizes)?;
     Ok(Timed { seconds: rounds[2], bytes, operations, launches })
+}
+
+/// Inputs of a call, always the same.
+fn drawn(executor: &Executor, sizes: Sizes, width: usize) -> Vec<HostTensor> {
+    let mut draw = Stream::new(0, "device suite");
+    // Keys near length one, gates and factors of decay near one: no state grows.
+    let scale = (width as f32).powf(-0.5);
+    let one = |(name, ty): (&str, &Type)| {
+        let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(&sizes)).collect();
+        let count: usize = dims.iter().product();
+        let mut real = || (draw.uniform() as f32 - 0.5) * 2.0 * scale;
+        let data = match ty.elem {
+            Elem::Real => Data::F32((0..count).map(|_| real()).collect()),
+            Elem::Int => Data::I32(vec![0; count]),
+            Elem::Bool => Data::Bool(vec![false; count]),
+        };
+        HostTensor { name: name.to_owned(), dims, data }
+    };
+    executor.inputs().into_iter().map(one).collect()
+}
+
+/// What a rule gives on a device.
+///
+/// # Errors
+/// What broke.
+pub(super) fn given(
+    wanted: &Wanted,
+    made: &Made,
+    device: &Shared,
+) -> Result<Vec<HostTensor>, String> {
+    let [batch, time, _, width] = wanted.shape.sizes;
+    let mut executor =
+        Executor::on(made.code.clone(), device).map_err(|e| e.to_string())?;
+    let sizes = Sizes { batch, time, start: 0 };
+    let inputs = drawn(&executor, sizes, width);
+    let inputs: Vec<&HostTensor> = inputs.iter().collect();
+    executor.run(&inputs, sizes).map_err(|e| e.to_string())
 }
 
 /// What each launch takes alone.

@@ -50,13 +50,18 @@ pub(super) fn assembled(
     let mut texts: Vec<(usize, String)> = kernels(ptx).into_iter().enumerate().collect();
     // The longest first, so that no core waits long for another.
     texts.sort_by_key(|(_, text)| std::cmp::Reverse(text.len()));
-    let meant = |text: &str| ["mma.sync", "call.uni"].map(|i| text.matches(i).count());
+    let meant = |text: &str| [on_cores(text), text.matches("call.uni").count()];
     let made = on_all_cores(&texts, |(n, text)| {
         one(text, target, how).map(|a| (*n, Assembled { meant: meant(text), ..a }))
     });
     let mut made = made.into_iter().collect::<Result<Vec<_>, _>>()?;
     made.sort_by_key(|(n, _)| *n);
     Ok(made.into_iter().map(|(_, a)| a).collect())
+}
+
+/// Instructions of PTX for tensor cores: of a warp, and of a group of four.
+pub(super) fn on_cores(ptx: &str) -> usize {
+    ["mma.sync", "wgmma.mma_async"].map(|i| ptx.matches(i).count()).iter().sum()
 }
 
 /// The text of each kernel and of its functions, which stand before it, with the head that all have in common.
@@ -115,7 +120,7 @@ fn assembled_once(
     std::fs::write(&ptx, text).map_err(|e| e.to_string())?;
     let used = assemble_within(how.assembler, target, &ptx, &cubin, how.limit);
     // What has no products for tensor cores is not looked at: to start the reader takes longest.
-    let looked = text.contains("mma.sync");
+    let looked = on_cores(text) > 0;
     let is_made = used.as_ref().is_ok_and(Option::is_some);
     let found = (looked && is_made).then(|| read(how.assembler, &cubin));
     for path in [&ptx, &cubin] {

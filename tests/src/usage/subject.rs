@@ -3,6 +3,9 @@
 use crate::rules::{entry_of, makes};
 use crate::spec::Specs;
 use crate::{golden, root};
+use nestor_compiler::FormOptions;
+use nestor_compiler::gpu::Options;
+use nestor_compiler::native::Machine;
 use nestor_compiler::pipeline::{Purpose, with_gradients};
 use nestor_compiler::{check, source};
 use nestor_front::{Setting, SettingValue};
@@ -54,7 +57,11 @@ fn setting(name: &str, n: usize) -> Setting {
 ///
 /// # Errors
 /// What stands in the way, in words.
-pub fn case(path: &Path, width: Option<usize>) -> Result<Subject, String> {
+pub fn case(
+    path: &Path,
+    width: Option<usize>,
+    options: Options,
+) -> Result<Subject, String> {
     let (began, spent) = (Instant::now(), spent());
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
     let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
@@ -75,19 +82,19 @@ pub fn case(path: &Path, width: Option<usize>) -> Result<Subject, String> {
         .filter_map(|n| n.strip_prefix("grad."))
         .filter(|n| program.code.find_output(n).is_some())
         .collect();
-    finished(&program, &seeds, (began, spent))
+    finished(&program, &seeds, options, (began, spent))
 }
 
 /// A memory of the library at a width of its heads, in a program that holds it alone.
 ///
 /// # Errors
 /// What stands in the way, in words.
-pub fn memory(rule: &str, width: usize) -> Result<Subject, String> {
+pub fn memory(rule: &str, width: usize, options: Options) -> Result<Subject, String> {
     let since = (Instant::now(), spent());
     let (_, program) = program_of(rule, width, CHUNK, None)?;
     let outputs: Vec<&str> =
         program.code.outputs.iter().map(|o| o.name.as_str()).collect();
-    finished(&program, &outputs, since)
+    finished(&program, &outputs, options, since)
 }
 
 /// A program that holds a memory of the library alone, and its name: the memory's width, tokens of a chunk where it is
@@ -127,15 +134,21 @@ pub fn program_of(
     Ok((entry, program))
 }
 
+/// Calls of many tokens on a GPU.
+pub fn purpose(options: Options) -> Purpose {
+    Purpose { resume: false, forms: Machine::Gpu(options).suited(FormOptions::default()) }
+}
+
 fn finished(
     program: &Program,
     outputs: &[&str],
+    options: Options,
     (began, spent): (Instant, Duration),
 ) -> Result<Subject, String> {
     let read = ("read and check", began.elapsed());
     let since = Instant::now();
-    let lowered = with_gradients(program, Purpose::default(), outputs)
-        .map_err(|e| e.to_string())?;
+    let lowered =
+        with_gradients(program, purpose(options), outputs).map_err(|e| e.to_string())?;
     let steps = vec![read, ("derive and differentiate", since.elapsed())];
     Ok(Subject { graph: lowered.graph, steps, began, spent })
 }

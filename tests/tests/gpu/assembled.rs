@@ -29,7 +29,8 @@ fn the_assembler_takes_rules_of_each_form_and_spills_nothing() {
         .collect();
     let found = on_all_cores(&all, |(name, options)| {
         let path = root().join("tests/oracle").join(format!("{name}.nest"));
-        let subject = case(&path, Some(64)).map_err(|e| format!("{name}: {e}"))?;
+        let subject =
+            case(&path, Some(64), *options).map_err(|e| format!("{name}: {e}"))?;
         let taken = taken(subject, *options, Some(&how));
         let taken = taken.map_err(|e| format!("{name}: {e}"))?;
         let on_cores = options.products != Products::Float32;

@@ -9,13 +9,13 @@ use nestor_compiler::gpu::{Options, Products, Target, Teams};
 use nestor_compiler::graphs::outward;
 use nestor_compiler::interpret::Array;
 use nestor_compiler::native::{Machine, scheduled_dealt, scheduled_for};
-use nestor_compiler::pipeline::{Purpose, reference, with_gradients};
+use nestor_compiler::pipeline::{reference, with_gradients};
 use nestor_ir::artifact::Precision;
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::plan::{run, run_with};
 use nestor_mlir::narrow::Between;
 use nestor_tests::emulated::{AMPLIFIED, Emulated, brain, run_alike};
-use nestor_tests::usage::{given, program_of};
+use nestor_tests::usage::{given, program_of, purpose};
 use nestor_tests::{golden, on_all_cores, rules};
 
 /// One sequence, of no multiple of a chunk.
@@ -76,7 +76,7 @@ fn judged(rule: &str, options: Options, teams: Option<&Teams>) -> Result<Found, 
     let (_, program) = program_of(rule, width, CHUNK, Some(1))?;
     let outputs: Vec<&str> =
         program.code.outputs.iter().map(|o| o.name.as_str()).collect();
-    let lowered = with_gradients(&program, Purpose::default(), &outputs)
+    let lowered = with_gradients(&program, purpose(options), &outputs)
         .map_err(|e| e.to_string())?;
     let walk = reference(&program, &outputs).map_err(|e| e.to_string())?;
     let (given, walked) = given(&program, &walk, &SIZES)?;

@@ -5,6 +5,7 @@ mod assembled;
 mod beside;
 mod cases;
 mod faults;
+mod groups;
 mod memories;
 mod narrow;
 mod often;

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use nestor_compiler::gpu::{fission, rates};
 use nestor_compiler::interpret::Array;
 use nestor_compiler::native::{Machine, scheduled_for};
-use nestor_compiler::pipeline::{Purpose, with_gradients};
+use nestor_compiler::pipeline::with_gradients;
 use nestor_front::{Setting, SettingValue};
 use nestor_ir::dim::Sizes;
 use nestor_ir::tensor::Op;
@@ -14,6 +14,7 @@ use nestor_mlir::{Options, Products, Target};
 use nestor_tests::emulated::Emulated;
 use nestor_tests::root;
 use nestor_tests::spec::Specs;
+use nestor_tests::usage::purpose;
 use nestor_tests::written::{emulated, filled, kernel};
 
 const BRAIN: Options = Options { target: Target::Sm90a, products: Products::Brain };
@@ -102,7 +103,7 @@ fn rule(name: &str, time: usize) {
         })
         .collect();
     let program = specs.elaborate("Case", &settings).program.expect("a program");
-    let whole = with_gradients(&program, Purpose::default(), &["y"]).expect("gradients");
+    let whole = with_gradients(&program, purpose(BRAIN), &["y"]).expect("gradients");
     let graph = fission(&whole.graph, &rates(BRAIN));
     let walks = |g: &nestor_ir::tensor::Graph| {
         g.nodes.values().filter(|n| matches!(n.op, Op::Scan { .. })).count()

@@ -43,6 +43,12 @@ pub fn teams(options: Options) -> Teams {
     }
 }
 
+/// Tokens of a chunk of large states where nothing asks for another number: as many as a group of warps has rows, where there are such. Not measured: a
+/// chunk of two halves takes fewer instructions of blocks than they do, hands half as many states on, and walks half as many steps.
+pub fn usual_chunk(options: Options) -> Option<usize> {
+    options.groups().then_some(64)
+}
+
 /// A plan's kernels as code for a GPU: what they hand to each other for products on tensor cores alone is kept as these take it.
 ///
 /// # Errors

@@ -29,11 +29,17 @@ type Life = (usize, usize);
 pub fn shared(kernel: &Kernel, precision: Precision) -> Shared {
     let all: Vec<Tile> = kernel.tiles.keys().collect();
     let width = |tile: Tile| precision.bytes_of(kernel.tiles[tile].elem) as i64;
-    shared_of(kernel, &width, &all)
+    shared_of(kernel, &width, &all, LINE)
 }
 
-/// Places those of these tiles that have a fixed size; `width` is how many bytes a tile's elements have.
-pub fn shared_of(kernel: &Kernel, width: &dyn Fn(Tile) -> i64, tiles: &[Tile]) -> Shared {
+/// Places those of these tiles that have a fixed size; `width` is how many bytes a tile's elements have. Tiles of whole multiples of `whole` bytes begin
+/// at one.
+pub fn shared_of(
+    kernel: &Kernel,
+    width: &dyn Fn(Tile) -> i64,
+    tiles: &[Tile],
+    whole: i64,
+) -> Shared {
     let lives = lives(kernel);
     // Where tiles begin and end, in that order, and when they live.
     let mut placed: Vec<(i64, i64, Life)> = Vec::new();
@@ -49,12 +55,13 @@ pub fn shared_of(kernel: &Kernel, width: &dyn Fn(Tile) -> i64, tiles: &[Tile]) -
         };
         // The lowest gap among those that live at the same time.
         let beside = placed.iter().filter(|(.., l)| l.0 <= life.1 && life.0 <= l.1);
+        let multiple = if size % whole == 0 { whole } else { LINE };
         let mut at = 0;
         for &(from, to, _) in beside {
             if at + size <= from {
                 break;
             }
-            at = at.max(to);
+            at = at.max((to + multiple - 1) / multiple * multiple);
         }
         offsets[tile.index()] = Some(at);
         let place = (at, at + size, life);

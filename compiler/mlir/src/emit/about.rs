@@ -4,6 +4,7 @@ use crate::exchange::Exchanged;
 use crate::narrow::Kept;
 use crate::often::Often;
 use crate::placement::Placement;
+use crate::products::has_long_system;
 use crate::strips::Strips;
 use crate::target::Products;
 use nestor_ir::tile::{Extent, Kernel, Stmt};
@@ -26,15 +27,20 @@ pub(super) struct About<'k> {
     pub(super) often: &'k Often,
     pub(super) threads: u32,
     pub(super) products: Products,
+    /// Groups of warps compute products whose operands lie as they read them.
+    pub(super) groups: bool,
     /// Operands of large products are brought to room.
     pub(super) staged: bool,
 }
 
 /// Threads of a block: enough for most of its statements (bounds picked by judgement, not measured). Where warps have columns, at least those;
 /// where others only bring what these take, a few besides, so that there are registers for two blocks.
-pub(super) fn threads(kernel: &Kernel, strips: &Strips) -> u32 {
+/// Where a long system is solved, those of four warps: each of them has as many right-hand sides as equations are a block, others would wait for
+/// them, and there are registers for two blocks.
+pub(super) fn threads(kernel: &Kernel, strips: &Strips, products: Products) -> u32 {
     let own = 32 * (strips.warps() as u32).next_power_of_two();
     match strips.columns {
+        0 if has_long_system(&kernel.body, products) => 32 * LEAST_WARPS,
         0 => by_points(kernel),
         _ if strips.is_thin(kernel) => own.max(32 * LEAST_WARPS),
         _ => own.max(by_points(kernel)),

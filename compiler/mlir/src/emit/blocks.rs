@@ -5,7 +5,7 @@ use super::about::About;
 use super::build::V;
 use super::map::Map;
 use super::number::Num;
-use super::staged;
+use super::operands;
 use crate::products::on_cores;
 use melior::dialect::arith::CmpiPredicate;
 use nestor_ir::entity::Entity;
@@ -82,7 +82,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Each thread has entries of the result of its own.
     pub(super) fn product(&mut self, p: Product<'_>) {
         let About { staged, kernel, exchanged, threads, .. } = self.about;
-        if staged && staged::suits(p, kernel, exchanged, threads) {
+        if staged && operands::suits(p, kernel, exchanged, threads) {
             return self.product_staged(p);
         }
         if on_cores(p.extent, self.about.products) {

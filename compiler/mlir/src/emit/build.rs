@@ -53,6 +53,8 @@ pub(super) struct Builder<'c, 'a> {
     shorts: Table<usize, V<'c, 'a>>,
     /// Numbers that have been widened and not been read so far, by their places.
     unread: Table<usize, OperationRef<'c, 'a>>,
+    /// Whether tensor cores read shared memory: a fence stands before every barrier.
+    pub(super) fenced: bool,
 }
 
 /// An operation without effects: its name's number, what else says which it is, the type of its result, and its operands.
@@ -79,6 +81,7 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
             halves: Table::default(),
             shorts: Table::default(),
             unread: Table::default(),
+            fenced: false,
         }
     }
 
@@ -170,20 +173,27 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     }
 
     /// An instruction that stays where it is.
-    fn fixed(
+    pub(super) fn fixed(
         &mut self,
         instruction: &str,
         registers: &str,
         operands: &[V<'c, 'a>],
         to: Type<'c>,
     ) -> V<'c, 'a> {
+        let attributes = self.inline(instruction, registers);
+        self.made("llvm.inline_asm", operands, to, &attributes)
+    }
+    fn inline(
+        &self,
+        instruction: &str,
+        registers: &str,
+    ) -> [(&'static str, Attribute<'c>); 3] {
         let text = |t: &str| StringAttribute::new(self.context, t).into();
-        let attributes = [
+        [
             ("asm_string", text(instruction)),
             ("constraints", text(registers)),
             ("has_side_effects", Attribute::unit(self.context)),
-        ];
-        self.made("llvm.inline_asm", operands, to, &attributes)
+        ]
     }
 
     /// Two of sixteen bits each as the warp's eight by eight have them when they are turned.
@@ -389,12 +399,23 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     pub(super) fn wait_for_copies(&mut self) {
         self.intrinsic_of("llvm.nvvm.cp.async.wait.all", &[], &[]);
     }
+    /// Where all threads of the block wait for one another.
     pub(super) fn barrier(&mut self) {
+        self.fence();
         self.op("nvvm.barrier0", &[], &[], &[]);
+    }
+
+    /// What this thread has written is seen by tensor cores that read shared memory, behind the barrier that follows.
+    fn fence(&mut self) {
+        if self.fenced {
+            let attributes = self.inline("fence.proxy.async.shared::cta;", "");
+            self.op("llvm.inline_asm", &[], &[], &attributes);
+        }
     }
 
     /// Where the threads of a cluster's blocks wait for one another.
     pub(super) fn meet(&mut self) {
+        self.fence();
         for half in ["arrive", "wait"] {
             let name = format!("llvm.nvvm.barrier.cluster.{half}.aligned");
             self.intrinsic_of(&name, &[], &[]);

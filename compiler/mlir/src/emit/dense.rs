@@ -82,6 +82,7 @@ pub(super) fn product<'c: 'a, 'a>(
         often: &Often::default(),
         threads: THREADS,
         products: options.products,
+        groups: false,
         staged: false,
     };
     let mut emit = Emit::new(super::Builder::new(context, body), about);

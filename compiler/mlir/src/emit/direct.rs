@@ -6,15 +6,16 @@
 use super::Emit;
 use super::blocks::Product;
 use super::build::V;
+use super::groups;
 use super::number::Num;
-use super::staged::{self, DEPTH, Operand, PART, SIDE, is_one};
+use super::operands::{self, DEPTH, Operand, PART, SIDE, is_one};
 use super::strips;
 use crate::exchange::{Exchange, Exchanged, LINE};
 use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
 use crate::products::on_cores;
 use crate::strips::Strips;
-use crate::target::Products;
+use crate::target::{Options, Products};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Affine, Kernel, Place, Shape, Stmt, Tile};
 use nestor_ir::ty::Elem;
@@ -26,7 +27,7 @@ const WIDE_PART: i64 = 32;
 /// How an operand's tile lies.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Direct {
-    tile: Tile,
+    pub(super) tile: Tile,
     /// Its rows are terms; along them lie the rows of the result.
     pub(super) turned: bool,
     /// Numbers of a row.
@@ -39,7 +40,7 @@ pub(super) fn exchanged(
     kernel: &Kernel,
     kept: &Kept,
     placement: &Placement,
-    (threads, products, staged): (u32, Products, bool),
+    (threads, options, staged): (u32, Options, bool),
 ) -> Exchanged {
     let candidate = |(tile, home): (Tile, &Home)| {
         let data = &kernel.tiles[tile];
@@ -64,19 +65,26 @@ pub(super) fn exchanged(
     every_product(&kernel.body, &placement.strips, &mut |p, by_strips| {
         let operands = match by_strips {
             true => strips::operands(p),
-            false if staged && staged::suits(p, kernel, &all, threads) => {
-                staged::operands(p, threads).1
+            false if staged && operands::suits(p, kernel, &all, threads) => {
+                operands::operands(p, threads, false).1
             }
             false => return,
         };
+        let by_groups =
+            !by_strips && options.groups() && groups::suits(p, kernel, &all, threads);
         for operand in &operands {
             if let Some(direct) = direct(kernel, &all, operand, p) {
-                used[direct.tile.index()] = all[direct.tile.index()];
+                let n = direct.tile.index();
+                let lines = groups::rows(kernel, direct);
+                let in_planes = all[n].filter(|x| by_groups && !x.is_of_lines());
+                let in_planes = in_planes.map(|x| x.in_planes(lines));
+                // Who else touches it finds it in planes, too.
+                used[n] = in_planes.or(used[n]).or(all[n]);
             }
         }
     });
-    let brought = |p: Product<'_>| staged && staged::suits(p, kernel, &all, threads);
-    each_by_lanes(&kernel.body, (products, &brought), &mut |place| {
+    let brought = |p: Product<'_>| staged && operands::suits(p, kernel, &all, threads);
+    each_by_lanes(&kernel.body, (options.products, &brought), &mut |place| {
         if let Place::Tile(tile) = place
             && all[tile.index()].is_some_and(|x| x.part() == WIDE_PART)
         {
@@ -175,8 +183,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) -> Num<'c, 'a> {
         let byte = self.mul(n, Num::Known(width));
         let Some(exchange) = self.exchange_of(place) else { return byte };
-        // So many bytes further on the same parts are exchanged.
         let (down, bits) = exchange.moved();
+        // So many bytes further on the same parts are exchanged.
         let (byte, further, turned) = match byte {
             Num::Known(byte) => return Num::Known(exchange.byte(byte)),
             Num::Run(v) => (v, 0, 0),
@@ -186,12 +194,17 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     // Nothing is carried: what is added is exchanged by itself.
                     true => {
                         let there = exchange.byte(rest);
-                        (v, n - rest + (there & !bits), there & bits)
+                        let further = exchange.of_periods(n - rest);
+                        (v, further + (there & !bits), there & bits)
                     }
-                    false => (self.value(Num::Further(v, rest)), n - rest, 0),
+                    false => {
+                        let further = exchange.of_periods(n - rest);
+                        (self.value(Num::Further(v, rest)), further, 0)
+                    }
                 }
             }
         };
+        let byte = self.in_planes(exchange, byte);
         let down = self.b.constant(64, i64::from(down));
         let moved = self.b.two("llvm.lshr", byte, down);
         let bits = self.b.constant(64, bits);
@@ -202,6 +215,21 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             there = self.b.two("llvm.xor", there, turned);
         }
         self.add(Num::Run(there), Num::Known(further))
+    }
+
+    /// Where a byte of rows one behind the other lies in planes, where there are some.
+    fn in_planes(&mut self, exchange: Exchange, byte: V<'c, 'a>) -> V<'c, 'a> {
+        let Some((row, count)) = exchange.planes() else { return byte };
+        let bytes = Num::Run(byte);
+        let line = self.div(bytes, Num::Known(1 << row));
+        let line = self.mul(line, Num::Known(LINE));
+        let within = self.rem(bytes, Num::Known(LINE));
+        let there = self.add(line, within);
+        let plane = self.div(bytes, Num::Known(LINE));
+        let plane = self.rem(plane, Num::Known(count));
+        let plane = self.mul(plane, Num::Known(exchange.plane()));
+        let there = self.add(there, plane);
+        self.value(there)
     }
 
     /// How a place's parts are exchanged.
@@ -223,7 +251,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let byte = match d.turned {
             // So many lines further, by which the same bits are exchanged.
             true => {
-                let further = self.mul(step, Num::Known(2 * DEPTH * d.apart));
+                let [pitch, _] = self.apart(d);
+                let further = self.mul(step, Num::Known(DEPTH * pitch));
                 self.add(first, further)
             }
             false => {
@@ -232,6 +261,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             }
         };
         self.at_direct(d, byte)
+    }
+
+    /// Bytes between its rows, and between lines of 128 bytes that follow one another in a row.
+    pub(super) fn apart(&self, d: Direct) -> [i64; 2] {
+        let exchange = self.exchange_of(Place::Tile(d.tile));
+        let exchange = exchange.expect("it is exchanged");
+        [exchange.pitch().min(2 * d.apart), exchange.plane()]
     }
 
     /// The byte of its tile at which a lane's first line is.

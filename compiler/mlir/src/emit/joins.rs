@@ -76,11 +76,21 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let group = self.div(lane, Num::Known(4));
         let within = self.rem(lane, Num::Known(4));
         let lane = Lane { group, within };
-        let strips = Num::Known(blocks(s.m));
-        let warps = Num::Known(i64::from(self.about.threads) / 32);
-        let bounds = [warp, strips, warps].map(|q| self.value(q));
-        let (opened, strip, _) = self.b.open_for(bounds, &[]);
-        let first = self.mul(Num::Run(strip), Num::Known(BLOCK));
+        let (strips, warps) = (blocks(s.m), i64::from(self.about.threads) / 32);
+        // A loop keeps its index; where no warp has two turns, none is kept.
+        let (opened, strip) = match strips <= warps {
+            true => {
+                let has_one = self.less(warp, Num::Known(strips));
+                (self.b.open_if(has_one, &[]), warp)
+            }
+            false => {
+                let bounds = [warp, Num::Known(strips), Num::Known(warps)];
+                let bounds = bounds.map(|q| self.value(q));
+                let (opened, strip, _) = self.b.open_for(bounds, &[]);
+                (opened, Num::Run(strip))
+            }
+        };
+        let first = self.mul(strip, Num::Known(BLOCK));
         self.strip(s, how, lane, first);
         self.b.close(opened, &[]);
     }
@@ -140,6 +150,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let right = self.inverse(lane, block, piece);
                 self.joined(how, &left, &right, &zero)
             });
+            // Before the others get their share: of the unknowns, their parts are left then.
+            for (piece, sums) in found.iter().enumerate() {
+                for (n, sum) in sums.iter().enumerate() {
+                    let which = [block, piece as i64, n as i64];
+                    self.side(s, lane, first, which, Some(*sum));
+                }
+            }
             let rest = &order[done + 1..];
             if !rest.is_empty() {
                 let left = self.as_left(how, &found, true);
@@ -149,12 +166,6 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                         let sums = &mut own[other as usize][piece as usize];
                         *sums = self.joined(how, &left, &right, sums);
                     }
-                }
-            }
-            for (piece, sums) in found.into_iter().enumerate() {
-                for (n, sum) in sums.into_iter().enumerate() {
-                    let which = [block, piece as i64, n as i64];
-                    self.side(s, lane, first, which, Some(sum));
                 }
             }
         }

@@ -5,7 +5,7 @@ use super::places::{goodness, placed};
 use crate::ahead::{Ahead, ahead};
 use crate::narrow::{Kept, with_ahead};
 use crate::placement::Placement;
-use crate::products::has_low;
+use crate::products::Once;
 use crate::strips::{Strips, arranged, strips};
 use crate::{Options, Products};
 use nestor_ir::tile::{Kernel, Tile};
@@ -43,38 +43,36 @@ fn by(
     options: Options,
     first: &Strips,
 ) -> Laid {
-    let threads = threads(kernel, first);
+    let threads = threads(kernel, first, options.products);
     let kept = |kernel: &Kernel, ahead: &[Tile]| match narrow {
         Some(narrow) => with_ahead(kernel, options.products, narrow, ahead),
         None => Kept::wide(kernel),
     };
     let rounds = narrow.is_some() && options.products == Products::Brain;
-    let low = rounds && threads >= 128 && has_low(&kernel.body);
-    let with_low = |kernel: &Kernel, tiles: &[Tile], low: bool| {
+    let once = match rounds && threads >= 128 {
+        true => Once { low: true, high: options.groups() },
+        false => Once::default(),
+    };
+    let with_once = |kernel: &Kernel, tiles: &[Tile], once: Once| {
         let (mut held, mut own) = (Strips::default(), kept(kernel, tiles));
         let mut kernel = kernel.clone();
         if first.columns > 0 {
             held = strips(&kernel, options, tiles);
         }
-        if low || first.columns > 0 {
-            kernel = arranged(&kernel, &held, low, &own);
+        if once.is_in(&kernel.body) || first.columns > 0 {
+            kernel = arranged(&kernel, &held, once, &own);
             own = kept(&kernel, tiles);
         }
         let (placement, staged) = placed((&kernel, &own), threads, options, tiles, &held);
         Laid { kernel, kept: own, placement, staged, threads }
     };
     // Not where something would have to leave shared memory for it.
-    let with = |kernel: &Kernel, tiles: &[Tile]| {
-        let found = with_low(kernel, tiles, low);
-        match low && !found.placement.scratch.is_empty() {
-            true => {
-                let other = with_low(kernel, tiles, false);
-                let less = other.placement.scratch.len() < found.placement.scratch.len();
-                if less { other } else { found }
-            }
-            false => found,
-        }
+    let outside = |once| with_once(kernel, &[], once).placement.scratch.len();
+    let once = match once.is_in(&kernel.body).then(|| outside(once)) {
+        Some(some) if some > 0 && outside(Once::default()) < some => Once::default(),
+        _ => once,
     };
+    let with = |kernel: &Kernel, tiles: &[Tile]| with_once(kernel, tiles, once);
     let good = |kernel: &Kernel, tiles: &[Tile]| {
         let Laid { kernel, placement, staged, .. } = with(kernel, tiles);
         match placement.shared <= options.target.shared() {

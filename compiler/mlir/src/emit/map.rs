@@ -15,8 +15,13 @@ use nestor_ir::tile::{Access, Expr, ExprId, Extent, Sink};
 /// Threads of a warp.
 const LANES: i64 = 32;
 
-/// How many of them may share a point: eight lanes' sixteen bytes are all banks, or a line of memory.
+/// How many of them may share a point: eight lanes' sixteen bytes are all banks, or a line of memory. Where they load single numbers, half a warp
+/// has few in the same bank; of longer rows the whole of it does not mind to put its parts together.
 const SHARING: [i64; 2] = [8, 16];
+const HALF: i64 = LANES / 2;
+const LONG: usize = 256;
+/// How many share a point where neighbours have points beside one another: as many as leave them all numbers that are fetched at a time.
+const ACROSS: Sharing = Sharing { lanes: 4, apart: 8 };
 
 /// Points of a thread in one turn, where little is done at each, and how many scalars are little (not measured).
 const AT_ONCE: i64 = 4;
@@ -40,6 +45,35 @@ pub(super) struct Map<'k> {
 struct Running<'c, 'a> {
     sink: usize,
     value: V<'c, 'a>,
+}
+
+/// How many threads share a point, and how far apart they are.
+#[derive(Clone, Copy)]
+struct Sharing {
+    lanes: i64,
+    apart: i64,
+}
+
+impl Sharing {
+    fn neighbours(lanes: i64) -> Self {
+        Self { lanes, apart: 1 }
+    }
+    /// Whether whole warps share so many points.
+    fn divides(self, points: i64) -> bool {
+        points % (LANES / self.lanes) == 0
+    }
+}
+
+/// Whether more of what a map touches lies along its last point that stays than along what is folded.
+fn lies_across(map: Map<'_>, kept: usize) -> bool {
+    let stored = map.sinks.iter().filter_map(|(_, sink)| match sink {
+        Sink::Store(to) => Some(to),
+        Sink::Fold { .. } => None,
+    });
+    let along = |a: &Access, dim: usize| a.strides[dim].as_number() == Some(1);
+    let all: Vec<&Access> = map.loads.iter().chain(stored).collect();
+    let count = |dim: usize| all.iter().filter(|a| along(a, dim)).count();
+    kept > 0 && count(kept - 1) > count(map.space.len() - 1)
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -149,44 +183,61 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 self.div(thread, Num::Known(LANES)),
             );
             let point = vec![Num::Known(0); kept];
-            let mut parts = self.folded_by(map, &point, thread, threads);
+            let sharing = Sharing::neighbours(threads);
+            let mut parts = self.folded_by(map, &point, thread, sharing);
             self.of_all_warps(map, &mut parts, [lane, warp], threads / LANES);
             return self.ended_by(map, &point, parts, thread);
         }
         let sharing = self.sharing(map, kept);
-        let (lane, group) = (
-            self.rem(thread, Num::Known(sharing)),
-            self.div(thread, Num::Known(sharing)),
-        );
-        let groups = [group, Num::Known(threads / sharing)];
+        let Sharing { lanes, apart } = sharing;
+        let lane = self.div(thread, Num::Known(apart));
+        let lane = self.rem(lane, Num::Known(lanes));
+        let group = self.div(thread, Num::Known(apart * lanes));
+        let group = self.mul(group, Num::Known(apart));
+        let within = self.rem(thread, Num::Known(apart));
+        let group = self.add(group, within);
+        let groups = [group, Num::Known(threads / lanes)];
         self.strided(&map.space[..kept], groups, |e, point| {
             let parts = e.folded_by(map, point, lane, sharing);
             e.ended_by(map, point, parts, lane);
         });
     }
 
-    /// How many lanes share a point: few, so that little is put together, where there are points for all threads and what is folded lies
+    /// How lanes share a point: few, so that little is put together, where there are points for all threads and what is folded lies
     /// beside one another. The lanes of a warp come to their ends together.
-    fn sharing(&self, map: Map<'_>, kept: usize) -> i64 {
+    fn sharing(&self, map: Map<'_>, kept: usize) -> Sharing {
         let points: usize = map.space[..kept].iter().filter_map(|d| d.fixed()).product();
         let points = points as i64;
-        let suits = |n: &i64| {
-            points % (LANES / n) == 0
-                && points * n >= i64::from(self.about.threads)
-                && self.folds_beside(map, kept, *n)
+        let fits = |sharing: &Sharing| {
+            sharing.divides(points)
+                && points * sharing.lanes >= i64::from(self.about.threads)
         };
-        SHARING.into_iter().find(suits).unwrap_or(LANES)
+        let beside = |s: &Sharing| fits(s) && self.folds_beside(map, kept, s.lanes);
+        let folded: Option<usize> = map.space[kept..].iter().map(|d| d.fixed()).product();
+        let short = folded.is_some_and(|n| n < LONG && n as i64 % HALF == 0);
+        let row = kept.checked_sub(1).and_then(|last| map.space[last].fixed());
+        let across = lies_across(map, kept)
+            && row.is_some_and(|n| n as i64 % ACROSS.apart == 0)
+            && fits(&ACROSS);
+        let half = Sharing::neighbours(HALF);
+        match SHARING.map(Sharing::neighbours).into_iter().find(beside) {
+            Some(found) => found,
+            None if across => ACROSS,
+            None if short && fits(&half) => half,
+            None => Sharing::neighbours(LANES),
+        }
     }
 
-    /// The folds of a point, as far as the lanes of a warp that share it have walked for them: shares begin at a number and are so far
-    /// apart.
+    /// The folds of a point, as far as the lanes of a warp that share it have walked for them: shares begin at a number and are as far
+    /// apart as there are lanes.
     fn folded_by(
         &mut self,
         map: Map<'_>,
         point: &[Num<'c, 'a>],
         from: Num<'c, 'a>,
-        apart: i64,
+        sharing: Sharing,
     ) -> Vec<Running<'c, 'a>> {
+        let apart = sharing.lanes;
         let kept = point.len();
         let mut running = self.begun(map, kept);
         let carried: Vec<V<'c, 'a>> = running.iter().map(|r| r.value).collect();
@@ -238,7 +289,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let Sink::Fold { fold, .. } = &map.sinks[r.sink].1 else { continue };
             r.value = value;
             for bit in [16, 8, 4, 2, 1].into_iter().filter(|bit| *bit < apart) {
-                let other = self.b.shuffled(r.value, bit);
+                let other = self.b.shuffled(r.value, bit * sharing.apart);
                 r.value = self.folded(*fold, r.value, other);
             }
         }

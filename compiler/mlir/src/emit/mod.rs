@@ -12,10 +12,12 @@ mod cores;
 mod dense;
 mod direct;
 mod functions;
+mod groups;
 mod joins;
 mod laid;
 mod map;
 mod number;
+mod operands;
 mod parts;
 mod places;
 mod points;
@@ -145,7 +147,7 @@ fn function<'c: 'a, 'a>(
         2 if !many => "2 : i32",
         _ => "1 : i32",
     };
-    let how = (threads, options.products, staged);
+    let how = (threads, options, staged);
     let exchanged = direct::exchanged(kernel, &kept, &placement, how);
     let symbol = symbol(kernel, n);
     let about = About {
@@ -157,6 +159,7 @@ fn function<'c: 'a, 'a>(
         often: &often(kernel, &kept, &placement, &exchanged),
         threads,
         products: options.products,
+        groups: options.groups(),
         staged,
     };
     calls::functions(context, block, about);
@@ -255,6 +258,7 @@ struct Emit<'c, 'a, 'k> {
 impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
     /// At the begin of a kernel or of a function, which has no arguments yet.
     fn new(mut b: Builder<'c, 'a>, about: About<'k>) -> Self {
+        b.fenced = groups::some(&about);
         Self {
             thread: b.thread(about.threads),
             b,

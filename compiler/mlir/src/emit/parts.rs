@@ -1,6 +1,7 @@
 //! Kernels on all cores: each is a module of its own, and their texts are put together.
 
 use super::{SHARED, Wanted, dense, function, name, nested, parsed};
+use crate::placement::PATTERN;
 use crate::rolled::rolled;
 use crate::{BackendError, Code, DeviceProduct, Entry, Options, Timings, llvm};
 use melior::Context;
@@ -161,7 +162,7 @@ fn begun<'c: 'a, 'a>(context: &'c Context, module: &'a Module<'c>) -> BlockRef<'
         ("global_type", bytes),
         ("linkage", parsed(context, "#llvm.linkage<external>")),
         ("addr_space", parsed(context, "3 : i32")),
-        ("alignment", parsed(context, "64 : i64")),
+        ("alignment", parsed(context, &format!("{PATTERN} : i64"))),
     ];
     let op = OperationBuilder::new("llvm.mlir.global", b.location)
         .add_attributes(&attributes.map(|(n, a)| (Identifier::new(context, n), a)))

@@ -1,6 +1,6 @@
 //! How good the places of a kernel's tiles are: what is in shared memory, and how many blocks a processor has room for.
 
-use super::{direct, joins, staged};
+use super::{direct, joins, operands};
 use crate::Options;
 use crate::narrow::Kept;
 use crate::placement::{Placement, place};
@@ -20,15 +20,15 @@ pub(super) fn placed(
     let place = |room| place(kernel, kept, (limit, room), ahead, strips);
     let plain = place(0);
     let fits = |roomy: &Placement| roomy.scratch.len() == plain.scratch.len();
-    let how = (threads, options.products, true);
+    let how = (threads, options, true);
     let direct = |placement: &Placement| direct::exchanged(kernel, kept, placement, how);
     let inverses = joins::room(kernel, options.products);
     let found = direct(&plain);
-    let room = staged::room((kernel, strips), threads, options.products, &found);
+    let room = operands::room((kernel, strips), threads, options.products, &found);
     if let Some(room) = room {
         let mut roomy = place(room.max(inverses));
         if direct(&roomy) != found {
-            roomy = place(staged::BYTES.max(inverses));
+            roomy = place(operands::BYTES.max(inverses));
         }
         if fits(&roomy) {
             return (roomy, true);

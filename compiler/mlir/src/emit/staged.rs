@@ -6,155 +6,35 @@
 //! rows of a load lie in different banks.
 
 use super::Emit;
+use super::about::About;
 use super::blocks::Product;
 use super::build::V;
-use super::direct::{Direct, direct, every_product};
+use super::direct::direct;
 use super::number::Num;
-use super::wide::{self, Lines};
-use crate::exchange::Exchange;
+use super::operands::{
+    DEPTH, Layout, Operand, PART, ROW, SIDE, TWO, is_one, lie, operands,
+};
+use super::wide;
 use crate::placement::ROOM;
-use crate::products::is_low;
-use crate::strips::Strips;
 use crate::target::Products;
 use melior::dialect::llvm::r#type as types;
 use melior::ir::Attribute;
 use melior::ir::attribute::DenseI64ArrayAttribute;
-use nestor_ir::tile::{Affine, Extent, Kernel, Matrix, Monomial, Shape};
-
-/// Columns of a block, and terms at a time.
-pub(super) const SIDE: i64 = 64;
-/// Bytes of a row of room, and of the part that a lane loads.
-pub(super) const ROW: i64 = 2 * SIDE;
-pub(super) const PART: i64 = 16;
-/// Terms of an instruction.
-pub(super) const DEPTH: i64 = 16;
-/// Columns of two pieces.
-const TWO: i64 = 16;
-/// Bytes of room: both operands.
-pub(super) const BYTES: i64 = 2 * SIDE * ROW;
+use nestor_ir::tile::Shape;
 
 /// How the eight by eight numbers of a load reach the lanes.
 const STRAIGHT: &str = "#nvvm.mma_layout<row>";
 const TURNED: &str = "#nvvm.mma_layout<col>";
 
-/// Whether operands of a product are brought: it is large, of known size, and has warps enough.
-pub(super) fn fits(extent: [Extent; 3], threads: u32) -> bool {
-    let [m, n, k] = extent.map(|d| d.fixed().unwrap_or(0));
-    let high = m > 16 && n >= 16 && k >= 16;
-    (high || is_low(extent)) && threads >= 128
-}
-
-/// Whether a product's operands are loaded by lines, brought or from where they lie: those of a low one only where all lie so.
-pub(super) fn suits(
-    p: Product<'_>,
-    kernel: &Kernel,
-    exchanged: &[Option<Exchange>],
-    threads: u32,
-) -> bool {
-    let lie = |one: &Product<'_>| {
-        let all = operands(*one, threads).1;
-        all.iter().all(|x| direct(kernel, exchanged, x, *one).is_some())
-    };
-    fits(p.extent, threads) && (!is_low(p.extent) || p.all().iter().all(lie))
-}
-
-/// Bytes of room that a kernel's products need, where it has such products: of operands that are not loaded from where they lie.
-pub(super) fn room(
-    (kernel, strips): (&Kernel, &Strips),
-    threads: u32,
-    products: Products,
-    exchanged: &[Option<Exchange>],
-) -> Option<i64> {
-    if products != Products::Brain {
-        return None;
-    }
-    let mut most = None;
-    every_product(&kernel.body, strips, &mut |p, by_strips| {
-        if !by_strips && suits(p, kernel, exchanged, threads) {
-            let operands = operands(p, threads).1;
-            let brought =
-                operands.iter().filter(|x| direct(kernel, exchanged, x, p).is_none());
-            let bytes = brought.count() as i64 * SIDE * ROW;
-            most = most.max(Some(bytes));
-        }
-    });
-    most
-}
-
-/// How warps share a block of the result.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    /// Warps below one another, sixteen rows each.
-    down: i64,
-    /// Columns of a warp.
-    columns: i64,
-    /// Warps beside one another.
-    across: i64,
-    /// Whether there are more warps than that.
-    spare: bool,
-}
-
-/// An operand as it is brought: rows of the result's rows or columns, along them its terms.
-pub(super) struct Operand<'k> {
-    pub(super) matrix: &'k Matrix,
-    /// The right operand's terms are its rows.
-    pub(super) right: bool,
-    /// Rows in room, and how many there are in all.
-    pub(super) rows: i64,
-    pub(super) extent: i64,
-    /// Where it lies in room.
-    pub(super) at: i64,
-    /// How it is brought, where not number by number.
-    lines: Option<Lines>,
-    /// How it is loaded from where it lies, where it is.
-    direct: Option<Direct>,
-}
-
-impl Operand<'_> {
-    /// Elements between its terms, and between its rows.
-    pub(super) fn strides(&self) -> (&Affine, &Affine) {
-        match self.right {
-            false => (&self.matrix.column, &self.matrix.row),
-            true => (&self.matrix.row, &self.matrix.column),
-        }
-    }
-}
-
-/// How warps share the blocks of a product, and its operands.
-pub(super) fn operands(p: Product<'_>, threads: u32) -> (Layout, [Operand<'_>; 2]) {
-    let [m, n, _] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
-    let warps = i64::from(threads) / 32;
-    let down = [1, 2].into_iter().find(|down| m <= DEPTH * down).unwrap_or(4);
-    // No wider than the result, so that what is brought is whole; a warp has at least two pieces, which are loaded together. Room ends
-    // what is brought of a right operand, but where there are as few rows as that nothing is.
-    let all = TWO * warps;
-    let side = if is_low(p.extent) && n % all == 0 { SIDE.max(all) } else { SIDE };
-    let wide = [TWO, 2 * TWO].into_iter().find(|wide| n <= *wide).unwrap_or(side);
-    let columns = (wide * down / warps).max(TWO);
-    let across = wide / columns;
-    let layout = Layout { down, columns, across, spare: down * across < warps };
-    let left = operand(p.left, false, DEPTH * down, m);
-    (layout, [left, operand(p.right, true, wide, n)])
-}
-
-/// An operand of which so many rows are taken at a time, of how many.
-pub(super) fn operand(
-    matrix: &Matrix,
-    right: bool,
-    rows: i64,
-    extent: i64,
-) -> Operand<'_> {
-    Operand { matrix, right, rows, extent, at: 0, lines: None, direct: None }
-}
-
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn product_staged(&mut self, p: Product<'_>) {
         let [m, n, _] = p.extent.map(|d| d.fixed().expect("of known size") as i64);
-        let products = p.all();
+        let About { kernel, exchanged, threads, .. } = self.about;
+        let (products, lie) = (p.all(), lie(p, kernel, exchanged, threads));
         let all: Vec<(Product<'_>, [Operand<'_>; 2])> =
-            products.iter().map(|one| (*one, self.operands_at(*one))).collect();
+            products.iter().map(|one| (*one, self.operands_at(*one, lie))).collect();
         let brought = all.iter().flat_map(|(_, both)| both).any(|x| x.direct.is_none());
-        let layout = operands(p, self.about.threads).0;
+        let layout = operands(p, threads, lie).0;
         let (high, wide) = (all[0].1[0].rows, all[0].1[1].rows);
         let down_blocks = Num::Known((m + high - 1) / high);
         let across_blocks = Num::Known((n + wide - 1) / wide);
@@ -167,8 +47,24 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let opened = sums_alone.map(|has_part| e.b.open_if(has_part, &[]));
                 let zero = e.b.real(0.0);
                 let mut sums = vec![zero; 4 * (layout.columns / 8) as usize];
-                for (one, operands) in &all {
-                    sums = e.summed(*one, layout, operands, at, sums);
+                let mut rest = &all[..];
+                while let [(one, operands), others @ ..] = rest {
+                    let at_once = rest.iter().position(|(p, x)| !e.is_at_once(*p, x));
+                    match at_once.unwrap_or(rest.len()) {
+                        0 => {
+                            sums = e.summed(*one, layout, operands, at, sums);
+                            rest = others;
+                        }
+                        n => {
+                            let terms = rest[..n].iter().map(|(p, x)| {
+                                let k = p.extent[2].fixed().expect("of known size");
+                                (x, Num::Known(0), k as i64 / DEPTH)
+                            });
+                            let terms: Vec<_> = terms.collect();
+                            sums = e.group_terms(layout, &terms, at, &sums);
+                            rest = &rest[n..];
+                        }
+                    }
                 }
                 let opened = opened.or_else(|| Some(e.b.open_if(has_part?, &[])));
                 e.put_block(p, layout, &all[0].1, at, sums);
@@ -186,9 +82,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// A product's operands and where they are brought to, where they are.
-    fn operands_at<'k>(&mut self, p: Product<'k>) -> [Operand<'k>; 2] {
+    fn operands_at<'k>(&mut self, p: Product<'k>, lie: bool) -> [Operand<'k>; 2] {
         let k = p.extent[2].fixed().expect("of known size") as i64;
-        let mut operands = operands(p, self.about.threads).1;
+        let mut operands = operands(p, self.about.threads, lie).1;
         let mut at = 0;
         for operand in &mut operands {
             operand.direct = direct(self.about.kernel, self.about.exchanged, operand, p);
@@ -203,7 +99,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// The first row and column of a warp within a block.
-    fn warp_at(&mut self, layout: Layout) -> [Num<'c, 'a>; 2] {
+    pub(super) fn warp_at(&mut self, layout: Layout) -> [Num<'c, 'a>; 2] {
         let warp = self.div(Num::Run(self.thread), Num::Known(32));
         let below = self.rem(warp, Num::Known(layout.down));
         let beside = self.div(warp, Num::Known(layout.down));
@@ -214,15 +110,26 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         [self.mul(below, Num::Known(DEPTH)), self.mul(beside, Num::Known(layout.columns))]
     }
 
+    /// Whether groups take all terms of a product at once: nothing of it is brought or left away.
+    fn is_at_once(&self, p: Product<'_>, operands: &[Operand<'_>; 2]) -> bool {
+        let whole = match p.shape {
+            Shape::Full => true,
+            Shape::OutputLower => operands.iter().all(|x| x.rows >= x.extent),
+            Shape::LeftLower | Shape::LeftUpper => false,
+        };
+        whole && operands.iter().all(|x| x.direct.is_some()) && self.by_groups(p)
+    }
+
     /// The terms of a warp's sums in a block added to these.
     fn summed(
         &mut self,
         p: Product<'_>,
         layout: Layout,
-        [left, right]: &[Operand<'_>; 2],
+        operands: &[Operand<'_>; 2],
         [row, column]: [Num<'c, 'a>; 2],
         start: Vec<V<'c, 'a>>,
     ) -> Vec<V<'c, 'a>> {
+        let [left, right] = operands;
         let k = p.extent[2].fixed().expect("of known size") as i64;
         let depth = Num::Known(k);
         let (from, to) = match p.shape {
@@ -243,14 +150,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 (Num::Known(0), Num::Run(self.b.select(wanted, some, none)))
             }
         };
-        let lane = self.rem(Num::Run(self.thread), Num::Known(32));
-        let [below, beside] = self.warp_at(layout);
-        let pieces = layout.columns / 8;
+        let brought = [(left, row, p.shape), (right, column, Shape::Full)];
+        let brought = brought.iter().filter(|(x, ..)| x.direct.is_none());
         let bounds = [from, to, Num::Known(SIDE)].map(|q| self.value(q));
         let (opened, first, sums) = self.b.open_for(bounds, &start);
         let first = Num::Run(first);
-        let brought = [(left, row, p.shape), (right, column, Shape::Full)];
-        let brought = brought.iter().filter(|(x, ..)| x.direct.is_none());
         if brought.clone().next().is_some() {
             self.b.barrier();
             for (x, at, shape) in brought {
@@ -258,13 +162,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             }
             self.b.barrier();
         }
+        let lane = self.rem(Num::Run(self.thread), Num::Known(32));
+        let [below, beside] = self.warp_at(layout);
         // A loop, which the assembler writes out: written out here, it is most of a kernel of many products.
         let steps = ((k + DEPTH - 1) / DEPTH).min(SIDE / DEPTH);
+        if self.by_groups(p) {
+            let terms = [(operands, first, steps)];
+            let sums = self.group_terms(layout, &terms, [row, column], &sums);
+            return self.b.close(opened, &sums);
+        }
         let bounds = [0, steps, 1].map(|n| self.value(Num::Known(n)));
         let (inner, step, mut sums) = self.b.open_for(bounds, &sums);
         let step = if steps == 1 { Num::Known(0) } else { Num::Run(step) };
         let a = self.registers(left, [row, below], first, step, lane);
-        for pair in 0..pieces / 2 {
+        for pair in 0..layout.columns / TWO {
             let across = self.add(beside, Num::Known(16 * pair));
             let b = self.registers(right, [column, across], first, step, lane);
             for half in 0..2 {
@@ -413,7 +324,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let from = self.direct_from(x, d, [row, first], own, step);
             return self.loaded(from, d.turned, 4);
         }
-        let turned = x.lines.is_some_and(|lines| lines.turned);
+        let turned = x.is_turned();
         // Rows begin at multiples of eight: what `part_of_room` exchanges parts by is a lane's own. Steps change two bits of a part's
         // number that terms leave alone, or move the line by a known number of bytes, so that little is computed for each.
         let (line, part, further) = match turned {
@@ -483,9 +394,4 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             })
             .collect()
     }
-}
-
-/// Whether a stride is one element.
-pub(super) fn is_one(stride: &Affine) -> bool {
-    stride.terms.is_empty() && stride.constant.as_slice() == [Monomial::number(1)]
 }

@@ -7,7 +7,7 @@
 use super::Emit;
 use super::build::V;
 use super::number::Num;
-use super::staged::{DEPTH, Operand, PART, ROW, SIDE, is_one};
+use super::operands::{DEPTH, Operand, PART, ROW, SIDE, is_one};
 use crate::target::Products;
 use melior::ir::{Type, ValueLike};
 use nestor_ir::tile::Shape;

@@ -2,7 +2,7 @@
 
 use super::Strips;
 use crate::narrow::Kept;
-use crate::products::is_low;
+use crate::products::Once;
 use nestor_ir::entity::Arena;
 use nestor_ir::tile::reads::{Touches, touches};
 use nestor_ir::tile::{
@@ -12,11 +12,11 @@ use nestor_ir::tile::{
 use nestor_ir::ty::Elem;
 
 /// The kernel with operands that lie wide in memory, or of which a part is zero, as tiles of their own, and with what all threads do in a loop's turn
-/// before what warps do, where neither takes what the other gives. Operands of low products (`products::is_low`) are treated alike where that is asked for.
-pub fn arranged(kernel: &Kernel, strips: &Strips, low: bool, kept: &Kept) -> Kernel {
+/// before what warps do, where neither takes what the other gives. Operands of other products (`Once`) are treated alike where that is asked for.
+pub fn arranged(kernel: &Kernel, strips: &Strips, once: Once, kept: &Kept) -> Kernel {
     let mut out = kernel.clone();
     let body = std::mem::take(&mut out.body);
-    let how = How { strips, low, kept };
+    let how = How { strips, once, kept };
     out.body = inside(body, false, &mut out.tiles, how);
     out
 }
@@ -25,22 +25,22 @@ pub fn arranged(kernel: &Kernel, strips: &Strips, low: bool, kept: &Kept) -> Ker
 #[derive(Clone, Copy)]
 struct How<'k> {
     strips: &'k Strips,
-    low: bool,
+    once: Once,
     kept: &'k Kept,
 }
 
 impl How<'_> {
     /// Whether operands of a statement's products are rounded once.
     fn rounds(self, stmt: &Stmt) -> bool {
-        let is_low = |s: &Stmt| match s {
-            Stmt::Product { m, n, k, .. } => is_low([*m, *n, *k]),
+        let once = |s: &Stmt| match s {
+            Stmt::Product { m, n, k, .. } => self.once.is_of([*m, *n, *k]),
             _ => false,
         };
         let first = match stmt {
             Stmt::Together { body } => body.first(),
             stmt => Some(stmt),
         };
-        self.strips.takes(stmt) || self.low && first.is_some_and(is_low)
+        self.strips.takes(stmt) || first.is_some_and(once)
     }
 }
 
@@ -88,7 +88,7 @@ fn rounded(
     let mut known: Vec<(Stored, Tile)> = Vec::new();
     let mut out = Vec::new();
     for mut stmt in body {
-        let is_ours = how.rounds(&stmt);
+        let (is_ours, is_of_columns) = (how.rounds(&stmt), strips.takes(&stmt));
         let products = match &mut stmt {
             Stmt::Together { body } => &mut body[..],
             stmt => std::slice::from_mut(stmt),
@@ -97,7 +97,14 @@ fn rounded(
             let Stmt::Product { m, n, k, left, right, shape, .. } = product else {
                 continue;
             };
-            let own = std::mem::replace(shape, Shape::Full);
+            // What is zero of an operand is so in its tile; of a result it stays said, but where warps have its columns.
+            let own = match *shape {
+                Shape::OutputLower => Shape::Full,
+                own => own,
+            };
+            if *shape != Shape::OutputLower || is_of_columns {
+                *shape = Shape::Full;
+            }
             let operands = [(left, [*m, *k], own), (right, [*k, *n], Shape::Full)];
             for (x, extent, shape) in operands {
                 let lies = matches!(x.place, Place::Tile(_))

@@ -105,7 +105,7 @@ pub fn strips(kernel: &Kernel, options: Options, ahead: &[Tile]) -> Strips {
         let found = of_columns(kernel, columns, ahead);
         for width in widths(&found, kernel, options) {
             let found = Strips { width, ..found.clone() };
-            let worth = found.worth(kernel);
+            let worth = found.worth(kernel, options);
             if worth > best.0 {
                 best = (worth, found);
             }

@@ -2,6 +2,7 @@
 
 use super::begins::begins;
 use super::{DEPTH, Strips, is_loop, rows};
+use crate::target::Options;
 use nestor_ir::tile::reads::touches;
 use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 
@@ -12,6 +13,9 @@ const ADDRESSES: usize = 8;
 const MANY: usize = 144;
 /// Columns of such an instruction.
 const COLUMNS: usize = 8;
+
+/// Rows from which groups of warps multiply what lies in shared memory, where there are such: then that takes fewer instructions.
+const LEAST_OF_GROUPS: usize = 33;
 
 /// Where nothing is carried, and there is no loop, warps that work, at least, half of a block, and statements that are written out for them, at
 /// most: more of them may be calls. Nor is it worth it for products of few rows, which others find as they lie.
@@ -28,12 +32,14 @@ fn each(stmt: &Stmt) -> &[Stmt] {
 
 impl Strips {
     /// Work of products that are summed in registers, where a thread has room for all that is held.
-    pub(super) fn worth(&self, kernel: &Kernel) -> usize {
+    pub(super) fn worth(&self, kernel: &Kernel, options: Options) -> usize {
         let mut all = Vec::new();
         self.taken(&kernel.body, &mut all);
         let worth: usize = all.iter().map(|stmt| work(stmt)).sum();
         let is_high = |stmt: &&Stmt| height(stmt) > DEPTH;
+        let by_groups = |stmt: &&Stmt| height(stmt) >= LEAST_OF_GROUPS;
         let keeps_busy = self.warps() >= BUSY
+            && !(options.groups() && all.iter().all(by_groups))
             && !kernel.body.iter().any(is_loop)
             && all.len() <= FEW
             && all.iter().any(is_high);

@@ -8,7 +8,7 @@ use crate::emit::build::V;
 use crate::emit::cores::Piece;
 use crate::emit::direct::{Direct, direct};
 use crate::emit::number::Num;
-use crate::emit::staged::{Operand, PART, SIDE, operand};
+use crate::emit::operands::{Operand, PART, SIDE, operand};
 use crate::strips::{Begins, DEPTH};
 use crate::target::Products;
 use nestor_ir::entity::Entity;
@@ -156,8 +156,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let part = 2 * PART;
                 let in_line = SIDE * 2 / part;
                 let byte = self.exchanged(*first, Num::Known(part * (parts % in_line)));
-                let further =
-                    parts / in_line * part * in_line + 2 * DEPTH as i64 * lines * d.apart;
+                let [pitch, plane] = self.apart(*d);
+                let further = parts / in_line * plane + DEPTH as i64 * lines * pitch;
                 let byte = self.add(byte, Num::Known(further));
                 let from = self.at_direct(*d, byte);
                 let count = if x.right { 2 * self.across() } else { 4 };
