@@ -28,6 +28,30 @@ pub fn filled(
     counts.enumerate().map(one).collect()
 }
 
+/// Numbers that look random, in (-1, 1), for [`filled`].
+pub fn scattered(buffer: usize, element: usize) -> f64 {
+    let n = (buffer * 100_000 + element) as u64;
+    let mut x = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    x ^= x >> 29;
+    x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+/// What of PTX are the kernels' own: behind them comes the product of any size, with every program.
+///
+/// # Panics
+/// Where it does not.
+pub fn own(ptx: &str) -> &str {
+    ptx.split_once(".entry dense_product").expect("the product of any size").0
+}
+
+/// PTX without the nth of the kernels' own lines that hold some words; nothing where there are not so many.
+pub fn without(ptx: &str, words: &str, n: usize) -> Option<String> {
+    let (at, _) = own(ptx).match_indices(words).nth(n)?;
+    let line = ptx[at..].find('\n').map_or(ptx.len(), |line| at + line);
+    Some(format!("{}{}", &ptx[..at], &ptx[line..]))
+}
+
 /// Its code in the emulator.
 pub fn emulated(
     kernel: &Kernel,

@@ -3,7 +3,7 @@
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};
-use nestor_tests::written::{emulated, filled, kernel, spoilt};
+use nestor_tests::written::{emulated, filled, kernel, spoilt, without};
 
 /// A walk: whole lines and single numbers, with bounds and without, an operand that lies turned, a copy that is there
 /// already, and a state.
@@ -110,14 +110,6 @@ fn a_loop_in_a_loop_keeps_places_apart() {
     assert_eq!(waits, 2, "{}", emulated.code.ptx);
     let mut buffers = filled(&kernel, &SIZES, number);
     emulated.agree(0, &mut buffers, &SIZES).unwrap_or_else(|e| panic!("{e}"));
-}
-
-/// The text without the nth line that holds some words, before the product of any size.
-fn without(ptx: &str, words: &str, n: usize) -> Option<String> {
-    let end = ptx.find(".entry dense_product").expect("the product of any size");
-    let (at, _) = ptx[..end].match_indices(words).nth(n)?;
-    let line = at + ptx[at..].find('\n').expect("a line");
-    Some(format!("{}{}", &ptx[..at], &ptx[line..]))
 }
 
 #[test]

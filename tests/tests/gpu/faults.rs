@@ -2,7 +2,7 @@
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target, compile};
-use nestor_tests::written::{filled, kernel, spoilt};
+use nestor_tests::written::{filled, kernel, own, spoilt, without};
 
 const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 5 };
 
@@ -34,11 +34,6 @@ fn run(spoil: impl Fn(&str) -> String) -> Result<(), String> {
     emulated.agree(0, &mut buffers, &SIZES).map(|_| ())
 }
 
-/// Where the kernel ends and the product of any size begins, which comes with every program.
-fn end(ptx: &str) -> usize {
-    ptx.find(".entry dense_product").expect("the product of any size")
-}
-
 #[test]
 fn the_kernel_itself_is_sound() {
     run(str::to_owned).unwrap_or_else(|e| panic!("{e}"));
@@ -47,15 +42,11 @@ fn the_kernel_itself_is_sound() {
 #[test]
 fn each_barrier_is_needed() {
     let ptx = compile(&[kernel(CHUNKS)], Target::Sm80).expect("compiles").ptx;
-    let count = ptx[..end(&ptx)].matches("bar.sync").count();
+    let count = own(&ptx).matches("bar.sync").count();
     assert!(count >= 2, "{count} barriers");
     for n in 0..count {
-        let without = |ptx: &str| {
-            let (at, _) = ptx.match_indices("bar.sync").nth(n).expect("a barrier");
-            let end = at + ptx[at..].find('\n').expect("a line");
-            format!("{}{}", &ptx[..at], &ptx[end..])
-        };
-        let what = run(without).expect_err("a barrier is missing");
+        let spoil = |ptx: &str| without(ptx, "bar.sync", n).expect("a barrier");
+        let what = run(spoil).expect_err("a barrier is missing");
         let found = what.contains("race") || what.contains("before it is written");
         assert!(found, "barrier {n}: {what}");
         assert!(what.contains("block 0, thread"), "{what}");
@@ -88,7 +79,7 @@ fn a_wrong_swizzle_is_a_wrong_result() {
     let products = run_product(str::to_owned).unwrap_or_else(|e| panic!("{e}"));
     assert!(products > 0, "no tensor core was used");
     let code = |ptx: &str| -> Vec<usize> {
-        ptx[..end(ptx)].match_indices("xor.b").map(|(at, _)| at).collect()
+        own(ptx).match_indices("xor.b").map(|(at, _)| at).collect()
     };
     let mut count = 0;
     run_product(|ptx| {

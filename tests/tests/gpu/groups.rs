@@ -3,7 +3,7 @@
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};
-use nestor_tests::written::{emulated, filled, kernel, spoilt};
+use nestor_tests::written::{emulated, filled, kernel, own, scattered, spoilt, without};
 
 const BRAIN: Options = Options { target: Target::Sm90a, products: Products::Brain };
 const SIZES: Sizes = Sizes { batch: 1, time: 1, start: 0 };
@@ -41,24 +41,11 @@ fn product([m, n, k]: [usize; 3], turned: [bool; 2]) -> String {
     )
 }
 
-/// Numbers that look random, in (-1, 1).
-fn number(b: usize, i: usize) -> f64 {
-    let mut x = ((b * 100_000 + i) as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    x ^= x >> 29;
-    x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-}
-
-/// What of PTX is the kernel's: behind it comes the product of any size, with every program.
-fn own(ptx: &str) -> &str {
-    ptx.split_once(".entry dense_product").expect("the product of any size").0
-}
-
 /// Runs it with its PTX changed.
 fn run(text: &str, spoil: impl FnOnce(&str) -> String) -> Result<(), String> {
     let kernel = kernel(text);
     let emulated = spoilt(&kernel, BRAIN, 1e-2, spoil)?;
-    let mut buffers = filled(&kernel, &SIZES, number);
+    let mut buffers = filled(&kernel, &SIZES, scattered);
     emulated.agree(0, &mut buffers, &SIZES).map(|_| ())
 }
 
@@ -79,17 +66,15 @@ fn tiles_are_read_from_where_they_lie() {
     }
 }
 
-/// Every line of PTX that begins so, each time without it; what the emulator says.
-fn without(text: &str, line: &str) -> Vec<String> {
+/// What the emulator says without each of the lines that hold some words.
+fn missing(text: &str, words: &str) -> Vec<String> {
     let mut out = Vec::new();
     loop {
         let mut spoilt = false;
         let found = run(text, |ptx| {
-            let mut all = own(ptx).match_indices(line);
-            let Some((at, _)) = all.nth(out.len()) else { return ptx.to_owned() };
-            spoilt = true;
-            let end = at + ptx[at..].find('\n').expect("a line");
-            format!("{}{}", &ptx[..at], &ptx[end..])
+            let found = without(ptx, words, out.len());
+            spoilt = found.is_some();
+            found.unwrap_or_else(|| ptx.to_owned())
         });
         match spoilt {
             true => out.push(found.expect_err("the line is needed")),
@@ -102,18 +87,18 @@ fn without(text: &str, line: &str) -> Vec<String> {
 fn what_threads_wrote_is_fenced_before_the_cores_read_it() {
     // A map, a map, and a product of what they store: one barrier, and the fence before it.
     let text = product([64, 64, 128], [false, false]);
-    let found = without(&text, "fence.proxy.async");
+    let found = missing(&text, "fence.proxy.async");
     assert!(!found.is_empty());
     for what in found {
         assert!(what.contains("proxy"), "{what}");
     }
-    for what in without(&text, "bar.sync") {
+    for what in missing(&text, "bar.sync") {
         assert!(what.contains("race") || what.contains("proxy"), "{what}");
     }
-    for what in without(&text, "wgmma.fence") {
+    for what in missing(&text, "wgmma.fence") {
         assert!(what.contains("fence"), "{what}");
     }
-    for what in without(&text, "wgmma.wait_group") {
+    for what in missing(&text, "wgmma.wait_group") {
         assert!(what.contains("under way"), "{what}");
     }
 }

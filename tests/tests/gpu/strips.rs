@@ -3,7 +3,7 @@
 
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target};
-use nestor_tests::written::{agree, emulated, filled, kernel, spoilt};
+use nestor_tests::written::{agree, emulated, filled, kernel, own, spoilt, without};
 
 /// A walk over chunks of `t` tokens with a state of `d` rows and `c` columns: its inverse products, what it yields, and its gradients' terms
 /// are what a delta rule has.
@@ -229,19 +229,10 @@ fn wider_than_all_warps_is_not_held() {
 fn a_missing_barrier_is_found() {
     const BARRIER: &str = "bar.sync";
     let kernel = kernel(&walk([16, 32, 32], 2, ""));
-    // Behind the kernel comes the product that programs have besides.
-    let own = |ptx: &str| {
-        let end = ptx.find(".entry dense_product").unwrap_or(ptx.len());
-        ptx[..end].matches(BARRIER).count()
-    };
-    let count = own(&emulated(&kernel, BRAIN, 3e-2).code.ptx);
+    let count = own(&emulated(&kernel, BRAIN, 3e-2).code.ptx).matches(BARRIER).count();
     assert_eq!(count, 2, "one for what is copied ahead, one for what is made of it");
     for missing in 0..count {
-        let spoil = |ptx: &str| {
-            let (at, _) = ptx.match_indices(BARRIER).nth(missing).expect("a barrier");
-            let end = at + ptx[at..].find(';').expect("its end") + 1;
-            format!("{}{}", &ptx[..at], &ptx[end..])
-        };
+        let spoil = |ptx: &str| without(ptx, BARRIER, missing).expect("a barrier");
         let mut buffers = filled(&kernel, &SIZES, number);
         let found = spoilt(&kernel, BRAIN, 3e-2, spoil)
             .and_then(|emulated| emulated.agree(0, &mut buffers, &SIZES));

@@ -15,17 +15,9 @@ use nestor_tests::emulated::Emulated;
 use nestor_tests::root;
 use nestor_tests::spec::Specs;
 use nestor_tests::usage::purpose;
-use nestor_tests::written::{emulated, filled, kernel};
+use nestor_tests::written::{emulated, filled, kernel, scattered};
 
 const BRAIN: Options = Options { target: Target::Sm90a, products: Products::Brain };
-
-/// Numbers that look random, in (-1, 1).
-fn number(n: usize) -> f64 {
-    let mut x = (n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    x ^= x >> 29;
-    x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-}
 
 /// `[m, n]` from `[m, k]` and `[k, n]`, in memory as they are or turned, the left one from a tile.
 fn product([m, n, k]: [usize; 3], turned: [bool; 2], shape: &str) -> String {
@@ -55,7 +47,7 @@ fn agree(text: &str, [m, k]: [usize; 2], turned: bool, whole: bool) {
     let kernel = kernel(text);
     let emulated = emulated(&kernel, BRAIN, 1e-2);
     let sizes = Sizes { batch: 1, time: 1, start: 0 };
-    let mut buffers = filled(&kernel, &sizes, |b, i| number(b * 100_000 + i));
+    let mut buffers = filled(&kernel, &sizes, scattered);
     // What a shape says is zero is zero.
     for (i, x) in buffers[0].iter_mut().enumerate() {
         let (row, column) = if turned { (i % m, i / m) } else { (i / k, i % k) };
@@ -117,7 +109,7 @@ fn rule(name: &str, time: usize) {
         let dims: Vec<usize> =
             graph.ty(input.value).dims.iter().map(|d| d.size(&sizes)).collect();
         let count: usize = dims.iter().product();
-        let data = (0..count).map(|i| 0.125 * number(n * 1_000_000 + i)).collect();
+        let data = (0..count).map(|i| 0.125 * scattered(0, n * 1_000_000 + i)).collect();
         inputs.insert(input.name.clone(), Array::real(dims, data));
     }
     let mut emulated = Emulated::of_plan(&plan, &kernels, BRAIN, Between::Closely)
