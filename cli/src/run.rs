@@ -126,8 +126,9 @@ fn compiled(
     let sizes = sizes(program, given).ok();
     let longest = sizes.map(|s| s.time);
     let workers = sizes.and_then(|s| place.workers(s.batch.max(1)));
-    let tuned = tuned::used(&how.tuned, place.machine_of(how.dtype.precision()))?;
-    let forms = place.machine_of(how.dtype.precision()).suited(FormOptions {
+    let machine = place.machine_of(how.dtype.precision());
+    let tuned = tuned::used(&how.tuned, machine)?;
+    let forms = machine.suited(FormOptions {
         form,
         chunk: how.chunk,
         longest,

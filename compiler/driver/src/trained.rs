@@ -2,7 +2,7 @@
 
 use crate::native;
 use crate::native::{Calls, Machine, NativeError};
-use crate::pipeline::{Purpose, forward};
+use crate::pipeline::{Lowered, Purpose, forward};
 use nestor_ir::artifact::{Artifact, Precision};
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::{Array, tensor};
@@ -119,14 +119,23 @@ type Wanted = fn(&str) -> bool;
 const LOSS: Wanted = |output| output.starts_with("loss");
 const ANSWERS: Wanted = |output| !output.starts_with("state.");
 
+/// A program in forms that suit a machine, where nothing else is said of them.
+fn forward_for(
+    program: &Program,
+    resume: bool,
+    forms: FormOptions,
+    machine: Machine,
+) -> Result<Lowered, PassError> {
+    forward(program, Purpose { resume, forms: machine.suited(forms) })
+}
+
 fn measured(
     program: &Program,
     forms: FormOptions,
     machine: Machine,
     wanted: Wanted,
 ) -> Result<Artifact, NativeError> {
-    let purpose = Purpose { resume: false, forms: machine.suited(forms) };
-    let lowered = forward(program, purpose)?;
+    let lowered = forward_for(program, false, forms, machine)?;
     native::compiled(&only(&lowered.graph, wanted), machine)
 }
 
@@ -142,8 +151,7 @@ fn compiled(
         *since = Instant::now();
     };
     let mut since = Instant::now();
-    let purpose = Purpose { resume: false, forms: machine.suited(forms) };
-    let lowered = forward(program, purpose)?;
+    let lowered = forward_for(program, false, forms, machine)?;
     timed("lower", &mut since);
     let graph = training(program, &lowered.graph)?;
     timed("differentiate", &mut since);
@@ -240,8 +248,8 @@ pub fn answers_for(
     machine: Machine,
 ) -> Result<Answers, NativeError> {
     let compiled = |resume, form| -> Result<Artifact, NativeError> {
-        let forms = machine.suited(FormOptions { form, ..forms });
-        let lowered = forward(program, Purpose { resume, forms })?;
+        let forms = FormOptions { form, ..forms };
+        let lowered = forward_for(program, resume, forms, machine)?;
         let calls = if resume { Calls::OfOneToken } else { Calls::OfManyTokens };
         let graph = only(&lowered.graph, |n| !n.starts_with("loss"));
         native::compiled_for(&graph, calls, machine)
@@ -267,8 +275,7 @@ pub fn scored_for(
     machine: Machine,
 ) -> Result<Answers, NativeError> {
     let compiled = |resume| -> Result<Artifact, NativeError> {
-        let purpose = Purpose { resume, forms: machine.suited(forms) };
-        let graph = forward(program, purpose)?.graph;
+        let graph = forward_for(program, resume, forms, machine)?.graph;
         let wanted = |name: &str| name == "loss" || name.starts_with("state.");
         native::compiled(&only(&graph, wanted), machine)
     };

@@ -42,9 +42,9 @@ impl Once {
     }
     /// Those of some product of a body.
     pub fn is_in(self, body: &[Stmt]) -> bool {
-        body.iter().any(|stmt| match stmt {
+        some(body, &|stmt| match stmt {
             Stmt::Product { m, n, k, .. } => self.is_of([*m, *n, *k]),
-            stmt => self.is_in(stmt.inner()),
+            _ => false,
         })
     }
 }
@@ -65,10 +65,15 @@ const LONG: usize = 64;
 
 /// Whether a body has a system of so many that is solved so.
 pub fn has_long_system(body: &[Stmt], products: Products) -> bool {
-    body.iter().any(|stmt| match stmt {
+    some(body, &|stmt| match stmt {
         Stmt::SolveUnitLower { n, m, .. } => *n >= LONG && joined(*n, *m, products),
-        stmt => has_long_system(stmt.inner(), products),
+        _ => false,
     })
+}
+
+/// Whether something holds of a statement of a body, or of one that they hold.
+fn some(body: &[Stmt], holds: &dyn Fn(&Stmt) -> bool) -> bool {
+    body.iter().any(|stmt| holds(stmt) || some(stmt.inner(), holds))
 }
 
 /// How many products of a kernel are computed on tensor cores, and how many by threads.

@@ -8,6 +8,7 @@
 //! A state that decays is walked as such lines: what each token adds, and what was there before. Threads find the points of a power of two by
 //! their bits; where a line is one longer, they divide, ask at every point which side of the end it is on, and read no two neighbours at a time.
 
+use crate::spread::shift;
 use nestor_ir::tile::{
     Access, Affine, Bound, Expr, ExprId, Extent, Kernel, Place, Scalar, ScalarKind,
     ScalarOp, Sink, Stmt,
@@ -66,7 +67,7 @@ fn part(map: &Stmt, from: usize, count: usize) -> Stmt {
     let Stmt::Map { space, expr, loads, sinks } = &mut part else { return part };
     let last = space.len() - 1;
     space[last] = Extent::Fixed(count);
-    moved_index(expr, last, from as i64);
+    shift(expr, last, &Affine::number(from as i64));
     for load in loads.iter_mut() {
         moved(load, last, from as i64);
     }
@@ -90,20 +91,6 @@ fn moved(access: &mut Access, dim: usize, by: i64) {
     for bound in &mut access.bounds {
         let further = Affine::number(bound.strides[dim] * by);
         bound.offset = std::mem::take(&mut bound.offset).plus(&further);
-    }
-}
-
-/// The same of what an expression says of its point.
-fn moved_index(expr: &mut Expr, dim: usize, by: i64) {
-    let ids: Vec<ExprId> = expr.scalars.iter().map(|(id, _)| id).collect();
-    for id in ids {
-        if let ScalarOp::Index(of, offset) = &mut expr.scalars[id].op
-            && *of == dim
-        {
-            let further = expr.offsets[*offset].clone().plus(&Affine::number(by));
-            *offset = expr.offsets.len();
-            expr.offsets.push(further);
-        }
     }
 }
 

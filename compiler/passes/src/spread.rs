@@ -166,7 +166,7 @@ fn within(access: &mut Access, axis: usize, first: &Affine) {
 }
 
 /// Positions along an axis, counted from the first.
-fn shift(expr: &mut Expr, axis: usize, first: &Affine) {
+pub(crate) fn shift(expr: &mut Expr, axis: usize, first: &Affine) {
     let of_axis =
         |(_, s): &(_, &Scalar)| matches!(s.op, ScalarOp::Index(of, _) if of == axis);
     let found: Vec<_> = expr.scalars.iter().filter(of_axis).map(|(id, _)| id).collect();

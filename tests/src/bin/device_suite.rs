@@ -42,6 +42,14 @@ struct Asked {
     checks: bool,
 }
 
+impl Asked {
+    /// What code is made for where no device says it.
+    fn without_device(&self) -> Options {
+        let target = self.target.unwrap_or(Target::Sm90a);
+        Options { target, products: self.products }
+    }
+}
+
 fn asked() -> Result<Asked, String> {
     let mut out = Asked {
         device: "cuda:0".to_owned(),
@@ -192,10 +200,7 @@ fn wanted(asked: &Asked) -> Vec<Wanted> {
 
 /// Prints what is predicted, in milliseconds, whole and by launch.
 fn predicted(asked: &Asked) -> Result<(), String> {
-    let options = Options {
-        target: asked.target.unwrap_or(Target::Sm90a),
-        products: asked.products,
-    };
+    let options = asked.without_device();
     let all = wanted(asked);
     for (wanted, found) in
         all.iter().zip(spread(&all, |w| gpu_costs::predicted(w, options)))
@@ -215,10 +220,7 @@ fn predicted(asked: &Asked) -> Result<(), String> {
 
 /// Prints what blocks execute, kernel by kernel.
 fn executed(asked: &Asked) -> Result<(), String> {
-    let options = Options {
-        target: asked.target.unwrap_or(Target::Sm90a),
-        products: asked.products,
-    };
+    let options = asked.without_device();
     let all = wanted(asked);
     for (wanted, found) in all.iter().zip(spread(&all, |w| counted(w, options))) {
         let way = if wanted.both { "both" } else { "forward" };
