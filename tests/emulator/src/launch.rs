@@ -32,6 +32,8 @@ pub struct Stats {
     pub products: u64,
     /// Bytes of matrices that come from shared memory: to registers of a warp, or to a product of a group, of which each warp has a quarter.
     pub matrices: u64,
+    /// Bytes of memory that some thread has read, and those that one has written.
+    pub moved: [u64; 2],
     /// Barriers of clusters, counted for each block.
     pub meetings: u64,
 }
@@ -90,5 +92,6 @@ pub fn launch(
         shared.iter_mut().for_each(Allocation::renew);
         cluster::run(kernel, launch, first, (&mut *memory, &mut shared), &mut stats)?;
     }
+    stats.moved = memory.touched();
     Ok(stats)
 }

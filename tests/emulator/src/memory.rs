@@ -265,6 +265,13 @@ impl Memory {
             (allocation.data, allocation.shadow) = (Vec::new(), Vec::new());
         }
     }
+    /// Bytes that were read and bytes that were written since it has settled.
+    pub(crate) fn touched(&self) -> [u64; 2] {
+        let all = || self.allocations.iter().flat_map(|a| &a.shadow);
+        let count =
+            |of: fn(&Shadow) -> Touch| all().filter(|s| of(s) != NO_TOUCH).count() as u64;
+        [count(|s| s.reader), count(|s| s.writer)]
+    }
     pub(crate) fn settle(&mut self) {
         self.allocations.iter_mut().for_each(Allocation::settle);
     }

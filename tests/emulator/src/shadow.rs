@@ -1,7 +1,7 @@
 //! What is remembered of every byte of memory, and whether two who touch it are ordered.
 
 /// Who touched a byte last.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Touch {
     /// The block, and the thread in it; `MANY` where there were several.
     pub(crate) block: u32,

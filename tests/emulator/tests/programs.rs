@@ -3,7 +3,7 @@
 mod common;
 
 use common::{floats, module, run, run_text, words};
-use nestor_emulator::Module;
+use nestor_emulator::{Allocation, Launch, Memory, Module, launch};
 
 #[test]
 fn threads_know_who_they_are_and_branch() {
@@ -446,4 +446,33 @@ fn arithmetic_follows_the_published_rules() {
     assert_eq!(out[5], 0x0504_0100);
     assert_eq!(out[6], -2_i32 as u32);
     assert_eq!(out[7], 8.0_f32.to_bits());
+}
+
+#[test]
+fn bytes_are_moved_once_whoever_touches_them() {
+    // Two blocks read 32 words each, the same ones; the first eight threads of each write words of their own.
+    let text = module(
+        r"
+        mov.u32 %r1, %tid.x;
+        mov.u32 %r2, %ctaid.x;
+        mul.wide.u32 %rd2, %r1, 4;
+        add.s64 %rd3, %rd1, %rd2;
+        ld.global.b32 %r4, [%rd3];
+        setp.ge.u32 %p1, %r1, 8;
+        @%p1 ret;
+        shl.b32 %r5, %r2, 3;
+        add.s32 %r6, %r5, %r1;
+        mul.wide.u32 %rd4, %r6, 4;
+        add.s64 %rd5, %rd1, %rd4;
+        st.global.b32 [%rd5+128], %r4;
+        ret;",
+    );
+    let module = Module::parse(&text).unwrap_or_else(|e| panic!("{e}"));
+    let mut memory = Memory::default();
+    let out = memory.add(Allocation::filled("out", vec![0; 256]));
+    let how =
+        Launch { grid: 2, block: 32, shared: 0, params: vec![out], limit: 1_000_000 };
+    let stats = launch(&module, "test", &how, &mut memory);
+    let stats = stats.unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(stats.moved, [128, 64]);
 }

@@ -224,7 +224,14 @@ fn executed(asked: &Asked) -> Result<(), String> {
     let all = wanted(asked);
     for (wanted, found) in all.iter().zip(spread(&all, |w| counted(w, options))) {
         let way = if wanted.both { "both" } else { "forward" };
-        println!("{} {:?} {way}, of a block:", wanted.rule, wanted.shape.sizes);
+        let found = found?;
+        let instructions: u64 =
+            found.iter().map(|c| c.blocks as u64 * c.instructions).sum();
+        let moved: u64 = found.iter().flat_map(|c| c.moved).sum();
+        println!(
+            "{} {:?} {way}: {instructions} instructions of warps, {moved} bytes read and written; of a block:",
+            wanted.rule, wanted.shape.sizes
+        );
         for Counted {
             name,
             blocks,
@@ -233,11 +240,14 @@ fn executed(asked: &Asked) -> Result<(), String> {
             barriers,
             products,
             matrices,
-        } in found?
+            moved,
+        } in found
         {
+            let [read, written] = moved.map(|bytes| bytes / blocks.max(1) as u64);
             println!(
                 "  {name:<16} {blocks:>6} x {threads:>3} threads {instructions:>10} instructions of warps \
-                 {barriers:>6} barriers {products:>7} products of {matrices:>8} bytes"
+                 {barriers:>6} barriers {products:>7} products of {matrices:>8} bytes, \
+                 {read:>7} read {written:>7} written"
             );
         }
     }

@@ -26,6 +26,8 @@ pub struct Counted {
     pub products: u64,
     /// Bytes of shared memory that these take, or that are loaded for them as matrices.
     pub matrices: u64,
+    /// Bytes of memory that all blocks read, and those that they write, each once.
+    pub moved: [u64; 2],
 }
 
 /// What the kernels of a rule execute at a shape, whatever their buffers hold.
@@ -53,6 +55,7 @@ pub fn counted(wanted: &Wanted, options: Options) -> Result<Vec<Counted>, String
             barriers: of_block(stats.barriers),
             products: of_block(stats.products),
             matrices: of_block(stats.matrices),
+            moved: stats.moved,
         })
     };
     kernels.iter().enumerate().map(one).collect()
