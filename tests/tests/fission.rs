@@ -87,7 +87,8 @@ fn pieces_of_walks_give_what_whole_ones_give() {
 /// Where walking is dear, and memory for what is handed over is scarce: what no state depends on leaves by a cut behind little.
 #[test]
 fn what_is_little_to_hand_over_leaves_a_walk() {
-    const DEAR: Rates = Rates { alone: 1e4, always: false, ..Rates::ALWAYS };
+    const DEAR: Rates =
+        Rates { alone: 1e4, narrowest: 32, always: false, ..Rates::ALWAYS };
     let split: Split = |graph, _| fission(graph, &DEAR);
     let lighter = |whole: &Graph, split: &Graph| carried(split) < carried(whole);
     judge(split, lighter, 45);

@@ -88,20 +88,13 @@ fn evaluated(program: &Program, graph: &Graph, given: &Arrays, sizes: &Sizes) ->
 }
 
 /// What calls promise, so that all of the past is a window.
-const WHOLE: Purpose = Purpose {
-    resume: false,
-    forms: FormOptions {
-        form: None,
-        chunk: None,
-        longest: Some(TIME),
-        workers: None,
-        usual: None,
-        tuned: &[],
-    },
-};
+fn as_promised() -> Purpose {
+    let forms = FormOptions { longest: Some(TIME), ..FormOptions::default() };
+    Purpose { resume: false, forms }
+}
 
 fn whole(program: &Program) -> Graph {
-    forward(program, WHOLE).expect("it compiles").graph
+    forward(program, as_promised()).expect("it compiles").graph
 }
 
 /// Outputs that are streams.
@@ -199,7 +192,7 @@ fn learning_while_reading_changes_what_is_read() {
 #[test]
 fn a_past_that_grows_without_bound_is_refused_behind_what_learns() {
     let program = program("Attends");
-    for purpose in [Purpose::default(), Purpose { resume: true, ..WHOLE }] {
+    for purpose in [Purpose::default(), Purpose { resume: true, ..as_promised() }] {
         let error = forward(&program, purpose).expect_err("it cannot");
         let said = error.to_string();
         assert!(said.contains("give it a window of so many tokens"), "{said}");
@@ -233,7 +226,7 @@ fn memories_go_through_windows_by_chunks_where_their_boundaries_allow_it() {
 
 /// The gradients of the sum of squares of everything that a model gives.
 fn gradients(program: &Program) -> Graph {
-    with_gradients(program, WHOLE, &["y", "loss"]).expect("it compiles").graph
+    with_gradients(program, as_promised(), &["y", "loss"]).expect("it compiles").graph
 }
 
 fn seeds(given: &Arrays) -> Arrays {

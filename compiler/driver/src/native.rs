@@ -9,6 +9,7 @@ use nestor_ir::tensor::Graph;
 pub use nestor_ir::tile::Kernel;
 use nestor_ir::tile::{self, Shape};
 use nestor_passes::PassError;
+use nestor_passes::autodiff::Keeping;
 use nestor_passes::batched::batched;
 use nestor_passes::columnwise::{Least, columnwise};
 use nestor_passes::dealt::dealt;
@@ -57,13 +58,13 @@ pub enum Machine {
 }
 
 impl Machine {
-    /// What is said of forms, and the usual number of tokens of a chunk on this machine.
+    /// What is said of forms, and the usual number of tokens of a chunk on this machine, and what pays to be kept there.
     pub fn suited(self, forms: FormOptions) -> FormOptions {
-        let usual = match self {
-            Machine::Cpu(_) => None,
-            Machine::Gpu(options) => gpu::usual_chunk(options),
+        let (usual, keeping) = match self {
+            Machine::Cpu(_) => (None, Keeping::default()),
+            Machine::Gpu(options) => (gpu::usual_chunk(options), gpu::keeping(options)),
         };
-        FormOptions { usual, ..forms }
+        FormOptions { usual, keeping, ..forms }
     }
 }
 

@@ -123,7 +123,8 @@ pub fn with_gradients(
     outputs: &[&str],
 ) -> Result<Lowered, PassError> {
     let forward = formed(program, purpose)?;
-    let graph = training::gradients(&forward.graph, outputs)?;
+    let graph =
+        training::gradients_keeping(&forward.graph, outputs, purpose.forms.keeping)?;
     Ok(Lowered { graph, ..forward })
 }
 
@@ -145,6 +146,6 @@ pub fn training_step(
     forms: FormOptions,
 ) -> Result<Lowered, PassError> {
     let forward = formed(program, Purpose { resume: false, forms })?;
-    let graph = training::training(program, &forward.graph)?;
+    let graph = training::training(program, &forward.graph, forms.keeping)?;
     Ok(Lowered { graph, ..forward })
 }

@@ -153,7 +153,7 @@ fn compiled(
     let mut since = Instant::now();
     let lowered = forward_for(program, false, forms, machine)?;
     timed("lower", &mut since);
-    let graph = training(program, &lowered.graph)?;
+    let graph = training(program, &lowered.graph, machine.suited(forms).keeping)?;
     timed("differentiate", &mut since);
     let step = native::compiled(&graph, machine)?;
     timed("step to machine code", &mut since);

@@ -121,6 +121,8 @@ fn where_nothing_pays_nothing_is_split() {
         processors: 1,
         alone: 2.5,
         sequences: 2,
+        narrowest: 32,
+        group: None,
         always: false,
     };
     assert_eq!(fission(&graph, &rates), graph);

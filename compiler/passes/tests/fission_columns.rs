@@ -21,6 +21,8 @@ const MANY: Rates = Rates {
     processors: 64,
     alone: 2.5,
     sequences: 2,
+    narrowest: 32,
+    group: None,
     always: false,
 };
 

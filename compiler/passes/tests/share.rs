@@ -4,7 +4,7 @@ use crate::common::{Numbers, close, evaluate, inputs, sizes};
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Op, Value};
 use nestor_ir::ty::Type;
-use nestor_passes::simplify::share;
+use nestor_passes::simplify::{share, shared};
 
 /// A value with a letter for each axis.
 #[derive(Clone)]
@@ -154,4 +154,35 @@ fn of_two_ways_one_is_left() {
     let after = after_pruned(&share(&g));
     assert_eq!(products(&after), 1, "{after}");
     same("both ways", &g, &after, &mut Numbers::new(1));
+}
+
+/// `y = q (r (a W))` with two gates q and r: the gradients of both, and of a, need one product.
+#[test]
+fn gradients_of_two_gates_need_one_product() {
+    let mut g = Graph::new();
+    let w = input(&mut g, "w", &['p', 'j']);
+    let a = input(&mut g, "a", &['t', 'p']);
+    let x = input(&mut g, "x", &['t', 'j']);
+    let c = product(&mut g, false, &a, &w, 'p');
+    let dims = g.ty(c.0).dims.clone();
+    let gates = ["q", "r"].map(|name| {
+        let gate = input(&mut g, name, &['t']);
+        let axes: Axes = [0].into_iter().collect();
+        g.add(Op::Broadcast { dims: dims.clone(), axes }, &[gate.0])
+    });
+    // Of each gate: the sum over j of x, scaled by the other one, and c.
+    let scaled = gates.map(|gate| g.add(Op::Mul, &[x.0, gate]));
+    for (name, y) in ["r", "q"].into_iter().zip(scaled) {
+        let both = g.add(Op::Mul, &[y, c.0]);
+        let axes: Axes = [1].into_iter().collect();
+        let sum = g.add(Op::Reduce { fold: Fold::Sum, axes }, &[both]);
+        g.output(format!("of {name}"), sum);
+    }
+    let both = g.add(Op::Mul, &[gates[1], scaled[0]]);
+    let d = product(&mut g, false, &Named(both, x.1.clone()), &w, 'j');
+    g.output("of a", d.0);
+    assert_eq!(products(&g), 2);
+    let after = shared(&g);
+    assert_eq!(products(&after), 1, "{after}");
+    same("two gates", &g, &after, &mut Numbers::new(1));
 }

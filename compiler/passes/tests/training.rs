@@ -13,6 +13,7 @@ use nestor_ir::level::{
 use nestor_ir::tensor::{Graph, Op, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::PassError;
+use nestor_passes::autodiff::Keeping;
 use nestor_passes::build::{add, contract, div, mul, neg, scale, sub, sum};
 use nestor_passes::training::{gradients, rare, training};
 
@@ -134,7 +135,8 @@ fn a_step_by_hand() {
     let loss: f64 = named(&by_output, &values, "loss").reals().iter().sum::<f64>() / 6.0;
     let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
     for clip in [None, Some(norm / 3.0), Some(norm * 3.0)] {
-        let g = training(&program(Clock::Steps(1), clip), &forward).expect("trains");
+        let g = training(&program(Clock::Steps(1), clip), &forward, Keeping::default())
+            .expect("trains");
         let states: Vec<f64> = (0..6).map(|i| f64::from(i) / 7.0).collect();
         let mut given = x.clone();
         for input in &g.inputs[x.len()..] {
@@ -160,7 +162,7 @@ fn a_step_by_hand() {
 
 #[test]
 fn clocks_of_sequences_say_that_they_are_not_done() {
-    let error = training(&program(Clock::Sequence, None), &forward());
+    let error = training(&program(Clock::Sequence, None), &forward(), Keeping::default());
     assert!(matches!(error, Err(PassError::Limitation { code: "L-outer-clock", .. })));
 }
 
@@ -182,7 +184,7 @@ fn a_slower_level_acts_on_the_mean_of_its_window() {
     let batches: Vec<Vec<Array>> =
         (0..7).map(|_| inputs(&forward, &s, &mut numbers)).collect();
     let p = program(Clock::Steps(3), Some(0.5));
-    let (step, updates) = (training(&p, &forward), rare(&p));
+    let (step, updates) = (training(&p, &forward, Keeping::default()), rare(&p));
     let (step, updates) = (step.expect("trains"), updates.expect("acts"));
     let [update] = &updates[..] else { panic!("one slow level") };
     assert_eq!((update.level.as_str(), update.period), ("outer", 3));
@@ -249,7 +251,7 @@ fn a_window_of_chosen_tokens_weighs_steps_by_their_tokens() {
     for level in p.levels.node_weights_mut() {
         level.objectives[0].objective = chosen;
     }
-    let (step, updates) = (training(&p, &forward), rare(&p));
+    let (step, updates) = (training(&p, &forward, Keeping::default()), rare(&p));
     let (step, updates) = (step.expect("trains"), updates.expect("acts"));
     let by_output = gradients(&forward, &["loss"]).expect("has gradients");
     let mut numbers = Numbers::new(8);

@@ -36,6 +36,12 @@ const UNREAD: &[(&str, &str)] = &[(
      rounding, is kept for the way back, and nothing reads it",
 )];
 
+/// Cases whose kernels hand on a number that is all rounding, and why: it may be as far off as float32 has it in the interpreter.
+const ROUNDING: &[(&str, &str)] = &[(
+    "yaad_mlp",
+    "what a layer norm leaves of a row, its distances from its mean, is summed for the gradient of the mean: nought",
+)];
+
 /// What is wrong with a case.
 fn wrong(
     name: &str,
@@ -75,6 +81,7 @@ fn wrong(
     let mut emulated = Emulated::of(&kernels, code)?;
     emulated.tolerance = emulated.tolerance.max(4.0 * bounds(products, "grad.y"));
     emulated.spoils = UNREAD.iter().any(|(case, _)| *case == name);
+    emulated.amplifies = ROUNDING.iter().any(|(case, _)| *case == name);
     let found = emulated.plan(&plan, &inputs, &sizes)?;
     let found: IndexMap<String, Array> =
         found.into_iter().map(|(n, a)| (graphs::outward(program, &n), a)).collect();

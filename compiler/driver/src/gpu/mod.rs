@@ -13,7 +13,9 @@ use nestor_ir::tile::Kernel;
 use nestor_mlir::narrow::{Between, of_plan};
 pub use nestor_mlir::products;
 pub use nestor_mlir::{Code, Entry, Options, Products, Target};
+use nestor_passes::autodiff::Keeping;
 pub use nestor_passes::dealt::Teams;
+use nestor_passes::fission::WarpGroup;
 pub use nestor_passes::fission::{Rates, fission, in_pieces};
 
 /// What costs are counted by when a graph is rearranged for a GPU.
@@ -27,6 +29,14 @@ pub fn rates(options: Options) -> Rates {
         alone: 2.5,
         // The walks of two sequences (a guess) may leave processors idle, too.
         sequences: 2,
+        // A guess.
+        narrowest: 32,
+        // By judgement, a fifth of what their units can do.
+        group: options.groups().then_some(WarpGroup {
+            side: GROUP,
+            most: 2 * GROUP,
+            products: 240.0,
+        }),
         always: false,
     }
 }
@@ -46,8 +56,24 @@ pub fn teams(options: Options) -> Teams {
 /// Tokens of a chunk of large states where nothing asks for another number: as many as a group of warps has rows, where there are such. Not measured: a
 /// chunk of two halves takes fewer instructions of blocks than they do, hands half as many states on, and walks half as many steps.
 pub fn usual_chunk(options: Options) -> Option<usize> {
-    options.groups().then_some(64)
+    options.groups().then_some(GROUP)
 }
+
+/// What pays to be kept for the way back: on tensor cores a product of a chunk's tokens and a state is computed in less time than its result takes to
+/// memory and back (counted at widths of 128 and 256: fewer bytes by an eighth, a twentieth more instructions); a system of equations, step by step,
+/// is not.
+pub fn keeping(options: Options) -> Keeping {
+    let enough = match options.products {
+        Products::Brain => 400,
+        Products::Float32 | Products::Tf32x3 | Products::Tf32 => {
+            Keeping::default().enough
+        }
+    };
+    Keeping { enough, solving: 32 }
+}
+
+/// Rows of what a group of warps multiplies.
+const GROUP: usize = 64;
 
 /// A plan's kernels as code for a GPU: what they hand to each other for products on tensor cores alone is kept as these take it.
 ///

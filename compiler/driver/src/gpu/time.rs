@@ -6,17 +6,17 @@
 //! one of each takes is fitted to what an H100 took for 156 launches of three rules at six shapes, products in bfloat16:
 //! `cargo run --release -p nestor-tests --features cuda --bin gpu_table -- --fit bench/results/h100.json`. Kernels have fewer instructions since: threads
 //! counted in 64 bits then, moved numbers one by one, and small products brought rows that there are not. Other targets are scaled by their
-//! bandwidth, other products by what they do while a number is moved.
+//! bandwidth, other products by what they do while a number is moved; those of groups of warps, which there were none of, by what these are said to do.
 
-use super::products::{BLOCK, joined};
-use super::{Options, Products, Target};
+use super::products::{BLOCK, is_high, joined};
+use super::{Options, Products, Target, rates};
 use crate::time::{Counts, of_point, one_by_one};
 use nestor_ir::artifact::DeviceEntry;
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Launch, Plan};
-use nestor_ir::tile::Kernel;
 use nestor_ir::tile::size::elements;
+use nestor_ir::tile::{Kernel, Stmt};
 
 /// Names of what is counted of a launch.
 pub const TERMS: [&str; 8] = [
@@ -111,8 +111,34 @@ fn block(
     let each = (points / processors).ceil();
     out[2] = turns * statements;
     out[3] = turns * steps;
+    let product = product * share(kernel, options);
     for (at, n) in [(4, vectors), (5, hard), (6, strided), (7, product)] {
         out[at] = each * n;
+    }
+}
+
+/// How much of the time of its products a kernel takes where groups of warps do some of them: by how many operations these are, and what groups are
+/// said to do in that time.
+fn share(kernel: &Kernel, options: Options) -> f64 {
+    fn walk(body: &[Stmt], out: &mut [f64; 2]) {
+        for stmt in body {
+            if let Stmt::Product { m, n, k, .. } = stmt {
+                let sides = [*m, *n, *k];
+                let all =
+                    sides.iter().map(|d| d.fixed().unwrap_or(1) as f64).product::<f64>();
+                out[usize::from(is_high(sides))] += all;
+            }
+            walk(stmt.inner(), out);
+        }
+    }
+    let rates = rates(options);
+    let Some(group) = rates.group else { return 1.0 };
+    let mut all = [0.0; 2];
+    walk(&kernel.body, &mut all);
+    let [others, high] = all;
+    match others + high {
+        0.0 => 1.0,
+        sum => (others + high * rates.products / group.products) / sum,
     }
 }
 

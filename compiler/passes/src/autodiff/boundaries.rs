@@ -14,22 +14,22 @@
     reason = "scans are looked for; every other op is copied"
 )]
 
-use super::keep::worth_keeping;
+use super::keep::{Keeping, worth_keeping};
 use nestor_ir::tensor::{Axis, Graph, Layout, Op, Scan, Stride, Value, Yield};
 
 /// The graph with boundaries yielded by all its scans, nested ones included.
-pub fn keep_boundaries(graph: &Graph) -> Graph {
+pub fn keep_boundaries(graph: &Graph, keeping: Keeping) -> Graph {
     graph.rebuilt(|r, _, node| {
         let Op::Scan { scan } = &node.op else { return None };
-        let op = Op::Scan { scan: Box::new(with_boundaries(scan)) };
+        let op = Op::Scan { scan: Box::new(with_boundaries(scan, keeping)) };
         let operands = r.operands(node);
         Some(r.graph.add_many(op, &operands))
     })
 }
 
-fn with_boundaries(scan: &Scan) -> Scan {
+fn with_boundaries(scan: &Scan, keeping: Keeping) -> Scan {
     let mut out = scan.clone();
-    out.body = keep_boundaries(&scan.body);
+    out.body = keep_boundaries(&scan.body, keeping);
     for (k, input) in state_inputs(&out).into_iter().enumerate() {
         if boundary(&out, k).is_some() {
             continue;
@@ -40,7 +40,7 @@ fn with_boundaries(scan: &Scan) -> Scan {
         out.body.output(name, input);
     }
     let kept = match out.stride {
-        Stride::Chunk(_) => worth_keeping(&out.body),
+        Stride::Chunk(_) => worth_keeping(&out.body, keeping),
         // A step of one token is computed again in registers.
         Stride::Token => vec![],
     };

@@ -15,18 +15,30 @@ use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Group, Node, NodeData, Op, Value};
 use nestor_ir::ty::{Dims, Elem};
 
-/// Operations an element from which keeping costs less than computing again. A core does about a
-/// hundred in the time in which an element is written and read back.
-const ENOUGH: usize = 200;
+/// What a machine does while an element is written and read back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keeping {
+    /// Operations an element from which keeping costs less than computing again.
+    pub enough: usize,
+    /// As how many operations of products one of a system of equations counts.
+    pub solving: usize,
+}
+
+/// A core of a CPU, which does about a hundred operations in that time.
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { enough: 200, solving: 1 }
+    }
+}
 
 /// The same for what is copied within a core's own memory.
-const ENOUGH_TO_CARRY: usize = 16;
+const TO_CARRY: Keeping = Keeping { enough: 16, solving: 1 };
 
 /// Values of a body that its reverse should find instead of computing them again.
-pub(super) fn worth_keeping(body: &Graph) -> Vec<Value> {
+pub(super) fn worth_keeping(body: &Graph, keeping: Keeping) -> Vec<Value> {
     let near: Vec<Vec<Node>> = near(body);
     let of = |v: Value| &near[v.index()];
-    let enough = |v: Value| enough(body, &near, v, ENOUGH);
+    let enough = |v: Value| enough(body, &near, v, keeping);
     let users = users(body);
     let last = |v: Value| {
         users[v.index()].iter().all(|&user| {
@@ -92,17 +104,18 @@ pub(super) fn ends_worth_carrying(body: &Graph, states: usize) -> Vec<usize> {
     let made = |v: Value| !matches!(body.def(v).op, Op::Input { .. });
     let worth = |k: &usize| {
         let v = body.outputs[*k].value;
-        made(v) && read(v) && enough(body, &near, v, ENOUGH_TO_CARRY)
+        made(v) && read(v) && enough(body, &near, v, TO_CARRY)
     };
     (0..states).filter(worth).collect()
 }
 
-/// Whether a value costs so many operations an element.
-fn enough(body: &Graph, near: &[Vec<Node>], v: Value, least: usize) -> bool {
+/// Whether a value costs as many operations an element.
+fn enough(body: &Graph, near: &[Vec<Node>], v: Value, keeping: Keeping) -> bool {
     let ty = body.ty(v);
     let size = count(&ty.dims).filter(|n| *n > 0 && ty.elem == Elem::Real);
-    let work: Option<usize> = near[v.index()].iter().map(|n| operations(body, *n)).sum();
-    matches!((size, work), (Some(size), Some(work)) if work / size >= least)
+    let work: Option<usize> =
+        near[v.index()].iter().map(|n| operations(body, *n, keeping)).sum();
+    matches!((size, work), (Some(size), Some(work)) if work / size >= keeping.enough)
 }
 
 /// For every value the products that it is an element-wise function of.
@@ -135,7 +148,7 @@ fn by_element(op: &Op) -> bool {
 }
 
 /// A multiplication and an addition as two.
-fn operations(body: &Graph, node: Node) -> Option<usize> {
+fn operations(body: &Graph, node: Node, keeping: Keeping) -> Option<usize> {
     let node = &body.nodes[node];
     let result = count(&body.ty(node.results[0]).dims)?;
     let depth = match &node.op {
@@ -146,7 +159,11 @@ fn operations(body: &Graph, node: Node) -> Option<usize> {
         // Half of the rows before a row, on average.
         _ => body.ty(node.operands[0]).dims.last()?.fixed()?.div_ceil(2),
     };
-    Some(2 * result * depth)
+    let each = match &node.op {
+        Op::Contract { .. } => 2,
+        _ => 2 * keeping.solving,
+    };
+    Some(each * result * depth)
 }
 
 fn count(dims: &Dims) -> Option<usize> {

@@ -9,4 +9,5 @@ mod scan;
 
 pub use boundaries::keep_boundaries;
 pub(crate) use boundaries::{body_inputs, state_inputs};
+pub use keep::Keeping;
 pub use pullback::pullback;

@@ -15,7 +15,7 @@
 
 mod logarithms;
 
-use crate::autodiff::{keep_boundaries, pullback};
+use crate::autodiff::{Keeping, keep_boundaries, pullback};
 use crate::build::{scalar, zeros_like};
 use crate::error::PassError;
 use crate::simplify::{prune, simplify};
@@ -42,7 +42,7 @@ fn marks_gone(graph: &Graph) -> Result<Graph, PassError> {
     let inner = if has(|op| matches!(op, Op::Gradient))
         && has(|op| matches!(op, Op::Scan { .. }))
     {
-        keep_boundaries(&inner)
+        keep_boundaries(&inner, Keeping::default())
     } else {
         inner
     };

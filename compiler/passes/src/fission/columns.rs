@@ -9,16 +9,16 @@
 //! that meet; one that does not, and that every state and everything yielded has once, can be a dimension of the grid. What is yielded may also be
 //! a sum over the columns: it is yielded for each piece, and summed behind the walk.
 
-use super::cost::{MOST, Rates, size, sized, streams, walks};
+use super::cost::{MOST, Rates, WarpGroup, sides, size, sized, streams, walks};
 use crate::autodiff::{body_inputs, state_inputs};
 use crate::axes::Groups;
 use crate::build::uniform;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Feed, Fold, Graph, NodeData, Op, Scan, Stride, Value, Yield};
+use nestor_ir::tensor::{
+    Feed, Fold, Graph, Group, NodeData, Op, Scan, Stride, Value, Yield,
+};
 
-/// Columns below which a product on tensor cores is not worth its loads (not measured).
-const NARROWEST: usize = 32;
-/// The same where there are no such products: what is fetched at once from memory.
+/// Columns below which a walk without products is not worth it: what is fetched at once from memory.
 const AT_ONCE: usize = 8;
 
 /// Columns of a walk that can be dealt out.
@@ -39,8 +39,8 @@ impl Columns {
             let width = body.ty(state).dims[axis].fixed()?;
             let of_axis = groups.of_axis(state, axis);
             let Some(group) = free(walk, &groups, of_axis, width) else { continue };
-            let products = has_products(body, &group);
-            let mut pieces = pieces(width, products, walks(walk), rates);
+            let least = least(body, &group, rates);
+            let mut pieces = pieces(width, least, walks(walk), rates);
             let summed = body.outputs.iter().filter(|o| group[o.value.index()].is_none());
             let summed: f64 = summed.map(|o| size(body, o.value)).sum();
             // Every piece yields sums of its own, for which there must be memory.
@@ -59,13 +59,8 @@ impl Columns {
 }
 
 /// Into how many pieces so many columns go: enough for every processor, none too narrow.
-fn pieces(width: usize, products: bool, walks: usize, rates: &Rates) -> usize {
+fn pieces(width: usize, least: usize, walks: usize, rates: &Rates) -> usize {
     let mut pieces = 1;
-    let least = match (rates.always, products) {
-        (true, _) => 2,
-        (false, true) => NARROWEST,
-        (false, false) => AT_ONCE,
-    };
     while width.is_multiple_of(2 * pieces)
         && width / (2 * pieces) >= least
         && (walks * pieces < rates.processors)
@@ -75,23 +70,35 @@ fn pieces(width: usize, products: bool, walks: usize, rates: &Rates) -> usize {
     pieces
 }
 
-/// Whether columns are those of products of matrices.
-fn has_products(body: &Graph, group: &[Option<usize>]) -> bool {
-    body.nodes.values().any(|node| {
-        let Op::Contract { batch, sum } = &node.op else { return false };
-        let free = |side: usize| {
-            let dims = body.ty(node.operands[side]).dims.iter().enumerate();
-            let paired = |axis: usize| {
-                let own = |p: &(usize, usize)| if side == 0 { p.0 } else { p.1 };
-                batch.iter().chain(sum).any(|p| own(p) == axis)
-            };
-            dims.filter(|(axis, _)| !paired(*axis)).any(|(_, d)| d.fixed() != Some(1))
-        };
+/// Columns of a piece, at least: what their products are worth it for.
+fn least(body: &Graph, group: &[Option<usize>], rates: &Rates) -> usize {
+    let products = products(body, group);
+    // What has rows and terms enough for groups of warps, and not too many, where these need not wait for others.
+    let waits =
+        |node: &NodeData| matches!(node.op.info().group, Group::Solve | Group::Control);
+    let waits = body.nodes.values().any(waits);
+    let by_groups = |g: &WarpGroup| {
+        let fits = |n: &usize| (g.side..=g.most).contains(n);
+        !waits && products.iter().all(|sides| sides.iter().all(fits))
+    };
+    match products.is_empty() {
+        true => AT_ONCE.min(rates.narrowest),
+        false => rates.group.filter(by_groups).map_or(rates.narrowest, |g| g.side),
+    }
+}
+
+/// Rows and terms of the products of matrices that columns have.
+fn products(body: &Graph, group: &[Option<usize>]) -> Vec<[usize; 2]> {
+    let of = |node: &NodeData| {
+        let Op::Contract { sum, .. } = &node.op else { return None };
+        let own = node.operands.iter().position(|v| group[v.index()].is_some())?;
         let dims = &body.ty(node.operands[0]).dims;
-        let sums = sum.iter().any(|&(axis, _)| dims[axis].fixed() != Some(1));
-        let touched = node.operands.iter().any(|v| group[v.index()].is_some());
-        touched && sums && free(0) && free(1)
-    })
+        let terms = sum.iter().filter_map(|&(axis, _)| dims[axis].fixed()).product();
+        let sides = sides(body, node);
+        let is_one = terms <= 1 || sides.contains(&1);
+        (!is_one).then_some([sides[1 - own], terms])
+    };
+    body.nodes.values().filter_map(of).collect()
 }
 
 /// Which axes of a walk's body correspond.

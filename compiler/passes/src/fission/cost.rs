@@ -17,8 +17,23 @@ pub struct Rates {
     pub alone: f64,
     /// Sequences that are walked at once.
     pub sequences: usize,
+    /// Columns below which a product is not worth its loads.
+    pub narrowest: usize,
+    /// Where groups of warps multiply.
+    pub group: Option<WarpGroup>,
     /// Parts are made also where they do not pay: for tests at sizes at which nothing pays.
     pub always: bool,
+}
+
+/// What groups of warps do, where there are such.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct WarpGroup {
+    /// Rows and columns that they multiply at once, at least: also columns below which a walk of such products is not worth it.
+    pub side: usize,
+    /// Rows of what they hold in registers, at most.
+    pub most: usize,
+    /// Multiplications and additions of such products while one number is moved.
+    pub products: f64,
 }
 
 impl Rates {
@@ -29,8 +44,16 @@ impl Rates {
         processors: 64,
         alone: 2.5,
         sequences: 2,
+        narrowest: 2,
+        group: None,
         always: true,
     };
+
+    /// Of products with so many rows and columns, and terms.
+    fn of(&self, [rows, columns]: [usize; 2], depth: usize) -> f64 {
+        let by_groups = |g: &WarpGroup| rows.min(columns).min(depth) >= g.side;
+        self.group.filter(by_groups).map_or(self.products, |g| g.products)
+    }
 
     /// How much longer work takes in the walk than spread over all chunks: too few walks leave processors idle.
     pub(super) fn waits(&self, scan: &Scan) -> f64 {
@@ -75,7 +98,7 @@ pub(super) fn own(body: &Graph, node: &NodeData, rates: &Rates) -> Option<f64> {
         (Op::Contract { sum, .. }, _) if !sum.is_empty() => {
             let dims = &body.ty(node.operands[0]).dims;
             let depth: usize = sum.iter().filter_map(|&(a, _)| dims[a].fixed()).product();
-            2.0 * result * depth as f64 / rates.products
+            2.0 * result * depth as f64 / rates.of(sides(body, node), depth)
         }
         (Op::Exp | Op::Log | Op::Sin | Op::Cos | Op::Tanh | Op::Erf, _)
         | (Op::Sigmoid | Op::Softplus | Op::Pow, _) => 8.0 * result / rates.others,
@@ -88,6 +111,20 @@ pub(super) fn own(body: &Graph, node: &NodeData, rates: &Rates) -> Option<f64> {
         ) => result / rates.others,
         (_, Group::Reduce) => node.operands.iter().map(of).sum::<f64>() / rates.others,
         (_, Group::Index | Group::Solve | Group::Control | Group::Token) => return None,
+    })
+}
+
+/// Rows and columns of a product: what only one of its operands has.
+pub(super) fn sides(body: &Graph, node: &NodeData) -> [usize; 2] {
+    let Op::Contract { batch, sum } = &node.op else { return [0; 2] };
+    [0, 1].map(|side| {
+        let dims = &body.ty(node.operands[side]).dims;
+        let paired = |axis: usize| {
+            let own = |p: &(usize, usize)| if side == 0 { p.0 } else { p.1 };
+            batch.iter().chain(sum).any(|p| own(p) == axis)
+        };
+        let free = dims.iter().enumerate().filter(|(axis, _)| !paired(*axis));
+        free.filter_map(|(_, d)| d.fixed()).product()
     })
 }
 

@@ -56,7 +56,7 @@ impl Cut<'_> {
     /// From the last value to the first, each where it is needed: handing it over is weighed against computing it from its
     /// operands, which may themselves be handed over, be needed already, or be said to be there.
     fn taken(&self, wanted: &[Value], said: &[bool]) -> Taken {
-        let least = self.least();
+        let least = self.least(said);
         let mut needed = vec![false; self.body.values.len()];
         wanted.iter().for_each(|v| needed[v.index()] = true);
         let (mut costs, mut weighed, mut handed) = (0.0, 0.0, Vec::new());
@@ -110,14 +110,15 @@ impl Cut<'_> {
         }
     }
 
-    /// The least that each value costs by itself.
-    fn least(&self) -> Vec<f64> {
+    /// The least that each value costs by itself, where some are said to be there.
+    fn least(&self, said: &[bool]) -> Vec<f64> {
         let mut least = vec![0.0_f64; self.body.values.len()];
         for node in self.body.nodes.values() {
             let behind: f64 = node.operands.iter().map(|o| least[o.index()]).sum();
             for &v in &node.results {
                 let again = self.again(node).map(|own| own + behind);
                 least[v.index()] = match ((self.place)(v), again) {
+                    _ if said[v.index()] => 0.0,
                     (Where::Fed, _) => match node.op {
                         Op::Input { .. } => size(self.body, v),
                         _ => 0.0,

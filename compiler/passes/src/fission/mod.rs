@@ -26,7 +26,7 @@ mod part;
 mod pieces;
 mod tail;
 
-pub use cost::Rates;
+pub use cost::{Rates, WarpGroup};
 
 use crate::autodiff::state_inputs;
 use crate::simplify::prune;

@@ -10,6 +10,7 @@ use super::once::{found_as_begun, never_set_again};
 use super::tuned::{Tuned, key};
 use super::work::{Work, work};
 use super::{Cut, Structure, chunked, periods, sequential, two_pass};
+use crate::autodiff::Keeping;
 use crate::build::uniform;
 use crate::error::PassError;
 use crate::fission::{Parts, Rates};
@@ -113,6 +114,8 @@ pub struct FormOptions {
     pub chunk: Option<usize>,
     /// As many where nothing asks for another number and a state is large; 32 where nothing is said.
     pub usual: Option<usize>,
+    /// What pays to be kept for the way back.
+    pub keeping: Keeping,
     /// No call that begins with the first token of its sequences has more tokens than this.
     pub longest: Option<usize>,
     /// Workers that each sequence of a call has to itself, where that is known.

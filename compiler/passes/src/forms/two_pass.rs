@@ -18,6 +18,8 @@ use crate::fission::Rates;
 /// What a core does while a number is moved, on the CPU: products from registers, maps by vectors (not measured).
 const PRODUCTS: f64 = 40.0;
 const OTHERS: f64 = 3.0;
+/// Columns below which a product is not worth its loads (not measured).
+const NARROWEST: usize = 32;
 
 /// What parting costs where a sequence has so many workers to itself; parted in any case where that was asked for.
 pub(super) fn rates(workers: usize, asked: bool) -> Rates {
@@ -27,6 +29,8 @@ pub(super) fn rates(workers: usize, asked: bool) -> Rates {
         processors: workers,
         alone: 1.0,
         sequences: 1,
+        narrowest: if asked { 2 } else { NARROWEST },
+        group: None,
         always: asked,
     }
 }

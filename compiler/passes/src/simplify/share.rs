@@ -10,8 +10,11 @@
 //! `sum over j, p of x_j a_p W_pj` can be taken either way. The gradient of a gate that scales what is
 //! read of a state is such a sum, and the gradient of what it was read with is the product: a chunk
 //! then multiplies with a state once where it did so twice.
+//!
+//! What scales all terms of a sum alike scales the sum ([`scaled`](super::scaled)), so that more sums are of such a product.
 
 use super::contraction::labels;
+use super::scaled::scaled;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::rebuild::Rebuild;
 use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Node, NodeData, Op, Scan, Value};
@@ -28,7 +31,9 @@ pub fn share(graph: &Graph) -> Graph {
             let operands = r.operands(node);
             return Some(r.graph.add_many(Op::Scan { scan: Box::new(scan) }, &operands));
         }
-        let turn = found.iter().find(|t| t.sum == id || t.product == id)?;
+        let Some(turn) = found.iter().find(|t| t.sum == id || t.product == id) else {
+            return Some([scaled(graph, node)?.value(r)].into());
+        };
         let z = turn.unscaled(graph, r, &mut made);
         let value = if turn.sum == id { turn.summed(r, z) } else { turn.scaled(r, z) };
         Some([value].into())
@@ -47,8 +52,8 @@ struct Turn {
     x: Value,
     /// Which operand of the product is `r x`.
     side: usize,
-    /// What scales it.
-    scale: Option<Scale>,
+    /// What scales it, the last first.
+    scales: Vec<Scale>,
     /// The labels of the axes of `x @ W^T`, and how many labels are no sums of `a @ W`.
     z_labels: Vec<usize>,
     kept: usize,
@@ -146,7 +151,7 @@ impl Uses<'_> {
                 let product = others
                     .filter(|p| !gone.contains(p))
                     .find_map(|&p| Some((p, self.product(p, &part)?)));
-                if let Some((product, (side, scale, z_labels))) = product {
+                if let Some((product, (side, scales, z_labels))) = product {
                     let turn = Turn {
                         sum,
                         product,
@@ -154,7 +159,7 @@ impl Uses<'_> {
                         a_labels: of_a.clone(),
                         x,
                         side,
-                        scale,
+                        scales,
                         z_labels,
                         kept: rank,
                     };
@@ -175,7 +180,7 @@ impl Uses<'_> {
             if operands[1 - side] != part.w || self.rank(y) != part.rank {
                 continue;
             }
-            let Some(scale) = self.scale(y, part) else { continue };
+            let Some(scales) = self.scales(y, part) else { continue };
             let pairs = part.of_w.iter().zip(of_w).all(|(&l, &here)| {
                 if l >= part.rank {
                     here < rank && !of_y.contains(&here)
@@ -194,17 +199,16 @@ impl Uses<'_> {
                 })
                 .collect();
             if pairs {
-                return Some((side, scale, z_labels?));
+                return Some((side, scales, z_labels?));
             }
         }
         None
     }
 
-    /// Whether a value is x, or x scaled by what does not change along the summed axes.
-    #[expect(clippy::option_option, reason = "no match, x alone, or a scale")]
-    fn scale(&self, y: Value, part: &Part<'_>) -> Option<Option<Scale>> {
+    /// What scales x to be a value, the last first: nothing of it changes along the summed axes.
+    fn scales(&self, y: Value, part: &Part<'_>) -> Option<Vec<Scale>> {
         if y == part.x {
-            return Some(None);
+            return Some(vec![]);
         }
         let def = self.graph.def(y);
         let sides = match def.op {
@@ -214,22 +218,20 @@ impl Uses<'_> {
         };
         let divides = def.op == Op::Div;
         sides.into_iter().find_map(|n| {
-            let (x, r) = (def.operands[n], self.graph.def(def.operands[1 - n]));
-            match &r.op {
-                Op::Broadcast { axes, .. }
-                    if x == part.x && !axes.iter().any(|a| part.axes.contains(a)) =>
-                {
-                    let (value, axes) = (r.operands[0], axes.clone());
-                    Some(Some(Scale { value, axes, divides }))
-                }
-                _ => None,
+            let r = self.graph.def(def.operands[1 - n]);
+            let Op::Broadcast { axes, .. } = &r.op else { return None };
+            if axes.iter().any(|a| part.axes.contains(a)) {
+                return None;
             }
+            let own = Scale { value: r.operands[0], axes: axes.clone(), divides };
+            let others = self.scales(def.operands[n], part)?;
+            Some([own].into_iter().chain(others).collect())
         })
     }
 }
 
-/// Which operand of a product is x or r x, what r is, and the labels of the product's axes.
-type Served = (usize, Option<Scale>, Vec<usize>);
+/// Which operand of a product is x or r x, what scales it, and the labels of the product's axes.
+type Served = (usize, Vec<Scale>, Vec<usize>);
 
 /// What a product must have to serve a sum.
 struct Part<'a> {
@@ -261,7 +263,11 @@ impl Turn {
 
     /// `r z`
     fn scaled(&self, rebuild: &mut Rebuild, z: Value) -> Value {
-        let Some(Scale { value, axes, divides }) = &self.scale else { return z };
+        self.scales.iter().rev().fold(z, |z, scale| self.scaled_by(scale, rebuild, z))
+    }
+
+    fn scaled_by(&self, scale: &Scale, rebuild: &mut Rebuild, z: Value) -> Value {
+        let Scale { value, axes, divides } = scale;
         let mut r = rebuild.at(*value);
         let out = &mut rebuild.graph;
         let place = |l: &usize| self.z_labels.iter().position(|z| z == l).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! The forward graph with its gradients, for people who ask for them.
 
-use crate::autodiff::{keep_boundaries, pullback};
+use crate::autodiff::{Keeping, keep_boundaries, pullback};
 use crate::build::{is_real, zeros_like};
 use crate::error::PassError;
 use crate::simplify::{shared, simplify};
@@ -14,7 +14,19 @@ use nestor_ir::tensor::{Graph, Value};
 /// # Errors
 /// Where something on the way has no derivative that is known.
 pub fn gradients(forward: &Graph, outputs: &[&str]) -> Result<Graph, PassError> {
-    Ok(shared(&both_ways(forward, outputs)?))
+    gradients_keeping(forward, outputs, Keeping::default())
+}
+
+/// As [`gradients`], with what pays to be kept for the way back on some machine.
+///
+/// # Errors
+/// As [`gradients`].
+pub fn gradients_keeping(
+    forward: &Graph,
+    outputs: &[&str],
+    keeping: Keeping,
+) -> Result<Graph, PassError> {
+    Ok(shared(&both_ways(forward, outputs, keeping)?))
 }
 
 /// As [`gradients`], with nothing shared and every product in the order in which it was derived: what other graphs are
@@ -26,11 +38,15 @@ pub fn gradients_as_derived(
     forward: &Graph,
     outputs: &[&str],
 ) -> Result<Graph, PassError> {
-    Ok(simplify(&both_ways(forward, outputs)?))
+    Ok(simplify(&both_ways(forward, outputs, Keeping::default())?))
 }
 
-fn both_ways(forward: &Graph, outputs: &[&str]) -> Result<Graph, PassError> {
-    let mut g = keep_boundaries(forward);
+fn both_ways(
+    forward: &Graph,
+    outputs: &[&str],
+    keeping: Keeping,
+) -> Result<Graph, PassError> {
+    let mut g = keep_boundaries(forward, keeping);
     let wrt: Vec<Named> = g
         .inputs
         .iter()

@@ -17,11 +17,11 @@ mod rare;
 mod samples;
 mod update;
 
-pub use gradients::{gradients, gradients_as_derived};
+pub use gradients::{gradients, gradients_as_derived, gradients_keeping};
 pub(crate) use rare::acting;
 pub use rare::{Rare, rare};
 
-use crate::autodiff::{keep_boundaries, pullback};
+use crate::autodiff::{Keeping, keep_boundaries, pullback};
 use crate::build::{
     accumulate, add, div, full_like, mul, scalar, sum_all, unary, zeros_like,
 };
@@ -103,13 +103,17 @@ pub fn counted(program: &Program, statement: &OuterMinimize) -> bool {
 /// One step of training. `forward` has weights as inputs under their paths and gives `loss`: a
 /// scalar, or a number for every token, averaged here. Where it also gives `loss.counts`, the
 /// average runs over tokens where that is one. Statement number k > 0 of another objective is
-/// `loss.k`. Where there are several levels, each that acts says the length of its gradient.
+/// `loss.k`. Where there are several levels, each that acts says the length of its gradient. `keeping` says what pays to be kept for the way back.
 ///
 /// # Errors
 /// Where a level or an algorithm asks for what is not supported.
-pub fn training(program: &Program, forward: &Graph) -> Result<Graph, PassError> {
+pub fn training(
+    program: &Program,
+    forward: &Graph,
+    keeping: Keeping,
+) -> Result<Graph, PassError> {
     let levels = outer(program)?;
-    let mut g = keep_boundaries(forward);
+    let mut g = keep_boundaries(forward, keeping);
     let given = std::mem::take(&mut g.outputs);
     let forward = g.nodes.len();
     let found = differentiated(program, &mut g, &given, &levels)?;

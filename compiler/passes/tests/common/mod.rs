@@ -12,7 +12,7 @@ use nestor_ir::interpret::tensor::run;
 use nestor_ir::tensor::verify::verify;
 use nestor_ir::tensor::{Graph, Value};
 use nestor_ir::ty::{Elem, Type};
-use nestor_passes::autodiff::{keep_boundaries, pullback};
+use nestor_passes::autodiff::{Keeping, keep_boundaries, pullback};
 use nestor_passes::simplify::simplify;
 
 pub struct Numbers(u64);
@@ -73,7 +73,7 @@ pub fn close(what: &str, a: &Array, b: &Array, tolerance: f64) {
 
 /// The graph with inputs `seed.k` for its real outputs and outputs `grad.<input>`.
 pub fn with_gradients(graph: &Graph) -> Graph {
-    let mut g = keep_boundaries(graph);
+    let mut g = keep_boundaries(graph, Keeping::default());
     let outputs = std::mem::take(&mut g.outputs);
     let real = |g: &Graph, v: Value| g.ty(v).elem == Elem::Real;
     let wrt: Vec<(String, Value)> = g
