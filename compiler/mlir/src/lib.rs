@@ -14,6 +14,7 @@ pub mod exchange;
 mod llvm;
 pub mod narrow;
 pub mod often;
+pub mod order;
 pub mod placement;
 pub mod products;
 pub mod rolled;

@@ -8,8 +8,12 @@
 //! is rounded again, and so is one that was only moved, chosen or negated in between. So whichever of those places are kept
 //! narrow, results are the same; what is copied ahead is kept as memory has it.
 //!
+//! Tiles to which nothing but such numbers goes are narrow whoever takes them (`exact`).
+//!
 //! What kernels hand to each other is narrow too where products take it and others do as well (`Between::Closely`): these find it
 //! rounded, which is no more than what products make of it. So is what the caller keeps so, whoever takes it.
+
+mod exact;
 
 use crate::products::on_cores;
 use crate::target::Products;
@@ -31,6 +35,8 @@ pub struct Kept {
     pub buffers: Narrow,
     /// Buffers are as they are, whoever takes them.
     decided: bool,
+    /// Tiles that are narrow, whoever takes them.
+    exact: Vec<bool>,
 }
 
 impl Kept {
@@ -40,6 +46,7 @@ impl Kept {
             tiles: vec![false; kernel.tiles.len()],
             buffers: vec![false; kernel.buffers.len()],
             decided: false,
+            exact: vec![false; kernel.tiles.len()],
         }
     }
 
@@ -53,7 +60,7 @@ impl Kept {
 
     fn widen(&mut self, place: Place) {
         match place {
-            Place::Tile(t) => self.tiles[t.index()] = false,
+            Place::Tile(t) => self.tiles[t.index()] = self.exact[t.index()],
             Place::Buffer(_) if self.decided => {}
             Place::Buffer(b) => self.buffers[b.index()] = false,
         }
@@ -77,6 +84,9 @@ fn found(kernel: &Kernel, products: Products, buffers: &[bool], decided: bool) -
     for (buffer, data) in kernel.buffers.iter() {
         let may = buffers[buffer.index()] && kind_of(data.elem) == ScalarKind::Real;
         kept.buffers[buffer.index()] = may;
+    }
+    if decided {
+        kept.exact = exact::exact(kernel, &kept.buffers);
     }
     // What moves to a place that is not narrow is not narrow either, and so on.
     loop {

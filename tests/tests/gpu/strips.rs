@@ -2,7 +2,9 @@
 //! product to the next, and read and written in every layout on the way.
 
 use nestor_ir::dim::Sizes;
-use nestor_mlir::{Options, Products, Target};
+use nestor_ir::tile::Kernel;
+use nestor_mlir::{Options, Products, Target, compiled};
+use nestor_tests::emulated::Emulated;
 use nestor_tests::written::{agree, emulated, filled, kernel, own, spoilt, without};
 
 /// A walk over chunks of `t` tokens with a state of `d` rows and `c` columns: its inverse products, what it yields, and its gradients' terms
@@ -101,15 +103,41 @@ fn number(_: usize, i: usize) -> f64 {
 
 const BRAIN: Options = Options { target: Target::Sm80, products: Products::Brain };
 
+const GROUPS: Options = Options { target: Target::Sm90a, products: Products::Brain };
+
 /// The kernel agrees with the interpreter, and its tiles are held or not.
 fn runs(text: &str, sizes: &Sizes, is_held: bool) {
+    let ptx = judged(text, sizes, emulated(&kernel(text), BRAIN, 3e-2));
+    assert_eq!(ptx.contains("movmatrix"), is_held, "{text}");
+}
+
+/// The same by groups of warps, its tensors as float32 and as bfloat16; gives both texts.
+fn runs_by_groups(text: &str, sizes: &Sizes) -> [String; 2] {
     let kernel = kernel(text);
-    let mut buffers = filled(&kernel, sizes, number);
-    let emulated = emulated(&kernel, BRAIN, 3e-2);
-    assert_eq!(emulated.code.ptx.contains("movmatrix"), is_held, "{text}");
+    let all = [false, true].map(|narrow| {
+        let narrow = vec![narrow; kernel.buffers.len()];
+        let kernels = std::slice::from_ref(&kernel);
+        let code = compiled(kernels, Some(&[narrow]), GROUPS, false);
+        let code = code.unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let mut emulated = Emulated::of(kernels, code).unwrap_or_else(|e| panic!("{e}"));
+        emulated.tolerance = 3e-2;
+        judged(text, sizes, emulated)
+    });
+    // What a group holds is never loaded again, and the cores read the rest.
+    for ptx in &all {
+        assert!(own(ptx).contains("wgmma.mma_async"), "{text}");
+        assert!(!own(ptx).contains("ldmatrix"), "{text}");
+    }
+    all
+}
+
+/// Runs it in the emulator beside the interpreter; gives its PTX.
+fn judged(text: &str, sizes: &Sizes, emulated: Emulated) -> String {
+    let mut buffers = filled(&kernel(text), sizes, number);
     let stats = emulated.agree(0, &mut buffers, sizes);
     let stats = stats.unwrap_or_else(|e| panic!("{sizes:?}: {e}\n{text}"));
     assert!(stats.products > 0, "no tensor core was used");
+    emulated.code.ptx
 }
 
 #[test]
@@ -120,6 +148,20 @@ fn columns_are_held_from_turn_to_turn() {
         {
             let sizes = Sizes { batch: 2, time, start };
             runs(&walk(sides, 2, direction), &sizes, true);
+        }
+    }
+}
+
+#[test]
+fn groups_of_warps_hold_columns_from_turn_to_turn() {
+    for sides in [[64, 64, 64], [64, 128, 64], [64, 64, 128]] {
+        for (direction, time, start) in
+            [("", 70, 5), ("", 1, 0), ("reverse", 128, 0), ("reverse", 3, 63)]
+        {
+            let sizes = Sizes { batch: 2, time, start };
+            let [wide, narrow] = runs_by_groups(&walk(sides, 2, direction), &sizes);
+            // What lies across what lanes have is turned where a register is two numbers.
+            assert!(!own(&wide).contains("movmatrix") && narrow.contains("movmatrix"));
         }
     }
 }
@@ -224,18 +266,36 @@ fn wider_than_all_warps_is_not_held() {
     }
 }
 
+/// How many of the lines that hold some words are missed, one at a time.
+fn missed(kernel: &Kernel, options: Options, sizes: &Sizes, words: &str) -> [usize; 2] {
+    let count = own(&emulated(kernel, options, 3e-2).code.ptx).matches(words).count();
+    let is_missed = |n: &usize| {
+        let spoil = |ptx: &str| without(ptx, words, *n).expect("a line");
+        let mut buffers = filled(kernel, sizes, number);
+        let found = spoilt(kernel, options, 3e-2, spoil)
+            .and_then(|emulated| emulated.agree(0, &mut buffers, sizes));
+        found.is_err()
+    };
+    [(0..count).filter(is_missed).count(), count]
+}
+
 /// What is brought for all warps is waited for, and so is its place.
 #[test]
 fn a_missing_barrier_is_found() {
-    const BARRIER: &str = "bar.sync";
     let kernel = kernel(&walk([16, 32, 32], 2, ""));
-    let count = own(&emulated(&kernel, BRAIN, 3e-2).code.ptx).matches(BARRIER).count();
-    assert_eq!(count, 2, "one for what is copied ahead, one for what is made of it");
-    for missing in 0..count {
-        let spoil = |ptx: &str| without(ptx, BARRIER, missing).expect("a barrier");
-        let mut buffers = filled(&kernel, &SIZES, number);
-        let found = spoilt(&kernel, BRAIN, 3e-2, spoil)
-            .and_then(|emulated| emulated.agree(0, &mut buffers, &SIZES));
-        assert!(found.is_err(), "barrier {missing} is not missed");
+    // One for what is copied ahead, one for what is made of it.
+    assert_eq!(missed(&kernel, BRAIN, &SIZES, "bar.sync"), [2, 2]);
+}
+
+/// So are registers that a group multiplies, and what the cores read.
+#[test]
+fn what_a_group_has_is_fenced_and_waited_for() {
+    let kernel = kernel(&walk([64, 64, 64], 1, ""));
+    let sizes = Sizes { batch: 1, time: 150, start: 0 };
+    for words in ["bar.sync", "wgmma.fence", "wgmma.wait_group"] {
+        let [found, all] = missed(&kernel, GROUPS, &sizes, words);
+        assert!(all > 0 && found == all, "{found} of {all} {words}");
     }
+    // Before the barrier behind what is copied ahead there is one, too, which threads alone read.
+    assert_eq!(missed(&kernel, GROUPS, &sizes, "fence.proxy.async"), [1, 2]);
 }

@@ -330,18 +330,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
     }
 
+    /// Two numbers as a register of bfloat16.
+    pub(super) fn register_of(&mut self, two: &[V<'c, 'a>]) -> V<'c, 'a> {
+        match self.b.whole([two[0], two[1]]) {
+            // They are as they were loaded.
+            Some(register) => register,
+            None => self.rounded(Products::Brain, two)[0],
+        }
+    }
+
     /// Numbers beside one another, sixteen bytes at most.
     fn write_beside(&mut self, place: Place, n: Num<'c, 'a>, lanes: &[V<'c, 'a>]) {
         let (of, count) = self.moved(place, lanes.len() as i64);
         let parts: Vec<V<'c, 'a>> = match self.is_narrow(place) {
-            true => lanes
-                .chunks(2)
-                .map(|two| match self.b.whole([two[0], two[1]]) {
-                    // They are as they were loaded.
-                    Some(register) => register,
-                    None => self.rounded(Products::Brain, two)[0],
-                })
-                .collect(),
+            true => lanes.chunks(2).map(|two| self.register_of(two)).collect(),
             false => lanes.to_vec(),
         };
         let all = match parts[..] {

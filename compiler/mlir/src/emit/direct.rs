@@ -70,8 +70,10 @@ pub(super) fn exchanged(
             }
             false => return,
         };
-        let by_groups =
-            !by_strips && options.groups() && groups::suits(p, kernel, &all, threads);
+        let by_groups = match by_strips {
+            true => placement.strips.groups,
+            false => options.groups() && groups::suits(p, kernel, &all, threads),
+        };
         for operand in &operands {
             if let Some(direct) = direct(kernel, &all, operand, p) {
                 let n = direct.tile.index();

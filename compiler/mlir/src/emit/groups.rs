@@ -21,6 +21,7 @@ use super::build::V;
 use super::direct::{Direct, direct, every_product};
 use super::number::Num;
 use super::operands::{self, DEPTH, Layout, Operand, ROW, SIDE};
+use super::strips;
 use crate::exchange::{EIGHT, Exchange};
 use crate::placement::PATTERN;
 use melior::dialect::llvm::r#type as types;
@@ -30,6 +31,8 @@ use std::fmt::Write;
 
 /// Warps of a group.
 const WARPS: i64 = 4;
+/// Times sixteen terms of what is in registers that are multiplied at once.
+const AT_ONCE: usize = 8;
 
 /// Whether groups compute a product that is brought or loaded by lines (`staged`): they have rows enough, and all operands lie as they read them.
 pub(super) fn suits(
@@ -45,6 +48,18 @@ pub(super) fn suits(
         Some(d) => lies(x, d, kernel),
     };
     layout.down == WARPS && operands.iter().all(lies)
+}
+
+/// What columns that a group holds (`strips`) are multiplied by, where it lies as the cores read it: it is the right operand of the product turned.
+pub(super) fn by_columns<'k>(
+    p: Product<'k>,
+    kernel: &Kernel,
+    exchanged: &[Option<Exchange>],
+) -> Option<Operand<'k>> {
+    let [left, _] = strips::operands(p);
+    let found =
+        direct(kernel, exchanged, &left, p).filter(|d| lies(&left, *d, kernel))?;
+    Some(Operand { direct: Some(found), ..left })
 }
 
 /// Whether a tile's rows can be lines of whole patterns, from the operand's first one on; whole patterns begin at one (`placement`).
@@ -68,10 +83,12 @@ pub(super) fn some(about: &About<'_>) -> bool {
         return some;
     }
     every_product(&kernel.body, &placement.strips, &mut |p, by_strips| {
-        let brought =
-            about.staged && !by_strips && operands::suits(p, kernel, exchanged, threads);
-        some |=
-            brought && p.all().iter().any(|one| suits(*one, kernel, exchanged, threads));
+        let brought = || {
+            about.staged
+                && operands::suits(p, kernel, exchanged, threads)
+                && p.all().iter().any(|one| suits(*one, kernel, exchanged, threads))
+        };
+        some |= if by_strips { placement.strips.groups } else { brought() };
     });
     some
 }
@@ -85,11 +102,15 @@ struct Described<'c, 'a> {
     plane: i64,
 }
 
-/// Sixteen terms: what tells of both operands, and which of them are turned.
-struct Step<'c, 'a> {
-    operands: [V<'c, 'a>; 2],
-    turned: [bool; 2],
+/// Sixteen terms of an operand: told, and whether its lines are terms, or a warp's own rows in its registers, two numbers each.
+#[derive(Clone, Copy)]
+enum Terms<'c, 'a> {
+    Told(V<'c, 'a>, bool),
+    Own([V<'c, 'a>; 4]),
 }
+
+/// Sixteen terms of both operands.
+type Step<'c, 'a> = [Terms<'c, 'a>; 2];
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Whether groups compute a product whose operands are at hand.
@@ -111,23 +132,44 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         for ([left, right], first, steps) in products {
             let left = self.described(left, [row, Num::Known(0)], layout.columns, *first);
             let right = self.described(right, [column, beside], layout.columns, *first);
-            all.extend((0..*steps).map(|step| Step {
-                operands: [&left, &right].map(|x| self.told(x, step)),
-                turned: [left.turned, right.turned],
-            }));
+            all.extend(
+                (0..*steps).map(|step| [&left, &right].map(|x| self.told(x, step))),
+            );
         }
         self.multiplied(layout.columns, &all, sums)
     }
 
+    /// The terms of a product turned, of what a group has in its registers and what lies, added to sums of so many columns.
+    pub(super) fn column_terms(
+        &mut self,
+        own: &[V<'c, 'a>],
+        x: &Operand<'_>,
+        sums: &[V<'c, 'a>],
+    ) -> Vec<V<'c, 'a>> {
+        let none = Num::Known(0);
+        let described = self.described(x, [none, none], x.extent, none);
+        let steps = own.chunks_exact(4).zip(0..);
+        let steps: Vec<Step<'c, 'a>> = steps
+            .map(|(own, step)| {
+                let own = [own[0], own[1], own[2], own[3]];
+                [Terms::Own(own), self.told(&described, step)]
+            })
+            .collect();
+        // What is multiplied at once is in registers at once.
+        steps
+            .chunks(AT_ONCE)
+            .fold(sums.to_vec(), |sums, some| self.multiplied(x.extent, some, &sums))
+    }
+
     /// What tells of an operand so many times sixteen terms further.
-    fn told(&mut self, x: &Described<'c, 'a>, step: i64) -> V<'c, 'a> {
+    fn told(&mut self, x: &Described<'c, 'a>, step: i64) -> Terms<'c, 'a> {
         let (plane, within) = (step / (SIDE / DEPTH), step % (SIDE / DEPTH));
         let bytes = match x.turned {
             true => step * DEPTH * ROW,
             false => plane * x.plane + within * 2 * DEPTH,
         };
         let further = self.b.constant(64, bytes / UNIT);
-        self.b.two("llvm.add", x.first, further)
+        Terms::Told(self.b.two("llvm.add", x.first, further), x.turned)
     }
 
     /// How an operand lies from a row and a term on: the row of a block and, within that, of the group.
@@ -203,14 +245,32 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let registers: Vec<String> = (0..count).map(|n| format!("${n}")).collect();
         let registers = registers.join(", ");
         let mut text = "wgmma.fence.sync.aligned;".to_owned();
+        let mut brought = Vec::new();
+        let first = count + given.len();
         for (n, step) in steps.iter().enumerate() {
-            let [a, b] = [0, 1].map(|x| count + given.len() + 2 * n + x);
+            let (mut places, mut flags) = (Vec::new(), String::new());
+            for terms in step {
+                let next = first + brought.len();
+                match terms {
+                    Terms::Told(told, turned) => {
+                        places.push(format!("${next}"));
+                        write!(flags, ", {}", i64::from(*turned)).expect("it takes it");
+                        brought.push(("l", *told));
+                    }
+                    Terms::Own(own) => {
+                        let all: Vec<String> =
+                            (next..).take(own.len()).map(|n| format!("${n}")).collect();
+                        places.push(format!("{{{}}}", all.join(", ")));
+                        brought.extend(own.map(|x| ("r", x)));
+                    }
+                }
+            }
             let added = i64::from(n > 0 || !given.is_empty());
-            let [left, right] = step.turned.map(i64::from);
+            let places = places.join(", ");
             write!(
                 text,
                 "\n\twgmma.mma_async.sync.aligned.m64n{columns}k{DEPTH}.f32.bf16.bf16 \
-                 {{{registers}}}, ${a}, ${b}, {added}, 1, 1, {left}, {right};"
+                 {{{registers}}}, {places}, {added}, 1, 1{flags};"
             )
             .expect("a string takes it");
         }
@@ -218,10 +278,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         text.push_str("\n\twgmma.wait_group.sync.aligned 0;");
         let outputs = std::iter::repeat_n("=f".to_owned(), count);
         let inputs = (0..given.len()).map(|n| n.to_string());
-        let places = std::iter::repeat_n("l".to_owned(), 2 * steps.len());
+        let places = brought.iter().map(|(kind, _)| (*kind).to_owned());
         let all: Vec<String> = outputs.chain(inputs).chain(places).collect();
-        let told = steps.iter().flat_map(|step| step.operands);
-        let operands: Vec<V<'c, 'a>> = given.iter().copied().chain(told).collect();
+        let brought = brought.iter().map(|(_, x)| *x);
+        let operands: Vec<V<'c, 'a>> = given.iter().copied().chain(brought).collect();
         let float = self.b.float();
         let made = types::r#struct(self.b.context, &vec![float; count], false);
         let made = self.b.fixed(&text, &all.join(","), &operands, made);

@@ -2,13 +2,17 @@
 
 use super::about::threads;
 use super::places::{goodness, placed};
+use super::{direct, groups, operands};
 use crate::ahead::{Ahead, ahead};
 use crate::narrow::{Kept, with_ahead};
-use crate::placement::Placement;
+use crate::order::by_room;
+use crate::placement::{Placement, width};
 use crate::products::Once;
 use crate::strips::{Strips, arranged, strips};
 use crate::{Options, Products};
-use nestor_ir::tile::{Kernel, Tile};
+use nestor_ir::entity::Entity;
+use nestor_ir::tile::together::passing;
+use nestor_ir::tile::{Kernel, Place, Tile, TileData};
 
 /// A kernel with that.
 pub(super) struct Laid {
@@ -19,17 +23,90 @@ pub(super) struct Laid {
     /// Operands of large products are brought to room.
     pub(super) staged: bool,
     pub(super) threads: u32,
+    /// Operands of products might have been rounded once, and are not.
+    often: bool,
 }
 
-/// Decides that; warps hold no columns where tiles would have to leave shared memory for it.
-pub(super) fn laid(kernel: &Kernel, narrow: Option<&[bool]>, options: Options) -> Laid {
-    let none = Strips::default();
-    let found = strips(kernel, options, &[]);
-    let plain = || by(kernel, narrow, options, &none);
-    if found.columns == 0 {
-        return plain();
+impl Laid {
+    /// Whether what is multiplied by columns that groups of warps have lies as these read it.
+    fn lies_for_groups(&self, options: Options) -> bool {
+        let Self { kernel, kept, placement, staged, threads, .. } = self;
+        let how = (*threads, options, *staged);
+        let exchanged = direct::exchanged(kernel, kept, placement, how);
+        let mut all = true;
+        direct::every_product(&kernel.body, &placement.strips, &mut |p, by_strips| {
+            all &= !by_strips || groups::by_columns(p, kernel, &exchanged).is_some();
+        });
+        all
     }
-    let held = by(kernel, narrow, options, &found);
+
+    fn lacks(&self, options: Options) -> Lacks {
+        let Self { kernel, kept, placement, staged, threads, often } = self;
+        let exchanged =
+            direct::exchanged(kernel, kept, placement, (*threads, options, *staged));
+        let parts = (kernel, &placement.strips);
+        let room = operands::room(parts, *threads, options.products, &exchanged);
+        Lacks {
+            room: room.is_some() && !staged,
+            tiles: placement.scratch.len(),
+            once: *often,
+        }
+    }
+}
+
+/// Decides that; of the kernel's statements in another order, where they find no room as they are, and more do then.
+pub(super) fn laid(kernel: &Kernel, narrow: Option<&[bool]>, options: Options) -> Laid {
+    let found = in_order(Order::AsWritten, kernel, narrow, options);
+    let lacks = found.lacks(options);
+    if lacks == Lacks::default() {
+        return found;
+    }
+    let other = in_order(Order::ByRoom, kernel, narrow, options);
+    if other.lacks(options) < lacks { other } else { found }
+}
+
+/// The order of a kernel's statements.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    AsWritten,
+    /// In which less is kept at a time.
+    ByRoom,
+}
+
+/// Bytes of a tile of known size.
+fn bytes(kernel: &Kernel, kept: &Kept, tile: Tile) -> i64 {
+    let TileData { elem, dims, .. } = &kernel.tiles[tile];
+    let count: i64 = dims.iter().map(|d| d.fixed().unwrap_or(0) as i64).product();
+    count * width(*elem, kept.is_narrow(Place::Tile(tile)))
+}
+
+/// What a kernel has no room for, the worst first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Lacks {
+    /// Room that operands of products are brought to.
+    room: bool,
+    /// Tiles that are not in shared memory.
+    tiles: usize,
+    /// Operands that are rounded once.
+    once: bool,
+}
+
+/// The same; warps hold no columns where tiles would have to leave shared memory for it.
+fn in_order(
+    order: Order,
+    kernel: &Kernel,
+    narrow: Option<&[bool]>,
+    options: Options,
+) -> Laid {
+    let none = Strips::default();
+    let plain = || by(order, kernel, narrow, options, &none);
+    let held = |groups: bool| {
+        let found = strips(kernel, options, &[], groups);
+        (found.columns > 0).then(|| by(order, kernel, narrow, options, &found))
+    };
+    let by_groups = || held(true).filter(|laid| laid.lies_for_groups(options));
+    let found = options.groups().then(by_groups).flatten();
+    let Some(held) = found.or_else(|| held(false)) else { return plain() };
     let outside = |laid: &Laid| laid.placement.scratch.len();
     match outside(&held) {
         0 => held,
@@ -38,6 +115,7 @@ pub(super) fn laid(kernel: &Kernel, narrow: Option<&[bool]>, options: Options) -
 }
 
 fn by(
+    order: Order,
     kernel: &Kernel,
     narrow: Option<&[bool]>,
     options: Options,
@@ -49,28 +127,37 @@ fn by(
         None => Kept::wide(kernel),
     };
     let rounds = narrow.is_some() && options.products == Products::Brain;
-    let once = match rounds && threads >= 128 {
-        true => Once { low: true, high: options.groups() },
+    let all = Once { low: true, high: options.groups() };
+    let all = match rounds && threads >= 128 && all.is_in(&kernel.body) {
+        true => all,
         false => Once::default(),
     };
     let with_once = |kernel: &Kernel, tiles: &[Tile], once: Once| {
         let (mut held, mut own) = (Strips::default(), kept(kernel, tiles));
         let mut kernel = kernel.clone();
         if first.columns > 0 {
-            held = strips(&kernel, options, tiles);
+            held = strips(&kernel, options, tiles, first.groups);
         }
-        if once.is_in(&kernel.body) || first.columns > 0 {
+        if once != Once::default() || first.columns > 0 {
             kernel = arranged(&kernel, &held, once, &own);
             own = kept(&kernel, tiles);
         }
+        if order == Order::ByRoom {
+            let passing = passing(&kernel);
+            let has_room = |tile: Tile| !passing[tile.index()] && !held.is_held(tile);
+            let bytes = |tile| i64::from(has_room(tile)) * bytes(&kernel, &own, tile);
+            kernel = by_room(&kernel, &bytes);
+        }
         let (placement, staged) = placed((&kernel, &own), threads, options, tiles, &held);
-        Laid { kernel, kept: own, placement, staged, threads }
+        let often = once != all;
+        Laid { kernel, kept: own, placement, staged, threads, often }
     };
-    // Not where something would have to leave shared memory for it.
-    let outside = |once| with_once(kernel, &[], once).placement.scratch.len();
-    let once = match once.is_in(&kernel.body).then(|| outside(once)) {
-        Some(some) if some > 0 && outside(Once::default()) < some => Once::default(),
-        _ => once,
+    // Not where something finds no room for it.
+    let lacks =
+        |once| Lacks { once: false, ..with_once(kernel, &[], once).lacks(options) };
+    let once = match all != Once::default() && lacks(all) > lacks(Once::default()) {
+        true => Once::default(),
+        false => all,
     };
     let with = |kernel: &Kernel, tiles: &[Tile]| with_once(kernel, tiles, once);
     let good = |kernel: &Kernel, tiles: &[Tile]| {

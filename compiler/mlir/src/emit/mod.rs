@@ -137,7 +137,8 @@ fn function<'c: 'a, 'a>(
     options: Options,
 ) -> Result<Entry, BackendError> {
     check::check(kernel)?;
-    let Laid { kernel, kept, placement, staged, threads } = laid(kernel, narrow, options);
+    let Laid { kernel, kept, placement, staged, threads, .. } =
+        laid(kernel, narrow, options);
     let kernel = &kernel;
     let narrow =
         narrow.map_or_else(|| vec![false; kernel.buffers.len()], <[bool]>::to_vec);

@@ -105,12 +105,15 @@ fn rounded(
             if *shape != Shape::OutputLower || is_of_columns {
                 *shape = Shape::Full;
             }
-            let operands = [(left, [*m, *k], own), (right, [*k, *n], Shape::Full)];
-            for (x, extent, shape) in operands {
+            // A group's warps have right operands in registers, each its own columns.
+            let has = is_of_columns && strips.groups;
+            let operands =
+                [(left, [*m, *k], own, false), (right, [*k, *n], Shape::Full, has)];
+            for (x, extent, shape, has) in operands {
                 let lies = matches!(x.place, Place::Tile(_))
                     && kept.is_narrow(x.place)
                     && shape == Shape::Full;
-                if lies || strips.tile(x.place).is_some() {
+                if lies || has || strips.tile(x.place).is_some() {
                     continue;
                 }
                 let stored = Stored::of(x, extent, shape);

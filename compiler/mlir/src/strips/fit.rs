@@ -1,6 +1,6 @@
 //! Whether statements are worked on column by column.
 
-use super::{DEPTH, Strips, rows};
+use super::{DEPTH, GROUP, Strips, rows};
 use crate::products::on_cores;
 use crate::target::Products;
 use nestor_ir::tile::reads::touches;
@@ -9,7 +9,36 @@ use nestor_ir::tile::{
     Access, Affine, Extent, Kernel, Matrix, Place, Shape, Sink, Stmt, Tile,
 };
 
+/// Numbers of a line of shared memory, and lines of a pattern, as groups of warps read them.
+const LINE: usize = 64;
+const LINES: usize = 8;
+/// Rows of what a group holds, at most: more of them leave a thread no registers for anything else.
+const MOST: usize = 128;
+
 impl Strips {
+    /// Whether groups of warps can have the columns: what these are multiplied by can lie as they read it.
+    pub(super) fn suits_groups(&self, kernel: &Kernel) -> bool {
+        let mut all = Vec::new();
+        self.taken(&kernel.body, &mut all);
+        let products = all.iter().flat_map(|stmt| match stmt {
+            Stmt::Together { body } => parts(body).0,
+            stmt => std::slice::from_ref(*stmt),
+        });
+        let suits = |stmt: &Stmt| match stmt {
+            Stmt::Product { m, k, left, .. } => {
+                let sides = [m.fixed().unwrap_or(0), k.fixed().unwrap_or(0)];
+                let turned = left.row.as_number() == Some(1);
+                let [lines, line] = if turned { [sides[1], sides[0]] } else { sides };
+                line >= LINE
+                    && line.is_power_of_two()
+                    && lines.is_multiple_of(LINES)
+                    && sides.iter().all(|n| *n <= MOST)
+            }
+            _ => true,
+        };
+        self.columns.is_multiple_of(GROUP) && products.into_iter().all(suits)
+    }
+
     /// What stands in the way of a statement being worked on column by column; nothing where it touches none that is held, or is so.
     pub(super) fn unfit(&self, kernel: &Kernel, stmt: &Stmt) -> Vec<Tile> {
         let all = self.held_by(&touches(stmt));

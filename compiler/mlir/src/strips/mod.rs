@@ -7,6 +7,9 @@
 //! Where each column of what a statement writes follows from the same column of what it reads, warps need not wait for one another, and
 //! nothing of it lies in shared memory: sums of a product's pieces are turned within the warp to be the next product's right operand. What
 //! has no such columns (t1) is brought by all threads, before them in every turn where nothing stands in the way.
+//!
+//! Where groups of four warps multiply together, a group has sixty-four columns, and its sums are of the product turned: columns are an
+//! instruction's rows, so that what was summed is the next product's left operand as it is, and the cores read `t1` themselves, once for all four.
 
 mod arrange;
 mod begins;
@@ -29,6 +32,8 @@ const WIDTHS: [usize; 2] = [16, 8];
 pub const DEPTH: usize = 16;
 /// Warps of a block at most.
 const WARPS: usize = 8;
+/// Columns of a group of four warps.
+const GROUP: usize = 4 * WIDTHS[0];
 
 /// What a kernel holds in registers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -37,6 +42,8 @@ pub struct Strips {
     pub columns: usize,
     /// Columns of a warp.
     pub width: usize,
+    /// Whether groups of four warps multiply together.
+    pub groups: bool,
     /// By tile.
     held: Vec<bool>,
 }
@@ -89,8 +96,8 @@ impl Strips {
     }
 }
 
-/// Which tiles of a kernel are held: of columns with which most of its products are; those that are copied ahead are not.
-pub fn strips(kernel: &Kernel, options: Options, ahead: &[Tile]) -> Strips {
+/// Which tiles of a kernel are held, by warps or by groups of them: of columns with which most of its products are; those that are copied ahead are not.
+pub fn strips(kernel: &Kernel, options: Options, ahead: &[Tile], groups: bool) -> Strips {
     let mut best = (0, Strips::default());
     if options.products != Products::Brain {
         return best.1;
@@ -103,8 +110,8 @@ pub fn strips(kernel: &Kernel, options: Options, ahead: &[Tile]) -> Strips {
         }
         tried.push(columns);
         let found = of_columns(kernel, columns, ahead);
-        for width in widths(&found, kernel, options) {
-            let found = Strips { width, ..found.clone() };
+        for width in widths(&found, kernel, options, groups) {
+            let found = Strips { width, groups, ..found.clone() };
             let worth = found.worth(kernel, options);
             if worth > best.0 {
                 best = (worth, found);
@@ -115,7 +122,15 @@ pub fn strips(kernel: &Kernel, options: Options, ahead: &[Tile]) -> Strips {
 }
 
 /// The columns that a warp may have, the better first: few where there are processors to spare, or warps.
-fn widths(strips: &Strips, kernel: &Kernel, options: Options) -> Vec<usize> {
+fn widths(
+    strips: &Strips,
+    kernel: &Kernel,
+    options: Options,
+    groups: bool,
+) -> Vec<usize> {
+    if groups {
+        return [WIDTHS[0]].into_iter().filter(|_| strips.suits_groups(kernel)).collect();
+    }
     let spare = match strips.carries(kernel) {
         true => options.target.has_some_free(kernel),
         false => strips.columns < WARPS * WIDTHS[0],
@@ -141,7 +156,7 @@ fn of_columns(kernel: &Kernel, columns: usize, ahead: &[Tile]) -> Strips {
         wide && rows && data.elem == Elem::Real && !ahead.contains(&tile)
     };
     let held = kernel.tiles.keys().map(may).collect();
-    let mut strips = Strips { columns, width: WIDTHS[0], held };
+    let mut strips = Strips { columns, width: WIDTHS[0], groups: false, held };
     loop {
         let mut out: Vec<Tile> = Vec::new();
         for stmt in &kernel.body {

@@ -9,6 +9,8 @@ use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 /// Registers of a thread for what is held and for addresses of its statements' operands, at most: of 255 (found by trying).
 const MOST: usize = 136;
 const ADDRESSES: usize = 8;
+/// The same where the cores read operands themselves.
+const MOST_OF_GROUPS: usize = 240;
 /// Instructions that multiply matrices, at most: each is written out, and the code generator takes long for more.
 const MANY: usize = 144;
 /// Columns of such an instruction.
@@ -45,13 +47,18 @@ impl Strips {
             && all.iter().any(is_high);
         let written = worth / (DEPTH * DEPTH) * self.width / COLUMNS;
         let registers = self.most(kernel) + ADDRESSES * all.len();
-        let fits =
-            (keeps_busy || self.carries(kernel)) && written <= MANY && registers <= MOST;
+        let fits = match self.groups {
+            true => self.is_thin(kernel) && registers <= MOST_OF_GROUPS,
+            false => {
+                let pays = keeps_busy || self.carries(kernel);
+                pays && written <= MANY && registers <= MOST
+            }
+        };
         if fits { worth } else { 0 }
     }
 
     /// Statements with products that warps work on.
-    fn taken<'k>(&self, body: &'k [Stmt], out: &mut Vec<&'k Stmt>) {
+    pub(super) fn taken<'k>(&self, body: &'k [Stmt], out: &mut Vec<&'k Stmt>) {
         for stmt in body {
             match self.takes(stmt) {
                 true if work(stmt) > 0 => out.push(stmt),

@@ -1,5 +1,7 @@
 //! Maps at the points of a warp's columns, two beside one another at a time.
 
+use super::Spot;
+use super::crossed::Along;
 use crate::emit::Emit;
 use crate::emit::build::V;
 use crate::emit::map::Map;
@@ -16,73 +18,162 @@ pub(super) enum Own<'c, 'a> {
     Begins(Begins),
 }
 
+/// A map at the points of a warp's columns.
+struct Pointed<'k, 'c, 'a> {
+    /// As it is written, and as pairs have it: a pair's numbers are neighbours along the last dimension.
+    whole: Turn<'k>,
+    of_pairs: Turn<'k>,
+    /// By load: what a lane has of it, where that is held.
+    held: Vec<Option<Vec<V<'c, 'a>>>>,
+    own: Option<&'k Own<'c, 'a>>,
+}
+
+/// A map with the side that each of its dimensions runs along.
+#[derive(Clone, Copy)]
+struct Turn<'k> {
+    map: Map<'k>,
+    sides: &'k [Option<usize>],
+}
+
+impl Turn<'_> {
+    /// Its point at a row and a column.
+    fn at<'c, 'a>(self, row: Num<'c, 'a>, column: Num<'c, 'a>) -> Vec<Num<'c, 'a>> {
+        let of = |side: &Option<usize>| match side {
+            Some(0) => row,
+            Some(_) => column,
+            None => Num::Known(0),
+        };
+        self.sides.iter().map(of).collect()
+    }
+}
+
+impl Pointed<'_, '_, '_> {
+    /// What is given of a scalar.
+    fn given(&self, root: ExprId) -> ExprId {
+        match self.own {
+            Some(Own::Begins(begins)) if begins.sum == root => begins.other,
+            _ => root,
+        }
+    }
+
+    /// Spots whose loads are under way together.
+    fn at_once(&self, pairs: usize) -> usize {
+        let moves = |load: &Access| load.strides.iter().any(|s| s.as_number() != Some(0));
+        let loads = self.whole.map.loads.iter().zip(&self.held);
+        let loads = loads.filter(|(a, h)| h.is_none() && moves(a)).count();
+        (under_way(loads) / 2 / pairs).max(1)
+    }
+}
+
+/// Every scalar's value at the two points of a pair, and the first of these.
+type OfPair<'c, 'a> = (Vec<Vec<V<'c, 'a>>>, Vec<Num<'c, 'a>>);
+
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// A map at the points of a warp's columns.
     pub(super) fn strip_map(
         &mut self,
         map: Map<'_>,
         rows: usize,
-        own: Option<Own<'c, 'a>>,
+        own: Option<&Own<'c, 'a>>,
     ) {
         let strips = &self.about.placement.strips;
         let entries = [rows, strips.columns].map(Extent::Fixed);
         let sides = point(map.space, entries).expect("it is a map of these");
-        let held: Vec<Option<Vec<V<'c, 'a>>>> = map
-            .loads
-            .iter()
-            .map(|from| match &own {
-                Some(Own::Sums(place, sums)) if from.place == *place => {
-                    Some(sums.clone())
-                }
-                Some(Own::Begins(begins)) if from.place == begins.own => {
-                    Some(vec![self.b.real(0.0); rows * self.across() / 4])
-                }
-                _ => Some(self.held_at(from.place)?.1),
-            })
-            .collect();
-        // What is given of a scalar.
-        let given = |root: ExprId| match &own {
-            Some(Own::Begins(begins)) if begins.sum == root => begins.other,
-            _ => root,
-        };
-        let moves = |load: &Access| load.strides.iter().any(|s| s.as_number() != Some(0));
-        let loads = map.loads.iter().zip(&held).filter(|(a, h)| h.is_none() && moves(a));
-        let count = under_way(loads.count()) / 2;
+        let along = strips.groups.then(|| Along::of(map, &sides));
+        let whole = Turn { map, sides: &sides };
+        let of_pairs = along
+            .as_ref()
+            .map_or(whole, |along| Turn { map: along.map(), sides: &along.sides });
+        let held = map.loads.iter().map(|from| match own {
+            Some(Own::Sums(place, sums)) if from.place == *place => Some(sums.clone()),
+            Some(Own::Begins(begins)) if from.place == begins.own => {
+                Some(vec![self.b.real(0.0); rows * self.across() / 4])
+            }
+            _ => Some(self.held_at(from.place)?.1),
+        });
+        let pointed = Pointed { whole, of_pairs, held: held.collect(), own };
         let mut made: Vec<(Tile, usize, Vec<V<'c, 'a>>)> = Vec::new();
         for (n, (_, sink)) in map.sinks.iter().enumerate() {
             if let Some(tile) = strips.tile(sink.to().place) {
                 made.push((tile, n, Vec::new()));
             }
         }
-        for some in self.pairs(rows).chunks(count) {
-            let mut all = Vec::with_capacity(some.len());
-            for pair in some {
-                let side = |side: &Option<usize>| match side {
-                    Some(0) => pair.row,
-                    Some(_) => pair.column,
-                    None => Num::Known(0),
-                };
-                let at: Vec<Num<'c, 'a>> = sides.iter().map(side).collect();
-                let brought =
-                    map.loads.iter().zip(&held).map(|(from, held)| match held {
-                        Some(numbers) => numbers[pair.at..pair.at + 2].to_vec(),
-                        None => self.loads_of_two(from, &at),
-                    });
-                let brought = brought.collect();
-                all.push((self.scalars_beside(map, &at, brought, 2), at));
-            }
-            for (values, at) in all {
-                for (n, (root, sink)) in map.sinks.iter().enumerate() {
-                    let two = [0, 1].map(|lane| values[lane][given(*root).index()]);
+        let spots = self.spots(rows);
+        for some in spots.chunks(pointed.at_once(spots[0].pairs.len())) {
+            let values: Vec<Vec<OfPair<'c, 'a>>> =
+                some.iter().map(|spot| self.values_of(&pointed, spot)).collect();
+            for (spot, values) in some.iter().zip(values) {
+                for (n, (root, _)) in map.sinks.iter().enumerate() {
+                    let root = pointed.given(*root).index();
+                    let twos: Vec<[V<'c, 'a>; 2]> = values
+                        .iter()
+                        .map(|(values, _)| [values[0][root], values[1][root]])
+                        .collect();
                     match made.iter_mut().find(|(_, sink, _)| *sink == n) {
-                        Some((.., numbers)) => numbers.extend(two),
-                        None => self.store_two(sink, &at, two),
+                        Some((.., numbers)) => numbers.extend(twos.concat()),
+                        None => self.put_of(&pointed, n, spot, &twos, &values),
                     }
                 }
             }
         }
         for (tile, _, numbers) in made {
             self.held[tile.index()] = Some(numbers);
+        }
+    }
+
+    /// The values of a map at a spot.
+    fn values_of(
+        &mut self,
+        pointed: &Pointed<'_, 'c, 'a>,
+        spot: &Spot<'c, 'a>,
+    ) -> Vec<OfPair<'c, 'a>> {
+        let Pointed { whole, of_pairs, held, .. } = pointed;
+        let mut crossed: Vec<Option<Vec<V<'c, 'a>>>> = Vec::with_capacity(held.len());
+        for (from, held) in whole.map.loads.iter().zip(held) {
+            let across = spot.across.filter(|_| held.is_none() && self.crosses(from));
+            crossed.push(across.map(|[row, column]| {
+                let four = self.load_beside(from, &whole.at(row, column), 4);
+                self.crossed(&four)
+            }));
+        }
+        let mut out = Vec::with_capacity(spot.pairs.len());
+        for (n, pair) in spot.pairs.iter().enumerate() {
+            let at = of_pairs.at(pair.row, pair.column);
+            let mut brought = Vec::with_capacity(held.len());
+            for (which, from) in of_pairs.map.loads.iter().enumerate() {
+                brought.push(match (&held[which], &crossed[which]) {
+                    (Some(numbers), _) => numbers[pair.at..pair.at + 2].to_vec(),
+                    (None, Some(four)) => four[2 * n..2 * n + 2].to_vec(),
+                    (None, None) => self.loads_of_two(from, &at),
+                });
+            }
+            out.push((self.scalars_beside(of_pairs.map, &at, brought, 2), at));
+        }
+        out
+    }
+
+    /// Stores two numbers of each pair of a spot to where nothing is held.
+    fn put_of(
+        &mut self,
+        pointed: &Pointed<'_, 'c, 'a>,
+        sink: usize,
+        spot: &Spot<'c, 'a>,
+        twos: &[[V<'c, 'a>; 2]],
+        values: &[OfPair<'c, 'a>],
+    ) {
+        let Pointed { whole, of_pairs, .. } = pointed;
+        let to = whole.map.sinks[sink].1.to();
+        match spot.across.filter(|_| self.crosses(to)) {
+            Some([row, column]) => {
+                let four = self.crossed(&twos.concat());
+                self.store_beside(to, &whole.at(row, column), &four);
+            }
+            None => {
+                let to = &of_pairs.map.sinks[sink].1;
+                for (two, (_, at)) in twos.iter().zip(values) {
+                    self.store_two(to, at, *two);
+                }
+            }
         }
     }
 

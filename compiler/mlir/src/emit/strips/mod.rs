@@ -2,7 +2,11 @@
 //!
 //! A held tile is pieces of sixteen rows and eight columns, as instructions leave sums: a lane has two neighbours of row `lane / 4`, and two
 //! eight rows below. Two neighbours are a register of a left operand as they are, and turned within the warp a register of a right one.
+//!
+//! By groups of warps (`wgmma`) it is the same turned: a lane has two neighbours of one of sixteen columns, one below the other, and two of the
+//! column two further on. Columns go to an instruction's rows so that four lanes that turn what they have (`crossed`) have sixteen beside one another.
 
+mod crossed;
 mod maps;
 mod products;
 
@@ -20,12 +24,18 @@ use nestor_ir::tile::{Place, Stmt, Tile};
 /// Numbers of a piece that a lane has.
 const OWN: usize = 4;
 
-/// Two neighbours of a held tile: their row, the first one's column, and where they are among a lane's numbers.
+/// Two neighbours of a held tile: the first one's row and column, and where they are among a lane's numbers.
 #[derive(Clone, Copy)]
 struct Pair<'c, 'a> {
     row: Num<'c, 'a>,
     column: Num<'c, 'a>,
     at: usize,
+}
+
+/// What a lane has at a time: a pair, or two, and then where, turned within the warp, it has four beside one another.
+struct Spot<'c, 'a> {
+    pairs: Vec<Pair<'c, 'a>>,
+    across: Option<[Num<'c, 'a>; 2]>,
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -143,12 +153,24 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.mul(warp, Num::Known(self.about.placement.strips.width as i64))
     }
 
-    /// The pairs of a lane in a tile of so many rows, in the order of its numbers.
-    fn pairs(&mut self, rows: usize) -> Vec<Pair<'c, 'a>> {
+    /// What a lane has of a tile of so many rows, in the order of its numbers.
+    fn spots(&mut self, rows: usize) -> Vec<Spot<'c, 'a>> {
         let lane = self.rem(Num::Run(self.thread), Num::Known(32));
         let (group, within) =
             (self.div(lane, Num::Known(4)), self.rem(lane, Num::Known(4)));
         let first = self.first_column();
+        match self.about.placement.strips.groups {
+            true => self.crossed_spots(rows, first, [group, within]),
+            false => self.plain_spots(rows, first, [group, within]),
+        }
+    }
+
+    fn plain_spots(
+        &mut self,
+        rows: usize,
+        first: Num<'c, 'a>,
+        [group, within]: [Num<'c, 'a>; 2],
+    ) -> Vec<Spot<'c, 'a>> {
         let twice = self.mul(within, Num::Known(2));
         let first = self.add(first, twice);
         let mut out = Vec::new();
@@ -159,7 +181,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     let row = self.add(group, Num::Known(below));
                     let column = self.add(first, Num::Known(8 * across as i64));
                     let at = OWN * (self.across() * piece + across) + 2 * half;
-                    out.push(Pair { row, column, at });
+                    let pairs = vec![Pair { row, column, at }];
+                    out.push(Spot { pairs, across: None });
                 }
             }
         }

@@ -1,12 +1,14 @@
 //! Products of a warp's columns: their operands' registers are held, loaded from where operands lie, or put together number by number.
 
+use super::OWN;
 use super::maps::Own;
-use super::{OWN, Pair};
 use crate::emit::Emit;
+use crate::emit::about::About;
 use crate::emit::blocks::Product;
 use crate::emit::build::V;
 use crate::emit::cores::Piece;
 use crate::emit::direct::{Direct, direct};
+use crate::emit::groups::by_columns;
 use crate::emit::number::Num;
 use crate::emit::operands::{Operand, PART, SIDE, operand};
 use crate::strips::{Begins, DEPTH};
@@ -36,7 +38,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn strip_added(&mut self, p: Product<'_>, begins: Begins) {
         let rows = p.extent[0].fixed().expect("of known size");
         let map = p.then.expect("it adds them to something");
-        self.strip_map(map, rows, Some(Own::Begins(begins)));
+        self.strip_map(map, rows, Some(&Own::Begins(begins)));
         let mut sums = self.held_at(Place::Tile(begins.tile)).expect("it is held").1;
         for one in p.all() {
             sums = self.strip_terms(one, sums);
@@ -57,17 +59,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             sums = self.strip_terms(one, sums);
         }
         if held.is_none() && p.then.is_none() {
-            let pairs = self.pairs(rows);
-            let two = |pair: &Pair<'c, 'a>| [(*pair, 0), (*pair, 1)];
-            let entries = pairs.iter().flat_map(two).map(|(pair, n)| {
-                (
-                    pair.row,
-                    self.add(pair.column, Num::Known(n)),
-                    sums[pair.at + n as usize],
-                )
-            });
-            let entries: Vec<_> = entries.collect();
-            return self.put_entries(p, &entries);
+            return self.put_columns(p, rows, &sums);
         }
         if p.alpha != 1.0 {
             let alpha = self.b.real(p.alpha);
@@ -79,8 +71,29 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             sums = both.map(|(x, y)| self.b.two("llvm.fadd", x, y)).collect();
         }
         match p.then {
-            Some(map) => self.strip_map(map, rows, Some(Own::Sums(p.out.place, sums))),
+            Some(map) => {
+                self.strip_map(map, rows, Some(&Own::Sums(p.out.place, sums)));
+            }
             None => self.held[held.expect("it is held").index()] = Some(sums),
+        }
+    }
+
+    /// Puts a product's entries to where nothing is held.
+    fn put_columns(&mut self, p: Product<'_>, rows: usize, sums: &[V<'c, 'a>]) {
+        let groups = self.about.placement.strips.groups;
+        let pairs = self.spots(rows).into_iter().flat_map(|spot| spot.pairs);
+        for pair in pairs.collect::<Vec<_>>() {
+            let further = [0, 1].map(|n| match groups {
+                true => (self.add(pair.row, Num::Known(n)), pair.column),
+                false => (pair.row, self.add(pair.column, Num::Known(n))),
+            });
+            let sums = &sums[pair.at..];
+            let two: Vec<_> =
+                further.into_iter().zip(sums).map(|((r, c), x)| (r, c, *x)).collect();
+            match groups {
+                true => two.chunks(1).for_each(|one| self.put_entries(p, one)),
+                false => self.put_entries(p, &two),
+            }
         }
     }
 
@@ -90,6 +103,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         p: Product<'_>,
         mut sums: Vec<V<'c, 'a>>,
     ) -> Vec<V<'c, 'a>> {
+        if self.about.placement.strips.groups {
+            return self.group_of_columns(p, &sums);
+        }
         let [rows, _, terms] = p.extent.map(|d| d.fixed().expect("of known size"));
         let lane = self.rem(Num::Run(self.thread), Num::Known(32));
         let column = self.first_column();
@@ -109,6 +125,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             }
         }
         sums
+    }
+
+    /// The same by groups of warps, which have the right operand's columns as rows of the left one of the product turned.
+    fn group_of_columns(&mut self, p: Product<'_>, sums: &[V<'c, 'a>]) -> Vec<V<'c, 'a>> {
+        let About { kernel, exchanged, .. } = self.about;
+        let x = by_columns(p, kernel, exchanged).expect("it lies so");
+        let own = self.own_columns(p);
+        self.column_terms(&own, &x, sums)
     }
 
     /// Where a lane finds an operand from one of its rows on.
