@@ -66,10 +66,8 @@ pub fn place(
     };
     let width =
         |tile: Tile| width(kernel.tiles[tile].elem, kept.is_narrow(Place::Tile(tile)));
-    let twice = |tile: &Tile| {
-        let bytes = fixed(tile).unwrap_or(0) as i64 * width(*tile);
-        2 * ((bytes + LINE - 1) / LINE * LINE)
-    };
+    let twice =
+        |tile: &Tile| 2 * lifetimes::size(kernel, *tile, width(*tile)).unwrap_or(0);
     // What is copied ahead lies before all others where it is whole patterns, else behind.
     let (large, small): (Vec<Tile>, Vec<Tile>) =
         ahead.iter().partition(|t| twice(t) % (2 * PATTERN) == 0);

@@ -71,8 +71,8 @@ pub fn shared_of(
     Shared { offsets, bytes }
 }
 
-/// Bytes of a tile of fixed size, whole cache lines.
-fn size(kernel: &Kernel, tile: Tile, each: i64) -> Option<i64> {
+/// Bytes of a tile of fixed size whose elements have so many each, whole cache lines.
+pub fn size(kernel: &Kernel, tile: Tile, each: i64) -> Option<i64> {
     let data = &kernel.tiles[tile];
     let count: Option<usize> = data.dims.iter().map(|d| d.fixed()).product();
     count.map(|n| (n as i64 * each + LINE - 1) / LINE * LINE)

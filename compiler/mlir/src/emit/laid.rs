@@ -4,6 +4,7 @@ use super::about::threads;
 use super::places::{goodness, placed};
 use super::{direct, groups, operands};
 use crate::ahead::{Ahead, ahead};
+use crate::exchange::Exchanged;
 use crate::narrow::{Kept, with_ahead};
 use crate::order::by_room;
 use crate::placement::{Placement, width};
@@ -12,7 +13,7 @@ use crate::strips::{Strips, arranged, strips};
 use crate::{Options, Products};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::together::passing;
-use nestor_ir::tile::{Kernel, Place, Tile, TileData};
+use nestor_ir::tile::{Kernel, Place, Tile, lifetimes};
 
 /// A kernel with that.
 pub(super) struct Laid {
@@ -28,11 +29,16 @@ pub(super) struct Laid {
 }
 
 impl Laid {
+    /// How tiles are exchanged.
+    pub(super) fn exchanged(&self, options: Options) -> Exchanged {
+        let Self { kernel, kept, placement, staged, threads, .. } = self;
+        direct::exchanged(kernel, kept, placement, (*threads, options, *staged))
+    }
+
     /// Whether what is multiplied by columns that groups of warps have lies as these read it.
     fn lies_for_groups(&self, options: Options) -> bool {
-        let Self { kernel, kept, placement, staged, threads, .. } = self;
-        let how = (*threads, options, *staged);
-        let exchanged = direct::exchanged(kernel, kept, placement, how);
+        let Self { kernel, placement, .. } = self;
+        let exchanged = self.exchanged(options);
         let mut all = true;
         direct::every_product(&kernel.body, &placement.strips, &mut |p, by_strips| {
             all &= !by_strips || groups::by_columns(p, kernel, &exchanged).is_some();
@@ -41,9 +47,8 @@ impl Laid {
     }
 
     fn lacks(&self, options: Options) -> Lacks {
-        let Self { kernel, kept, placement, staged, threads, often } = self;
-        let exchanged =
-            direct::exchanged(kernel, kept, placement, (*threads, options, *staged));
+        let Self { kernel, placement, staged, threads, often, .. } = self;
+        let exchanged = self.exchanged(options);
         let parts = (kernel, &placement.strips);
         let room = operands::room(parts, *threads, options.products, &exchanged);
         Lacks {
@@ -71,13 +76,6 @@ enum Order {
     AsWritten,
     /// In which less is kept at a time.
     ByRoom,
-}
-
-/// Bytes of a tile of known size.
-fn bytes(kernel: &Kernel, kept: &Kept, tile: Tile) -> i64 {
-    let TileData { elem, dims, .. } = &kernel.tiles[tile];
-    let count: i64 = dims.iter().map(|d| d.fixed().unwrap_or(0) as i64).product();
-    count * width(*elem, kept.is_narrow(Place::Tile(tile)))
 }
 
 /// What a kernel has no room for, the worst first.
@@ -144,8 +142,14 @@ fn by(
         }
         if order == Order::ByRoom {
             let passing = passing(&kernel);
-            let has_room = |tile: Tile| !passing[tile.index()] && !held.is_held(tile);
-            let bytes = |tile| i64::from(has_room(tile)) * bytes(&kernel, &own, tile);
+            let bytes = |tile: Tile| match passing[tile.index()] || held.is_held(tile) {
+                true => 0,
+                false => {
+                    let narrow = own.is_narrow(Place::Tile(tile));
+                    let each = width(kernel.tiles[tile].elem, narrow);
+                    lifetimes::size(&kernel, tile, each).unwrap_or(0)
+                }
+            };
             kernel = by_room(&kernel, &bytes);
         }
         let (placement, staged) = placed((&kernel, &own), threads, options, tiles, &held);

@@ -137,8 +137,9 @@ fn function<'c: 'a, 'a>(
     options: Options,
 ) -> Result<Entry, BackendError> {
     check::check(kernel)?;
-    let Laid { kernel, kept, placement, staged, threads, .. } =
-        laid(kernel, narrow, options);
+    let laid = laid(kernel, narrow, options);
+    let exchanged = laid.exchanged(options);
+    let Laid { kernel, kept, placement, staged, threads, .. } = laid;
     let kernel = &kernel;
     let narrow =
         narrow.map_or_else(|| vec![false; kernel.buffers.len()], <[bool]>::to_vec);
@@ -148,8 +149,6 @@ fn function<'c: 'a, 'a>(
         2 if !many => "2 : i32",
         _ => "1 : i32",
     };
-    let how = (threads, options, staged);
-    let exchanged = direct::exchanged(kernel, &kept, &placement, how);
     let symbol = symbol(kernel, n);
     let about = About {
         symbol: &symbol,

@@ -4,63 +4,50 @@
 //! t0 = b0 where .. else 0      b0 is narrow: t0 is, whoever takes it
 //! ```
 
+use super::every;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::reads::touches;
 use nestor_ir::tile::{
-    Access, Expr, ExprId, Kernel, Place, ScalarOp, Sink, Stmt, kind_of,
+    Access, Expr, ExprId, Kernel, Place, ScalarKind, ScalarOp, Sink, Stmt, kind_of,
 };
-use nestor_ir::tile::{ScalarKind, Tile};
 
 /// By tile of a kernel with these buffers narrow.
 pub(super) fn exact(kernel: &Kernel, buffers: &[bool]) -> Vec<bool> {
-    let real = |(_, data): (Tile, &nestor_ir::tile::TileData)| {
-        kind_of(data.elem) == ScalarKind::Real
-    };
-    let mut found: Vec<bool> = kernel.tiles.iter().map(real).collect();
+    let tiles = kernel.tiles.values();
+    let mut found: Vec<bool> =
+        tiles.map(|data| kind_of(data.elem) == ScalarKind::Real).collect();
     loop {
         let before = found.clone();
-        body(&kernel.body, buffers, &mut found);
+        every(&kernel.body, &mut |stmt| mark(stmt, buffers, &mut found));
         if found == before {
             return found;
         }
     }
 }
 
-fn body(stmts: &[Stmt], buffers: &[bool], found: &mut [bool]) {
-    for stmt in stmts {
-        match stmt {
-            Stmt::Map { expr, loads, sinks, .. } => {
-                for (root, sink) in sinks {
-                    let stores = matches!(sink, Sink::Store(_))
-                        && moves(expr, *root, loads, &(buffers, found));
-                    if let Place::Tile(tile) = sink.to().place {
-                        found[tile.index()] &= stores;
-                    }
+/// Marks tiles that are not, by what a statement does to them.
+fn mark(stmt: &Stmt, buffers: &[bool], found: &mut [bool]) {
+    let lose = |found: &mut [bool], place: Place| {
+        if let Place::Tile(tile) = place {
+            found[tile.index()] = false;
+        }
+    };
+    match stmt {
+        Stmt::Map { expr, loads, sinks, .. } => {
+            for (root, sink) in sinks {
+                let stores = matches!(sink, Sink::Store(_));
+                if !stores || !moves(expr, *root, loads, &(buffers, found)) {
+                    lose(found, sink.to().place);
                 }
             }
-            Stmt::Product { out, .. } => {
-                if let Place::Tile(tile) = out.place {
-                    found[tile.index()] = false;
-                }
-            }
-            Stmt::Loop { body: inner, .. }
-            | Stmt::When { body: inner, .. }
-            | Stmt::Together { body: inner } => body(inner, buffers, found),
-            // They work on float32.
-            Stmt::SolveUnitLower { .. }
-            | Stmt::Eliminate { .. }
-            | Stmt::InverseRoot { .. }
-            | Stmt::LinearScan { .. }
-            | Stmt::Gather { .. }
-            | Stmt::ScatterAdd { .. }
-            | Stmt::Total { .. } => {
-                let touched = touches(stmt);
-                for place in touched.reads.iter().chain(&touched.writes) {
-                    if let Place::Tile(tile) = place {
-                        found[tile.index()] = false;
-                    }
-                }
-            }
+        }
+        Stmt::Product { out, .. } => lose(found, out.place),
+        Stmt::Loop { .. } | Stmt::When { .. } | Stmt::Together { .. } => {}
+        // All others work on float32.
+        stmt => {
+            let touched = touches(stmt);
+            let all = touched.reads.into_iter().chain(touched.writes);
+            all.for_each(|place| lose(found, place));
         }
     }
 }

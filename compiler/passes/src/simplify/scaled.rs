@@ -17,10 +17,30 @@ pub(super) struct Scaled<'g> {
     scales: Vec<Scale>,
 }
 
-/// A factor that runs along these axes of what it scales.
-struct Scale {
-    value: Value,
-    axes: Axes,
+/// A factor or a divisor that runs along these axes of what it scales.
+pub(super) struct Scale {
+    pub(super) value: Value,
+    pub(super) axes: Axes,
+    pub(super) divides: bool,
+}
+
+/// The ways to see a value as something scaled by what does not run along the axes of a sum.
+pub(super) fn scalings(graph: &Graph, y: Value, sum: &Axes) -> Vec<(Scale, Value)> {
+    let def = graph.def(y);
+    let sides = match def.op {
+        Op::Mul => 0..2,
+        Op::Div => 0..1,
+        _ => return vec![],
+    };
+    let of = |n: usize| {
+        let r = graph.def(def.operands[1 - n]);
+        let Op::Broadcast { axes, .. } = &r.op else { return None };
+        let apart = !axes.iter().any(|axis| sum.contains(axis));
+        let divides = def.op == Op::Div;
+        let scale = Scale { value: r.operands[0], axes: axes.clone(), divides };
+        apart.then_some((scale, def.operands[n]))
+    };
+    sides.filter_map(of).collect()
 }
 
 /// What a node sums, where something scales all of its terms.
@@ -35,22 +55,10 @@ pub(super) fn scaled<'g>(graph: &Graph, node: &'g NodeData) -> Option<Scaled<'g>
     (!scales.is_empty()).then_some(Scaled { axes, factors, scales })
 }
 
-/// A value without what scales it that does not run along these axes.
+/// A value without the factors that scale it.
 fn unscaled(graph: &Graph, y: Value, sum: &Axes, scales: &mut Vec<Scale>) -> Value {
-    let def = graph.def(y);
-    if def.op != Op::Mul {
-        return y;
-    }
-    let found = (0..2).find_map(|n| match &graph.def(def.operands[n]) {
-        NodeData { op: Op::Broadcast { axes, .. }, operands, .. }
-            if !axes.iter().any(|axis| sum.contains(axis)) =>
-        {
-            let scale = Scale { value: operands[0], axes: axes.clone() };
-            Some((scale, def.operands[1 - n]))
-        }
-        _ => None,
-    });
-    match found {
+    let mut found = scalings(graph, y, sum).into_iter().rev();
+    match found.find(|(scale, _)| !scale.divides) {
         Some((scale, x)) => {
             scales.push(scale);
             unscaled(graph, x, sum, scales)
@@ -67,7 +75,7 @@ impl Scaled<'_> {
         let both = out.add(Op::Mul, &factors);
         let axes = self.axes.clone();
         let mut sum = out.add(Op::Reduce { fold: Fold::Sum, axes }, &[both]);
-        for Scale { value, axes } in &self.scales {
+        for Scale { value, axes, .. } in &self.scales {
             let scale = rebuild.at(*value);
             let out = &mut rebuild.graph;
             let before = |axis: &usize| self.axes.iter().filter(|a| *a < axis).count();

@@ -14,7 +14,7 @@
 //! What scales all terms of a sum alike scales the sum ([`scaled`](super::scaled)), so that more sums are of such a product.
 
 use super::contraction::labels;
-use super::scaled::scaled;
+use super::scaled::{Scale, scaled, scalings};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::rebuild::Rebuild;
 use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Node, NodeData, Op, Scan, Value};
@@ -57,13 +57,6 @@ struct Turn {
     /// The labels of the axes of `x @ W^T`, and how many labels are no sums of `a @ W`.
     z_labels: Vec<usize>,
     kept: usize,
-}
-
-/// A factor or a divisor, along these labels.
-struct Scale {
-    value: Value,
-    axes: Axes,
-    divides: bool,
 }
 
 /// Contractions and who uses what.
@@ -210,21 +203,8 @@ impl Uses<'_> {
         if y == part.x {
             return Some(vec![]);
         }
-        let def = self.graph.def(y);
-        let sides = match def.op {
-            Op::Mul => 0..2,
-            Op::Div => 0..1,
-            _ => return None,
-        };
-        let divides = def.op == Op::Div;
-        sides.into_iter().find_map(|n| {
-            let r = self.graph.def(def.operands[1 - n]);
-            let Op::Broadcast { axes, .. } = &r.op else { return None };
-            if axes.iter().any(|a| part.axes.contains(a)) {
-                return None;
-            }
-            let own = Scale { value: r.operands[0], axes: axes.clone(), divides };
-            let others = self.scales(def.operands[n], part)?;
+        scalings(self.graph, y, part.axes).into_iter().find_map(|(own, x)| {
+            let others = self.scales(x, part)?;
             Some([own].into_iter().chain(others).collect())
         })
     }

@@ -113,8 +113,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 let mut out = Vec::new();
                 for spot in self.spots(rows) {
                     let at = spot.across.expect("warps of a group turn what they have");
-                    let four = self.load_beside(&from, &at, 4);
-                    out.extend(self.crossed(&four));
+                    out.extend(self.load_crossed(&from, &at));
                 }
                 out
             }
@@ -130,6 +129,16 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             }
         };
         numbers.chunks(2).map(|two| self.register_of(two)).collect()
+    }
+
+    /// What a lane has of the four numbers from a point on that lanes bring and turn.
+    pub(super) fn load_crossed(
+        &mut self,
+        from: &Access,
+        at: &[Num<'c, 'a>],
+    ) -> Vec<V<'c, 'a>> {
+        let four = self.load_beside(from, at, 4);
+        self.crossed(&four)
     }
 
     /// Four numbers as lanes have them when the warp has turned them, either way.

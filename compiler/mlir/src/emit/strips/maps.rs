@@ -131,10 +131,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let mut crossed: Vec<Option<Vec<V<'c, 'a>>>> = Vec::with_capacity(held.len());
         for (from, held) in whole.map.loads.iter().zip(held) {
             let across = spot.across.filter(|_| held.is_none() && self.crosses(from));
-            crossed.push(across.map(|[row, column]| {
-                let four = self.load_beside(from, &whole.at(row, column), 4);
-                self.crossed(&four)
-            }));
+            crossed
+                .push(across.map(|[row, column]| {
+                    self.load_crossed(from, &whole.at(row, column))
+                }));
         }
         let mut out = Vec::with_capacity(spot.pairs.len());
         for (n, pair) in spot.pairs.iter().enumerate() {
