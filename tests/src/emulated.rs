@@ -1,8 +1,8 @@
 //! Runs kernels as PTX in the emulator, and beside it in the interpreter.
 
 use indexmap::IndexMap;
-use nestor_emulator::{Allocation, Launch, Memory, Module, Stats, launch};
-use nestor_ir::artifact::Precision;
+use nestor_emulator::{Allocation, Launch, Memory, Module, Stats, Tensor, launch};
+use nestor_ir::artifact::{Precision, TensorMap};
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::Array;
 use nestor_ir::interpret::plan::run_with;
@@ -105,7 +105,9 @@ impl Emulated {
         let scratch = entry.scratch_bytes(sizes) * grid;
         params.push(memory.add(Allocation::unknown("scratch", scratch)));
         params.extend([sizes.batch, sizes.time, sizes.start].map(|n| n as u64));
-        let stats = self.launched(entry, grid, &params, &mut memory)?;
+        let buffer = |n: usize| (params[n], memory.get(params[n]).data().len());
+        let maps = entry.maps(sizes, buffer);
+        let stats = self.launched(entry, grid, (&params, &maps), &mut memory)?;
         let places = params.iter().zip(narrow);
         for ((parameter, data), (address, narrow)) in
             kernel.buffers.values().zip(buffers.iter_mut()).zip(places)
@@ -123,7 +125,7 @@ impl Emulated {
         &self,
         entry: &Entry,
         grid: usize,
-        params: &[u64],
+        (params, maps): (&[u64], &[TensorMap]),
         memory: &mut Memory,
     ) -> Result<Stats, String> {
         let how = Launch {
@@ -131,6 +133,7 @@ impl Emulated {
             block: entry.threads,
             shared: entry.shared,
             params: params.to_vec(),
+            maps: maps.iter().map(tensor).collect(),
             limit: 1 << 32,
         };
         launch(&self.module, &entry.symbol, &how, memory)
@@ -210,6 +213,18 @@ impl Emulated {
         };
         run_with(plan, &self.kernels, inputs, sizes, Precision::F32, &mut run)
             .map_err(|e| e.to_string())
+    }
+}
+
+/// A tensor and its boxes as the emulator takes them.
+pub(crate) fn tensor(map: &TensorMap) -> Tensor {
+    Tensor {
+        address: map.address,
+        width: map.width,
+        sizes: map.sizes.to_vec(),
+        strides: map.strides.to_vec(),
+        boxes: map.boxes.to_vec(),
+        exchanged: map.exchanged,
     }
 }
 

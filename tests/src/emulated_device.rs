@@ -1,5 +1,6 @@
 //! A device that executes PTX in the emulator: what the runtime does on a GPU, without one.
 
+use crate::emulated::tensor;
 use nestor_emulator::{Allocation, Launch, Memory, Module as Parsed, launch};
 use nestor_ir::artifact::{DeviceCode, DeviceProduct};
 use nestor_runtime::device::product::launch as product_launch;
@@ -41,12 +42,13 @@ impl Machine for Emulator {
     }
     fn launch(&mut self, command: &Command) -> Result<(), String> {
         match command {
-            Command::Kernel { module, symbol, grid, threads, shared, params } => {
+            Command::Kernel { module, symbol, grid, threads, shared, params, maps } => {
                 let how = Launch {
                     grid: *grid as u32,
                     block: *threads,
                     shared: *shared,
                     params: params.clone(),
+                    maps: maps.iter().map(tensor).collect(),
                     limit: LIMIT,
                 };
                 let (code, _) = &self.modules[module.0];

@@ -3,7 +3,8 @@
 
 use crate::native::NativeError;
 use nestor_ir::artifact::{
-    Artifact, DenseEntry, DeviceCode, DeviceEntry, DeviceProduct, Narrow, Precision,
+    Artifact, Boxes, DenseEntry, DeviceCode, DeviceEntry, DeviceProduct, Narrow,
+    Precision,
 };
 use nestor_ir::plan;
 use nestor_ir::tile::{self, Monomial};
@@ -93,6 +94,11 @@ pub fn read(folder: &Path) -> Result<Artifact, KeptError> {
             let why = format!("{had} buffers of {}, which has {has}", entry.symbol);
             return Err(broken(LAUNCHES, why));
         }
+        if let Some(boxes) = entry.boxes.iter().find(|b| b.buffer >= kernel.buffers.len())
+        {
+            let why = format!("boxes of buffer {} of {}", boxes.buffer, entry.symbol);
+            return Err(broken(LAUNCHES, why));
+        }
     }
     code.text = text(PTX)?;
     code.image = std::fs::read(folder.join(CUBIN)).ok();
@@ -101,7 +107,7 @@ pub fn read(folder: &Path) -> Result<Artifact, KeptError> {
 }
 
 /// How the kernels of a GPU are launched, as text: a line each, which of how many buffers are narrow, and scratch memory as sums of
-/// the numbers of [`Monomial`].
+/// the numbers of [`Monomial`]; behind it a line for each of its boxes.
 pub fn launches(code: &DeviceCode) -> String {
     let mut out = format!("target {}\nproducts {}\n", code.target, code.products);
     for e in &code.entries {
@@ -117,27 +123,37 @@ pub fn launches(code: &DeviceCode) -> String {
             e.narrow.len()
         );
         for m in &e.scratch {
-            let _ = write!(
-                out,
-                " {},{},{},{},{},{},{},{},{}",
-                m.factor,
-                m.batch,
-                m.time,
-                m.chunks.0,
-                m.chunks.1,
-                m.phase,
-                m.start,
-                m.whole,
-                m.every
-            );
+            numbers(&mut out, m);
         }
         out.push('\n');
+        for b in &e.boxes {
+            let [line, lines, rows] = b.shape;
+            let (buffer, width, apart) = (b.buffer, b.width, b.apart);
+            let exchanged = u8::from(b.exchanged);
+            let _ = write!(
+                out,
+                "boxes {buffer} {width} {line} {lines} {rows} {apart} {exchanged}"
+            );
+            for m in &b.rows {
+                numbers(&mut out, m);
+            }
+            out.push('\n');
+        }
     }
     let p = &code.product;
     let [rows, columns] = p.tile;
     let _ =
         writeln!(out, "product {} {} {} {rows} {columns}", p.symbol, p.threads, p.shared);
     out
+}
+
+fn numbers(out: &mut String, m: &Monomial) {
+    let (factor, batch, time, (chunk, chunks)) = (m.factor, m.batch, m.time, m.chunks);
+    let (phase, start, whole, every) = (m.phase, m.start, m.whole, m.every);
+    let _ = write!(
+        out,
+        " {factor},{batch},{time},{chunk},{chunks},{phase},{start},{whole},{every}"
+    );
 }
 
 /// The reverse of [`launches`], without the code itself.
@@ -176,7 +192,19 @@ fn launches_of(text: &str) -> Result<DeviceCode, String> {
                         .map(|m| monomial(m))
                         .collect::<Result<_, _>>()?,
                     narrow: narrow(buffers)?,
+                    boxes: vec![],
                 })
+            }
+            ["boxes", _, _, _, _, _, _, exchanged, ref rows @ ..] => {
+                let entry = code.entries.last_mut().ok_or("boxes of no kernel")?;
+                entry.boxes.push(Boxes {
+                    buffer: number(1)?,
+                    width: number(2)?,
+                    shape: [number(3)?, number(4)?, number(5)?],
+                    apart: number(6)?,
+                    rows: rows.iter().map(|m| monomial(m)).collect::<Result<_, _>>()?,
+                    exchanged: exchanged == "1",
+                });
             }
             ["product", symbol, ..] => {
                 code.product = DeviceProduct {
@@ -239,12 +267,21 @@ mod tests {
             Monomial::number(64),
             Monomial { batch: 1, chunks: (32, 1), ..Monomial::number(4) },
         ];
-        let entry = |symbol: &str, scratch, narrow| DeviceEntry {
+        let boxes = vec![Boxes {
+            buffer: 2,
+            width: 2,
+            shape: [64, 2, 32],
+            apart: 512,
+            rows: vec![Monomial { time: 1, ..Monomial::number(1) }],
+            exchanged: true,
+        }];
+        let entry = |symbol: &str, scratch, narrow, boxes| DeviceEntry {
             symbol: symbol.to_owned(),
             threads: 128,
             shared: 4096,
             scratch,
             narrow,
+            boxes,
         };
         let code = DeviceCode {
             target: "sm_90a".to_owned(),
@@ -252,8 +289,8 @@ mod tests {
             text: String::new(),
             image: None,
             entries: vec![
-                entry("k0_a", scratch, vec![false, true, true]),
-                entry("k1_b", vec![], vec![false]),
+                entry("k0_a", scratch, vec![false, true, true], boxes),
+                entry("k1_b", vec![], vec![false], vec![]),
             ],
             product: DeviceProduct {
                 symbol: "product".to_owned(),
@@ -265,6 +302,7 @@ mod tests {
         assert_eq!(launches_of(&launches(&code)), Ok(code));
         assert!(launches_of("kernel k0 128 x").is_err());
         assert!(launches_of("target sm_80").is_err());
+        assert!(launches_of("boxes 0 2 64 1 32 64 1").is_err());
         assert!(narrow("1,3/3").is_err() && narrow("1").is_err());
     }
 }

@@ -1,5 +1,9 @@
 //! What a backend hands over: a plan with something to run for each of its kernels.
 
+mod boxes;
+
+pub use boxes::{Boxes, STEP, TensorMap};
+
 use crate::dim::Sizes;
 use crate::entity::Entity;
 use crate::plan::{Launch, Plan};
@@ -75,7 +79,7 @@ pub type DenseEntry = unsafe fn(
 /// How a kernel of a device is launched: a block for each point of its grid, the last index fastest.
 ///
 /// Its parameters are its buffers' addresses in order, the address of scratch memory, and B, T and t0, all of
-/// 64 bits.
+/// 64 bits; behind them what the device's driver makes of each of its boxes.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DeviceEntry {
     /// Its name in the code.
@@ -88,6 +92,8 @@ pub struct DeviceEntry {
     pub scratch: Vec<Monomial>,
     /// Which of its buffers are narrow.
     pub narrow: Narrow,
+    /// What it has the device copy by itself.
+    pub boxes: Vec<Boxes>,
 }
 
 /// By buffer of a kernel, or by tensor of a plan: whether its reals are kept as bfloat16, two bytes each.
@@ -98,6 +104,19 @@ impl DeviceEntry {
     pub fn scratch_bytes(&self, sizes: &Sizes) -> usize {
         let lines = self.scratch.iter().map(|m| (m.eval(sizes) + LINE - 1) / LINE * LINE);
         usize::try_from(lines.sum::<i64>()).unwrap_or(0)
+    }
+
+    /// Its boxes, where its buffers begin at addresses and have so many bytes.
+    pub fn maps(
+        &self,
+        sizes: &Sizes,
+        buffer: impl Fn(usize) -> (u64, usize),
+    ) -> Vec<TensorMap> {
+        let of = |boxes: &Boxes| {
+            let (address, bytes) = buffer(boxes.buffer);
+            boxes.at(address, bytes, sizes)
+        };
+        self.boxes.iter().map(of).collect()
     }
 }
 

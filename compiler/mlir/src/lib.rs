@@ -7,6 +7,7 @@
 
 pub mod ahead;
 pub mod barriers;
+pub mod boxes;
 #[cfg(feature = "cuda")]
 mod emit;
 pub mod exchange;

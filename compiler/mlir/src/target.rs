@@ -91,6 +91,14 @@ impl Target {
         }
     }
 
+    /// Whether boxes of buffers are copied to shared memory by hardware, at one thread's word.
+    pub(crate) fn copies_boxes(self) -> bool {
+        match self {
+            Target::Sm80 | Target::Sm86 => false,
+            Target::Sm90a => true,
+        }
+    }
+
     /// Blocks of a cluster, at most, of those that every such GPU runs; one where there are no clusters.
     pub fn cluster(self) -> usize {
         match self {

@@ -8,11 +8,12 @@
 
 use super::cublas::{Library, WORKSPACE};
 use super::product;
+use super::tensor_map;
 use super::{Command, Device, DeviceError, Graph, Module};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use indexmap::IndexMap;
-use nestor_ir::artifact::DeviceCode;
+use nestor_ir::artifact::{DeviceCode, TensorMap};
 use std::ffi::{CString, c_void};
 
 /// Shared memory that a kernel may have without asking for more.
@@ -119,14 +120,18 @@ impl Cuda {
         symbol: &str,
         [grid, threads, shared]: [usize; 3],
         params: &[u64],
+        maps: &[TensorMap],
     ) -> Result<(), DeviceError> {
         if grid == 0 {
             return Ok(());
         }
         let function = self.function(module, symbol)?;
         let mut values = params.to_vec();
-        let mut pointers: Vec<*mut c_void> =
-            values.iter_mut().map(|v| std::ptr::from_mut(v).cast()).collect();
+        let encoded: Result<Vec<_>, _> = maps.iter().map(tensor_map::encoded).collect();
+        let mut encoded = encoded.map_err(|e| self.failed(symbol, &e))?;
+        let encoded = encoded.iter_mut().map(|m| std::ptr::from_mut(m).cast());
+        let values = values.iter_mut().map(|v| std::ptr::from_mut(v).cast());
+        let mut pointers: Vec<*mut c_void> = values.chain(encoded).collect();
         let blocks = u32::try_from(grid).unwrap_or(u32::MAX);
         // SAFETY: the driver copies the parameters before it comes back; the rest is the contract above.
         let told = unsafe {
@@ -178,7 +183,7 @@ impl Cuda {
         else {
             return Ok(());
         };
-        self.launch(module, &symbol, [grid, threads as usize, shared], &params)
+        self.launch(module, &symbol, [grid, threads as usize, shared], &params, &[])
     }
 }
 
@@ -295,8 +300,9 @@ impl Device for Cuda {
     fn tell(&mut self, command: &Command) -> Result<(), DeviceError> {
         self.current()?;
         match command {
-            Command::Kernel { module, symbol, grid, threads, shared, params } => {
-                self.launch(*module, symbol, [*grid, *threads as usize, *shared], params)
+            Command::Kernel { module, symbol, grid, threads, shared, params, maps } => {
+                let shape = [*grid, *threads as usize, *shared];
+                self.launch(*module, symbol, shape, params, maps)
             }
             Command::Product(module, what) => self.product(*module, what),
             Command::Fill { bytes: 0, .. } | Command::Copy { bytes: 0, .. } => Ok(()),

@@ -11,12 +11,14 @@ pub mod cuda;
 pub mod pool;
 pub mod product;
 pub mod simulated;
+#[cfg(feature = "cuda")]
+mod tensor_map;
 pub mod trace;
 
 #[cfg(test)]
 mod tests;
 
-use nestor_ir::artifact::DeviceCode;
+use nestor_ir::artifact::{DeviceCode, TensorMap};
 use pool::Pool;
 use product::Product;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,6 +75,8 @@ pub enum Command {
         shared: usize,
         /// Its parameters.
         params: Vec<u64>,
+        /// Behind them, what it has the device copy by itself.
+        maps: Vec<TensorMap>,
     },
     /// A dense product.
     Product(Module, Product),

@@ -48,6 +48,7 @@ pub fn launch(module: Module, kernel: &DeviceProduct, what: &Product) -> Command
         threads: kernel.threads,
         shared: kernel.shared,
         params,
+        maps: vec![],
     }
 }
 

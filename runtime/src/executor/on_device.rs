@@ -71,6 +71,8 @@ impl OnDevice {
                 let mut params: Vec<u64> = buffers.iter().map(|b| address(*b)).collect();
                 params.push(self.scratch.address);
                 params.extend([sizes.batch, sizes.time, sizes.start].map(|n| n as u64));
+                let buffer = |n: usize| (params[n], call.bytes[buffers[n].index()]);
+                let maps = entry.maps(sizes, buffer);
                 Command::Kernel {
                     module: self.module,
                     symbol: entry.symbol.clone(),
@@ -78,6 +80,7 @@ impl OnDevice {
                     threads: entry.threads,
                     shared: entry.shared,
                     params,
+                    maps,
                 }
             }
             Launch::Dense(d) => Command::Product(self.module, dense(d, sizes, &address)),

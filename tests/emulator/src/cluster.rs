@@ -3,6 +3,7 @@
 use crate::launch::{Fault, Launch, Stats};
 use crate::memory::{Allocation, Memory};
 use crate::module::{Kernel, SHARED};
+use crate::phases::Phases;
 use crate::run::{Block, Halt, Thread};
 
 /// Where the shared memory of a cluster's first block begins for its others; that of the next one lies behind it.
@@ -24,6 +25,7 @@ pub(crate) fn found(at: u64, own: usize) -> (usize, u64) {
 /// What a block has for itself between two barriers of its cluster.
 pub(crate) struct Resting {
     pub(crate) threads: Vec<Thread>,
+    pub(crate) phases: Phases,
     pub(crate) epoch: u32,
 }
 
@@ -41,6 +43,7 @@ pub(crate) fn run(
             threads: (0..launch.block)
                 .map(|t| Thread::new(kernel, launch, first + n, t))
                 .collect(),
+            phases: Phases::default(),
             epoch: 0,
         })
         .collect();
@@ -59,6 +62,7 @@ pub(crate) fn run(
                 epoch: resting.epoch,
                 since,
                 threads: std::mem::take(&mut resting.threads),
+                phases: std::mem::take(&mut resting.phases),
                 stats: *stats,
             };
             let halt = block.run()?;
@@ -70,7 +74,7 @@ pub(crate) fn run(
             }
             halts.push(halt);
             (*stats, resting.epoch) = (block.stats, block.epoch);
-            resting.threads = block.threads;
+            (resting.threads, resting.phases) = (block.threads, block.phases);
         }
         if halts.contains(&Halt::End) {
             return Ok(());

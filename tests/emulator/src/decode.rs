@@ -2,9 +2,10 @@
 
 use crate::compare::compare;
 use crate::convert::convert;
+use crate::decode_bulk::{barrier_op, copy_op};
 use crate::decode_group::group_op;
 use crate::module::{
-    Address, Instr, Op, ParseError, Product, Reg, Shuffle, Space, WarpOp, error,
+    Address, Instr, Op, PARAMS, ParseError, Product, Reg, Shuffle, Space, WarpOp, error,
 };
 use crate::table::{BINARY, TERNARY, UNARY, find};
 use crate::text::operands;
@@ -77,7 +78,7 @@ impl Decoder {
     }
 
     /// `[base + offset]`; a second coordinate is not of the subset.
-    fn address(&mut self, text: &str) -> Option<Address> {
+    pub(crate) fn address(&mut self, text: &str) -> Option<Address> {
         let inside = text.strip_prefix('[')?.strip_suffix(']')?.trim();
         let (base, offset) = match inside.split_once('+') {
             Some((base, offset)) => (base.trim(), offset.trim().parse().ok()?),
@@ -157,7 +158,20 @@ fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
             let from = [d.source(at(1)?)?, d.source(at(2)?)?];
             return Some(Op::Binary(crate::cluster::of_block, d.register(at(0)?), from));
         }
-        ("cp", _) => return copy(d, tail, list),
+        ("mbarrier", _) => return Some(Op::Bulk(barrier_op(d, tail, list)?)),
+        ("cp", _) => {
+            if let Some(tail) = tail.strip_prefix("async.bulk.tensor.") {
+                return Some(Op::Bulk(copy_op(d, tail, list)?));
+            }
+            return copy(d, tail, list);
+        }
+        ("cvta", 2) if tail == "param.u64" => {
+            return Some(Op::Unary(
+                |a| a + PARAMS,
+                d.register(at(0)?),
+                d.source(at(1)?)?,
+            ));
+        }
         // Global addresses are generic addresses here.
         ("cvta", 2) if tail == "to.global.u64" || tail == "global.u64" => {
             return Some(Op::Unary(|a| a, d.register(at(0)?), d.source(at(1)?)?));

@@ -84,7 +84,7 @@ impl Layout {
 
 /// Where a byte of a line goes: the number of its part is changed by that of the line. Shared memory begins at a multiple of every pattern,
 /// so it is the same for addresses and for distances from its base.
-fn swizzled(at: u64, width: u64) -> u64 {
+pub(crate) fn swizzled(at: u64, width: u64) -> u64 {
     const { assert!(SHARED.is_multiple_of(1024)) };
     let parts = width / 16;
     at ^ ((at >> 7) & (parts - 1)) << 4

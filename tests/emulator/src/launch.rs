@@ -1,5 +1,6 @@
 //! A launch of a kernel: what it is given, what it took, and what went wrong.
 
+use crate::bulk::Tensor;
 use crate::cluster;
 use crate::memory::{Allocation, Memory};
 use crate::module::Module;
@@ -17,6 +18,8 @@ pub struct Launch {
     pub shared: usize,
     /// The parameters' values, in order.
     pub params: Vec<u64>,
+    /// The tensors whose boxes it copies, behind them.
+    pub maps: Vec<Tensor>,
     /// Instructions that all threads together may take.
     pub limit: u64,
 }
@@ -80,6 +83,11 @@ pub fn launch(
     if launch.block == 0 || !(launch.block as usize).is_multiple_of(LANES) {
         return Err(outside(format!("{} threads are not whole warps", launch.block)));
     }
+    let (given, taken) = (launch.maps.len(), kernel.maps.len());
+    if given != taken {
+        return Err(outside(format!("{given} tensors for {taken}")));
+    }
+    launch.maps.iter().try_for_each(Tensor::check).map_err(outside)?;
     memory.settle();
     if !launch.grid.is_multiple_of(kernel.cluster) {
         let (grid, each) = (launch.grid, kernel.cluster);

@@ -109,7 +109,11 @@ impl Allocation {
         settled: impl Fn(u32) -> u16,
     ) -> Result<(), String> {
         self.note_read(i, by)?;
-        let Shadow { writer: Touch { block, thread, .. }, fences, .. } = self.shadow[i];
+        let Shadow { writer: Touch { block, thread, .. }, fences, landed, .. } =
+            self.shadow[i];
+        if landed {
+            return Ok(());
+        }
         let name = &self.name;
         if block != by.block {
             return Err(format!(
@@ -163,7 +167,7 @@ impl Allocation {
             }
             let (writer, reader) = (meets(s.writer, by), meets(s.reader, by));
             s.writer = Touch { block: by.block, thread: by.thread, epoch: by.epoch };
-            (s.fences, s.known) = (by.fences, true);
+            (s.fences, s.known, s.landed) = (by.fences, true, false);
             if let Some(other) = writer {
                 return Err(self.race(i, "written", "written", other));
             }
@@ -200,6 +204,40 @@ impl Allocation {
         for (i, byte) in self.range(at, data.len())?.zip(data) {
             self.shadow[i].pending = false;
             self.write(i as u64, 1, u64::from(*byte), by)?;
+        }
+        Ok(())
+    }
+
+    /// A box of a tensor is on its way to there: until it has landed, nobody may touch it. `settled` as for products: what threads have
+    /// written there before must have been fenced.
+    pub(crate) fn expect(
+        &mut self,
+        at: u64,
+        bytes: usize,
+        by: Actor,
+        settled: impl Fn(u32) -> u16,
+    ) -> Result<(), String> {
+        for i in self.range(at, bytes)? {
+            let Shadow { writer, fences, landed, .. } = self.shadow[i];
+            let written = writer != NO_TOUCH && !landed && writer.block == by.block;
+            if written && settled(writer.thread) <= fences {
+                let (name, thread) = (&self.name, writer.thread);
+                return Err(format!(
+                    "byte {i} of `{name}` is copied to with no `fence.proxy.async` of thread {thread}, which has written it, between"
+                ));
+            }
+        }
+        self.begin_copy(at, bytes, by)
+    }
+
+    /// Bytes of a box have landed, and a thread has waited for them.
+    pub(crate) fn land(&mut self, at: u64, data: &[u8], by: Actor) -> Result<(), String> {
+        let Actor { block, thread, epoch, .. } = by;
+        for (i, byte) in self.range(at, data.len())?.zip(data) {
+            self.data[i] = *byte;
+            let s = &mut self.shadow[i];
+            (s.writer, s.pending, s.landed) =
+                (Touch { block, thread, epoch }, false, true);
         }
         Ok(())
     }

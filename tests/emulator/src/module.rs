@@ -102,6 +102,19 @@ pub(crate) struct Matrix {
     pub(crate) turned: bool,
 }
 
+/// What a thread does of barriers that count bytes, and of copies of boxes that they count.
+#[derive(Clone, Debug)]
+pub(crate) enum BulkOp {
+    /// Makes a barrier of so many arrivals.
+    Make { at: Address, count: Reg },
+    /// Arrives, and announces bytes.
+    Expect { at: Address, bytes: Reg },
+    /// Says whether the phase of a parity has ended.
+    Wait { done: Reg, at: Address, parity: Reg },
+    /// Copies the box at a place of a tensor.
+    Copy { to: Address, tensor: Reg, place: Vec<Reg>, barrier: Address },
+}
+
 /// What an instruction does.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -146,7 +159,8 @@ pub(crate) enum Op {
     CopyCommit,
     /// For all groups but so many of the newest; for every copy, committed or not, where nothing is said.
     CopyWait(Option<usize>),
-    /// Makes what its thread has written visible to matrix products that read shared memory.
+    Bulk(BulkOp),
+    /// Makes what its thread has written visible to matrix products that read shared memory, and to copies of boxes.
     ProxyFence,
     Nothing,
 }
@@ -169,6 +183,8 @@ pub(crate) struct Kernel {
     pub(crate) cluster: u32,
     /// Bytes of each parameter, in order, and where it lies.
     pub(crate) params: Vec<(usize, usize)>,
+    /// Where those lie that are tensors, behind all others.
+    pub(crate) maps: Vec<usize>,
     pub(crate) code: Vec<Instr>,
     /// What registers hold when a thread starts.
     pub(crate) start: Vec<u64>,
@@ -178,6 +194,9 @@ pub(crate) struct Kernel {
 
 /// The base of shared memory: not zero, so that a forgotten address is out of bounds.
 pub(crate) const SHARED: u64 = 1 << 16;
+
+/// Where parameters begin among all addresses.
+pub(crate) const PARAMS: u64 = 1 << 62;
 
 /// A module of PTX.
 #[derive(Clone, Debug)]
@@ -330,6 +349,14 @@ fn kernel(
     let mut at = 0;
     for param in params {
         let words: Vec<&str> = param.split_whitespace().collect();
+        if let [.., ".align", "64", ".b8", last] = words[..] {
+            let name = last.strip_suffix("[128]").ok_or_else(|| wrong("no tensor"))?;
+            at = usize::next_multiple_of(at, 64);
+            decoder.symbols.insert(name.to_owned(), at as u64);
+            kernel.maps.push(at);
+            at += 128;
+            continue;
+        }
         let bytes = match words.get(1) {
             Some(&(".u64" | ".b64" | ".s64" | ".f64")) => 8,
             Some(&(".u32" | ".b32" | ".s32" | ".f32")) => 4,

@@ -4,6 +4,7 @@ use crate::cluster;
 use crate::launch::{Fault, Launch, Stats};
 use crate::memory::{Allocation, Memory};
 use crate::module::{Address, Instr, Kernel, Op, Reg, SHARED, Space};
+use crate::phases::Phases;
 use crate::progress::{Progress, Stage};
 use crate::shadow::Actor;
 
@@ -19,6 +20,8 @@ pub(crate) enum Stop {
     Warp,
     Barrier,
     Meet,
+    /// It waits for a phase of a barrier that counts, and looks again when the others have gone on.
+    Later,
     Exit,
 }
 
@@ -29,6 +32,8 @@ pub(crate) enum Halt {
     Meet,
     End,
 }
+
+const NEVER: &str = "a thread waits for a phase that does not end";
 
 /// An asynchronous copy under way: to, from, bytes, and how many of them are read; the rest are zeros.
 type Pending = (u64, u64, usize, usize);
@@ -111,14 +116,25 @@ pub(crate) struct Block<'r> {
     /// The epoch that began with the cluster's last barrier.
     pub(crate) since: u32,
     pub(crate) threads: Vec<Thread>,
+    /// Its barriers that count.
+    pub(crate) phases: Phases,
     pub(crate) stats: Stats,
 }
 
 impl Block<'_> {
     pub(crate) fn run(&mut self) -> Result<Halt, Fault> {
         loop {
+            let arrivals = self.phases.arrivals;
             for warp in 0..self.threads.len() / LANES {
                 self.run_warp(warp * LANES)?;
+            }
+            if let Some(later) = self.threads.iter().position(|t| t.stop == Stop::Later) {
+                if self.phases.arrivals == arrivals {
+                    return Err(self.fault(later, NEVER.to_owned()));
+                }
+                let waits = self.threads.iter_mut().filter(|t| t.stop == Stop::Later);
+                waits.for_each(|t| t.stop = Stop::Running);
+                continue;
             }
             let stands = |t: &Thread| matches!(t.stop, Stop::Barrier | Stop::Meet);
             let Some(waits) = self.threads.iter().position(stands) else {
@@ -156,6 +172,9 @@ impl Block<'_> {
             let Some(waits) = lanes.iter().position(|t| t.stop == Stop::Warp) else {
                 return Ok(());
             };
+            if lanes.iter().any(|t| t.stop == Stop::Later) {
+                return Ok(());
+            }
             let missing =
                 |t: &Thread| t.stop != Stop::Warp || !t.is_beside(&lanes[waits]);
             if let Some(other) = lanes.iter().position(missing) {
@@ -323,6 +342,7 @@ impl Block<'_> {
                     self.shared[self.rank].end_copy(to - SHARED, &data, by)?;
                 }
             }
+            Op::Bulk(op) => self.bulk(n, op)?,
             Op::ProxyFence => t.progress.fence()?,
             Op::Nothing => {}
         }
@@ -366,7 +386,12 @@ impl Block<'_> {
         }
     }
 
-    fn bytes(&mut self, n: usize, from: u64, count: usize) -> Result<Vec<u8>, String> {
+    pub(crate) fn bytes(
+        &mut self,
+        n: usize,
+        from: u64,
+        count: usize,
+    ) -> Result<Vec<u8>, String> {
         let one = |i: usize| Ok(self.load(n, Space::Global, from + i as u64, 1)? as u8);
         (0..count).map(one).collect()
     }

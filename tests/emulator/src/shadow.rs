@@ -62,12 +62,16 @@ pub(crate) struct Shadow {
     pub(crate) known: bool,
     /// An asynchronous copy to there has not been waited for.
     pub(crate) pending: bool,
+    /// It came with a box of a tensor, by the asynchronous proxy itself.
+    pub(crate) landed: bool,
 }
 
 impl Shadow {
     /// A byte that nobody has touched.
     pub(crate) fn fresh(known: bool) -> Self {
-        Self { writer: NO_TOUCH, reader: NO_TOUCH, fences: 0, known, pending: false }
+        let (pending, landed) = (false, false);
+        let (writer, reader) = (NO_TOUCH, NO_TOUCH);
+        Self { writer, reader, fences: 0, known, pending, landed }
     }
 
     /// Not zero where something else is remembered of another byte; without a branch, as products ask it of every byte.
@@ -78,6 +82,7 @@ impl Shadow {
         };
         let flags = u32::from(self.known ^ other.known)
             | u32::from(self.pending ^ other.pending)
+            | u32::from(self.landed ^ other.landed)
             | u32::from(self.fences ^ other.fences);
         touch(self.writer, other.writer) | touch(self.reader, other.reader) | flags
     }

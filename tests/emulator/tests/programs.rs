@@ -470,8 +470,14 @@ fn bytes_are_moved_once_whoever_touches_them() {
     let module = Module::parse(&text).unwrap_or_else(|e| panic!("{e}"));
     let mut memory = Memory::default();
     let out = memory.add(Allocation::filled("out", vec![0; 256]));
-    let how =
-        Launch { grid: 2, block: 32, shared: 0, params: vec![out], limit: 1_000_000 };
+    let how = Launch {
+        grid: 2,
+        block: 32,
+        shared: 0,
+        params: vec![out],
+        maps: vec![],
+        limit: 1_000_000,
+    };
     let stats = launch(&module, "test", &how, &mut memory);
     let stats = stats.unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(stats.moved, [128, 64]);

@@ -46,16 +46,19 @@ fn number(_: usize, i: usize) -> f64 {
 /// Runs the kernel with its PTX changed, both ways.
 fn run(
     reverse: bool,
-    products: Products,
+    options: Options,
     sizes: &Sizes,
     spoil: impl Fn(&str) -> String,
 ) -> Result<(), String> {
     let direction = if reverse { "reverse" } else { "" };
     let kernel = kernel(&WALK.replace("DIRECTION", direction).replace("  {", " {"));
-    let options = Options { target: Target::Sm90a, products };
-    let tolerance = if products == Products::Brain { 2e-2 } else { 1e-4 };
+    let tolerance = if options.products == Products::Brain { 2e-2 } else { 1e-4 };
+    let copy = match options.target {
+        Target::Sm90a => "cp.async.bulk.tensor.4d",
+        Target::Sm80 | Target::Sm86 => "cp.async.cg.shared.global",
+    };
     let emulated = spoilt(&kernel, options, tolerance, |ptx| {
-        assert!(ptx.contains("cp.async.cg.shared.global"), "{ptx}");
+        assert!(ptx.contains(copy), "{ptx}");
         spoil(ptx)
     })?;
     let mut buffers = filled(&kernel, sizes, number);
@@ -64,14 +67,20 @@ fn run(
 
 const SIZES: Sizes = Sizes { batch: 2, time: 37, start: 5 };
 
+const BY_THREADS: Options = Options { target: Target::Sm80, products: Products::Float32 };
+
 #[test]
 fn copies_ahead_change_nothing() {
     for reverse in [false, true] {
-        for products in [Products::Float32, Products::Brain] {
+        let targets = [Target::Sm80, Target::Sm90a];
+        let products = [Products::Float32, Products::Brain];
+        let all = targets.iter().flat_map(|t| products.map(|products| (*t, products)));
+        for (target, products) in all {
+            let options = Options { target, products };
             for (time, start) in [(37, 5), (64, 0), (3, 15), (1, 0), (16, 0)] {
                 let sizes = Sizes { batch: 2, time, start };
-                run(reverse, products, &sizes, str::to_owned)
-                    .unwrap_or_else(|e| panic!("{sizes:?} {products:?}: {e}"));
+                run(reverse, options, &sizes, str::to_owned)
+                    .unwrap_or_else(|e| panic!("{sizes:?} {options:?}: {e}"));
             }
         }
     }
@@ -115,7 +124,7 @@ fn a_loop_in_a_loop_keeps_places_apart() {
 #[test]
 fn a_missing_wait_is_caught() {
     let spoil = |ptx: &str| without(ptx, "cp.async.wait", 0).expect("a wait");
-    let what = run(false, Products::Float32, &SIZES, spoil).expect_err("nobody waits");
+    let what = run(false, BY_THREADS, &SIZES, spoil).expect_err("nobody waits");
     assert!(
         what.contains("its copy is waited for") || what.contains("under way"),
         "{what}"
@@ -132,9 +141,59 @@ fn the_barrier_behind_the_wait_is_needed() {
         without(ptx, "bar.sync", n).expect("a barrier")
     };
     for reverse in [false, true] {
-        let what =
-            run(reverse, Products::Float32, &SIZES, spoil).expect_err("no barrier");
+        let what = run(reverse, BY_THREADS, &SIZES, spoil).expect_err("no barrier");
         let known = ["race", "before it is written", "waited for", "under way"];
         assert!(known.iter().any(|k| what.contains(k)), "{what}");
+    }
+}
+
+const BY_BOXES: Options = Options { target: Target::Sm90a, products: Products::Float32 };
+
+/// Runs with some words in their nth place made others.
+fn with_other(n: usize, words: &str, other: &str) -> Result<(), String> {
+    let spoil = |ptx: &str| {
+        let (at, _) = ptx.match_indices(words).nth(n).expect("they are there");
+        format!("{}{other}{}", &ptx[..at], &ptx[at + words.len()..])
+    };
+    run(false, BY_BOXES, &SIZES, spoil)
+}
+
+#[test]
+fn boxes_that_are_not_waited_for_are_caught() {
+    let wait = "mbarrier.try_wait.parity.shared::cta.b64 %done0";
+    let what = with_other(0, wait, "mov.pred %done0, 1; // ").expect_err("nobody waits");
+    assert!(what.contains("its copy is waited for"), "{what}");
+}
+
+#[test]
+fn bytes_that_are_not_announced_or_do_not_come_are_caught() {
+    let expect = "mbarrier.arrive.expect_tx.shared::cta.b64 _, ";
+    let what = with_other(1, expect, "// ").expect_err("nobody arrives");
+    assert!(what.contains("a phase that does not end"), "{what}");
+    let copy = "cp.async.bulk.tensor.4d";
+    for n in 0..6 {
+        let what = with_other(n, copy, "// ").expect_err("bytes are missing");
+        assert!(what.contains("a phase that does not end"), "{n}: {what}");
+    }
+}
+
+#[test]
+fn barriers_of_boxes_are_made_and_seen_before_they_count() {
+    let what = with_other(0, "mbarrier.init", "// ").expect_err("there is none");
+    assert!(what.contains("there is no such barrier"), "{what}");
+    let what = with_other(0, "fence.proxy.async", "// ").expect_err("no fence");
+    assert!(what.contains("was made with no `fence.proxy.async`"), "{what}");
+}
+
+#[test]
+fn boxes_come_to_a_place_that_nobody_reads_any_more() {
+    let spoil = |ptx: &str| {
+        let wait = ptx.find("mbarrier.try_wait").expect("a wait");
+        let before = ptx[..wait].matches("bar.sync").count();
+        without(ptx, "bar.sync", before).expect("a barrier")
+    };
+    for reverse in [false, true] {
+        let what = run(reverse, BY_BOXES, &SIZES, spoil).expect_err("no barrier");
+        assert!(what.contains("race"), "{what}");
     }
 }

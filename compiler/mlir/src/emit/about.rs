@@ -1,5 +1,6 @@
 //! What is decided of a kernel before it is written.
 
+use crate::boxes::Bulk;
 use crate::exchange::Exchanged;
 use crate::narrow::Kept;
 use crate::often::Often;
@@ -23,6 +24,8 @@ pub(super) struct About<'k> {
     /// What is narrow.
     pub(super) kept: &'k Kept,
     pub(super) placement: &'k Placement,
+    /// What hardware copies ahead.
+    pub(super) bulk: &'k Bulk,
     /// What is written once.
     pub(super) often: &'k Often,
     pub(super) threads: u32,

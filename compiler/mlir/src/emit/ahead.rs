@@ -4,6 +4,7 @@
 //! behind the wait lets all threads see what each has copied, and says that nobody reads the other place any more.
 
 use super::Emit;
+use super::boxes::Begun;
 use super::build::V;
 use super::number::Num;
 use crate::ahead::at_once;
@@ -31,7 +32,7 @@ struct Turns<'c, 'a> {
     kept: bool,
 }
 
-impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
     /// The loop, its body without the copies that it begins with.
     pub(super) fn loop_ahead(
         &mut self,
@@ -49,17 +50,22 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.loops += 1;
         let kept = statements(body) <= FEW;
         let turns = Turns { index, extent, reverse, kept };
-        self.begin_copies(copies, none, turns);
+        let begun = self.split_copies(copies);
+        self.make_barriers(&begun.boxes);
+        self.begin_copies((copies, &begun), none, turns);
         let held = self.about.placement.strips.written(body);
         let start = self.numbers_of(&held);
         let bounds = [none, extent, Num::Known(1)].map(|n| self.value(n));
         let (opened, turn, own) = self.b.open_for(bounds, &start);
         self.hold(&held, &own);
         let turn = Num::Run(turn);
-        self.b.wait_for_copies();
+        if !begun.others.is_empty() {
+            self.b.wait_for_copies();
+        }
+        self.wait_for_boxes(&begun.boxes, turn);
         self.b.barrier();
         let next = self.add(turn, Num::Known(1));
-        self.begin_copies(copies, next, turns);
+        self.begin_copies((copies, &begun), next, turns);
         self.at_turn(turn, turns);
         self.staged_by(copies, turn);
         self.body(body);
@@ -80,12 +86,18 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Begins the copies of a turn, where there is such a turn.
-    fn begin_copies(&mut self, copies: &[Stmt], turn: Num<'c, 'a>, turns: Turns<'c, 'a>) {
+    fn begin_copies(
+        &mut self,
+        (copies, begun): (&[Stmt], &Begun<'_, 'k>),
+        turn: Num<'c, 'a>,
+        turns: Turns<'c, 'a>,
+    ) {
         let there = self.less(turn, turns.extent);
         let opened = self.b.open_if(there, &[]);
         self.at_turn(turn, turns);
         self.staged_by(copies, turn);
-        for copy in copies {
+        self.begin_boxes(&begun.boxes, turn);
+        for copy in &begun.others {
             let Stmt::Map { space, loads, sinks, .. } = copy else { continue };
             let [(_, Sink::Store(to))] = &sinks[..] else { continue };
             match turns.kept {

@@ -4,6 +4,7 @@
 //! module.
 
 mod bits;
+mod boxes;
 mod halves;
 mod loops;
 mod short;
@@ -401,21 +402,28 @@ impl<'c: 'a, 'a> Builder<'c, 'a> {
     }
     /// Where all threads of the block wait for one another.
     pub(super) fn barrier(&mut self) {
+        match self.fenced {
+            true => self.fenced_barrier(),
+            false => _ = self.op("nvvm.barrier0", &[], &[], &[]),
+        }
+    }
+
+    /// The same; what threads have written is seen behind it by hardware that reads shared memory, too.
+    pub(super) fn fenced_barrier(&mut self) {
         self.fence();
         self.op("nvvm.barrier0", &[], &[], &[]);
     }
 
-    /// What this thread has written is seen by tensor cores that read shared memory, behind the barrier that follows.
+    /// What this thread has written is seen by hardware that reads shared memory, behind the barrier that follows.
     fn fence(&mut self) {
-        if self.fenced {
-            let attributes = self.inline("fence.proxy.async.shared::cta;", "");
-            self.op("llvm.inline_asm", &[], &[], &attributes);
-        }
+        self.told("fence.proxy.async.shared::cta;", "", &[]);
     }
 
     /// Where the threads of a cluster's blocks wait for one another.
     pub(super) fn meet(&mut self) {
-        self.fence();
+        if self.fenced {
+            self.fence();
+        }
         for half in ["arrive", "wait"] {
             let name = format!("llvm.nvvm.barrier.cluster.{half}.aligned");
             self.intrinsic_of(&name, &[], &[]);

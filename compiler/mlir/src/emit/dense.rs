@@ -7,6 +7,7 @@
 use super::build::V;
 use super::number::Num;
 use super::{About, Emit, SHARED, name, nested, parsed};
+use crate::boxes::Bulk;
 use crate::narrow::Kept;
 use crate::often::Often;
 use crate::placement::Placement;
@@ -79,6 +80,7 @@ pub(super) fn product<'c: 'a, 'a>(
         exchanged: &Vec::new(),
         kept: &Kept::wide(&empty),
         placement: &placement,
+        bulk: &Bulk::default(),
         often: &Often::default(),
         threads: THREADS,
         products: options.products,

@@ -5,6 +5,7 @@ mod access;
 mod ahead;
 mod beside;
 mod blocks;
+mod boxes;
 mod build;
 mod calls;
 mod check;
@@ -33,6 +34,7 @@ mod wide;
 
 use crate::ahead::copies;
 use crate::barriers::barriers;
+use crate::boxes::{Bulk, bulk};
 use crate::often::often;
 use crate::{BackendError, Code, Entry, Options, target};
 use about::About;
@@ -150,12 +152,14 @@ fn function<'c: 'a, 'a>(
         _ => "1 : i32",
     };
     let symbol = symbol(kernel, n);
+    let bulk = bulk(kernel, &placement, (&kept, &exchanged), options);
     let about = About {
         symbol: &symbol,
         kernel,
         exchanged: &exchanged,
         kept: &kept,
         placement: &placement,
+        bulk: &bulk,
         often: &often(kernel, &kept, &placement, &exchanged),
         threads,
         products: options.products,
@@ -166,6 +170,7 @@ fn function<'c: 'a, 'a>(
     let b = Builder::new(context, block);
     let mut arguments = vec![b.pointer(1); kernel.buffers.len() + 1];
     arguments.extend([b.int(64); 3]);
+    arguments.extend(vec![b.pointer(0); bulk.boxes.len()]);
     let ty = types::function(types::void(context), &arguments, false);
     let unit = Attribute::unit(context);
     let mut attributes = vec![
@@ -180,7 +185,7 @@ fn function<'c: 'a, 'a>(
             "nvvm.maxntid",
             DenseI32ArrayAttribute::new(context, &[threads as i32, 1, 1]).into(),
         ),
-        ("arg_attrs", parsed(context, &argument_attributes(kernel))),
+        ("arg_attrs", parsed(context, &argument_attributes(kernel, &bulk))),
     ];
     if kernel.team() > 1 {
         let blocks = [kernel.team() as i32, 1, 1];
@@ -202,16 +207,18 @@ fn function<'c: 'a, 'a>(
         emit.b.keep_range(size, (0, Sizes::BELOW as i64));
         Num::Run(size)
     });
+    emit.maps = (0..bulk.boxes.len()).map(|n| argument(count + 4 + n)).collect();
     emit.begin();
     emit.body(&kernel.body);
     emit.b.leave();
-    let shared = usize::try_from(placement.shared).expect("a size");
-    Ok(Entry { symbol, threads, shared, scratch: placement.scratch, narrow })
+    let shared = usize::try_from(bulk.shared).expect("a size");
+    let (scratch, boxes) = (placement.scratch, bulk.boxes);
+    Ok(Entry { symbol, threads, shared, scratch, narrow, boxes })
 }
 
 /// What is only read may go through the cache for constants. Buffers that are written must not be said to
 /// have no other name: another thread writes to them between two barriers.
-fn argument_attributes(kernel: &Kernel) -> String {
+fn argument_attributes(kernel: &Kernel, bulk: &Bulk) -> String {
     let read = "{llvm.noalias, llvm.readonly}";
     let mut all: Vec<&str> = kernel
         .buffers
@@ -219,6 +226,10 @@ fn argument_attributes(kernel: &Kernel) -> String {
         .map(|b| if b.usage == nestor_ir::tile::Use::Read { read } else { "{}" })
         .collect();
     all.extend(["{}"; 4]);
+    // What a driver makes of boxes: kernels have it as it came.
+    let map =
+        "{llvm.byval = !llvm.array<128 x i8>, llvm.align = 64 : i64, nvvm.grid_constant}";
+    all.extend(vec![map; bulk.boxes.len()]);
     format!("[{}]", all.join(", "))
 }
 
@@ -235,6 +246,8 @@ struct Emit<'c, 'a, 'k> {
     /// The block's shared memory, where it is not told by its name, and its scratch memory.
     shared: Option<V<'c, 'a>>,
     scratch: Option<V<'c, 'a>>,
+    /// What a driver has made of its boxes.
+    maps: Vec<V<'c, 'a>>,
     /// Tiles that a function is given.
     tiles: Vec<V<'c, 'a>>,
     /// Numbers that a function is given, with which of its statement's they are.
@@ -267,6 +280,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
             buffers: Vec::new(),
             shared: None,
             scratch: None,
+            maps: Vec::new(),
             tiles: Vec::new(),
             numbers: Vec::new(),
             sizes: [Num::Known(0); 3],

@@ -35,8 +35,14 @@ pub(crate) fn run_text(text: &str, grid: u32, count: usize) -> Result<Vec<u8>, F
     let module = Module::parse(text).unwrap_or_else(|e| panic!("{e}"));
     let mut memory = Memory::default();
     let out = memory.add(Allocation::filled("out", vec![0; 4 * count]));
-    let how =
-        Launch { grid, block: 32, shared: 1024, params: vec![out], limit: 1_000_000 };
+    let how = Launch {
+        grid,
+        block: 32,
+        shared: 1024,
+        params: vec![out],
+        maps: vec![],
+        limit: 1_000_000,
+    };
     launch(&module, "test", &how, &mut memory)?;
     Ok(memory.get(out).data().to_vec())
 }

@@ -99,6 +99,7 @@ impl Kernel {
             block: self.threads,
             shared: self.image.len(),
             params: vec![out, image],
+            maps: vec![],
             limit: 1_000_000,
         };
         let stats = launch(&module, "test", &how, &mut memory)?;
