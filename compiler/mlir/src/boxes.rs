@@ -19,6 +19,9 @@ use nestor_ir::tile::{
 /// Numbers of a box along a dimension, at most.
 const MOST: usize = 256;
 
+/// Bytes of a turn for each thread of a block, at least: what one thread says instead, and all wait for, is as much work as four copies of each.
+const LEAST: i64 = 64;
+
 /// Bytes of a barrier.
 const BARRIER: i64 = 8;
 
@@ -61,12 +64,12 @@ impl Bulk {
     pub const APART: i64 = BARRIER;
 }
 
-/// Finds them: those of loops that a block comes to once.
+/// Finds them, of a block of so many threads: those of loops that it comes to once, where there are enough of them.
 pub fn bulk(
     kernel: &Kernel,
     placement: &Placement,
     (kept, exchanged): (&Kept, &Exchanged),
-    options: Options,
+    (threads, options): (u32, Options),
 ) -> Bulk {
     let count = kernel.tiles.len();
     let (copies_of, barriers) = (vec![None; count], vec![0; count]);
@@ -79,35 +82,33 @@ pub fn bulk(
     let mut at = (shared + LINE - 1) / LINE * LINE;
     for stmt in &kernel.body {
         let Stmt::Loop { body, .. } = stmt else { continue };
-        let before = out.boxes.len();
-        for copy in &body[..copies(body, placement)] {
-            let Some((tile, from, space)) = parts(copy) else { continue };
+        let found = body[..copies(body, placement)].iter().filter_map(|copy| {
+            let (tile, from, space) = parts(copy)?;
             let width = width(kernel.tiles[tile].elem, kept.is_narrow(Place::Tile(tile)));
+            let (boxes, boxed) = boxed(from, space, width, exchanged[tile.index()])?;
             let Home::Shared(first, twice) = placement.homes[tile.index()] else {
-                continue;
-            };
-            let exchange = exchanged[tile.index()];
-            let places = [first, twice / 2];
-            let Some((boxes, mut boxed)) = boxed(from, space, width, exchange) else {
-                continue;
+                return None;
             };
             let pattern = if boxes.exchanged { PATTERN } else { LINE };
-            if places.iter().all(|n| n % pattern == 0) {
-                boxed.map = out.boxes.len();
-                out.boxes.push(boxes);
-                out.copies[tile.index()] = Some(boxed);
-                out.barriers[tile.index()] = at;
-            }
+            let lies = first % pattern == 0 && (twice / 2) % pattern == 0;
+            lies.then_some((tile, boxes, boxed))
+        });
+        let found: Vec<_> = found.collect();
+        let bytes: i64 = found.iter().map(|(_, _, boxed)| boxed.bytes).sum();
+        if bytes < LEAST * i64::from(threads)
+            || at + 2 * BARRIER > options.target.shared()
+        {
+            continue;
         }
-        if out.boxes.len() > before {
-            at += 2 * BARRIER;
-            out.shared = at;
+        for (tile, boxes, boxed) in found {
+            out.copies[tile.index()] = Some(Boxed { map: out.boxes.len(), ..boxed });
+            out.boxes.push(boxes);
+            out.barriers[tile.index()] = at;
         }
+        at += 2 * BARRIER;
+        out.shared = at;
     }
-    match out.shared <= options.target.shared() {
-        true => out,
-        false => Bulk { shared, ..Bulk::default() },
-    }
+    out
 }
 
 /// The tile of a copy, what goes there, and how much.

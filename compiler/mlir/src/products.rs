@@ -33,6 +33,8 @@ pub struct Once {
     pub low: bool,
     /// See [`is_high`].
     pub high: bool,
+    /// Those that several take are rounded for each of them, so that no tile is kept from one to the next.
+    pub anew: bool,
 }
 
 impl Once {

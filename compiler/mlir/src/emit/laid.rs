@@ -24,8 +24,8 @@ pub(super) struct Laid {
     /// Operands of large products are brought to room.
     pub(super) staged: bool,
     pub(super) threads: u32,
-    /// Operands of products might have been rounded once, and are not.
-    often: bool,
+    /// Operands of products might have been rounded less often, by so many ways.
+    often: usize,
 }
 
 impl Laid {
@@ -85,8 +85,8 @@ struct Lacks {
     room: bool,
     /// Tiles that are not in shared memory.
     tiles: usize,
-    /// Operands that are rounded once.
-    once: bool,
+    /// That operands are rounded once, or at least as tiles of their own.
+    once: usize,
 }
 
 /// The same; warps hold no columns where tiles would have to leave shared memory for it.
@@ -125,10 +125,11 @@ fn by(
         None => Kept::wide(kernel),
     };
     let rounds = narrow.is_some() && options.products == Products::Brain;
-    let all = Once { low: true, high: options.groups() };
-    let all = match rounds && threads >= 128 && all.is_in(&kernel.body) {
-        true => all,
-        false => Once::default(),
+    let all = Once { low: true, high: options.groups(), anew: false };
+    // The best first; none is the last.
+    let ways = match rounds && threads >= 128 && all.is_in(&kernel.body) {
+        true => vec![all, Once { anew: true, ..all }],
+        false => vec![],
     };
     let with_once = |kernel: &Kernel, tiles: &[Tile], once: Once| {
         let (mut held, mut own) = (Strips::default(), kept(kernel, tiles));
@@ -153,16 +154,13 @@ fn by(
             kernel = by_room(&kernel, &bytes);
         }
         let (placement, staged) = placed((&kernel, &own), threads, options, tiles, &held);
-        let often = once != all;
+        let often = ways.iter().position(|way| *way == once).unwrap_or(ways.len());
         Laid { kernel, kept: own, placement, staged, threads, often }
     };
     // Not where something finds no room for it.
-    let lacks =
-        |once| Lacks { once: false, ..with_once(kernel, &[], once).lacks(options) };
-    let once = match all != Once::default() && lacks(all) > lacks(Once::default()) {
-        true => Once::default(),
-        false => all,
-    };
+    let lacks = |once| Lacks { once: 0, ..with_once(kernel, &[], once).lacks(options) };
+    let fits = ways.iter().find(|way| lacks(**way) <= lacks(Once::default()));
+    let once = fits.copied().unwrap_or_default();
     let with = |kernel: &Kernel, tiles: &[Tile]| with_once(kernel, tiles, once);
     let good = |kernel: &Kernel, tiles: &[Tile]| {
         let Laid { kernel, placement, staged, .. } = with(kernel, tiles);

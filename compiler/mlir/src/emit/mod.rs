@@ -152,7 +152,7 @@ fn function<'c: 'a, 'a>(
         _ => "1 : i32",
     };
     let symbol = symbol(kernel, n);
-    let bulk = bulk(kernel, &placement, (&kept, &exchanged), options);
+    let bulk = bulk(kernel, &placement, (&kept, &exchanged), (threads, options));
     let about = About {
         symbol: &symbol,
         kernel,

@@ -84,7 +84,7 @@ fn rounded(
     tiles: &mut Arena<Tile, TileData>,
     how: How<'_>,
 ) -> Vec<Stmt> {
-    let How { strips, kept, .. } = how;
+    let How { strips, once, kept } = how;
     let mut known: Vec<(Stored, Tile)> = Vec::new();
     let mut out = Vec::new();
     for mut stmt in body {
@@ -130,7 +130,8 @@ fn rounded(
             }
         }
         let writes = touches(&stmt).writes;
-        known.retain(|(stored, _)| !writes.contains(&stored.from.place));
+        let is_kept = strips.columns > 0 || !once.anew;
+        known.retain(|(stored, _)| is_kept && !writes.contains(&stored.from.place));
         out.push(stmt);
     }
     out

@@ -2,7 +2,7 @@
 //! vectors is the backend's choice.
 
 use super::expression::Program;
-use super::frame::{Coord, access};
+use super::frame::{Coord, access, place_of};
 use super::lower::{Known, Lower};
 use super::view::View;
 use crate::error::PassError;
@@ -42,7 +42,6 @@ impl Lower<'_> {
     ) -> Result<(), PassError> {
         self.begin();
         let kept_dims: Dims = kept.iter().map(|&a| from[a]).collect();
-        let one = nestor_ir::tile::Monomial::number(1);
         let spread_axes =
             if self.nested { 0 } else { spread(&kept_dims).min(kept.len()) };
         let rank = kept.len() - spread_axes + axes.len();
@@ -54,8 +53,9 @@ impl Lower<'_> {
             if n < spread_axes {
                 let index = self.frame.index();
                 self.frame.grid.push((index, from[axis]));
-                coords[axis] = Coord::fixed(Affine::index(index, one), rank);
-                out.push(Coord::fixed(Affine::index(index, one), folded_rank));
+                let at = place_of(index, from[axis]);
+                coords[axis] = Coord::fixed(at.clone(), rank);
+                out.push(Coord::fixed(at, folded_rank));
             } else {
                 coords[axis] = Coord::along(space.len(), rank);
                 out.push(Coord::along(space.len(), folded_rank));

@@ -5,8 +5,8 @@ use nestor_ir::dim::Dim;
 use nestor_ir::entity::{Arena, Entity};
 use nestor_ir::plan::Tensor;
 use nestor_ir::tile::{
-    Access, Affine, Bound, Buffer, BufferParam, Extent, Index, Kernel, Matrix, Place,
-    Stmt, Tile, TileData, Use,
+    Access, Affine, Bound, Buffer, BufferParam, Extent, Index, Kernel, Matrix, Monomial,
+    Place, Stmt, Tile, TileData, Use,
 };
 use nestor_ir::ty::{Elem, Type};
 use smallvec::SmallVec;
@@ -49,6 +49,15 @@ impl Coord {
     /// `self - other`
     pub(super) fn minus(&self, other: &Self) -> Self {
         other.scaled_plus(-1, self)
+    }
+}
+
+/// Where an index is along a dimension: nowhere else than at its begin where there is but one place, so that nothing need be known of
+/// how far apart places would be.
+pub(super) fn place_of(index: Index, dim: Dim) -> Affine {
+    match dim {
+        Dim::Fixed(1) => Affine::default(),
+        _ => Affine::index(index, Monomial::number(1)),
     }
 }
 

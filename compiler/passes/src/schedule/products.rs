@@ -254,8 +254,10 @@ impl Lower<'_> {
         for (i, &extent) in batch.iter().enumerate() {
             let index = self.frame.index();
             let steps = [left.batch[i], right.batch[i], out.strides[i]];
-            for (at, step) in at.iter_mut().zip(steps) {
-                *at = std::mem::take(at).plus(&Affine::index(index, step));
+            if extent != Dim::Fixed(1) {
+                for (at, step) in at.iter_mut().zip(steps) {
+                    *at = std::mem::take(at).plus(&Affine::index(index, step));
+                }
             }
             loops.push((index, extent));
         }

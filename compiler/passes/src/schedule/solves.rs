@@ -1,7 +1,7 @@
 //! Linear systems, matrix roots, and rows by index.
 
 use super::bug;
-use super::frame::{Coord, access};
+use super::frame::{Coord, access, place_of};
 use super::lower::{Known, Lower};
 use super::view::{Home, View};
 use crate::error::PassError;
@@ -124,8 +124,8 @@ impl Lower<'_> {
         act: impl FnOnce(&mut Self, &[Affine]),
     ) {
         let indices: Vec<Index> = lead.iter().map(|_| self.frame.index()).collect();
-        let one = Monomial::number(1);
-        let at: Vec<Affine> = indices.iter().map(|&i| Affine::index(i, one)).collect();
+        let at: Vec<Affine> =
+            indices.iter().zip(lead).map(|(i, dim)| place_of(*i, *dim)).collect();
         if !self.nested {
             self.frame.grid = indices.into_iter().zip(lead.iter().copied()).collect();
             let nested = std::mem::replace(&mut self.nested, true);

@@ -4,7 +4,7 @@ use super::bug;
 use super::elementwise::scalar_op;
 use super::expression::{Program, unsplit};
 use super::fold::spread;
-use super::frame::{Coord, access, kind};
+use super::frame::{Coord, access, kind, place_of};
 use super::lower::{Known, Lower};
 use super::view::{Home, View};
 use crate::error::PassError;
@@ -120,8 +120,7 @@ impl Lower<'_> {
         for dim in &dims[..spread] {
             let index = self.frame.index();
             self.frame.grid.push((index, *dim));
-            let one = nestor_ir::tile::Monomial::number(1);
-            coords.push(Coord::fixed(Affine::index(index, one), rank));
+            coords.push(Coord::fixed(place_of(index, *dim), rank));
         }
         for d in 0..dims.len() - spread {
             coords.push(Coord::along(d, rank));

@@ -2,7 +2,7 @@
 
 use super::bug;
 use super::elementwise::scalar_op;
-use super::frame::Frame;
+use super::frame::{Frame, place_of};
 use super::in_place::old_first;
 use super::lately::{last_steps, lately};
 use super::lower::{Known, Lower};
@@ -56,13 +56,12 @@ impl Lower<'_> {
         let mut frame =
             if self.nested { std::mem::take(&mut self.frame) } else { Frame::default() };
         let before = std::mem::take(&mut frame.body);
-        let one = Monomial::number(1);
         let mut maps = Vec::new();
         for dim in &scan.map {
             let index = frame.index();
             maps.push((index, *dim));
         }
-        let at: Vec<Affine> = maps.iter().map(|(i, _)| Affine::index(*i, one)).collect();
+        let at: Vec<Affine> = maps.iter().map(|(i, dim)| place_of(*i, *dim)).collect();
         let (step_index, steps) = steps(scan, &mut frame);
         let session = std::mem::take(&mut self.session);
         let mut body = Lower::new(&scan.body, true, frame, session);
