@@ -6,8 +6,7 @@
 //! threads wait for it there.
 
 use crate::ahead::copies;
-use crate::placement::{Home, Placement};
-use nestor_ir::entity::Entity;
+use crate::placement::Placement;
 use nestor_ir::tile::{Kernel, Place, Stmt};
 
 /// Whether a barrier stands before each statement; statements are numbered as they are written, one that
@@ -106,10 +105,8 @@ impl Walk<'_> {
     }
 
     fn overlap(&self, a: Place, b: Place) -> bool {
-        let (Place::Tile(s), Place::Tile(t)) = (a, b) else { return a == b };
-        match (&self.placement.homes[s.index()], &self.placement.homes[t.index()]) {
-            (Home::Shared(s, m), Home::Shared(t, n)) => *s < t + n && *t < s + m,
-            (Home::Nowhere | Home::Held, _) | (_, Home::Nowhere | Home::Held) => false,
+        match (a, b) {
+            (Place::Tile(a), Place::Tile(b)) => self.placement.overlap(a, b),
             (a, b) => a == b,
         }
     }

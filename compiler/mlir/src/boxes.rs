@@ -12,15 +12,20 @@ use crate::placement::{Home, PATTERN, Placement, width};
 use crate::target::Options;
 use nestor_ir::artifact::{Boxes, STEP};
 use nestor_ir::entity::Entity;
+use nestor_ir::tile::reads::touches;
 use nestor_ir::tile::{
-    Access, Affine, Extent, Kernel, Monomial, Place, Sink, Stmt, Tile,
+    Access, Affine, Extent, Kernel, Monomial, Place, ScalarOp, Sink, Stmt, Tile, Use,
 };
+use nestor_ir::ty::Elem;
 
 /// Numbers of a box along a dimension, at most.
 const MOST: usize = 256;
 
 /// Bytes of a turn for each thread of a block, at least: what one thread says instead, and all wait for, is as much work as four copies of each.
 const LEAST: i64 = 64;
+
+/// The same of a copy of no loop, whose threads would have more to do with it.
+const LEAST_EARLY: i64 = 16;
 
 /// Bytes of a barrier.
 const BARRIER: i64 = 8;
@@ -38,6 +43,17 @@ pub struct Boxed {
     pub steps: Affine,
 }
 
+/// A copy that no loop holds: it may begin long before its statement, as soon as its place is free.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Early {
+    /// The number of its statement, as `barriers` numbers them.
+    pub number: usize,
+    /// Statements of lower numbers are done with its place when a barrier behind them is passed.
+    pub after: usize,
+    /// Its tile.
+    pub tile: Tile,
+}
+
 /// The copies of a kernel that are boxes.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Bulk {
@@ -45,8 +61,12 @@ pub struct Bulk {
     pub boxes: Vec<Boxes>,
     /// By tile, the copy to it.
     copies: Vec<Option<Boxed>>,
-    /// By tile, the first byte of shared memory of the barriers that the loop of its copy waits at by turns.
+    /// By tile, the first byte of shared memory of the barrier that counts its bytes: of two that a loop waits at by turns.
     barriers: Vec<i64>,
+    /// Those of no loop, in their order.
+    pub early: Vec<Early>,
+    /// Where all barriers lie.
+    pub all: Vec<i64>,
     /// Bytes of shared memory with all barriers.
     pub shared: i64,
 }
@@ -56,59 +76,144 @@ impl Bulk {
     pub fn of(&self, tile: Tile) -> Option<&Boxed> {
         self.copies.get(tile.index())?.as_ref()
     }
-    /// The first of the two barriers that count what comes to a tile; the other one lies behind it.
+    /// The barrier that counts what comes to a tile, or the first of two.
     pub fn barrier(&self, tile: Tile) -> i64 {
         self.barriers[tile.index()]
     }
+    /// The copy of no loop that a statement is.
+    pub fn early_at(&self, number: usize) -> Option<&Early> {
+        self.early.iter().find(|e| e.number == number)
+    }
     /// Bytes between the barriers of a loop.
     pub const APART: i64 = BARRIER;
+
+    /// Adds copies that so many barriers count, where there is room for these.
+    fn add(&mut self, found: Vec<(Tile, Boxes, Boxed)>, count: i64, most: i64) -> bool {
+        // Whole lines before, so that nothing else shares one.
+        let at = match self.all.is_empty() {
+            true => (self.shared + LINE - 1) / LINE * LINE,
+            false => self.shared,
+        };
+        if at + count * BARRIER > most {
+            return false;
+        }
+        for (tile, boxes, boxed) in found {
+            let map = self.boxes.len();
+            self.copies[tile.index()] = Some(Boxed { map, ..boxed });
+            self.boxes.push(boxes);
+            self.barriers[tile.index()] = at;
+        }
+        self.all.extend((0..count).map(|n| at + n * BARRIER));
+        self.shared = at + count * BARRIER;
+        true
+    }
 }
 
-/// Finds them, of a block of so many threads: those of loops that it comes to once, where there are enough of them.
+/// Finds them, of a block of so many threads: those of loops that it comes to once, where there are enough of them, and those of no loop.
 pub fn bulk(
     kernel: &Kernel,
     placement: &Placement,
     (kept, exchanged): (&Kept, &Exchanged),
     (threads, options): (u32, Options),
 ) -> Bulk {
-    let count = kernel.tiles.len();
-    let (copies_of, barriers) = (vec![None; count], vec![0; count]);
-    let shared = placement.shared;
-    let mut out = Bulk { boxes: vec![], copies: copies_of, barriers, shared };
+    let (count, most) = (kernel.tiles.len(), options.target.shared());
+    let mut out = Bulk {
+        copies: vec![None; count],
+        barriers: vec![0; count],
+        shared: placement.shared,
+        ..Bulk::default()
+    };
     if !options.target.copies_boxes() {
         return out;
     }
-    // Whole lines, so that nothing else shares one.
-    let mut at = (shared + LINE - 1) / LINE * LINE;
+    let found = |copy: &Stmt, twice: bool| {
+        let (tile, from, space) = parts(copy)?;
+        let width = width(kernel.tiles[tile].elem, kept.is_narrow(Place::Tile(tile)));
+        let (boxes, boxed) = boxed(from, space, width, exchanged[tile.index()])?;
+        let Home::Shared(first, bytes) = placement.homes[tile.index()] else {
+            return None;
+        };
+        let own = if twice { bytes / 2 } else { bytes };
+        let pattern = if boxes.exchanged { PATTERN } else { LINE };
+        let lies = first % pattern == 0 && (!twice || own % pattern == 0);
+        (lies && own == boxed.bytes).then_some((tile, boxes, boxed))
+    };
+    let bytes = |found: &[(Tile, Boxes, Boxed)]| -> i64 {
+        found.iter().map(|(_, _, boxed)| boxed.bytes).sum()
+    };
+    let mut number = 0;
     for stmt in &kernel.body {
-        let Stmt::Loop { body, .. } = stmt else { continue };
-        let found = body[..copies(body, placement)].iter().filter_map(|copy| {
-            let (tile, from, space) = parts(copy)?;
-            let width = width(kernel.tiles[tile].elem, kept.is_narrow(Place::Tile(tile)));
-            let (boxes, boxed) = boxed(from, space, width, exchanged[tile.index()])?;
-            let Home::Shared(first, twice) = placement.homes[tile.index()] else {
-                return None;
-            };
-            let pattern = if boxes.exchanged { PATTERN } else { LINE };
-            let lies = first % pattern == 0 && (twice / 2) % pattern == 0;
-            lies.then_some((tile, boxes, boxed))
-        });
-        let found: Vec<_> = found.collect();
-        let bytes: i64 = found.iter().map(|(_, _, boxed)| boxed.bytes).sum();
-        if bytes < LEAST * i64::from(threads)
-            || at + 2 * BARRIER > options.target.shared()
-        {
+        let here = number;
+        number += 1 + count_of(stmt.inner());
+        let (twice, least, some) = match stmt {
+            Stmt::Loop { body, .. } => {
+                let copies = body[..copies(body, placement)].iter();
+                (true, LEAST, copies.filter_map(|copy| found(copy, true)).collect())
+            }
+            stmt if is_early(stmt, kernel, placement, kept) => {
+                (false, LEAST_EARLY, found(stmt, false).into_iter().collect::<Vec<_>>())
+            }
+            _ => continue,
+        };
+        if some.is_empty() || bytes(&some) < least * i64::from(threads) {
             continue;
         }
-        for (tile, boxes, boxed) in found {
-            out.copies[tile.index()] = Some(Boxed { map: out.boxes.len(), ..boxed });
-            out.boxes.push(boxes);
-            out.barriers[tile.index()] = at;
+        let tile = some[0].0;
+        if out.add(some, if twice { 2 } else { 1 }, most) && !twice {
+            let after = free_from(kernel, placement, tile, here);
+            out.early.push(Early { number: here, after, tile });
         }
-        at += 2 * BARRIER;
-        out.shared = at;
     }
     out
+}
+
+fn count_of(body: &[Stmt]) -> usize {
+    body.iter().map(|s| 1 + count_of(s.inner())).sum()
+}
+
+/// Whether a statement is nothing but the copy of a buffer that is only read, as memory has it, to a whole tile that nothing else writes.
+fn is_early(stmt: &Stmt, kernel: &Kernel, placement: &Placement, kept: &Kept) -> bool {
+    let Stmt::Map { space, expr, loads, sinks } = stmt else { return false };
+    let ([from], [(root, Sink::Store(to))]) = (&loads[..], &sinks[..]) else {
+        return false;
+    };
+    let (Place::Buffer(buffer), Place::Tile(tile)) = (from.place, to.place) else {
+        return false;
+    };
+    let data = &kernel.buffers[buffer];
+    let columns = space.last().and_then(|d| d.fixed()).unwrap_or(0) as i64;
+    let writes = |s: &&Stmt| touches(s).writes.contains(&to.place);
+    matches!(expr.scalars[*root].op, ScalarOp::Load(0))
+        && from.pad == 0.0
+        && data.usage == Use::Read
+        && data.elem == Elem::Real
+        && kept.is_narrow(from.place) == kept.is_narrow(to.place)
+        && to.origin.as_number() == Some(0)
+        && to.bounds.is_empty()
+        && to.strides[..] == [columns, 1].map(Affine::number)
+        && !placement.strips.takes(stmt)
+        && !placement.ahead.contains(&tile)
+        && kernel.body.iter().filter(writes).count() == 1
+}
+
+/// From which statement on nothing before another one touches what lies where a tile does.
+fn free_from(kernel: &Kernel, placement: &Placement, tile: Tile, until: usize) -> usize {
+    let overlaps = |place: &Place| match place {
+        Place::Tile(other) => placement.overlap(tile, *other),
+        Place::Buffer(_) => false,
+    };
+    let (mut number, mut free) = (0, 0);
+    for stmt in &kernel.body {
+        if number == until {
+            break;
+        }
+        number += 1 + count_of(stmt.inner());
+        let touched = touches(stmt);
+        if touched.reads.iter().chain(&touched.writes).any(overlaps) {
+            free = number;
+        }
+    }
+    free
 }
 
 /// The tile of a copy, what goes there, and how much.

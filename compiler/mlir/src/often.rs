@@ -8,6 +8,7 @@
 //! Five steps of Newton and Schulz for each of three weights, with their gradients, are more than a hundred products of some ten kinds. Written
 //! out, they are most of a kernel that is longer than what a processor keeps of its code.
 
+use crate::boxes::Bulk;
 use crate::exchange::{Exchange, Exchanged};
 use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
@@ -77,13 +78,16 @@ pub fn often(
     kept: &Kept,
     placement: &Placement,
     exchanged: &[Option<Exchange>],
+    bulk: &Bulk,
 ) -> Often {
     let mut all = Vec::new();
     numbered(&kernel.body, &mut all);
     let mut out = Often { functions: Vec::new(), calls: vec![None; all.len()] };
     let mut kinds: Vec<(Function, Vec<Found>)> = Vec::new();
     for (number, stmt) in all.into_iter().enumerate() {
-        let Some(stmt) = stmt.filter(|s| !placement.strips.takes(s)) else { continue };
+        let is_own =
+            |s: &&Stmt| !placement.strips.takes(s) && bulk.early_at(number).is_none();
+        let Some(stmt) = stmt.filter(is_own) else { continue };
         let found = (number, stmt);
         let Some((function, found)) = function(found, kernel, kept, placement, exchanged)
         else {

@@ -43,6 +43,17 @@ pub struct Placement {
     pub strips: Strips,
 }
 
+impl Placement {
+    /// Whether two tiles have bytes in common.
+    pub fn overlap(&self, a: Tile, b: Tile) -> bool {
+        match (&self.homes[a.index()], &self.homes[b.index()]) {
+            (Home::Shared(s, m), Home::Shared(t, n)) => *s < t + n && *t < s + m,
+            (Home::Nowhere | Home::Held, _) | (_, Home::Nowhere | Home::Held) => false,
+            (a, b) => a == b,
+        }
+    }
+}
+
 /// Tiles of whole multiples of so many bytes begin at one, and so does room: what groups of warps read is exchanged by the address itself, and such a
 /// pattern repeats after so many.
 pub const PATTERN: i64 = 1024;

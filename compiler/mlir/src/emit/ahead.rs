@@ -51,7 +51,6 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
         let kept = statements(body) <= FEW;
         let turns = Turns { index, extent, reverse, kept };
         let begun = self.split_copies(copies);
-        self.make_barriers(&begun.boxes);
         self.begin_copies((copies, &begun), none, turns);
         let held = self.about.placement.strips.written(body);
         let start = self.numbers_of(&held);

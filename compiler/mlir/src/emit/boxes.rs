@@ -7,7 +7,7 @@
 use super::Emit;
 use super::build::V;
 use super::number::Num;
-use crate::boxes::{Boxed, Bulk};
+use crate::boxes::{Boxed, Bulk, Early};
 use nestor_ir::tile::{Place, Sink, Stmt, Tile};
 
 /// Copies of a loop: those that are boxes, with their tiles, and the others.
@@ -28,36 +28,79 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
         out
     }
 
-    /// Makes the barriers of a loop's boxes.
-    pub(super) fn make_barriers(&mut self, boxes: &[(Tile, &'k Boxed)]) {
-        let Some((tile, _)) = boxes.first() else { return };
+    /// Makes all barriers of a kernel.
+    pub(super) fn make_barriers(&mut self) {
+        let all = &self.about.bulk.all;
+        if all.is_empty() {
+            return;
+        }
         self.by_one(|e| {
-            for stage in [0, 1] {
-                let at = e.counter(*tile, Num::Known(stage));
+            for at in all {
+                let at = e.counter_at(Num::Known(*at));
                 e.b.make_counter(at);
             }
         });
         self.b.fenced_barrier();
     }
 
-    /// One thread announces a turn's boxes and begins to copy them.
-    pub(super) fn begin_boxes(&mut self, boxes: &[(Tile, &'k Boxed)], turn: Num<'c, 'a>) {
-        let Some((first, _)) = boxes.first() else { return };
-        let bytes = boxes.iter().map(|(_, boxed)| boxed.bytes).sum();
+    /// Begins the copies of no loop whose places are free, at a statement behind whatever barrier stands before it.
+    pub(super) fn begin_early(&mut self, here: usize) {
+        if self.loops > 0 || self.early.iter().all(|begun| *begun) {
+            return;
+        }
+        let all = &self.about.bulk.early;
+        let is_due = |n: &usize| {
+            let early = &all[*n];
+            !self.early[*n] && (early.after <= self.passed || early.number == here)
+        };
+        let due: Vec<usize> = (0..all.len()).filter(is_due).collect();
+        if due.is_empty() {
+            return;
+        }
+        if due.iter().any(|n| all[*n].after > self.passed) {
+            self.b.barrier();
+            self.passed = here;
+        }
         self.by_one(|e| {
-            let stage = e.rem(turn, Num::Known(2));
-            let counter = e.counter(*first, stage);
-            e.b.expect_bytes(counter, bytes);
-            for (tile, boxed) in boxes {
-                let to = e.base(Place::Tile(*tile));
-                let place = [&boxed.row, &boxed.steps].map(|a| {
-                    let n = e.affine(a);
-                    e.value(n)
-                });
-                let map = e.maps[boxed.map];
-                e.b.begin_box(to, map, place, counter);
+            for n in &due {
+                let tile = all[*n].tile;
+                let boxed = e.about.bulk.of(tile).expect("it is one of boxes");
+                e.begin_boxes_at(&[(tile, boxed)], Num::Known(0));
             }
         });
+        due.into_iter().for_each(|n| self.early[n] = true);
+    }
+
+    /// Every thread waits for what a copy of no loop brings.
+    pub(super) fn wait_for_early(&mut self, early: &Early) {
+        let counter = self.counter(early.tile, Num::Known(0));
+        let first = self.b.constant(64, 0);
+        self.b.wait_for_bytes(counter, first);
+    }
+
+    /// One thread announces a turn's boxes and begins to copy them.
+    pub(super) fn begin_boxes(&mut self, boxes: &[(Tile, &'k Boxed)], turn: Num<'c, 'a>) {
+        if !boxes.is_empty() {
+            self.by_one(|e| {
+                let stage = e.rem(turn, Num::Known(2));
+                e.begin_boxes_at(boxes, stage);
+            });
+        }
+    }
+
+    fn begin_boxes_at(&mut self, boxes: &[(Tile, &'k Boxed)], stage: Num<'c, 'a>) {
+        let bytes = boxes.iter().map(|(_, boxed)| boxed.bytes).sum();
+        let counter = self.counter(boxes[0].0, stage);
+        self.b.expect_bytes(counter, bytes);
+        for (tile, boxed) in boxes {
+            let to = self.base(Place::Tile(*tile));
+            let place = [&boxed.row, &boxed.steps].map(|a| {
+                let n = self.affine(a);
+                self.value(n)
+            });
+            let map = self.maps[boxed.map];
+            self.b.begin_box(to, map, place, counter);
+        }
     }
 
     /// Every thread waits for a turn's boxes.
@@ -76,11 +119,16 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
         self.b.wait_for_bytes(counter, parity);
     }
 
-    /// The barrier of a stage of the loop that copies to a tile.
+    /// The barrier that counts what comes to a tile, in a loop that of a stage.
     fn counter(&mut self, tile: Tile, stage: Num<'c, 'a>) -> V<'c, 'a> {
         let first = self.about.bulk.barrier(tile);
         let behind = self.mul(stage, Num::Known(Bulk::APART));
         let at = self.add(behind, Num::Known(first));
+        self.counter_at(at)
+    }
+
+    /// The barrier at a byte of shared memory.
+    fn counter_at(&mut self, at: Num<'c, 'a>) -> V<'c, 'a> {
         let (at, byte) = (self.value(at), self.b.int(8));
         let all = self.b.address_of(super::SHARED, 3);
         self.b.element(all, at, byte)

@@ -160,7 +160,7 @@ fn function<'c: 'a, 'a>(
         kept: &kept,
         placement: &placement,
         bulk: &bulk,
-        often: &often(kernel, &kept, &placement, &exchanged),
+        often: &often(kernel, &kept, &placement, &exchanged, &bulk),
         threads,
         products: options.products,
         groups: options.groups(),
@@ -209,6 +209,7 @@ fn function<'c: 'a, 'a>(
     });
     emit.maps = (0..bulk.boxes.len()).map(|n| argument(count + 4 + n)).collect();
     emit.begin();
+    emit.make_barriers();
     emit.body(&kernel.body);
     emit.b.leave();
     let shared = usize::try_from(bulk.shared).expect("a size");
@@ -240,6 +241,9 @@ struct Emit<'c, 'a, 'k> {
     /// Whether a barrier stands before each statement, and the next one's number.
     before: Vec<bool>,
     number: usize,
+    /// The last statement outside of loops that a barrier stood before, and how many copies of no loop have begun.
+    passed: usize,
+    early: Vec<bool>,
     /// This thread's number in its block.
     thread: V<'c, 'a>,
     buffers: Vec<V<'c, 'a>>,
@@ -271,12 +275,14 @@ struct Emit<'c, 'a, 'k> {
 impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
     /// At the begin of a kernel or of a function, which has no arguments yet.
     fn new(mut b: Builder<'c, 'a>, about: About<'k>) -> Self {
-        b.fenced = groups::some(&about);
+        b.fenced = groups::some(&about) || !about.bulk.early.is_empty();
         Self {
             thread: b.thread(about.threads),
             b,
             before: Vec::new(),
             number: 0,
+            passed: 0,
+            early: vec![false; about.bulk.early.len()],
             buffers: Vec::new(),
             shared: None,
             scratch: None,
@@ -321,7 +327,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let here = self.number;
             if self.before[here] {
                 self.b.barrier();
+                self.passed = here;
             }
+            self.begin_early(here);
             let (own, behind) = rest.split_at(self.strips_of(rest));
             if !own.is_empty() {
                 self.anew_for(|e| e.strips(own));
@@ -331,9 +339,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             }
             rest = others;
             self.number += 1;
-            match self.about.often.call(here) {
-                Some(call) => self.call(call),
-                None => self.stmt(stmt),
+            match (self.about.bulk.early_at(here), self.about.often.call(here)) {
+                (Some(early), _) => self.wait_for_early(early),
+                (None, Some(call)) => self.call(call),
+                (None, None) => self.stmt(stmt),
             }
             if let Stmt::Together { body } = stmt {
                 self.number += body.len();
