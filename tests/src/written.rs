@@ -80,6 +80,27 @@ pub fn spoilt(
     Ok(emulated)
 }
 
+/// How many of its lines that hold some words are missed, taken out one at a time, and how many there are; buffers are filled as [`filled`]
+/// does.
+pub fn missed(
+    kernel: &Kernel,
+    options: Options,
+    (sizes, number): (&Sizes, &dyn Fn(usize, usize) -> f64),
+    words: &str,
+) -> [usize; 2] {
+    const TOLERANCE: f64 = 3e-2;
+    let whole = emulated(kernel, options, TOLERANCE);
+    let count = own(&whole.code.ptx).matches(words).count();
+    let is_missed = |n: &usize| {
+        let spoil = |ptx: &str| without(ptx, words, *n).expect("a line");
+        let mut buffers = filled(kernel, sizes, number);
+        let found = spoilt(kernel, options, TOLERANCE, spoil)
+            .and_then(|emulated| emulated.agree(0, &mut buffers, sizes));
+        found.is_err()
+    };
+    [(0..count).filter(is_missed).count(), count]
+}
+
 /// Runs it both ways; what the emulator gives stays in the buffers.
 pub fn agree(
     kernel: &Kernel,

@@ -21,8 +21,8 @@ use nestor_ir::ty::Elem;
 /// Numbers of a box along a dimension, at most.
 const MOST: usize = 256;
 
-/// Bytes of a turn for each thread of a block, at least: what one thread says instead, and all wait for, is as much work as four copies of each.
-const LEAST: i64 = 64;
+/// Bytes of a turn for each thread of a block, at least: what one thread says instead, and all wait for, is as much work as two copies of each.
+const LEAST: i64 = 32;
 
 /// The same of a copy of no loop, whose threads would have more to do with it.
 const LEAST_EARLY: i64 = 16;

@@ -1,9 +1,10 @@
 //! Walks split into what needs no state and what does: the same numbers, forward and backward.
 
 use crate::common::walks::{K, Token, V, alike, gate, read, walked};
-use crate::common::with_gradients;
+use crate::common::{with_gradients, with_gradients_keeping};
 use nestor_ir::tensor::{Feed, Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;
+use nestor_passes::autodiff::Keeping;
 use nestor_passes::build::{add, outer, scale, sub};
 use nestor_passes::fission::{Rates, fission};
 use nestor_passes::forms::{Form, FormOptions, affine, choose};
@@ -99,14 +100,35 @@ fn columns_are_walked_by_themselves_and_no_system_is_left_in_the_walk() {
     let walk = scans(&made).into_iter().find(|s| s.states().count() > 0);
     let walk = walk.expect("a walk");
     assert_eq!(walk.map.len(), 3, "{made}");
-    let solves = |s: &Scan| {
-        let nodes = s.body.nodes.values();
-        nodes.filter(|n| matches!(n.op, Op::SolveUnitLower { .. })).count()
-    };
     assert_eq!(solves(walk), 0, "{made}");
     assert_eq!(scans(&made).into_iter().map(solves).sum::<usize>(), 1, "{made}");
     let given = walk.feeds.iter().filter(|(f, _)| *f == Feed::Step).count();
     assert!(given > 0, "{made}");
+}
+
+/// Systems in the body of a walk.
+fn solves(scan: &Scan) -> usize {
+    let nodes = scan.body.nodes.values();
+    nodes.filter(|n| matches!(n.op, Op::SolveUnitLower { .. })).count()
+}
+
+/// The way back meets the same system as the way forth: it is solved once, and read by both.
+#[test]
+fn what_the_way_forth_has_solved_is_taken_from_there() {
+    let (scan, outer, operands) = gated_delta();
+    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
+    let form = affine(&scan, &types, 4).expect("a form by chunks");
+    let graph = simplify(&walked(&form, &outer, &operands));
+    // What it solves for is kept, so that both ways ask for the system's inverse alone.
+    let keeping = Keeping { enough: 1000, solving: 1000 };
+    let graph = simplify(&with_gradients_keeping(&graph, keeping));
+    let within = |g: &Graph| scans(g).into_iter().map(solves).sum::<usize>();
+    assert!(within(&graph) > 1, "{graph}");
+    let made = fission(&graph, &Rates::ALWAYS);
+    assert_eq!(within(&made), 1, "{made}");
+    let solved = scans(&made).into_iter().find(|s| solves(s) == 1).expect("one");
+    assert_eq!(solved.states().count(), 0, "{made}");
+    alike(&graph, &made);
 }
 
 #[test]

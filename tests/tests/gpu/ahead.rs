@@ -194,6 +194,7 @@ fn boxes_come_to_a_place_that_nobody_reads_any_more() {
     };
     for reverse in [false, true] {
         let what = run(reverse, BY_BOXES, &SIZES, spoil).expect_err("no barrier");
-        assert!(what.contains("race"), "{what}");
+        let known = ["race", "under way", "before it is written"];
+        assert!(known.iter().any(|k| what.contains(k)), "{what}");
     }
 }

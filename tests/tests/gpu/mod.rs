@@ -3,6 +3,7 @@
 mod ahead;
 mod assembled;
 mod beside;
+mod boxes;
 mod cases;
 mod faults;
 mod groups;

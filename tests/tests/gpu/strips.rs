@@ -5,7 +5,7 @@ use nestor_ir::dim::Sizes;
 use nestor_ir::tile::Kernel;
 use nestor_mlir::{Options, Products, Target, compiled};
 use nestor_tests::emulated::Emulated;
-use nestor_tests::written::{agree, emulated, filled, kernel, own, spoilt, without};
+use nestor_tests::written::{agree, emulated, filled, kernel, missed, own};
 
 /// A walk over chunks of `t` tokens with a state of `d` rows and `c` columns: its inverse products, what it yields, and its gradients' terms
 /// are what a delta rule has.
@@ -266,25 +266,12 @@ fn wider_than_all_warps_is_not_held() {
     }
 }
 
-/// How many of the lines that hold some words are missed, one at a time.
-fn missed(kernel: &Kernel, options: Options, sizes: &Sizes, words: &str) -> [usize; 2] {
-    let count = own(&emulated(kernel, options, 3e-2).code.ptx).matches(words).count();
-    let is_missed = |n: &usize| {
-        let spoil = |ptx: &str| without(ptx, words, *n).expect("a line");
-        let mut buffers = filled(kernel, sizes, number);
-        let found = spoilt(kernel, options, 3e-2, spoil)
-            .and_then(|emulated| emulated.agree(0, &mut buffers, sizes));
-        found.is_err()
-    };
-    [(0..count).filter(is_missed).count(), count]
-}
-
 /// What is brought for all warps is waited for, and so is its place.
 #[test]
 fn a_missing_barrier_is_found() {
     let kernel = kernel(&walk([16, 32, 32], 2, ""));
     // One for what is copied ahead, one for what is made of it.
-    assert_eq!(missed(&kernel, BRAIN, &SIZES, "bar.sync"), [2, 2]);
+    assert_eq!(missed(&kernel, BRAIN, (&SIZES, &number), "bar.sync"), [2, 2]);
 }
 
 /// So are registers that a group multiplies, and what the cores read.
@@ -293,9 +280,9 @@ fn what_a_group_has_is_fenced_and_waited_for() {
     let kernel = kernel(&walk([64, 64, 64], 1, ""));
     let sizes = Sizes { batch: 1, time: 150, start: 0 };
     for words in ["bar.sync", "wgmma.fence", "wgmma.wait_group"] {
-        let [found, all] = missed(&kernel, GROUPS, &sizes, words);
+        let [found, all] = missed(&kernel, GROUPS, (&sizes, &number), words);
         assert!(all > 0 && found == all, "{found} of {all} {words}");
     }
     // Before the barrier behind what is copied ahead there is one, too, where nothing was written.
-    assert_eq!(missed(&kernel, GROUPS, &sizes, "fence.proxy.async"), [2, 3]);
+    assert_eq!(missed(&kernel, GROUPS, (&sizes, &number), "fence.proxy.async"), [2, 3]);
 }

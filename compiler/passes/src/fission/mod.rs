@@ -10,7 +10,7 @@
 //! A walk without states is as many independent pieces of work as it has steps, and a GPU has use for them; the one that
 //! is left does little at each step, and where the columns of its states do not meet, each group of them is walked by
 //! itself (`columns`). What one part computes and another needs is handed over, once a step, or computed again where that
-//! costs less (`cut`). A system of equations whose matrix does not depend on the state is solved for the identity, so that
+//! costs less (`cut`); what the way back would compute as the way forth has is taken from there (`known`). A system of equations whose matrix does not depend on the state is solved for the identity, so that
 //! its right-hand sides are met by a product (`inverse`). Nothing here is done where it does not pay (`Rates`).
 
 #![allow(
@@ -22,6 +22,7 @@ mod columns;
 mod cost;
 mod cut;
 mod inverse;
+mod known;
 mod part;
 mod pieces;
 mod tail;
@@ -44,10 +45,11 @@ const SPARED: [f64; 4] = [1.0, 8.0, 64.0, 512.0];
 
 /// The graph with walks by chunks as several, and others by pieces of their columns, where that pays.
 pub fn fission(graph: &Graph, rates: &Rates) -> Graph {
-    rewalked(graph, &mut |g, scan, operands| match Parts::of(scan, rates) {
+    let parted = rewalked(graph, &mut |g, scan, operands| match Parts::of(scan, rates) {
         Some(parts) => Some(parts.add(g, operands, rates)),
         None => Columns::of(scan, rates).map(|all| all.add(g, scan, operands)),
-    })
+    });
+    rewalked(&parted, &mut |g, scan, operands| known::taken(g, scan, operands, rates))
 }
 
 /// The graph with every walk by pieces of its columns where that pays, none of them parted.

@@ -73,7 +73,12 @@ pub fn close(what: &str, a: &Array, b: &Array, tolerance: f64) {
 
 /// The graph with inputs `seed.k` for its real outputs and outputs `grad.<input>`.
 pub fn with_gradients(graph: &Graph) -> Graph {
-    let mut g = keep_boundaries(graph, Keeping::default());
+    with_gradients_keeping(graph, Keeping::default())
+}
+
+/// The same, with what is said kept for the way back.
+pub fn with_gradients_keeping(graph: &Graph, keeping: Keeping) -> Graph {
+    let mut g = keep_boundaries(graph, keeping);
     let outputs = std::mem::take(&mut g.outputs);
     let real = |g: &Graph, v: Value| g.ty(v).elem == Elem::Real;
     let wrt: Vec<(String, Value)> = g
