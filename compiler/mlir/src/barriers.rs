@@ -18,7 +18,8 @@ pub fn barriers(kernel: &Kernel, placement: &Placement) -> Vec<bool> {
     walk.before
 }
 
-fn count(body: &[Stmt]) -> usize {
+/// Statements of a body, with those that they hold.
+pub(crate) fn count(body: &[Stmt]) -> usize {
     body.iter().map(|s| 1 + count(s.inner())).sum()
 }
 

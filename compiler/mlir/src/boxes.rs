@@ -6,6 +6,7 @@
 //! heads and batches are no dimensions of their own, since their places may be any sums.
 
 use crate::ahead::copies;
+use crate::barriers::count;
 use crate::exchange::{Exchange, Exchanged, LINE};
 use crate::narrow::Kept;
 use crate::placement::{Home, PATTERN, Placement, width};
@@ -33,8 +34,12 @@ const BARRIER: i64 = 8;
 /// A copy of boxes.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Boxed {
+    /// Where it goes.
+    pub tile: Tile,
     /// Which of the kernel's boxes.
     pub map: usize,
+    /// From which byte of shared memory on the barrier lies that counts its bytes: in a loop the first of two, which turns use by turns.
+    pub barrier: i64,
     /// Bytes of one.
     pub bytes: i64,
     /// Its first row.
@@ -44,14 +49,14 @@ pub struct Boxed {
 }
 
 /// A copy that no loop holds: it may begin long before its statement, as soon as its place is free.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Early {
     /// The number of its statement, as `barriers` numbers them.
     pub number: usize,
     /// Statements of lower numbers are done with its place when a barrier behind them is passed.
     pub after: usize,
-    /// Its tile.
-    pub tile: Tile,
+    /// The copy.
+    pub boxed: Boxed,
 }
 
 /// The copies of a kernel that are boxes.
@@ -59,53 +64,54 @@ pub struct Early {
 pub struct Bulk {
     /// What is copied of buffers.
     pub boxes: Vec<Boxes>,
-    /// By tile, the copy to it.
-    copies: Vec<Option<Boxed>>,
-    /// By tile, the first byte of shared memory of the barrier that counts its bytes: of two that a loop waits at by turns.
-    barriers: Vec<i64>,
+    /// Those of loops.
+    turns: Vec<Boxed>,
     /// Those of no loop, in their order.
     pub early: Vec<Early>,
+    /// The numbers of statements that no other one holds.
+    own: Vec<usize>,
     /// Where all barriers lie.
-    pub all: Vec<i64>,
+    pub barriers: Vec<i64>,
     /// Bytes of shared memory with all barriers.
     pub shared: i64,
 }
 
 impl Bulk {
-    /// The copy to a tile that is one of boxes.
-    pub fn of(&self, tile: Tile) -> Option<&Boxed> {
-        self.copies.get(tile.index())?.as_ref()
-    }
-    /// The barrier that counts what comes to a tile, or the first of two.
-    pub fn barrier(&self, tile: Tile) -> i64 {
-        self.barriers[tile.index()]
+    /// The copy of a loop's turns to a tile.
+    pub fn of_turns(&self, tile: Tile) -> Option<&Boxed> {
+        self.turns.iter().find(|boxed| boxed.tile == tile)
     }
     /// The copy of no loop that a statement is.
     pub fn early_at(&self, number: usize) -> Option<&Early> {
         self.early.iter().find(|e| e.number == number)
     }
+    /// Whether no statement holds the one of a number.
+    pub fn is_own(&self, number: usize) -> bool {
+        self.own.binary_search(&number).is_ok()
+    }
     /// Bytes between the barriers of a loop.
     pub const APART: i64 = BARRIER;
 
-    /// Adds copies that so many barriers count, where there is room for these.
-    fn add(&mut self, found: Vec<(Tile, Boxes, Boxed)>, count: i64, most: i64) -> bool {
-        // Whole lines before, so that nothing else shares one.
-        let at = match self.all.is_empty() {
+    /// The first of so many barriers more, where there is room for them.
+    fn more(&mut self, count: i64, most: i64) -> Option<i64> {
+        // Whole lines before the first, so that nothing else shares one.
+        let at = match self.barriers.is_empty() {
             true => (self.shared + LINE - 1) / LINE * LINE,
             false => self.shared,
         };
-        if at + count * BARRIER > most {
-            return false;
+        let end = at + count * BARRIER;
+        if end > most {
+            return None;
         }
-        for (tile, boxes, boxed) in found {
-            let map = self.boxes.len();
-            self.copies[tile.index()] = Some(Boxed { map, ..boxed });
-            self.boxes.push(boxes);
-            self.barriers[tile.index()] = at;
-        }
-        self.all.extend((0..count).map(|n| at + n * BARRIER));
-        self.shared = at + count * BARRIER;
-        true
+        self.barriers.extend((0..count).map(|n| at + n * BARRIER));
+        self.shared = end;
+        Some(at)
+    }
+
+    /// A copy whose bytes a barrier counts.
+    fn add(&mut self, barrier: i64, (boxes, boxed): (Boxes, Boxed)) -> Boxed {
+        self.boxes.push(boxes);
+        Boxed { map: self.boxes.len() - 1, barrier, ..boxed }
     }
 }
 
@@ -116,59 +122,52 @@ pub fn bulk(
     (kept, exchanged): (&Kept, &Exchanged),
     (threads, options): (u32, Options),
 ) -> Bulk {
-    let (count, most) = (kernel.tiles.len(), options.target.shared());
-    let mut out = Bulk {
-        copies: vec![None; count],
-        barriers: vec![0; count],
-        shared: placement.shared,
-        ..Bulk::default()
-    };
+    let mut out = Bulk { shared: placement.shared, ..Bulk::default() };
     if !options.target.copies_boxes() {
         return out;
     }
-    let found = |copy: &Stmt, twice: bool| {
+    let most = options.target.shared();
+    let enough = |bytes: i64, least: i64| bytes >= least * i64::from(threads);
+    let found = |copy: &Stmt, places: i64| {
         let (tile, from, space) = parts(copy)?;
         let width = width(kernel.tiles[tile].elem, kept.is_narrow(Place::Tile(tile)));
-        let (boxes, boxed) = boxed(from, space, width, exchanged[tile.index()])?;
+        let (boxes, boxed) = boxed((tile, from, space), width, exchanged[tile.index()])?;
         let Home::Shared(first, bytes) = placement.homes[tile.index()] else {
             return None;
         };
-        let own = if twice { bytes / 2 } else { bytes };
         let pattern = if boxes.exchanged { PATTERN } else { LINE };
-        let lies = first % pattern == 0 && (!twice || own % pattern == 0);
-        (lies && own == boxed.bytes).then_some((tile, boxes, boxed))
-    };
-    let bytes = |found: &[(Tile, Boxes, Boxed)]| -> i64 {
-        found.iter().map(|(_, _, boxed)| boxed.bytes).sum()
+        let lies = first % pattern == 0 && (places == 1 || boxed.bytes % pattern == 0);
+        (lies && bytes == places * boxed.bytes).then_some((boxes, boxed))
     };
     let mut number = 0;
     for stmt in &kernel.body {
         let here = number;
-        number += 1 + count_of(stmt.inner());
-        let (twice, least, some) = match stmt {
-            Stmt::Loop { body, .. } => {
-                let copies = body[..copies(body, placement)].iter();
-                (true, LEAST, copies.filter_map(|copy| found(copy, true)).collect())
+        out.own.push(here);
+        number += 1 + count(stmt.inner());
+        if let Stmt::Loop { body, .. } = stmt {
+            let copies = body[..copies(body, placement)].iter();
+            let all: Vec<_> = copies.filter_map(|copy| found(copy, 2)).collect();
+            let bytes = all.iter().map(|(_, boxed)| boxed.bytes).sum();
+            if !all.is_empty()
+                && enough(bytes, LEAST)
+                && let Some(at) = out.more(2, most)
+            {
+                for one in all {
+                    let boxed = out.add(at, one);
+                    out.turns.push(boxed);
+                }
             }
-            stmt if is_early(stmt, kernel, placement, kept) => {
-                (false, LEAST_EARLY, found(stmt, false).into_iter().collect::<Vec<_>>())
-            }
-            _ => continue,
-        };
-        if some.is_empty() || bytes(&some) < least * i64::from(threads) {
-            continue;
-        }
-        let tile = some[0].0;
-        if out.add(some, if twice { 2 } else { 1 }, most) && !twice {
-            let after = free_from(kernel, placement, tile, here);
-            out.early.push(Early { number: here, after, tile });
+        } else if is_early(stmt, kernel, placement, kept)
+            && let Some(one) = found(stmt, 1)
+            && enough(one.1.bytes, LEAST_EARLY)
+            && let Some(at) = out.more(1, most)
+        {
+            let boxed = out.add(at, one);
+            let after = free_from(kernel, placement, boxed.tile, here);
+            out.early.push(Early { number: here, after, boxed });
         }
     }
     out
-}
-
-fn count_of(body: &[Stmt]) -> usize {
-    body.iter().map(|s| 1 + count_of(s.inner())).sum()
 }
 
 /// Whether a statement is nothing but the copy of a buffer that is only read, as memory has it, to a whole tile that nothing else writes.
@@ -207,7 +206,7 @@ fn free_from(kernel: &Kernel, placement: &Placement, tile: Tile, until: usize) -
         if number == until {
             break;
         }
-        number += 1 + count_of(stmt.inner());
+        number += 1 + count(stmt.inner());
         let touched = touches(stmt);
         if touched.reads.iter().chain(&touched.writes).any(overlaps) {
             free = number;
@@ -224,10 +223,9 @@ fn parts(copy: &Stmt) -> Option<(Tile, &Access, &[Extent])> {
     Some((tile, from, space))
 }
 
-/// A copy of rows as boxes, the kernel's first.
+/// A copy of rows to a tile as boxes, the kernel's first, whose bytes nothing counts so far.
 fn boxed(
-    from: &Access,
-    space: &[Extent],
+    (tile, from, space): (Tile, &Access, &[Extent]),
     width: i64,
     exchange: Option<Exchange>,
 ) -> Option<(Boxes, Boxed)> {
@@ -279,7 +277,7 @@ fn boxed(
         let buffer = buffer.index();
         let boxes = Boxes { buffer, width, shape, apart, rows: there, exchanged };
         let bytes = boxes.bytes() as i64;
-        (boxes, Boxed { map: 0, bytes, row, steps })
+        (boxes, Boxed { tile, map: 0, barrier: 0, bytes, row, steps })
     })
 }
 

@@ -2,7 +2,6 @@
 //! product to the next, and read and written in every layout on the way.
 
 use nestor_ir::dim::Sizes;
-use nestor_ir::tile::Kernel;
 use nestor_mlir::{Options, Products, Target, compiled};
 use nestor_tests::emulated::Emulated;
 use nestor_tests::written::{agree, emulated, filled, kernel, missed, own};

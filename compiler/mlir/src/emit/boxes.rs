@@ -10,9 +10,9 @@ use super::number::Num;
 use crate::boxes::{Boxed, Bulk, Early};
 use nestor_ir::tile::{Place, Sink, Stmt, Tile};
 
-/// Copies of a loop: those that are boxes, with their tiles, and the others.
+/// Copies of a loop: those that are boxes, and the others.
 pub(super) struct Begun<'s, 'k> {
-    pub(super) boxes: Vec<(Tile, &'k Boxed)>,
+    pub(super) boxes: Vec<&'k Boxed>,
     pub(super) others: Vec<&'s Stmt>,
 }
 
@@ -20,7 +20,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
     pub(super) fn split_copies<'s>(&self, copies: &'s [Stmt]) -> Begun<'s, 'k> {
         let mut out = Begun { boxes: Vec::new(), others: Vec::new() };
         for copy in copies {
-            match target(copy).and_then(|t| Some((t, self.about.bulk.of(t)?))) {
+            match target(copy).and_then(|t| self.about.bulk.of_turns(t)) {
                 Some(boxed) => out.boxes.push(boxed),
                 None => out.others.push(copy),
             }
@@ -30,7 +30,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
 
     /// Makes all barriers of a kernel.
     pub(super) fn make_barriers(&mut self) {
-        let all = &self.about.bulk.all;
+        let all = &self.about.bulk.barriers;
         if all.is_empty() {
             return;
         }
@@ -45,8 +45,11 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
 
     /// Begins the copies of no loop whose places are free, at a statement behind whatever barrier stands before it.
     pub(super) fn begin_early(&mut self, here: usize) {
-        if self.loops > 0 || self.early.iter().all(|begun| *begun) {
+        if !self.about.bulk.is_own(here) {
             return;
+        }
+        if self.before[here] {
+            self.passed = here;
         }
         let all = &self.about.bulk.early;
         let is_due = |n: &usize| {
@@ -63,9 +66,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
         }
         self.by_one(|e| {
             for n in &due {
-                let tile = all[*n].tile;
-                let boxed = e.about.bulk.of(tile).expect("it is one of boxes");
-                e.begin_boxes_at(&[(tile, boxed)], Num::Known(0));
+                e.begin_boxes_at(&[&all[*n].boxed], Num::Known(0));
             }
         });
         due.into_iter().for_each(|n| self.early[n] = true);
@@ -73,13 +74,13 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
 
     /// Every thread waits for what a copy of no loop brings.
     pub(super) fn wait_for_early(&mut self, early: &Early) {
-        let counter = self.counter(early.tile, Num::Known(0));
+        let counter = self.counter(&early.boxed, Num::Known(0));
         let first = self.b.constant(64, 0);
         self.b.wait_for_bytes(counter, first);
     }
 
     /// One thread announces a turn's boxes and begins to copy them.
-    pub(super) fn begin_boxes(&mut self, boxes: &[(Tile, &'k Boxed)], turn: Num<'c, 'a>) {
+    pub(super) fn begin_boxes(&mut self, boxes: &[&'k Boxed], turn: Num<'c, 'a>) {
         if !boxes.is_empty() {
             self.by_one(|e| {
                 let stage = e.rem(turn, Num::Known(2));
@@ -88,12 +89,12 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
         }
     }
 
-    fn begin_boxes_at(&mut self, boxes: &[(Tile, &'k Boxed)], stage: Num<'c, 'a>) {
-        let bytes = boxes.iter().map(|(_, boxed)| boxed.bytes).sum();
-        let counter = self.counter(boxes[0].0, stage);
+    fn begin_boxes_at(&mut self, boxes: &[&'k Boxed], stage: Num<'c, 'a>) {
+        let bytes = boxes.iter().map(|boxed| boxed.bytes).sum();
+        let counter = self.counter(boxes[0], stage);
         self.b.expect_bytes(counter, bytes);
-        for (tile, boxed) in boxes {
-            let to = self.base(Place::Tile(*tile));
+        for boxed in boxes {
+            let to = self.base(Place::Tile(boxed.tile));
             let place = [&boxed.row, &boxed.steps].map(|a| {
                 let n = self.affine(a);
                 self.value(n)
@@ -104,14 +105,10 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
     }
 
     /// Every thread waits for a turn's boxes.
-    pub(super) fn wait_for_boxes(
-        &mut self,
-        boxes: &[(Tile, &'k Boxed)],
-        turn: Num<'c, 'a>,
-    ) {
-        let Some((first, _)) = boxes.first() else { return };
+    pub(super) fn wait_for_boxes(&mut self, boxes: &[&'k Boxed], turn: Num<'c, 'a>) {
+        let Some(first) = boxes.first() else { return };
         let stage = self.rem(turn, Num::Known(2));
-        let counter = self.counter(*first, stage);
+        let counter = self.counter(first, stage);
         // Of turns at one barrier, every other phase has the same parity.
         let phase = self.div(turn, Num::Known(2));
         let parity = self.rem(phase, Num::Known(2));
@@ -119,11 +116,10 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
         self.b.wait_for_bytes(counter, parity);
     }
 
-    /// The barrier that counts what comes to a tile, in a loop that of a stage.
-    fn counter(&mut self, tile: Tile, stage: Num<'c, 'a>) -> V<'c, 'a> {
-        let first = self.about.bulk.barrier(tile);
+    /// The barrier that counts a copy's bytes, in a loop that of a stage.
+    fn counter(&mut self, boxed: &Boxed, stage: Num<'c, 'a>) -> V<'c, 'a> {
         let behind = self.mul(stage, Num::Known(Bulk::APART));
-        let at = self.add(behind, Num::Known(first));
+        let at = self.add(behind, Num::Known(boxed.barrier));
         self.counter_at(at)
     }
 

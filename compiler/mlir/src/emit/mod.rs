@@ -327,7 +327,6 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let here = self.number;
             if self.before[here] {
                 self.b.barrier();
-                self.passed = here;
             }
             self.begin_early(here);
             let (own, behind) = rest.split_at(self.strips_of(rest));
