@@ -13,7 +13,7 @@ use crate::strips::{Strips, arranged, strips};
 use crate::{Options, Products};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::together::passing;
-use nestor_ir::tile::{Kernel, Place, Tile, lifetimes};
+use nestor_ir::tile::{Kernel, Place, Stmt, Tile, lifetimes};
 
 /// A kernel with that.
 pub(super) struct Laid {
@@ -126,8 +126,10 @@ fn by(
     };
     let rounds = narrow.is_some() && options.products == Products::Brain;
     let all = Once { low: true, high: options.groups(), anew: false };
-    // The best first; none is the last.
+    // The best first; none is the last. What is rounded anew in a loop is so in every turn, and takes registers beside what turns carry.
+    let loops = kernel.body.iter().any(|s| matches!(s, Stmt::Loop { .. }));
     let ways = match rounds && threads >= 128 && all.is_in(&kernel.body) {
+        true if loops => vec![all],
         true => vec![all, Once { anew: true, ..all }],
         false => vec![],
     };
