@@ -1,7 +1,8 @@
 //! Runs kernels as PTX in the emulator, and beside it in the interpreter.
 
+use crate::emulated_device::tensor;
 use indexmap::IndexMap;
-use nestor_emulator::{Allocation, Launch, Memory, Module, Stats, Tensor, launch};
+use nestor_emulator::{Allocation, Launch, Memory, Module, Stats, launch};
 use nestor_ir::artifact::{Precision, TensorMap};
 use nestor_ir::dim::Sizes;
 use nestor_ir::interpret::Array;
@@ -213,18 +214,6 @@ impl Emulated {
         };
         run_with(plan, &self.kernels, inputs, sizes, Precision::F32, &mut run)
             .map_err(|e| e.to_string())
-    }
-}
-
-/// A tensor and its boxes as the emulator takes them.
-pub(crate) fn tensor(map: &TensorMap) -> Tensor {
-    Tensor {
-        address: map.address,
-        width: map.width,
-        sizes: map.sizes.to_vec(),
-        strides: map.strides.to_vec(),
-        boxes: map.boxes.to_vec(),
-        exchanged: map.exchanged,
     }
 }
 

@@ -1,8 +1,7 @@
 //! A device that executes PTX in the emulator: what the runtime does on a GPU, without one.
 
-use crate::emulated::tensor;
-use nestor_emulator::{Allocation, Launch, Memory, Module as Parsed, launch};
-use nestor_ir::artifact::{DeviceCode, DeviceProduct};
+use nestor_emulator::{Allocation, Launch, Memory, Module as Parsed, Tensor, launch};
+use nestor_ir::artifact::{DeviceCode, DeviceProduct, TensorMap};
 use nestor_runtime::device::product::launch as product_launch;
 use nestor_runtime::device::simulated::{Machine, Simulated};
 use nestor_runtime::device::{Command, Module};
@@ -61,5 +60,17 @@ impl Machine for Emulator {
             }
             Command::Fill { .. } | Command::Copy { .. } => Ok(()),
         }
+    }
+}
+
+/// A tensor and its boxes as the emulator takes them.
+pub(crate) fn tensor(map: &TensorMap) -> Tensor {
+    Tensor {
+        address: map.address,
+        width: map.width,
+        sizes: map.sizes.to_vec(),
+        strides: map.strides.to_vec(),
+        boxes: map.boxes.to_vec(),
+        exchanged: map.exchanged,
     }
 }

@@ -68,24 +68,24 @@ impl Tensor {
 
     /// The lines of the box at a place, in their order: where each lies, its first bytes that are not there, and how many of it are.
     fn lines(&self, place: &[i64]) -> Vec<(u64, usize, usize)> {
-        let rank = self.sizes.len();
         let count = self.boxes[1..].iter().map(|n| *n as usize).product();
         let (first, length) = (place[0], i64::from(self.boxes[0]));
         let begins = first.clamp(0, self.sizes[0] as i64);
         let ends = (first + length).clamp(begins, self.sizes[0] as i64);
+        let width = self.width as i64;
+        let before = ((begins - first).min(length) * width) as usize;
         let line = |n: usize| {
-            let (mut rest, mut at, mut is_there) = (n, self.address, true);
-            for d in 1..rank {
-                let each = self.boxes[d] as usize;
-                let x = place[d] + (rest % each) as i64;
-                rest /= each;
-                is_there &= (0..self.sizes[d] as i64).contains(&x);
-                at = at.wrapping_add((x as u64).wrapping_mul(self.strides[d - 1]));
+            let (mut rest, mut is_there) = (n, true);
+            let mut at = self.address.wrapping_add((begins * width) as u64);
+            let others = self.sizes.iter().zip(&self.boxes).zip(place).skip(1);
+            for (((size, each), first), stride) in others.zip(&self.strides) {
+                let x = first + (rest % *each as usize) as i64;
+                rest /= *each as usize;
+                is_there &= (0..*size as i64).contains(&x);
+                at = at.wrapping_add((x as u64).wrapping_mul(*stride));
             }
-            let width = self.width as i64;
             let bytes = if is_there { ((ends - begins) * width) as usize } else { 0 };
-            let before = ((begins - first).min(length) * width) as usize;
-            (at.wrapping_add((begins * width) as u64), before, bytes)
+            (at, before, bytes)
         };
         (0..count).map(line).collect()
     }

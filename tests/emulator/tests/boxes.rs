@@ -90,7 +90,7 @@ fn expected((row, steps): (i32, i32), exchanged: bool) -> Vec<u16> {
     let mut out = vec![0; 1024];
     for (n, x) in out.iter_mut().enumerate() {
         let line = n / 64;
-        let part = if exchanged { n / 8 % 8 ^ line % 8 } else { n / 8 % 8 };
+        let part = if exchanged { (n / 8 % 8) ^ (line % 8) } else { n / 8 % 8 };
         let from = row + (line % 8) as i32;
         if (0..6).contains(&from) {
             let place = 256 * from + 64 * (line / 8) as i32 + 8 * steps;
