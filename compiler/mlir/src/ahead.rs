@@ -79,14 +79,18 @@ pub fn ahead(
 
 /// How many statements at the beginning of a loop's body are copies ahead.
 pub fn copies(body: &[Stmt], placement: &Placement) -> usize {
-    let is_one = |stmt: &&Stmt| {
-        let Stmt::Map { sinks, .. } = stmt else { return false };
-        let [(_, Sink::Store(Access { place: Place::Tile(t), .. }))] = &sinks[..] else {
-            return false;
-        };
-        placement.ahead.contains(t)
-    };
+    let is_one =
+        |stmt: &&Stmt| target(stmt).is_some_and(|t| placement.ahead.contains(&t));
     body.iter().take_while(is_one).count()
+}
+
+/// The tile of a map that stores to one and no more.
+pub fn target(map: &Stmt) -> Option<Tile> {
+    let Stmt::Map { sinks, .. } = map else { return None };
+    match &sinks[..] {
+        [(_, Sink::Store(Access { place: Place::Tile(tile), .. }))] => Some(*tile),
+        _ => None,
+    }
 }
 
 /// How many numbers of so many bytes are copied at a time: sixteen bytes where lines are whole, else four; nothing where numbers are

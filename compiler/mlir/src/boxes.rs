@@ -5,7 +5,7 @@
 //! bound leaves out are rows that the buffer does not have, and become zeros. Where a box begins is a row, and steps of sixteen bytes for all else:
 //! heads and batches are no dimensions of their own, since their places may be any sums.
 
-use crate::ahead::copies;
+use crate::ahead::{copies, target};
 use crate::barriers::count;
 use crate::exchange::{Exchange, Exchanged, LINE};
 use crate::narrow::Kept;
@@ -217,10 +217,9 @@ fn free_from(kernel: &Kernel, placement: &Placement, tile: Tile, until: usize) -
 
 /// The tile of a copy, what goes there, and how much.
 fn parts(copy: &Stmt) -> Option<(Tile, &Access, &[Extent])> {
-    let Stmt::Map { space, loads, sinks, .. } = copy else { return None };
-    let ([from], [(_, Sink::Store(to))]) = (&loads[..], &sinks[..]) else { return None };
-    let Place::Tile(tile) = to.place else { return None };
-    Some((tile, from, space))
+    let Stmt::Map { space, loads, .. } = copy else { return None };
+    let [from] = &loads[..] else { return None };
+    Some((target(copy)?, from, space))
 }
 
 /// A copy of rows to a tile as boxes, the kernel's first, whose bytes nothing counts so far.

@@ -7,7 +7,7 @@ use super::Emit;
 use super::boxes::Begun;
 use super::build::V;
 use super::number::Num;
-use crate::ahead::at_once;
+use crate::ahead::{at_once, target};
 use crate::placement::width;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Access, Extent, Index, Place, Sink, Stmt};
@@ -110,13 +110,8 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
     /// From now on the tiles that are copied to are where a turn has them.
     fn staged_by(&mut self, copies: &[Stmt], turn: Num<'c, 'a>) {
         let stage = self.rem(turn, Num::Known(2));
-        for copy in copies {
-            let Stmt::Map { sinks, .. } = copy else { continue };
-            if let [(_, Sink::Store(Access { place: Place::Tile(tile), .. }))] =
-                &sinks[..]
-            {
-                self.stages[tile.index()] = Some(stage);
-            }
+        for tile in copies.iter().filter_map(target) {
+            self.stages[tile.index()] = Some(stage);
         }
     }
 

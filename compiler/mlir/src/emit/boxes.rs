@@ -7,8 +7,9 @@
 use super::Emit;
 use super::build::V;
 use super::number::Num;
+use crate::ahead::target;
 use crate::boxes::{Boxed, Bulk, Early};
-use nestor_ir::tile::{Place, Sink, Stmt, Tile};
+use nestor_ir::tile::{Place, Stmt};
 
 /// Copies of a loop: those that are boxes, and the others.
 pub(super) struct Begun<'s, 'k> {
@@ -139,15 +140,5 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
             work(e);
             e.b.close(opened, &[]);
         });
-    }
-}
-
-/// The tile that a copy goes to.
-fn target(copy: &Stmt) -> Option<Tile> {
-    let Stmt::Map { sinks, .. } = copy else { return None };
-    let [(_, Sink::Store(to))] = &sinks[..] else { return None };
-    match to.place {
-        Place::Tile(tile) => Some(tile),
-        Place::Buffer(_) => None,
     }
 }
