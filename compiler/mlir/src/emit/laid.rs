@@ -161,7 +161,8 @@ fn by(
     };
     // Not where something finds no room for it.
     let lacks = |once| Lacks { once: 0, ..with_once(kernel, &[], once).lacks(options) };
-    let fits = ways.iter().find(|way| lacks(**way) <= lacks(Once::default()));
+    let least = (!ways.is_empty()).then(|| lacks(Once::default()));
+    let fits = ways.iter().find(|way| Some(lacks(**way)) <= least);
     let once = fits.copied().unwrap_or_default();
     let with = |kernel: &Kernel, tiles: &[Tile]| with_once(kernel, tiles, once);
     let good = |kernel: &Kernel, tiles: &[Tile]| {
