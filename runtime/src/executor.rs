@@ -390,26 +390,32 @@ impl Executor {
             return Ok(());
         }
         self.planned = None;
-        let (homes, total) = self.layout(&sizes);
-        self.homes = homes;
-        match self.engine.reserve(&self.artifact, total, &sizes) {
-            Err(RunError::Device(DeviceError::OutOfMemory { .. })) => {
-                return Err(fit::too_large(self, &sizes));
+        // Where there is no room for what may go side by side, one goes after the other.
+        for beside in [self.engine.beside(), 0] {
+            let (homes, total) = self.layout(&sizes, beside);
+            self.homes = homes;
+            match self.engine.reserve(&self.artifact, total, &sizes) {
+                Err(RunError::Device(DeviceError::OutOfMemory { .. })) => {}
+                other => {
+                    other?;
+                    self.planned = Some(taken);
+                    return Ok(());
+                }
             }
-            other => other?,
         }
-        self.planned = Some(taken);
-        Ok(())
+        Err(fit::too_large(self, &sizes))
     }
 
-    /// The place of every tensor for these sizes, and bytes of the arena.
-    fn layout(&self, sizes: &Sizes) -> (Vec<Home>, usize) {
+    /// The place of every tensor for these sizes, and bytes of the arena; what a tensor had is used again only so many launches
+    /// later.
+    fn layout(&self, sizes: &Sizes, beside: usize) -> (Vec<Home>, usize) {
         let mut homes = vec![Home::Own; self.homes.len()];
         let mut needs = Vec::new();
         let mut ids = Vec::new();
         for id in self.artifact.plan.tensors.keys() {
             if !self.own[id.index()] {
                 let (first, last) = self.lives[id.index()];
+                let last = last + beside;
                 needs.push(Need { bytes: self.bytes(id, sizes), first, last });
                 ids.push(id);
             }

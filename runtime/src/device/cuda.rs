@@ -19,6 +19,9 @@ use std::ffi::{CString, c_void};
 /// Shared memory that a kernel may have without asking for more.
 const SHARED: usize = 48 * 1024;
 
+/// Products of the library side by side: each needs memory to work in.
+const LANES: usize = 4;
+
 /// A GPU.
 pub struct Cuda {
     name: String,
@@ -30,7 +33,7 @@ pub struct Cuda {
     modules: Vec<Option<Loaded>>,
     graphs: Vec<Option<(sys::CUgraph, sys::CUgraphExec)>>,
     library: Option<Library>,
-    /// What the library works in.
+    /// What the library works in, once for each product that is under way.
     workspace: u64,
 }
 
@@ -163,15 +166,104 @@ impl Cuda {
         })
     }
 
+    /// Does a command; a product may use this workspace.
+    fn told(&mut self, command: &Command, workspace: u64) -> Result<(), DeviceError> {
+        match command {
+            Command::Kernel { module, symbol, grid, threads, shared, params, maps } => {
+                let shape = [*grid, *threads as usize, *shared];
+                self.launch(*module, symbol, shape, params, maps)
+            }
+            Command::Product(module, what) => self.product(*module, what, workspace),
+            Command::Fill { bytes: 0, .. } | Command::Copy { bytes: 0, .. } => Ok(()),
+            Command::Fill { at, bytes, value } => {
+                // SAFETY: the contract above.
+                let told =
+                    unsafe { result::memset_d8_async(*at, *value, *bytes, self.stream) };
+                told.map_err(|e| self.failed("fill", &e))
+            }
+            Command::Copy { from, to, bytes } => {
+                // SAFETY: the contract above.
+                let told =
+                    unsafe { result::memcpy_dtod_async(*to, *from, *bytes, self.stream) };
+                told.map_err(|e| self.failed("copy", &e))
+            }
+        }
+    }
+
+    /// Tells commands to a capture, each behind what it waits for.
+    fn captured(
+        &mut self,
+        commands: &[Command],
+        waits: &[Vec<usize>],
+    ) -> Result<(), DeviceError> {
+        // What a command is in the graph: its last nodes, or those before it where it is none.
+        let mut nodes: Vec<Vec<sys::CUgraphNode>> = Vec::new();
+        let mut products = Vec::new();
+        for (n, (command, waits)) in commands.iter().zip(waits).enumerate() {
+            let mut workspace = self.workspace;
+            let mut waits = waits.clone();
+            if let Command::Product(..) = command {
+                let lane = products.len() % LANES;
+                workspace += (lane * WORKSPACE) as u64;
+                // The last one in the same workspace.
+                waits.extend(products.iter().rev().nth(LANES - 1));
+                products.push(n);
+            }
+            let mut before: Vec<_> =
+                waits.iter().flat_map(|w| nodes[*w].iter().copied()).collect();
+            before.sort_unstable();
+            before.dedup();
+            self.behind(&mut before)?;
+            self.told(command, workspace)?;
+            nodes.push(self.last()?);
+        }
+        Ok(())
+    }
+
+    /// What is captured next waits for these nodes alone.
+    fn behind(&self, nodes: &mut [sys::CUgraphNode]) -> Result<(), DeviceError> {
+        use sys::CUstreamUpdateCaptureDependencies_flags as Of;
+        let set = Of::CU_STREAM_SET_CAPTURE_DEPENDENCIES as u32;
+        let (at, count) = (nodes.as_mut_ptr(), nodes.len());
+        // SAFETY: nodes of the graph that the stream captures.
+        unsafe { sys::cuStreamUpdateCaptureDependencies(self.stream, at, count, set) }
+            .result()
+            .map_err(|e| self.failed("order a graph", &e))
+    }
+
+    /// The nodes that what is captured next would wait for.
+    fn last(&self) -> Result<Vec<sys::CUgraphNode>, DeviceError> {
+        let mut status = sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
+        let (mut at, mut count) = (std::ptr::null(), 0);
+        let (id, graph) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: what the driver points to is its own until the stream is told more; it is copied before.
+        unsafe {
+            let found = sys::cuStreamGetCaptureInfo_v2(
+                self.stream,
+                &mut status,
+                id,
+                graph,
+                &mut at,
+                &mut count,
+            );
+            found.result().map_err(|e| self.failed("order a graph", &e))?;
+            match count {
+                0 => Ok(Vec::new()),
+                count => Ok(std::slice::from_raw_parts(at, count).to_vec()),
+            }
+        }
+    }
+
     fn product(
         &mut self,
         module: Module,
         what: &product::Product,
+        workspace: u64,
     ) -> Result<(), DeviceError> {
         let loaded = self.modules.get(module.0).and_then(Option::as_ref);
         let Some(code) = loaded.map(|m| &m.code) else { return Ok(()) };
         if let Some(library) = &self.library {
-            let told = library.tell(what, &code.products, self.workspace, self.stream);
+            let told = library.tell(what, &code.products, workspace, self.stream);
             // What the library refuses, our own kernel takes.
             if let Ok(true) = told {
                 return Ok(());
@@ -250,7 +342,7 @@ impl Device for Cuda {
     fn load(&mut self, code: &DeviceCode) -> Result<Module, DeviceError> {
         self.current()?;
         if self.library.is_some() && self.workspace == 0 {
-            self.workspace = self.allocate(WORKSPACE)?;
+            self.workspace = self.allocate(LANES * WORKSPACE)?;
         }
         let text = CString::new(code.text.as_str()).map_err(|_| DeviceError::Failed {
             device: self.name.clone(),
@@ -299,43 +391,28 @@ impl Device for Cuda {
     }
     fn tell(&mut self, command: &Command) -> Result<(), DeviceError> {
         self.current()?;
-        match command {
-            Command::Kernel { module, symbol, grid, threads, shared, params, maps } => {
-                let shape = [*grid, *threads as usize, *shared];
-                self.launch(*module, symbol, shape, params, maps)
-            }
-            Command::Product(module, what) => self.product(*module, what),
-            Command::Fill { bytes: 0, .. } | Command::Copy { bytes: 0, .. } => Ok(()),
-            Command::Fill { at, bytes, value } => {
-                // SAFETY: the contract above.
-                let told =
-                    unsafe { result::memset_d8_async(*at, *value, *bytes, self.stream) };
-                told.map_err(|e| self.failed("fill", &e))
-            }
-            Command::Copy { from, to, bytes } => {
-                // SAFETY: the contract above.
-                let told =
-                    unsafe { result::memcpy_dtod_async(*to, *from, *bytes, self.stream) };
-                told.map_err(|e| self.failed("copy", &e))
-            }
-        }
+        self.told(command, self.workspace)
     }
-    fn begin(&mut self) -> Result<(), DeviceError> {
+    fn keep(
+        &mut self,
+        commands: &[Command],
+        waits: &[Vec<usize>],
+    ) -> Result<Graph, DeviceError> {
         self.current()?;
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: the stream lives as long as this.
         unsafe { result::stream::begin_capture(self.stream, mode) }
-            .map_err(|e| self.failed("begin a graph", &e))
-    }
-    fn end(&mut self) -> Result<Graph, DeviceError> {
-        self.current()?;
-        // SAFETY: a capture is begun; a graph is instantiated once.
-        let made = unsafe {
-            result::stream::end_capture(self.stream).and_then(|graph| {
-                let flags = sys::CUgraphInstantiate_flags(0);
-                Ok((graph, result::graph::instantiate(graph, flags)?))
-            })
-        };
+            .map_err(|e| self.failed("begin a graph", &e))?;
+        let told = self.captured(commands, waits);
+        // It is ended in any case, or nothing would be done any more.
+        // SAFETY: a capture is begun.
+        let graph = unsafe { result::stream::end_capture(self.stream) };
+        told?;
+        let flags = sys::CUgraphInstantiate_flags(0);
+        // SAFETY: a graph is instantiated once.
+        let made = graph.and_then(|graph| unsafe {
+            Ok((graph, result::graph::instantiate(graph, flags)?))
+        });
         self.graphs.push(Some(made.map_err(|e| self.failed("end a graph", &e))?));
         Ok(Graph(self.graphs.len() - 1))
     }

@@ -1,7 +1,7 @@
 //! Where a plan runs: the CPU, or a device with memory and a queue of its own.
 //!
-//! A device does what it is told in the order it is told; what is told between [`Device::begin`] and [`Device::end`] is
-//! kept as a graph instead, and done when the graph is told. Addresses are the device's.
+//! A device does what it is told in the order it is told. Commands that it keeps as a graph ([`Device::keep`]) are done when the
+//! graph is told, side by side where none waits for another ([`waits`]). Addresses are the device's.
 
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -14,6 +14,7 @@ pub mod simulated;
 #[cfg(feature = "cuda")]
 mod tensor_map;
 pub mod trace;
+pub mod waits;
 
 #[cfg(test)]
 mod tests;
@@ -143,21 +144,20 @@ pub trait Device: Send {
     fn load(&mut self, code: &DeviceCode) -> Result<Module, DeviceError>;
     /// Forgets code.
     fn unload(&mut self, module: Module);
-    /// Does something, or keeps it where a graph is begun.
+    /// Does something.
     ///
     /// # Errors
     /// As [`Device::memory`]; a device may say later what went wrong.
     fn tell(&mut self, command: &Command) -> Result<(), DeviceError>;
-    /// Begins a graph.
+    /// Keeps commands as a graph, each behind those before it that it waits for and in no other order.
     ///
     /// # Errors
     /// As [`Device::memory`].
-    fn begin(&mut self) -> Result<(), DeviceError>;
-    /// Ends the graph.
-    ///
-    /// # Errors
-    /// As [`Device::memory`].
-    fn end(&mut self) -> Result<Graph, DeviceError>;
+    fn keep(
+        &mut self,
+        commands: &[Command],
+        waits: &[Vec<usize>],
+    ) -> Result<Graph, DeviceError>;
     /// Does what a graph keeps.
     ///
     /// # Errors

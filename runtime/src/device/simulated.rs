@@ -1,5 +1,6 @@
 //! A device that does each command itself, when it is told: what such devices have in common, whatever they make of kernels.
 
+use super::waits::latest_first;
 use super::{Command, Device, DeviceError, Graph, Module};
 use nestor_ir::artifact::DeviceCode;
 
@@ -41,7 +42,6 @@ pub struct Simulated<M> {
     spans: Vec<(u64, usize)>,
     total: usize,
     graphs: Vec<Vec<Command>>,
-    open: Option<Vec<Command>>,
 }
 
 impl<M: Machine + Default> Simulated<M> {
@@ -111,21 +111,16 @@ impl<M: Machine> Device for Simulated<M> {
     }
     fn unload(&mut self, _: Module) {}
     fn tell(&mut self, command: &Command) -> Result<(), DeviceError> {
-        match &mut self.open {
-            Some(graph) => graph.push(command.clone()),
-            None => self.done(command)?,
-        }
-        Ok(())
+        self.done(command)
     }
-    fn begin(&mut self) -> Result<(), DeviceError> {
-        self.open = Some(Vec::new());
-        Ok(())
-    }
-    fn end(&mut self) -> Result<Graph, DeviceError> {
-        let graph = self.open.take();
-        let graph =
-            graph.ok_or_else(|| failed::<M>("end", "no graph is begun".to_owned()));
-        self.graphs.push(graph?);
+    /// In the order that is farthest from the one they come in.
+    fn keep(
+        &mut self,
+        commands: &[Command],
+        waits: &[Vec<usize>],
+    ) -> Result<Graph, DeviceError> {
+        let order = latest_first(waits);
+        self.graphs.push(order.into_iter().map(|n| commands[n].clone()).collect());
         Ok(Graph(self.graphs.len() - 1))
     }
     fn replay(&mut self, graph: Graph) -> Result<(), DeviceError> {

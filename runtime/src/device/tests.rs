@@ -1,6 +1,8 @@
 //! The executor with a kernel written by hand: it needs no compiler to be tested.
 #![allow(unsafe_code, reason = "a kernel works on addresses")]
 
+use crate::device::trace::Dry;
+use crate::device::{Command, Device};
 use crate::executor::{Executor, RunError, first_not_finite};
 use crate::tensor_file::{Data, HostTensor};
 use nestor_ir::artifact::{Artifact, Native, Precision};
@@ -149,6 +151,24 @@ fn wrong_inputs_are_said_by_name() {
     assert_eq!(mismatch.to_string(), "tensor `x` is F32[1, 3, 3], expected F32[1, 2, 3]");
     let bias = HostTensor::f32("bias", &[4], vec![0.0; 4]);
     assert!(matches!(executor.set(&bias), Err(RunError::Mismatch(_))));
+}
+
+#[test]
+fn a_simulated_device_does_a_graph_in_the_order_that_waits_leave() {
+    let mut device = Dry::new(1 << 20);
+    let [a, b, c] = [0; 3].map(|_| device.allocate(256).expect("there is room"));
+    let copy = |from, to| Command::Copy { from, to, bytes: 4 };
+    let commands = [copy(a, b), copy(b, c)];
+    for (waits, want) in [([vec![], vec![0]], [1; 4]), ([vec![], vec![]], [2; 4])] {
+        let graph = device.keep(&commands, &waits).expect("it is kept");
+        for (at, byte) in [(a, 1), (b, 2), (c, 3)] {
+            device.upload(at, &[byte; 4]).expect("fits");
+        }
+        device.replay(graph).expect("it is done");
+        let mut found = [0; 4];
+        device.download(c, &mut found).expect("fits");
+        assert_eq!(found, want, "{waits:?}");
+    }
 }
 
 /// `y = x`, then `w = 0`, or the other way round.

@@ -23,12 +23,10 @@ pub enum Event {
     Download(u64, usize),
     /// Code was loaded, with so many kernels.
     Load(Module, usize),
-    /// Something was told, in a graph or at once.
+    /// Something was told.
     Tell(Command),
-    /// A graph was begun.
-    Begin,
-    /// It was ended.
-    End(Graph),
+    /// Commands were kept as a graph, with what each waits for.
+    Keep(Graph, Vec<Command>, Vec<Vec<usize>>),
     /// A graph was done.
     Replay(Graph),
 }
@@ -102,13 +100,13 @@ impl Device for Trace {
         self.log.add(Event::Tell(command.clone()));
         self.inner.tell(command)
     }
-    fn begin(&mut self) -> Result<(), DeviceError> {
-        self.log.add(Event::Begin);
-        self.inner.begin()
-    }
-    fn end(&mut self) -> Result<Graph, DeviceError> {
-        let graph = self.inner.end()?;
-        self.log.add(Event::End(graph));
+    fn keep(
+        &mut self,
+        commands: &[Command],
+        waits: &[Vec<usize>],
+    ) -> Result<Graph, DeviceError> {
+        let graph = self.inner.keep(commands, waits)?;
+        self.log.add(Event::Keep(graph, commands.to_vec(), waits.to_vec()));
         Ok(graph)
     }
     fn replay(&mut self, graph: Graph) -> Result<(), DeviceError> {

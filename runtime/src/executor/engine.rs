@@ -43,6 +43,8 @@ pub(crate) trait Engine: Send {
     fn scratch(&self, artifact: &Artifact, sizes: &Sizes) -> usize;
     /// Bytes that a call may have for arena and scratch memory; nothing where nobody says.
     fn room(&self) -> Option<usize>;
+    /// How far from one another launches may be that go side by side: what takes memory that another had waits for it.
+    fn beside(&self) -> usize;
     /// Bytes of the arena.
     fn arena_bytes(&self) -> usize;
     /// Fills the arena with numbers that are none.

@@ -23,7 +23,7 @@ pub(super) fn too_large(executor: &Executor, sizes: &Sizes) -> RunError {
 
 /// What a call takes beside what is resident.
 fn bytes(executor: &Executor, sizes: &Sizes) -> usize {
-    let (_, arena) = executor.layout(sizes);
+    let (_, arena) = executor.layout(sizes, 0);
     arena + executor.engine.scratch(&executor.artifact, sizes)
 }
 

@@ -81,6 +81,10 @@ impl Engine for Host {
         None
     }
 
+    fn beside(&self) -> usize {
+        0
+    }
+
     fn arena_bytes(&self) -> usize {
         self.arena.bytes()
     }

@@ -13,6 +13,7 @@ mod narrow;
 mod often;
 mod products;
 mod runtime;
+mod side_by_side;
 mod strips;
 mod systems;
 mod tables;
