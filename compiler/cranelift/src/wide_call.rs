@@ -88,6 +88,11 @@ impl Emitter<'_> {
                     let n = self.affine(n);
                     self.value(n)
                 }
+                Argument::Width(n) => {
+                    let n = self.affine(n);
+                    let n = self.max(n, Num::Const(0));
+                    self.value(n)
+                }
             };
             let place = i32::try_from(8 * n).expect("few arguments");
             self.b.ins().store(flags(), word, at, place);

@@ -171,3 +171,27 @@ fn repeated_factors_become_an_outer_product() {
     });
     assert_eq!(by_hand, turned);
 }
+
+#[test]
+fn part_of_an_outer_product_is_one_of_parts() {
+    use nestor_passes::build::{outer, transpose};
+    let part = |g: &mut Graph, v: Value, axis: usize| {
+        g.add(Op::Slice { axis, start: 1, size: 1 }, &[v])
+    };
+    for (axis, turned) in [(0, false), (1, false), (0, true), (1, true)] {
+        let of_product = text(|g, a, b| {
+            let p = outer(g, a, b);
+            let p = if turned { transpose(g, p, &[1, 0]) } else { p };
+            part(g, p, axis)
+        });
+        let of_parts = text(|g, a, b| {
+            let (a, b) = match (axis == 0) == turned {
+                true => (a, part(g, b, 0)),
+                false => (part(g, a, 0), b),
+            };
+            let p = outer(g, a, b);
+            if turned { transpose(g, p, &[1, 0]) } else { p }
+        });
+        assert_eq!(of_product, of_parts, "axis {axis}");
+    }
+}

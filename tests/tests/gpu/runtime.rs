@@ -19,13 +19,13 @@ use nestor_runtime::train::rng::{self, initial_values};
 use nestor_tests::emulated_device::EmulatedDevice;
 use nestor_tests::spec::Specs;
 
-/// A language model small enough for the emulator, with products outside of kernels.
+/// A language model small enough for the emulator, with products outside of kernels, and kernels that read neighbours.
 const MODEL: &str = "\
 layer Block(d, heads = 2) {
     in x: [d]
     h     = d / heads
     q     = x |> Linear(d, [heads, h]) |> l2norm
-    k     = x |> Linear(d, [heads, h]) |> l2norm
+    k     = x |> ConvHeads(d, heads, h) |> l2norm
     v     = x |> Linear(d, [heads, h])
     alpha = x |> Linear(d, [heads], bias = true) |> sigmoid
     beta  = x |> Linear(d, [heads], bias = true) |> sigmoid

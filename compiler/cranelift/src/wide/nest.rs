@@ -23,6 +23,8 @@ pub(crate) enum Argument {
     Address(Place, Affine, i64),
     /// A number.
     Number(Affine),
+    /// How wide a range is; one that ends before it begins is empty.
+    Width(Affine),
 }
 
 /// A number, known now or an argument.
@@ -345,7 +347,11 @@ impl Nest {
     fn limit(&mut self, b: &Bound, rank: usize) -> Limit {
         let minus = b.low.clone().scaled(-1);
         let start = self.quantity(&b.offset.clone().plus(&minus));
-        let width = self.quantity(&b.high.clone().plus(&minus));
+        let width = b.high.clone().plus(&minus);
+        let width = match width.as_number() {
+            Some(n) => Quantity::Known(n),
+            None => self.argument(Argument::Width(width)),
+        };
         let at = |d: usize| b.strides.get(d).copied().unwrap_or(0);
         let steps = (0..rank).map(|d| Quantity::Known(at(d))).collect();
         let cursor = self.cursor(Cursor { start, steps });

@@ -9,13 +9,16 @@
 //! order in which the larger operand lies in memory. A sum over batch and time is taken in two
 //! steps, the first with a point of the grid for every sequence.
 
+use super::neighbours::{by_ages, later};
 use crate::build::{broadcast, mul, sum};
+use crate::simplify::prune;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Fold, Graph, Op, Value};
+use smallvec::SmallVec;
 
 /// The graph with these ops rewritten.
 pub(super) fn expanded(graph: &Graph) -> Graph {
-    expand(graph, false)
+    prune(&expand(graph, false))
 }
 
 fn expand(graph: &Graph, nested: bool) -> Graph {
@@ -26,8 +29,22 @@ fn expand(graph: &Graph, nested: bool) -> Graph {
             Op::Reduce { fold: Fold::Sum, axes } if !nested => {
                 Some([sum_in_two(out, operands[0], axes)].into())
             }
-            Op::Contract { batch, sum } if !sum.is_empty() => {
+            Op::Shift { axis, by } if !nested => {
+                Some([later(out, operands[0], *axis, *by)].into())
+            }
+            Op::Contract { batch, sum } if !sum.is_empty() || !nested => {
                 vectors(out, &operands, batch, sum, nested).map(|value| [value].into())
+            }
+            Op::Transpose { order } => {
+                // What a product had in another order may lie as it is wanted now.
+                let Op::Transpose { order: before } = &out.def(operands[0]).op else {
+                    return None;
+                };
+                let order: SmallVec<_> = order.iter().map(|a| before[*a]).collect();
+                let from = out.def(operands[0]).operands[0];
+                let stays = order.iter().enumerate().all(|(i, a)| i == *a);
+                let moved = |g: &mut Graph| g.add(Op::Transpose { order }, &[from]);
+                Some([if stays { from } else { moved(out) }].into())
             }
             Op::Scan { scan } => {
                 let mut scan = scan.clone();
@@ -46,6 +63,10 @@ const MANY: usize = 1 << 16;
 fn sum_in_two(out: &mut Graph, x: Value, axes: &[usize]) -> Value {
     let dims = out.ty(x).dims.clone();
     let kept = dims.iter().enumerate().filter(|(i, _)| !axes.contains(i));
+    if axes.iter().all(|a| dims[*a] == Dim::Fixed(1)) {
+        let dims = kept.map(|(_, d)| *d).collect();
+        return out.add(Op::Reshape { dims }, &[x]);
+    }
     let kept: usize = kept.map(|(_, d)| d.fixed().unwrap_or(MANY)).product();
     let worth = axes.len() > 1 && dims[axes[0]] != Dim::Fixed(1) && kept < MANY;
     if !worth {
@@ -75,11 +96,20 @@ fn vectors(
     let walked = batch.iter().any(|p| da[p.0].ticks_of().is_some());
     let batched = nested || !batch.is_empty() || (left.is_empty() && right.is_empty());
     let one_sided = flat(&da, &left) || flat(&db, &right);
-    if !(batched && one_sided || walked && !nested) {
+    // Nothing is summed: each token's numbers times the same entries.
+    let tokens = |dims: &[Dim]| dims.get(1).is_some_and(|d| d.ticks_of().is_some());
+    let known = |dims: &[Dim]| dims.iter().all(|d| d.fixed().is_some());
+    let outer =
+        pairs.is_empty() && (tokens(&da) && known(&db) || known(&da) && tokens(&db));
+    let product = !pairs.is_empty() && (batched && one_sided || walked && !nested);
+    if !(outer || product) {
         return None;
     }
     // The axes of the side that lies in memory in its own order, then the other's own.
-    let swap = flat(&da, &left) && !flat(&db, &right);
+    let swap = match outer {
+        true => known(&da),
+        false => flat(&da, &left) && !flat(&db, &right),
+    };
     let ((first, df, own_first), (second, own_second)) = if swap {
         ((b, &db, &right), (a, &left))
     } else {
@@ -103,13 +133,22 @@ fn vectors(
         axes[s] = dims.len();
         dims.push(ds[s]);
     }
-    let wide = broadcast(out, first, &dims, &(0..df.len()).collect::<Vec<_>>());
-    let other = ordered(out, second, &dims, &axes);
-    let terms = mul(out, wide, other);
     let mut summed: Vec<usize> = pairs.iter().map(|p| p.0).collect();
     summed.sort_unstable();
-    let total =
-        if nested { sum(out, terms, &summed) } else { sum_in_two(out, terms, &summed) };
+    let apart = !nested && own_second.is_empty();
+    let shown = apart.then(|| by_ages(out, (first, second), &axes, &pairs)).flatten();
+    let total = match shown {
+        Some(total) => total,
+        None => {
+            let wide = broadcast(out, first, &dims, &(0..df.len()).collect::<Vec<_>>());
+            let other = ordered(out, second, &dims, &axes);
+            let terms = mul(out, wide, other);
+            match nested {
+                true => sum(out, terms, &summed),
+                false => sum_in_two(out, terms, &summed),
+            }
+        }
+    };
     // As the product orders its result: batch, the left's own axes, the right's.
     let place = |axis: usize| axis - summed.iter().filter(|&&s| s < axis).count();
     let mut order: Vec<usize> = batch.iter().map(|p| place(p.0)).collect();
@@ -127,7 +166,7 @@ fn vectors(
 }
 
 /// A broadcast whose axes may lie in any order.
-fn ordered(out: &mut Graph, x: Value, dims: &[Dim], axes: &[usize]) -> Value {
+pub(super) fn ordered(out: &mut Graph, x: Value, dims: &[Dim], axes: &[usize]) -> Value {
     let mut order: Vec<usize> = (0..axes.len()).collect();
     order.sort_by_key(|&i| axes[i]);
     let sorted: Vec<usize> = order.iter().map(|&i| axes[i]).collect();

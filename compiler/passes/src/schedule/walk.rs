@@ -6,44 +6,29 @@ use super::frame::{Frame, place_of};
 use super::in_place::old_first;
 use super::lately::{last_steps, lately};
 use super::lower::{Known, Lower};
+use super::steps::{along, moved, steps};
 use super::store::Touch;
-use super::view::{Limit, View, times};
+use super::view::View;
 use crate::autodiff::body_inputs;
 use crate::error::PassError;
-use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::infer::steps_of;
-use nestor_ir::tensor::{Axis, Feed, NodeData, Op, Scan, Stride, Value, Yield};
-use nestor_ir::tile::{Affine, Index, Monomial, Stmt};
-use smallvec::SmallVec;
-
-/// How steps meet tokens.
-struct Steps {
-    index: Affine,
-    /// The token of row 0.
-    token: Affine,
-    /// Tokens there are.
-    high: Affine,
-    /// Tokens of a step; nothing by tokens.
-    chunk: Option<usize>,
-    /// Whether a chunk may hold rows that are no tokens.
-    partial: bool,
-    /// Position of row 0.
-    position: Affine,
-}
+use nestor_ir::tensor::{Feed, NodeData, Op, Scan, Stride, Value, Yield};
+use nestor_ir::tile::{Affine, Monomial, Stmt};
 
 impl Lower<'_> {
     pub(super) fn walk(&mut self, node: &NodeData, scan: &Scan) -> Result<(), PassError> {
         let mut operands = Vec::new();
-        for (&v, (feed, _)) in node.operands.iter().zip(&scan.feeds) {
+        for (&v, (feed, layout)) in node.operands.iter().zip(&scan.feeds) {
             operands.push(match feed {
                 Feed::Mask => None,
                 _ => {
+                    let (v, late) = self.source(v, scan, (*feed, layout));
                     let view = self.settled(v)?;
                     // The rows of an open chunk end before a walk within it does.
                     let open = self.nested && view.limit.is_some();
                     let name = self.name(v);
-                    Some(if open { self.copied(&view, &name)? } else { view })
+                    Some((if open { self.copied(&view, &name)? } else { view }, late))
                 }
             });
         }
@@ -71,7 +56,9 @@ impl Lower<'_> {
         let mut carried: Vec<Option<View>> = Vec::new();
         let inputs = body_inputs(scan);
         for (k, (feed, layout)) in scan.feeds.iter().enumerate() {
-            let (Some(input), Some(view)) = (inputs[k], &operands[k]) else { continue };
+            let (Some(input), Some((view, late))) = (inputs[k], &operands[k]) else {
+                continue;
+            };
             if *feed == Feed::Shared {
                 let at = scan.body.inputs.iter().position(|i| i.value == input);
                 body.shared.extend(at);
@@ -79,9 +66,10 @@ impl Lower<'_> {
             let seen = match feed {
                 Feed::Mask => continue,
                 Feed::Shared => along(view, layout, &at, None, &steps),
-                Feed::Stream | Feed::Step => {
-                    along(view, layout, &at, Some(*feed), &steps)
+                Feed::Stream => {
+                    moved(along(view, layout, &at, Some(*feed), &steps), *late)
                 }
+                Feed::Step => along(view, layout, &at, Some(*feed), &steps),
                 Feed::Initial => {
                     let from = along(view, layout, &at, None, &steps);
                     if !body.used(input) {
@@ -419,76 +407,4 @@ impl Lower<'_> {
         }
         Ok(found)
     }
-}
-
-fn steps(scan: &Scan, frame: &mut Frame) -> (Index, Steps) {
-    let index = frame.index();
-    let by = |n: usize| Affine::index(index, Monomial::number(n as i64));
-    let ticks = scan.time.ticks_of();
-    let (outer, every) = (ticks.is_some(), ticks.unwrap_or(1));
-    let chunk = match scan.stride {
-        Stride::Token => None,
-        Stride::Chunk(c) => Some(c),
-    };
-    let mut token = by(chunk.unwrap_or(1));
-    if let (true, Some(c)) = (outer && chunk != Some(1), chunk) {
-        token = token.plus(&Affine::from(Monomial::phase(every, c)).scaled(-1));
-    }
-    let position = if outer {
-        token.clone().plus(&Affine::from(Monomial::start(every)))
-    } else {
-        token.clone()
-    };
-    let steps = Steps {
-        index: by(1),
-        token,
-        high: Affine::from(Monomial::dim(scan.time)),
-        chunk,
-        partial: outer && chunk.is_some(),
-        position,
-    };
-    (index, steps)
-}
-
-/// What a step of one walk sees of an operand, or where it puts a result.
-fn along(
-    view: &View,
-    layout: &[Axis],
-    at: &[Affine],
-    feed: Option<Feed>,
-    steps: &Steps,
-) -> View {
-    let mut out =
-        View { dims: SmallVec::new(), strides: SmallVec::new(), ..view.clone() };
-    let mut row = None;
-    // An axis of an operand that is bounded itself keeps its bound.
-    out.limit = None;
-    for (i, axis) in layout.iter().enumerate() {
-        let stride = view.strides[i];
-        match axis {
-            Axis::Map(m) => {
-                out.origin = out.origin.clone().plus(&times(&at[*m], stride));
-            }
-            Axis::Body => {
-                out.dims.push(view.dims[i]);
-                out.strides.push(stride);
-            }
-            Axis::Time => {
-                let first =
-                    if feed == Some(Feed::Step) { &steps.index } else { &steps.token };
-                out.origin = out.origin.clone().plus(&times(first, stride));
-                row = Some(stride);
-            }
-        }
-    }
-    if let (Some(Feed::Stream), Some(c), Some(stride)) = (feed, steps.chunk, row) {
-        out.dims.insert(0, Dim::Fixed(c));
-        out.strides.insert(0, stride);
-        out.limit = steps.partial.then(|| Limit {
-            axis: 0,
-            offset: steps.token.clone(),
-            high: steps.high.clone(),
-        });
-    }
-    out
 }

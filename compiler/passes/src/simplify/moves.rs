@@ -168,6 +168,11 @@ fn transposed(
     }
 }
 
+/// Whether each entry of a product is that of one entry of each factor.
+fn is_outer(op: &Op) -> bool {
+    matches!(op, Op::Contract { sum, .. } if sum.is_empty())
+}
+
 fn sliced(
     rw: &mut Rewriter,
     a: Value,
@@ -203,6 +208,26 @@ fn sliced(
                 first += n;
             }
             None
+        }
+        Op::Transpose { order } if is_outer(rw.op(rw.operand(a, 0))) => {
+            let source = rw.operand(a, 0);
+            let source = rw.emit(Op::Slice { axis: order[axis], start, size }, &[source]);
+            Some(rw.emit(Op::Transpose { order: order.clone() }, &[source]))
+        }
+        Op::Contract { batch, .. } if is_outer(inner) => {
+            let mut factors = [rw.operand(a, 0), rw.operand(a, 1)];
+            // Batch, the left's own axes, the right's.
+            let own = |v: Value, taken: &dyn Fn(usize) -> bool| -> Vec<usize> {
+                (0..rw.graph.ty(v).rank()).filter(|i| !taken(*i)).collect()
+            };
+            let left = own(factors[0], &|i| batch.iter().any(|p| p.0 == i));
+            let right = own(factors[1], &|i| batch.iter().any(|p| p.1 == i));
+            let (of, at) = match axis.checked_sub(batch.len())? {
+                n if n < left.len() => (0, left[n]),
+                n => (1, right[n - left.len()]),
+            };
+            factors[of] = rw.emit(Op::Slice { axis: at, start, size }, &[factors[of]]);
+            Some(rw.emit(inner.clone(), &factors))
         }
         Op::Pad { axis: same, before, .. } if *same == axis => {
             let source = rw.operand(a, 0);

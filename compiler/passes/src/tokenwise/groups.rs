@@ -1,18 +1,22 @@
-//! Which nodes belong together: they let each token be, a value of one is taken by another, and nothing that does
-//! not lies between any two of them.
+//! Which nodes belong together: they let each token be, a value of one is taken by another or both take the same, and nothing
+//! that does not lies between any two of them.
 
 use super::cheap::Cheap;
 use crate::build::users;
 use crate::schedule::scalar_op;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Graph, Group as Kind, Node, NodeData, Op, Value};
+use nestor_ir::tensor::{Fold, Graph, Group as Kind, Node, NodeData, Op, Value};
 use nestor_ir::ty::Dims;
 use petgraph::unionfind::UnionFind;
 use rustc_hash::FxHashSet;
 
 /// Numbers of a token beyond which they do not stay where they are computed: folds then go over memory as well.
 const WIDEST: usize = 8192;
+/// Numbers of a token up to which chunks have so many tokens that their shares of a sum are few.
+const SUMMED: usize = 512;
+/// Numbers of a token that are read again for little.
+const FEW: usize = 8;
 
 /// Nodes that become one walk.
 pub(super) struct Group {
@@ -20,6 +24,8 @@ pub(super) struct Group {
     pub(super) nodes: Vec<Node>,
     /// What others need of those that stand here alone.
     pub(super) yields: Vec<Value>,
+    /// Sums over all tokens of what these make, as a weight's gradient is one: a chunk's share of them is yielded.
+    pub(super) totals: Vec<Node>,
     /// Ticks, of which a value has one entry each.
     pub(super) time: Dim,
     /// Numbers of a token, at most.
@@ -48,10 +54,12 @@ pub(super) fn ticks(dims: &Dims) -> Option<Dim> {
 fn by_tokens(graph: &Graph) -> Vec<bool> {
     let mut own = vec![false; graph.nodes.len()];
     for (id, node) in graph.nodes.iter() {
-        // Moves are made by who takes them: neighbours are not found in a chunk.
+        // Moves are made by who takes them: neighbours are not found in a chunk. Whole ones that are some tokens away are read from memory.
         let moved = node.operands.iter().any(|v| {
             let from = graph.values[*v].node;
-            graph.nodes[from].op.info().group == Kind::Move
+            let op = &graph.nodes[from].op;
+            op.info().group == Kind::Move
+                && !matches!(op, Op::Shift { axis: 1, .. })
                 && ticks(&graph.ty(*v).dims).is_some()
                 && !own[from.index()]
         });
@@ -83,19 +91,28 @@ impl Groups {
         let own = by_tokens(graph);
         let users = Users::of(graph);
         let mut found = Self { all: vec![], of: vec![None; graph.nodes.len()] };
-        for mut members in connected(graph, &own) {
-            users.trim(graph, &mut members);
-            if !users.folds(graph, &members) {
+        for mut members in connected(graph, &own, &users) {
+            let mut totals = totals(graph, &members, &users);
+            users.trim(graph, &mut members, &totals);
+            if !users.folds(graph, &members) && !users.several(graph, &members) {
                 continue;
             }
             let result = graph.nodes[members[0]].results[0];
             let Some(time) = ticks(&graph.ty(result).dims) else { continue };
-            let width = members.iter().map(|id| width(graph, *id)).max().unwrap_or(1);
+            let width = members
+                .iter()
+                .map(|id| width(graph, graph.nodes[*id].results[0]))
+                .max()
+                .unwrap_or(1);
             if width > WIDEST {
                 continue;
             }
-            members.iter().for_each(|id| found.of[id.index()] = Some(found.all.len()));
-            found.all.push(Group { nodes: members, yields: vec![], time, width });
+            if width > SUMMED {
+                totals.clear();
+            }
+            let all = members.iter().chain(&totals);
+            all.for_each(|id| found.of[id.index()] = Some(found.all.len()));
+            found.all.push(Group { nodes: members, yields: vec![], totals, time, width });
         }
         if !found.all.is_empty() {
             found.hand_over(graph, &own, &users);
@@ -166,19 +183,23 @@ impl Group {
 
 /// Nodes that let tokens be by all that hang together. They have as many other nodes before them on the longest way, so
 /// that none of these lies between two of them.
-fn connected(graph: &Graph, own: &[bool]) -> Vec<Vec<Node>> {
+fn connected(graph: &Graph, own: &[bool], users: &Users) -> Vec<Vec<Node>> {
+    let depth = depths(graph, own, users);
     let count = graph.nodes.len();
-    let mut depth = vec![0_usize; count];
     let mut sets = UnionFind::new(count);
-    for (id, node) in graph.nodes.iter() {
-        let id = id.index();
-        let before = node.operands.iter().map(|v| graph.values[*v].node.index());
-        let step = |n: usize| depth[n] + usize::from(!own[id] && own[n]);
-        depth[id] = before.clone().map(step).max().unwrap_or(0);
-        for n in before.filter(|n| own[*n] && own[id]) {
-            if depth[n] == depth[id] {
-                sets.union(n, id);
-            }
+    for (v, value) in graph.values.iter() {
+        let makes = value.node.index();
+        let takes = users.nodes[v.index()].iter().map(|n| n.index());
+        let mut members: Vec<usize> = takes.filter(|n| own[*n]).collect();
+        if own[makes] {
+            members.push(makes);
+        } else if !is_read(graph, v) {
+            continue;
+        }
+        // Whoever takes the same numbers reads them once.
+        members.sort_by_key(|n| depth[*n]);
+        for pair in members.windows(2).filter(|p| depth[p[0]] == depth[p[1]]) {
+            sets.union(pair[0], pair[1]);
         }
     }
     let mut out: Vec<Vec<Node>> = vec![vec![]; count];
@@ -189,10 +210,57 @@ fn connected(graph: &Graph, own: &[bool]) -> Vec<Vec<Node>> {
     out
 }
 
-/// Numbers of a token that a node makes.
-fn width(graph: &Graph, id: Node) -> usize {
-    let dims = &graph.ty(graph.nodes[id].results[0]).dims;
-    dims.iter().skip(2).filter_map(|d| d.fixed()).product()
+/// Sums over all of a sequence's tokens of what one of some nodes makes.
+fn totals(graph: &Graph, members: &[Node], users: &Users) -> Vec<Node> {
+    let made = |id: &&Node| graph.nodes[**id].results[0];
+    let taken = members.iter().map(|id| made(&id)).flat_map(|v| &users.nodes[v.index()]);
+    let is_total = |id: &&Node| match &graph.nodes[**id].op {
+        Op::Reduce { fold: Fold::Sum, axes } => axes.contains(&1) && !axes.contains(&0),
+        _ => false,
+    };
+    let mut out: Vec<Node> = taken.filter(is_total).copied().collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+/// Whether a value has numbers of each token that are read from memory, more than a few of them.
+fn is_read(graph: &Graph, v: Value) -> bool {
+    let made = matches!(
+        graph.def(v).op,
+        Op::Constant { .. } | Op::Iota { .. } | Op::Broadcast { .. }
+    );
+    !made && ticks(&graph.ty(v).dims).is_some() && width(graph, v) >= FEW
+}
+
+/// How many nodes that do not let tokens be are before each, between others that do. What folds nothing comes as late as those who
+/// take it: what only the way back takes of a norm is computed there, with what it is taken with.
+fn depths(graph: &Graph, own: &[bool], users: &Users) -> Vec<usize> {
+    let step = |from: usize, to: usize| usize::from(own[from] && !own[to]);
+    let mut depth = vec![0_usize; graph.nodes.len()];
+    for (id, node) in graph.nodes.iter() {
+        let id = id.index();
+        let before = node.operands.iter().map(|v| graph.values[*v].node.index());
+        depth[id] = before.map(|n| depth[n] + step(n, id)).max().unwrap_or(0);
+    }
+    let mut nodes: Vec<(Node, &NodeData)> = graph.nodes.iter().collect();
+    while let Some((id, node)) = nodes.pop() {
+        let (id, v) = (id.index(), node.results.first());
+        let Some(v) = v.filter(|v| own[id] && !users.output[v.index()]) else { continue };
+        if matches!(node.op, Op::Reduce { .. }) {
+            continue;
+        }
+        let after = users.nodes[v.index()].iter().map(|n| n.index());
+        if let Some(latest) = after.map(|n| depth[n] - step(id, n)).min() {
+            depth[id] = latest;
+        }
+    }
+    depth
+}
+
+/// Numbers of a token in a value.
+fn width(graph: &Graph, v: Value) -> usize {
+    graph.ty(v).dims.iter().skip(2).filter_map(|d| d.fixed()).product()
 }
 
 /// Who takes each value, and whether the world does.
@@ -213,13 +281,14 @@ impl Users {
         self.nodes[v.index()].iter().any(|user| members.binary_search(user).is_ok())
     }
 
-    /// Leaves out what only others take, where these compute it as they go.
-    fn trim(&self, graph: &Graph, members: &mut Vec<Node>) {
+    /// Leaves out what only others take, where these compute it as they go; sums over tokens do not.
+    fn trim(&self, graph: &Graph, members: &mut Vec<Node>, totals: &[Node]) {
         for at in (0..members.len()).rev() {
             let node = &graph.nodes[members[at]];
             let v = node.results[0];
             let folds = matches!(node.op, Op::Reduce { .. });
-            if !folds && !self.among(v, members) && self.is_inlined(graph, v) {
+            let here = self.among(v, members) || self.among(v, totals);
+            if !folds && !here && self.is_inlined(graph, v) {
                 members.remove(at);
             }
         }
@@ -236,6 +305,11 @@ impl Users {
         let node = &graph.nodes[user];
         match node.op.info().group {
             Kind::Unary | Kind::Binary | Kind::Select | Kind::Reduce => true,
+            // What several take some tokens later is taken from memory.
+            Kind::Move if matches!(node.op, Op::Shift { .. }) => {
+                self.nodes[node.operands[0].index()].len() == 1
+                    && self.is_inlined(graph, node.results[0])
+            }
             Kind::Move => self.is_inlined(graph, node.results[0]),
             _ => false,
         }
@@ -246,5 +320,16 @@ impl Users {
         members.iter().map(|id| &graph.nodes[*id]).any(|node| {
             matches!(node.op, Op::Reduce { .. }) && self.among(node.results[0], members)
         })
+    }
+
+    /// Whether more than one of some nodes is stored for others: what these have in common would be read for each of them.
+    fn several(&self, graph: &Graph, members: &[Node]) -> bool {
+        let outside = |id: &&Node| {
+            let v = graph.nodes[**id].results[0];
+            let goes = |user: &Node| !self.is_inlined_by(graph, *user);
+            width(graph, v) >= FEW
+                && (self.output[v.index()] || self.nodes[v.index()].iter().any(goes))
+        };
+        members.iter().filter(outside).nth(1).is_some()
     }
 }

@@ -6,14 +6,17 @@
 //! ```
 //!
 //! A norm, or a softmax, folds a token's numbers and then takes them again, so that it would go over all tokens once for
-//! every fold and once for what follows. Ops that let each token be, and hang together without another op between them, are
-//! the body of a walk without states instead: its chunks are points of a kernel's grid, and what it computes on its way stays
-//! in tiles. What of it others need is yielded, or computed there again where that reads no more (`Groups`).
+//! every fold and once for what follows. Ops that let each token be, and hang together or take the same numbers without another op
+//! between them, are the body of a walk without states instead: its chunks are points of a kernel's grid, and what it computes on
+//! its way stays in tiles. What of it others need is yielded, or computed there again where that reads no more (`Groups`); of what
+//! is summed over all tokens, as for the gradient of a gain, each chunk yields its share. Neighbours are fed as what lies so many
+//! tokens away (`schedule::neighbours`), so that a short convolution goes with the norm or the gate behind it.
 
 mod cheap;
 mod groups;
 mod walk;
 
+use crate::build::sum;
 use crate::schedule::Calls;
 use crate::simplify::prune;
 use groups::Groups;
@@ -144,6 +147,11 @@ impl Made<'_> {
         let op = nestor_ir::tensor::Op::Scan { scan: Box::new(scan) };
         let results = self.out.add_many(op, &operands);
         self.named(&group.yields, &results);
+        let totals = group.totals.iter().map(|id| self.graph.nodes[*id].results[0]);
+        for (total, shares) in totals.zip(&results[group.yields.len()..]) {
+            let value = sum(&mut self.out, *shares, &[1]);
+            self.named(&[total], &[value]);
+        }
     }
 
     fn named(&mut self, from: &[Value], to: &[Value]) {

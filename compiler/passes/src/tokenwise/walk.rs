@@ -1,6 +1,7 @@
 //! A group of nodes as a walk without states: its body is the nodes, of a chunk's tokens.
 
 use super::groups::Group;
+use crate::build::{broadcast, dims, select_or_zero, sum};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::infer::seen_by_body;
@@ -39,7 +40,7 @@ pub(super) fn walk(graph: &Graph, group: &Group, most: usize) -> (Scan, Vec<Valu
         }
     }
     let rows = Dim::Fixed(tokens);
-    made.scan.body.input("valid", Type::bool([rows]));
+    let valid = made.scan.body.input("valid", Type::bool([rows]));
     made.scan.body.input("position", Type::real([rows]));
     for id in &group.nodes {
         made.add(graph, &graph.nodes[*id]);
@@ -48,6 +49,9 @@ pub(super) fn walk(graph: &Graph, group: &Group, most: usize) -> (Scan, Vec<Valu
         let value = made.map[v.index()].expect("a member");
         made.scan.body.output(format!("y{n}"), value);
         made.scan.yields.push((Yield::Stream, layout(&graph.ty(*v).dims)));
+    }
+    for id in &group.totals {
+        made.total(graph, &graph.nodes[*id], valid);
     }
     (made.scan, made.fed)
 }
@@ -80,6 +84,22 @@ impl Body {
         self.map[v.index()] = Some(self.scan.body.input(name, seen));
         self.scan.feeds.push((feed, layout));
         self.fed.push(v);
+    }
+
+    /// Adds a sum over all tokens: of those of a chunk, an entry for each.
+    fn total(&mut self, graph: &Graph, node: &NodeData, valid: Value) {
+        let Op::Reduce { axes, .. } = &node.op else { return };
+        let body = &mut self.scan.body;
+        let x = self.map[node.operands[0].index()].expect("operands first");
+        let rows = broadcast(body, valid, &dims(body, x), &[0]);
+        let x = select_or_zero(body, rows, x);
+        let axes: Vec<usize> = axes.iter().map(|a| a - 1).collect();
+        let share = sum(body, x, &axes);
+        body.output(format!("sum{}", self.scan.yields.len()), share);
+        let kept = graph.ty(node.results[0]).rank() - 1;
+        let own = std::iter::repeat_n(Axis::Body, kept);
+        let layout = [Axis::Map(0), Axis::Time].into_iter().chain(own).collect();
+        self.scan.yields.push((Yield::Step, layout));
     }
 
     /// The shape of a value of the graph in a chunk.

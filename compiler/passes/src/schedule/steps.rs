@@ -1,0 +1,133 @@
+//! What a step of a walk sees of what the walk is fed, and where it puts what it yields.
+
+use super::frame::Frame;
+use super::lower::Lower;
+use super::view::{Limit, View, times};
+use nestor_ir::dim::Dim;
+use nestor_ir::entity::Entity;
+use nestor_ir::tensor::{Axis, Feed, Op, Scan, Stride, Value};
+use nestor_ir::tile::{Affine, Index, Monomial};
+use smallvec::SmallVec;
+
+/// How steps meet tokens.
+pub(super) struct Steps {
+    pub(super) index: Affine,
+    /// The token of row 0.
+    pub(super) token: Affine,
+    /// Tokens there are.
+    pub(super) high: Affine,
+    /// Tokens of a step; nothing by tokens.
+    pub(super) chunk: Option<usize>,
+    /// Whether a chunk may hold rows that are no tokens.
+    pub(super) partial: bool,
+    /// Position of row 0.
+    pub(super) position: Affine,
+}
+
+impl Lower<'_> {
+    /// What a walk is fed from, and how many tokens later it sees what lies there: by chunks, neighbours are read from memory.
+    pub(super) fn source(
+        &self,
+        v: Value,
+        scan: &Scan,
+        (feed, layout): (Feed, &[Axis]),
+    ) -> (Value, i64) {
+        let outer = scan.time.ticks_of().is_some() && !self.nested;
+        let chunks = outer && matches!(scan.stride, Stride::Chunk(_));
+        let open = chunks && feed == Feed::Stream && self.known[v.index()].is_none();
+        let node = self.graph.def(v);
+        match node.op {
+            Op::Shift { axis, by } if open && layout[axis] == Axis::Time => {
+                (node.operands[0], by)
+            }
+            _ => (v, 0),
+        }
+    }
+}
+
+/// Rows of a chunk that lie so many before its own, where there are such.
+pub(super) fn moved(mut view: View, by: i64) -> View {
+    if by == 0 {
+        return view;
+    }
+    if let (Some(limit), Some(stride)) = (&mut view.limit, view.strides.first()) {
+        let (by, end) = (Affine::number(by), Affine::number(by.max(0)));
+        view.origin = view.origin.plus(&times(&by, *stride).scaled(-1));
+        limit.offset = limit.offset.clone().plus(&by.scaled(-1));
+        limit.high = limit.high.clone().plus(&end.scaled(-1));
+    }
+    view
+}
+
+/// The loop over the steps of a walk, and how they meet tokens.
+pub(super) fn steps(scan: &Scan, frame: &mut Frame) -> (Index, Steps) {
+    let index = frame.index();
+    let by = |n: usize| Affine::index(index, Monomial::number(n as i64));
+    let ticks = scan.time.ticks_of();
+    let (outer, every) = (ticks.is_some(), ticks.unwrap_or(1));
+    let chunk = match scan.stride {
+        Stride::Token => None,
+        Stride::Chunk(c) => Some(c),
+    };
+    let mut token = by(chunk.unwrap_or(1));
+    if let (true, Some(c)) = (outer && chunk != Some(1), chunk) {
+        token = token.plus(&Affine::from(Monomial::phase(every, c)).scaled(-1));
+    }
+    let position = if outer {
+        token.clone().plus(&Affine::from(Monomial::start(every)))
+    } else {
+        token.clone()
+    };
+    let steps = Steps {
+        index: by(1),
+        token,
+        high: Affine::from(Monomial::dim(scan.time)),
+        chunk,
+        partial: outer && chunk.is_some(),
+        position,
+    };
+    (index, steps)
+}
+
+/// What a step of one walk sees of an operand, or where it puts a result.
+pub(super) fn along(
+    view: &View,
+    layout: &[Axis],
+    at: &[Affine],
+    feed: Option<Feed>,
+    steps: &Steps,
+) -> View {
+    let mut out =
+        View { dims: SmallVec::new(), strides: SmallVec::new(), ..view.clone() };
+    let mut row = None;
+    // An axis of an operand that is bounded itself keeps its bound.
+    out.limit = None;
+    for (i, axis) in layout.iter().enumerate() {
+        let stride = view.strides[i];
+        match axis {
+            Axis::Map(m) => {
+                out.origin = out.origin.clone().plus(&times(&at[*m], stride));
+            }
+            Axis::Body => {
+                out.dims.push(view.dims[i]);
+                out.strides.push(stride);
+            }
+            Axis::Time => {
+                let first =
+                    if feed == Some(Feed::Step) { &steps.index } else { &steps.token };
+                out.origin = out.origin.clone().plus(&times(first, stride));
+                row = Some(stride);
+            }
+        }
+    }
+    if let (Some(Feed::Stream), Some(c), Some(stride)) = (feed, steps.chunk, row) {
+        out.dims.insert(0, Dim::Fixed(c));
+        out.strides.insert(0, stride);
+        out.limit = steps.partial.then(|| Limit {
+            axis: 0,
+            offset: steps.token.clone(),
+            high: steps.high.clone(),
+        });
+    }
+    out
+}
