@@ -2,21 +2,19 @@
 //! that does not lies between any two of them.
 
 use super::cheap::Cheap;
-use crate::build::users;
+use super::connected::connected;
+use super::users::{Users, width};
 use crate::schedule::scalar_op;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Fold, Graph, Group as Kind, Node, NodeData, Op, Value};
 use nestor_ir::ty::Dims;
-use petgraph::unionfind::UnionFind;
 use rustc_hash::FxHashSet;
 
 /// Numbers of a token beyond which they do not stay where they are computed: folds then go over memory as well.
 const WIDEST: usize = 8192;
 /// Numbers of a token up to which chunks have so many tokens that their shares of a sum are few.
 const SUMMED: usize = 512;
-/// Numbers of a token that are read again for little.
-const FEW: usize = 8;
 
 /// Nodes that become one walk.
 pub(super) struct Group {
@@ -92,23 +90,21 @@ impl Groups {
         let users = Users::of(graph);
         let mut found = Self { all: vec![], of: vec![None; graph.nodes.len()] };
         for mut members in connected(graph, &own, &users) {
-            let mut totals = totals(graph, &members, &users);
+            let totals = match widest(graph, &members) {
+                ..=SUMMED => totals(graph, &members, &users),
+                _ => vec![],
+            };
             users.trim(graph, &mut members, &totals);
-            if !users.folds(graph, &members) && !users.several(graph, &members) {
+            // What is folded is taken again, and what goes to several would be read for each of them.
+            let several = users.stored(graph, &members) + totals.len() > 1;
+            if !several && !users.folds(graph, &members) {
                 continue;
             }
             let result = graph.nodes[members[0]].results[0];
             let Some(time) = ticks(&graph.ty(result).dims) else { continue };
-            let width = members
-                .iter()
-                .map(|id| width(graph, graph.nodes[*id].results[0]))
-                .max()
-                .unwrap_or(1);
+            let width = widest(graph, &members);
             if width > WIDEST {
                 continue;
-            }
-            if width > SUMMED {
-                totals.clear();
             }
             let all = members.iter().chain(&totals);
             all.for_each(|id| found.of[id.index()] = Some(found.all.len()));
@@ -181,33 +177,10 @@ impl Group {
     }
 }
 
-/// Nodes that let tokens be by all that hang together. They have as many other nodes before them on the longest way, so
-/// that none of these lies between two of them.
-fn connected(graph: &Graph, own: &[bool], users: &Users) -> Vec<Vec<Node>> {
-    let depth = depths(graph, own, users);
-    let count = graph.nodes.len();
-    let mut sets = UnionFind::new(count);
-    for (v, value) in graph.values.iter() {
-        let makes = value.node.index();
-        let takes = users.nodes[v.index()].iter().map(|n| n.index());
-        let mut members: Vec<usize> = takes.filter(|n| own[*n]).collect();
-        if own[makes] {
-            members.push(makes);
-        } else if !is_read(graph, v) {
-            continue;
-        }
-        // Whoever takes the same numbers reads them once.
-        members.sort_by_key(|n| depth[*n]);
-        for pair in members.windows(2).filter(|p| depth[p[0]] == depth[p[1]]) {
-            sets.union(pair[0], pair[1]);
-        }
-    }
-    let mut out: Vec<Vec<Node>> = vec![vec![]; count];
-    for id in graph.nodes.keys().filter(|id| own[id.index()]) {
-        out[sets.find(id.index())].push(id);
-    }
-    out.retain(|members| !members.is_empty());
-    out
+/// Numbers of a token that some nodes make, at most.
+fn widest(graph: &Graph, members: &[Node]) -> usize {
+    let made = members.iter().map(|id| width(graph, graph.nodes[*id].results[0]));
+    made.max().unwrap_or(1)
 }
 
 /// Sums over all of a sequence's tokens of what one of some nodes makes.
@@ -222,114 +195,4 @@ fn totals(graph: &Graph, members: &[Node], users: &Users) -> Vec<Node> {
     out.sort();
     out.dedup();
     out
-}
-
-/// Whether a value has numbers of each token that are read from memory, more than a few of them.
-fn is_read(graph: &Graph, v: Value) -> bool {
-    let made = matches!(
-        graph.def(v).op,
-        Op::Constant { .. } | Op::Iota { .. } | Op::Broadcast { .. }
-    );
-    !made && ticks(&graph.ty(v).dims).is_some() && width(graph, v) >= FEW
-}
-
-/// How many nodes that do not let tokens be are before each, between others that do. What folds nothing comes as late as those who
-/// take it: what only the way back takes of a norm is computed there, with what it is taken with.
-fn depths(graph: &Graph, own: &[bool], users: &Users) -> Vec<usize> {
-    let step = |from: usize, to: usize| usize::from(own[from] && !own[to]);
-    let mut depth = vec![0_usize; graph.nodes.len()];
-    for (id, node) in graph.nodes.iter() {
-        let id = id.index();
-        let before = node.operands.iter().map(|v| graph.values[*v].node.index());
-        depth[id] = before.map(|n| depth[n] + step(n, id)).max().unwrap_or(0);
-    }
-    let mut nodes: Vec<(Node, &NodeData)> = graph.nodes.iter().collect();
-    while let Some((id, node)) = nodes.pop() {
-        let (id, v) = (id.index(), node.results.first());
-        let Some(v) = v.filter(|v| own[id] && !users.output[v.index()]) else { continue };
-        if matches!(node.op, Op::Reduce { .. }) {
-            continue;
-        }
-        let after = users.nodes[v.index()].iter().map(|n| n.index());
-        if let Some(latest) = after.map(|n| depth[n] - step(id, n)).min() {
-            depth[id] = latest;
-        }
-    }
-    depth
-}
-
-/// Numbers of a token in a value.
-fn width(graph: &Graph, v: Value) -> usize {
-    graph.ty(v).dims.iter().skip(2).filter_map(|d| d.fixed()).product()
-}
-
-/// Who takes each value, and whether the world does.
-struct Users {
-    nodes: Vec<Vec<Node>>,
-    output: Vec<bool>,
-}
-
-impl Users {
-    fn of(graph: &Graph) -> Self {
-        let mut output = vec![false; graph.values.len()];
-        graph.outputs.iter().for_each(|o| output[o.value.index()] = true);
-        Self { nodes: users(graph), output }
-    }
-
-    /// Whether one of some nodes takes a value.
-    fn among(&self, v: Value, members: &[Node]) -> bool {
-        self.nodes[v.index()].iter().any(|user| members.binary_search(user).is_ok())
-    }
-
-    /// Leaves out what only others take, where these compute it as they go; sums over tokens do not.
-    fn trim(&self, graph: &Graph, members: &mut Vec<Node>, totals: &[Node]) {
-        for at in (0..members.len()).rev() {
-            let node = &graph.nodes[members[at]];
-            let v = node.results[0];
-            let folds = matches!(node.op, Op::Reduce { .. });
-            let here = self.among(v, members) || self.among(v, totals);
-            if !folds && !here && self.is_inlined(graph, v) {
-                members.remove(at);
-            }
-        }
-    }
-
-    /// Whether all that take a value compute it as they go.
-    fn is_inlined(&self, graph: &Graph, v: Value) -> bool {
-        !self.output[v.index()]
-            && self.nodes[v.index()].iter().all(|user| self.is_inlined_by(graph, *user))
-    }
-
-    /// Whether a node computes what it takes as it goes.
-    fn is_inlined_by(&self, graph: &Graph, user: Node) -> bool {
-        let node = &graph.nodes[user];
-        match node.op.info().group {
-            Kind::Unary | Kind::Binary | Kind::Select | Kind::Reduce => true,
-            // What several take some tokens later is taken from memory.
-            Kind::Move if matches!(node.op, Op::Shift { .. }) => {
-                self.nodes[node.operands[0].index()].len() == 1
-                    && self.is_inlined(graph, node.results[0])
-            }
-            Kind::Move => self.is_inlined(graph, node.results[0]),
-            _ => false,
-        }
-    }
-
-    /// Whether what is folded is taken by another of some nodes: only then would anything be read twice.
-    fn folds(&self, graph: &Graph, members: &[Node]) -> bool {
-        members.iter().map(|id| &graph.nodes[*id]).any(|node| {
-            matches!(node.op, Op::Reduce { .. }) && self.among(node.results[0], members)
-        })
-    }
-
-    /// Whether more than one of some nodes is stored for others: what these have in common would be read for each of them.
-    fn several(&self, graph: &Graph, members: &[Node]) -> bool {
-        let outside = |id: &&Node| {
-            let v = graph.nodes[**id].results[0];
-            let goes = |user: &Node| !self.is_inlined_by(graph, *user);
-            width(graph, v) >= FEW
-                && (self.output[v.index()] || self.nodes[v.index()].iter().any(goes))
-        };
-        members.iter().filter(outside).nth(1).is_some()
-    }
 }

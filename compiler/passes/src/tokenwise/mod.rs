@@ -13,7 +13,9 @@
 //! tokens away (`schedule::neighbours`), so that a short convolution goes with the norm or the gate behind it.
 
 mod cheap;
+mod connected;
 mod groups;
+mod users;
 mod walk;
 
 use crate::build::sum;
