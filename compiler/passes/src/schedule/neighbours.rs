@@ -53,32 +53,24 @@ pub(super) fn by_ages(
 /// A value some places later along an axis: what it is made of is moved, where the rest of that is the same at all places.
 pub(super) fn later(out: &mut Graph, v: Value, axis: usize, by: i64) -> Value {
     let node = out.def(v).clone();
-    let constant = |g: &Graph, v: Value| match &g.def(v).op {
+    let same = |g: &Graph, v: Value| match &g.def(v).op {
         Op::Broadcast { axes, .. } => !axes.contains(&axis),
         _ => false,
     };
-    match &node.op {
-        Op::Mul => {
-            let [a, b] = node.operands[..] else { return v };
-            match (constant(out, a), constant(out, b)) {
-                (false, true) => {
-                    let a = later(out, a, axis, by);
-                    mul(out, a, b)
-                }
-                (true, false) => {
-                    let b = later(out, b, axis, by);
-                    mul(out, a, b)
-                }
-                _ => out.add(Op::Shift { axis, by }, &[v]),
-            }
+    match (&node.op, &node.operands[..]) {
+        (Op::Mul, &[a, b]) if same(out, a) != same(out, b) => {
+            let (moves, stays) = if same(out, b) { (a, b) } else { (b, a) };
+            let moved = later(out, moves, axis, by);
+            mul(out, moved, stays)
         }
-        _ => match place_in_operand(out, v, axis) {
+        (op, &[from]) => match place_in_operand(out, v, axis) {
             Some(axis) => {
-                let from = later(out, node.operands[0], axis, by);
-                out.add(node.op, &[from])
+                let from = later(out, from, axis, by);
+                out.add(op.clone(), &[from])
             }
             None => out.add(Op::Shift { axis, by }, &[v]),
         },
+        _ => out.add(Op::Shift { axis, by }, &[v]),
     }
 }
 
