@@ -9,7 +9,9 @@
 
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Axes, AxisPairs, Fold, Graph, Node, Op, Value};
+use nestor_ir::tensor::{
+    Axes, Axis, AxisPairs, Fold, Graph, Layout, Node, Op, Scan, Value,
+};
 use nestor_ir::ty::{Dims, Elem, Type};
 
 /// A real scalar.
@@ -169,6 +171,12 @@ pub fn transpose(g: &mut Graph, a: Value, order: &[usize]) -> Value {
         return a;
     }
     g.add(Op::Transpose { order: Axes::from(order) }, &[a])
+}
+
+/// The layout of what is yielded once a step: mapped dimensions, steps, the body's axes.
+pub fn every_step(scan: &Scan, rank: usize) -> Layout {
+    let maps = (0..scan.map.len()).map(Axis::Map);
+    maps.chain([Axis::Time]).chain((0..rank).map(|_| Axis::Body)).collect()
 }
 
 /// The last two axes exchanged.

@@ -15,7 +15,8 @@
 )]
 
 use super::keep::{Keeping, worth_keeping};
-use nestor_ir::tensor::{Axis, Graph, Layout, Op, Scan, Stride, Value, Yield};
+use crate::build::every_step;
+use nestor_ir::tensor::{Axis, Graph, Op, Scan, Stride, Value, Yield};
 
 /// The graph with boundaries yielded by all its scans, nested ones included.
 pub fn keep_boundaries(graph: &Graph, keeping: Keeping) -> Graph {
@@ -51,12 +52,6 @@ fn with_boundaries(scan: &Scan, keeping: Keeping) -> Scan {
         out.body.output(name, value);
     }
     out
-}
-
-/// The layout of what is yielded once a step: mapped dimensions, steps, the body's axes.
-fn every_step(scan: &Scan, rank: usize) -> Layout {
-    let maps = (0..scan.map.len()).map(Axis::Map);
-    maps.chain([Axis::Time]).chain((0..rank).map(|_| Axis::Body)).collect()
 }
 
 fn unused(body: &Graph, mut name: String) -> String {

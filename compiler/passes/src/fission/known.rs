@@ -10,8 +10,9 @@
 
 use super::cost::Rates;
 use super::cut::{Cut, Where};
-use super::part::{Part, every_step};
+use super::part::Part;
 use crate::autodiff::body_inputs;
+use crate::build::every_step;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Feed, Graph, Layout, Op, Scan, Value, Yield};
 use rustc_hash::FxHashMap;

@@ -30,12 +30,13 @@ mod tail;
 pub use cost::{Rates, WarpGroup};
 
 use crate::autodiff::state_inputs;
+use crate::build::every_step;
 use crate::simplify::prune;
 use columns::Columns;
 use cut::{Cut, Where};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Feed, Graph, Group, Layout, Op, Scan, Stride, Value, Yield};
-use part::{Part, every_step};
+use part::Part;
 
 /// How much more than it costs handing over is feared, one after the other until no more is handed over than that.
 const FEARED: [f64; 4] = [1.0, 2.0, 4.0, 8.0];

@@ -1,8 +1,9 @@
 //! One part of a walk: its body with what others have computed fed, once a step.
 
 use crate::autodiff::body_inputs;
+use crate::build::every_step;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Axis, Feed, Graph, Layout, Op, Scan, Value, Yield};
+use nestor_ir::tensor::{Feed, Graph, Layout, Op, Scan, Value, Yield};
 use nestor_ir::ty::Type;
 
 /// What a part is given and what it gives, as values of the whole body.
@@ -110,10 +111,4 @@ fn copy(from: &Graph, arguments: &[Value], known: &mut [Option<Value>], to: &mut
             }
         }
     }
-}
-
-/// The layout of what is yielded once a step: mapped dimensions, steps, the body's axes.
-pub(super) fn every_step(scan: &Scan, rank: usize) -> Layout {
-    let maps = (0..scan.map.len()).map(Axis::Map);
-    maps.chain([Axis::Time]).chain((0..rank).map(|_| Axis::Body)).collect()
 }

@@ -10,11 +10,10 @@
 //! steps, the first with a point of the grid for every sequence.
 
 use super::neighbours::{by_ages, later};
-use crate::build::{broadcast, mul, sum};
+use crate::build::{broadcast, mul, sum, transpose};
 use crate::simplify::prune;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Fold, Graph, Op, Value};
-use smallvec::SmallVec;
 
 /// The graph with these ops rewritten.
 pub(super) fn expanded(graph: &Graph) -> Graph {
@@ -40,11 +39,9 @@ fn expand(graph: &Graph, nested: bool) -> Graph {
                 let Op::Transpose { order: before } = &out.def(operands[0]).op else {
                     return None;
                 };
-                let order: SmallVec<_> = order.iter().map(|a| before[*a]).collect();
+                let order: Vec<usize> = order.iter().map(|a| before[*a]).collect();
                 let from = out.def(operands[0]).operands[0];
-                let stays = order.iter().enumerate().all(|(i, a)| i == *a);
-                let moved = |g: &mut Graph| g.add(Op::Transpose { order }, &[from]);
-                Some([if stays { from } else { moved(out) }].into())
+                Some([transpose(out, from, &order)].into())
             }
             Op::Scan { scan } => {
                 let mut scan = scan.clone();
@@ -157,12 +154,7 @@ fn vectors(
     let (left, right) = if swap { (seconds, firsts) } else { (firsts, seconds) };
     order.extend(left);
     order.extend(right);
-    let plain = order.iter().enumerate().all(|(i, &o)| i == o);
-    Some(if plain {
-        total
-    } else {
-        out.add(Op::Transpose { order: order.into() }, &[total])
-    })
+    Some(transpose(out, total, &order))
 }
 
 /// A broadcast whose axes may lie in any order.
@@ -170,10 +162,6 @@ pub(super) fn ordered(out: &mut Graph, x: Value, dims: &[Dim], axes: &[usize]) -
     let mut order: Vec<usize> = (0..axes.len()).collect();
     order.sort_by_key(|&i| axes[i]);
     let sorted: Vec<usize> = order.iter().map(|&i| axes[i]).collect();
-    let x = if order.iter().enumerate().all(|(i, &o)| i == o) {
-        x
-    } else {
-        out.add(Op::Transpose { order: order.into() }, &[x])
-    };
+    let x = transpose(out, x, &order);
     broadcast(out, x, dims, &sorted)
 }

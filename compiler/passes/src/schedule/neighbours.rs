@@ -9,7 +9,7 @@
 //! itself, in one pass with a norm or a gate behind it.
 
 use super::expand::ordered;
-use crate::build::{add, mul};
+use crate::build::{add, mul, reshape};
 use nestor_ir::tensor::{Graph, Op, Value};
 
 /// Entries of a window that are few.
@@ -39,7 +39,7 @@ pub(super) fn by_ages(
             _ => from,
         };
         let entry = out.add(Op::Slice { axis: place, start: age, size: 1 }, &[second]);
-        let entry = out.add(Op::Reshape { dims: rest.clone() }, &[entry]);
+        let entry = reshape(out, entry, &rest);
         let entry = ordered(out, entry, &dims, &axes);
         mul(out, moved, entry)
     };

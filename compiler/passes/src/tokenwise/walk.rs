@@ -1,7 +1,7 @@
 //! A group of nodes as a walk without states: its body is the nodes, of a chunk's tokens.
 
 use super::groups::Group;
-use crate::build::{broadcast, dims, select_or_zero, sum};
+use crate::build::{broadcast, dims, every_step, select_or_zero, sum};
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::infer::seen_by_body;
@@ -51,7 +51,7 @@ pub(super) fn walk(graph: &Graph, group: &Group, most: usize) -> (Scan, Vec<Valu
         made.scan.yields.push((Yield::Stream, layout(&graph.ty(*v).dims)));
     }
     for id in &group.totals {
-        made.total(graph, &graph.nodes[*id], valid);
+        made.total(&graph.nodes[*id], valid);
     }
     (made.scan, made.fed)
 }
@@ -87,7 +87,7 @@ impl Body {
     }
 
     /// Adds a sum over all tokens: of those of a chunk, an entry for each.
-    fn total(&mut self, graph: &Graph, node: &NodeData, valid: Value) {
+    fn total(&mut self, node: &NodeData, valid: Value) {
         let Op::Reduce { axes, .. } = &node.op else { return };
         let body = &mut self.scan.body;
         let x = self.map[node.operands[0].index()].expect("operands first");
@@ -96,9 +96,7 @@ impl Body {
         let axes: Vec<usize> = axes.iter().map(|a| a - 1).collect();
         let share = sum(body, x, &axes);
         body.output(format!("sum{}", self.scan.yields.len()), share);
-        let kept = graph.ty(node.results[0]).rank() - 1;
-        let own = std::iter::repeat_n(Axis::Body, kept);
-        let layout = [Axis::Map(0), Axis::Time].into_iter().chain(own).collect();
+        let layout = every_step(&self.scan, self.scan.body.ty(share).rank());
         self.scan.yields.push((Yield::Step, layout));
     }
 
