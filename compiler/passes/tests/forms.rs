@@ -1,7 +1,9 @@
 //! Chunk-parallel forms against the walk they stand for: final states, answers and gradients, for
 //! lengths that no chunk divides, calls that start within a chunk, and states that are not zero.
 
-use crate::common::walks::{K, Token, V, anchor, compare, compare_as, fixed, gate, read};
+use crate::common::walks::{
+    K, Token, V, anchor, compare, compare_as, fixed, gate, gate_along, read,
+};
 use nestor_ir::tensor::{Graph, Op, Scan, Value};
 use nestor_ir::ty::Type;
 use nestor_passes::build::{
@@ -253,46 +255,6 @@ fn anchored_mlp_with_momentum() {
     let y = read(b, h, now[2]);
     let y = add(b, y, now[3]);
     compare(t.scan(&nexts, &[y]), &[16, 8]);
-}
-
-/// A gate along some axes of the state.
-fn gate_along(b: &mut Graph, a: Value, axes: &[usize], m: Value) -> Value {
-    let dims = b.ty(m).dims.clone();
-    let a = broadcast(b, a, &dims, axes);
-    mul(b, a, m)
-}
-
-/// A gate along the keys' or the values' channels, with or without feedback.
-fn channels(axis: usize, feedback: bool, name: &str) -> (Scan, Graph, Vec<Value>) {
-    let mut t = Token::new();
-    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
-    let alpha = t.stream(name, &[[K, V][axis]]);
-    let beta = t.stream("beta", &[]);
-    let m = t.state("m", &[K, V]);
-    let b = &mut t.body;
-    let kept = gate_along(b, alpha, &[axis], m);
-    let e = if feedback {
-        let p = read(b, k, kept);
-        sub(b, v, p)
-    } else {
-        v
-    };
-    let e = gate(b, beta, e);
-    let ke = outer(b, k, e);
-    let next = add(b, kept, ke);
-    let y = read(b, q, next);
-    let before = read(b, q, m);
-    t.scan(&[next], &[y, before])
-}
-
-#[test]
-fn gates_by_channel() {
-    for axis in [0, 1] {
-        for feedback in [false, true] {
-            compare(channels(axis, feedback, "alpha"), &[16, 8, 1]);
-            compare(channels(axis, feedback, "switch"), &[16]);
-        }
-    }
 }
 
 /// Steps that differ by column: a system for every column.

@@ -11,6 +11,7 @@ mod even;
 mod fission;
 mod fission_columns;
 mod forms;
+mod forms_channels;
 mod forms_clocked;
 mod forms_derived;
 mod merge;

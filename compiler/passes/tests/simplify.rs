@@ -195,3 +195,34 @@ fn part_of_an_outer_product_is_one_of_parts() {
         assert_eq!(of_product, of_parts, "axis {axis}");
     }
 }
+
+/// Gradients of slices are padded; where they fill a value, nothing is added.
+#[test]
+fn what_lies_apart_is_not_added() {
+    let mut g = Graph::new();
+    let ty = |n: usize| Type::real([Dim::Batch, Dim::Fixed(n)]);
+    let a = g.input("a", ty(2));
+    let [b, c] = ["b", "c"].map(|name| g.input(name, ty(3)));
+    let mut pad = |v: Value, before: usize, after: usize| {
+        g.add(Op::Pad { axis: 1, before, after }, &[v])
+    };
+    let parts = [pad(b, 2, 0), pad(a, 0, 3), pad(c, 2, 0)];
+    for order in [[0, 1, 2], [1, 2, 0], [0, 2, 1]] {
+        let mut g = g.clone();
+        let [x, y, z] = order.map(|n| parts[n]);
+        let both = g.add(Op::Add, &[x, y]);
+        let all = g.add(Op::Add, &[both, z]);
+        g.output("y", all);
+        let found = simplify(&g);
+        assert_eq!(
+            found.def(found.outputs[0].value).op,
+            Op::Concat { axis: 1 },
+            "{found}"
+        );
+        let adds = found.nodes.values().filter(|n| n.op == Op::Add);
+        assert!(adds.map(|n| found.ty(n.results[0])).eq([&ty(3)]), "{found}");
+        let (s, mut numbers) = (sizes(2, 3, 0), Numbers::new(7));
+        let x = inputs(&g, &s, &mut numbers);
+        close("y", &evaluate(&found, &x, &s)[0], &evaluate(&g, &x, &s)[0], 0.0);
+    }
+}

@@ -13,6 +13,10 @@ use nestor_ir::ty::Elem;
 
 /// Points of a map beside one another: sixteen bytes of float32. Entries of a product come in twos.
 pub(super) const WIDE: i64 = 4;
+/// The same where much is done at each: as many as a register of bfloat16 has.
+const PAIR: i64 = 2;
+/// Numbers of a point of which two fit into registers, with addresses.
+const MOST_HELD: usize = 64;
 
 /// Turns whose numbers are all loaded before the first of them is stored, the first that divides: of maps that do little at each point, and of
 /// those that do next to nothing.
@@ -28,18 +32,27 @@ const FEW_THREADS: u32 = 128;
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Whether a map without folds is one whose numbers lie so, with points enough for all threads.
     pub(super) fn lies_beside(&self, map: Map<'_>) -> bool {
+        is_light(map) && self.lies_by(map, WIDE)
+    }
+
+    /// The same of one at whose points much is done: two of them are as many as registers suffice for.
+    pub(super) fn lies_in_pairs(&self, map: Map<'_>) -> bool {
+        !is_hard(map) && held(map) <= MOST_HELD && self.lies_by(map, PAIR)
+    }
+
+    /// Whether so many numbers lie beside one another in all that a map touches, with as many points for all threads.
+    fn lies_by(&self, map: Map<'_>, count: i64) -> bool {
         let Some((Extent::Fixed(last), before)) = map.space.split_last() else {
             return false;
         };
         let points: Option<usize> = before.iter().map(|d| d.fixed()).product();
         let enough = points
-            .is_none_or(|n| n * last >= WIDE as usize * self.about.threads as usize);
-        last.is_multiple_of(WIDE as usize)
+            .is_none_or(|n| n * last >= count as usize * self.about.threads as usize);
+        last.is_multiple_of(count as usize)
             && *last > 0
             && enough
-            && is_light(map)
-            && map.loads.iter().all(|from| self.is_some_beside(from, WIDE))
-            && self.stores_beside(map, WIDE)
+            && map.loads.iter().all(|from| self.is_some_beside(from, count))
+            && self.stores_beside(map, count)
     }
 
     /// How many points a thread has beside one another: as many as sixteen bytes of what is narrow, where there are enough of them, and nothing
@@ -117,6 +130,18 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let wide = 2 * WIDE;
         let enough = points.is_none_or(|n| n as i64 >= wide * threads);
         let wide = self.points_beside(map, enough);
+        self.map_by(map, wide);
+    }
+
+    /// Two points beside one another at a time.
+    pub(super) fn map_in_pairs(&mut self, map: Map<'_>) {
+        self.map_by(map, PAIR);
+    }
+
+    /// So many points beside one another at a time.
+    fn map_by(&mut self, map: Map<'_>, wide: i64) {
+        let threads = i64::from(self.about.threads);
+        let points: Option<usize> = map.space.iter().map(|d| d.fixed()).product();
         // Of many threads each has few registers.
         let few = self.about.threads > FEW_THREADS;
         let at_once: &[i64] = match map.expr.scalars.len() {
@@ -363,8 +388,31 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 }
 
+/// The most scalars of a point that are wanted at a time, where what is stored is so at once.
+fn held(map: Map<'_>) -> usize {
+    let scalars = &map.expr.scalars;
+    let mut last: Vec<usize> = (0..scalars.len()).collect();
+    for (id, scalar) in scalars.iter() {
+        scalar.operands.iter().for_each(|o| last[o.index()] = id.index());
+    }
+    let mut ends = vec![0; last.len()];
+    let (mut held, mut most) = (0, 0);
+    for (n, end) in last.into_iter().enumerate() {
+        held += 1;
+        ends[end] += 1;
+        most = most.max(held);
+        held -= ends[n];
+    }
+    most
+}
+
 /// Whether so little is done at each point that it is written once for each.
 fn is_light(map: Map<'_>) -> bool {
+    map.expr.scalars.len() <= MANY_SCALARS && !is_hard(map)
+}
+
+/// Whether something is done that takes long to write.
+fn is_hard(map: Map<'_>) -> bool {
     let hard = |op: ScalarOp| {
         matches!(
             op,
@@ -377,8 +425,7 @@ fn is_light(map: Map<'_>) -> bool {
                 | ScalarOp::Pow
         )
     };
-    let scalars = &map.expr.scalars;
-    scalars.len() <= MANY_SCALARS && !scalars.values().any(|s| hard(s.op))
+    map.expr.scalars.values().any(|s| hard(s.op))
 }
 
 /// Whether the bounds of an access are those of all points beside one another.

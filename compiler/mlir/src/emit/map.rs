@@ -92,6 +92,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         if kept == map.space.len() && self.together(map) {
             return self.map_together(map);
         }
+        if kept == map.space.len() && self.lies_in_pairs(map) {
+            return self.map_in_pairs(map);
+        }
         self.shared(&map.space[..kept], |e, point| {
             e.level(map, point.to_vec(), Vec::new());
         });

@@ -13,7 +13,7 @@
 mod unrolled;
 
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::reads::touches;
+use nestor_ir::tile::reads::{Touches, touches};
 use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 use unrolled::Columns;
 
@@ -48,9 +48,15 @@ pub fn columnwise(mut kernel: Kernel, least: Least) -> Kernel {
             at += 1;
             continue;
         };
-        at += run.statements;
-        kernel.body.extend(run.apart);
-        kernel.body.push(run.columns.stmt(|tile| last[tile.index()] >= at));
+        let end = at + run.statements;
+        kernel.body.extend(run.before);
+        let passed = run.behind.iter().flat_map(|stmt| touches(stmt).reads);
+        let passed: Vec<Place> = passed.collect();
+        let wanted =
+            |tile: Tile| last[tile.index()] >= end || passed.contains(&Place::Tile(tile));
+        kernel.body.push(run.columns.stmt(wanted));
+        kernel.body.extend(run.behind);
+        at = end;
     }
     kernel
 }
@@ -68,45 +74,94 @@ fn last_reads(body: &[Stmt], tiles: usize) -> Vec<usize> {
     last
 }
 
+/// In how many lanes rows may lie: a thread has those of one.
+const LANES: [usize; 4] = [1, 2, 4, 8];
+
 /// Statements of a body that are joined.
 struct Run {
     columns: Columns,
     /// How many statements there are in all.
     statements: usize,
-    /// Those of them that have nothing to do with others: they stay as they are, and come first.
-    apart: Vec<Stmt>,
+    /// Those of them that take nothing of the joined ones: they come first.
+    before: Vec<Stmt>,
+    /// Those that take something of them, but give them nothing: they come last.
+    behind: Vec<Stmt>,
 }
 
 impl Run {
     /// The longest run from a statement on, where it is long enough.
     fn of(body: &[Stmt], at: usize, least: Least, last: &[usize]) -> Option<Self> {
-        let statements = length(body, at, least, last);
-        let (joined, apart) = connected(&body[at..at + statements]);
-        let mut columns = Columns::of(least.columns);
-        for stmt in &joined {
-            columns.add(stmt)?;
+        let all = LANES.map(|lanes| (lanes, Numbers::of(body, at, least, lanes, last)));
+        let long = all.into_iter().filter(|(_, n)| {
+            n.joined.len() >= least.maps && n.passed(body) <= n.joined.len()
+        });
+        // The first of those that join as many.
+        let (lanes, found) = long.rev().max_by_key(|(_, n)| n.joined.len())?;
+        let mut columns = Columns::of(least.columns, lanes);
+        for &n in &found.joined {
+            columns.add(&body[n])?;
         }
-        (joined.len() >= least.maps).then_some(Self { columns, statements, apart })
+        let own = |list: &[usize]| list.iter().map(|&n| body[n].clone()).collect();
+        let (before, behind) = (own(&found.before), own(&found.behind));
+        Some(Self { columns, statements: found.statements, before, behind })
     }
 }
 
-/// How many statements from one on could be one.
-fn length(body: &[Stmt], at: usize, least: Least, last: &[usize]) -> usize {
-    let mut columns = Columns::of(least.columns);
-    let mut fits = |n: &usize| {
-        let wanted = |tile: Tile| last[tile.index()] > *n;
-        columns.add(&body[*n]).is_some() && columns.held(wanted) <= MOST_HELD
-    };
-    (at..body.len()).take_while(|n| fits(n)).count()
+/// The statements of a run by number.
+#[derive(Default)]
+struct Numbers {
+    statements: usize,
+    joined: Vec<usize>,
+    before: Vec<usize>,
+    behind: Vec<usize>,
 }
 
-/// Those statements of a run that give others something or take it, and the rest, which may change places with all of them.
-fn connected(run: &[Stmt]) -> (Vec<Stmt>, Vec<Stmt>) {
-    let all: Vec<_> = run.iter().map(touches).collect();
-    let meet = |n: usize, m: usize| n != m && !all[n].apart(&all[m]);
-    let is_connected = |n: usize| (0..run.len()).any(|m| meet(n, m));
-    let (joined, apart): (Vec<_>, Vec<_>) =
-        run.iter().cloned().enumerate().partition(|(n, _)| is_connected(*n));
-    let statements = |all: Vec<(usize, Stmt)>| all.into_iter().map(|(_, s)| s).collect();
-    (statements(joined), statements(apart))
+impl Numbers {
+    /// How many maps are among them that are not joined, in whose place others might be.
+    fn passed(&self, body: &[Stmt]) -> usize {
+        let all = self.before.iter().chain(&self.behind);
+        all.filter(|n| matches!(body[**n], Stmt::Map { .. })).count()
+    }
+
+    /// Those from one on, for so many lanes.
+    fn of(body: &[Stmt], at: usize, least: Least, lanes: usize, last: &[usize]) -> Self {
+        let mut columns = Columns::of(least.columns, lanes);
+        let mut touched: Vec<Touches> = Vec::new();
+        let mut found = Self::default();
+        for n in at..body.len() {
+            let stmt = &body[n];
+            touched.push(touches(stmt));
+            let own = &touched[n - at];
+            let apart = |from: &[usize]| from.iter().all(|m| own.apart(&touched[m - at]));
+            let wanted = |tile: Tile| last[tile.index()] > n;
+            if columns.suit(stmt) {
+                let fits = apart(&found.behind)
+                    && columns.add(stmt).is_some()
+                    && columns.held(wanted) <= MOST_HELD;
+                if !fits {
+                    break;
+                }
+                found.joined.push(n);
+            } else if n > at && apart(&found.joined) && apart(&found.behind) {
+                found.before.push(n);
+            } else if n > at && !matches!(stmt, Stmt::Loop { .. } | Stmt::When { .. }) {
+                found.behind.push(n);
+            } else {
+                break;
+            }
+        }
+        let end = found.joined.last().map_or(at, |n| n + 1);
+        found.statements = end - at;
+        let meet =
+            |n: usize, m: usize| n != m && !touched[n - at].apart(&touched[m - at]);
+        let all = std::mem::take(&mut found.joined);
+        let connected = |n: &usize| all.iter().any(|m| meet(*n, *m));
+        let (joined, alone): (Vec<_>, Vec<_>) = all.iter().copied().partition(connected);
+        found.joined = joined;
+        found.before.extend(alone);
+        found.before.sort_unstable();
+        found.before.retain(|n| *n < end);
+        found.behind.retain(|n| *n < end);
+        found
+    }
 }

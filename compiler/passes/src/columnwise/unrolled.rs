@@ -20,12 +20,16 @@ const MOST_SCALARS: usize = 2048;
 pub(super) struct Columns {
     /// How many columns there must be.
     least: usize,
+    /// Of how many lanes each has its columns: as many equal parts of all rows, one after the other.
+    lanes: usize,
     /// How many there are; zero before the first map.
     width: usize,
     expr: Expr,
     loads: Vec<Access>,
-    /// What rows of tiles hold that these maps have written, by where they begin.
+    /// What rows of tiles hold that these maps have written, by where they begin in the first lane.
     rows: BTreeMap<(Tile, i64), ExprId>,
+    /// How far the lanes of these tiles are from one another.
+    apart: BTreeMap<Tile, i64>,
     /// What goes to memory.
     stores: Vec<(ExprId, Access)>,
     /// What is loaded as it was before.
@@ -33,26 +37,42 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Of so many columns at least.
-    pub(super) fn of(least: usize) -> Self {
-        Self { least, ..Self::default() }
+    /// Of so many columns at least, in so many lanes.
+    pub(super) fn of(least: usize, lanes: usize) -> Self {
+        Self { least, lanes, ..Self::default() }
+    }
+
+    /// Whether a statement's points are rows of the same columns.
+    pub(super) fn suit(&self, stmt: &Stmt) -> bool {
+        self.rows_of(stmt).is_some()
+    }
+
+    /// The dimensions of a lane's rows, and how many columns there are.
+    fn rows_of(&self, stmt: &Stmt) -> Option<(Vec<usize>, usize)> {
+        let Stmt::Map { space, .. } = stmt else { return None };
+        let (width, outer) = space.split_last()?;
+        let width = width.fixed().filter(|n| *n >= self.least)?;
+        let mut outer: Vec<usize> =
+            outer.iter().map(|d| d.fixed()).collect::<Option<_>>()?;
+        if self.lanes > 1 {
+            let first = outer.first_mut().filter(|n| n.is_multiple_of(self.lanes))?;
+            *first /= self.lanes;
+        }
+        let same = self.width == 0 || self.width == width;
+        let few = (1..=MOST_ROWS).contains(&outer.iter().product());
+        (same && few).then_some((outer, width))
     }
 
     /// Takes in a statement; nothing where it is none that could be, and nothing of this is of use then.
     pub(super) fn add(&mut self, stmt: &Stmt) -> Option<()> {
-        let Stmt::Map { space, expr, loads, sinks } = stmt else { return None };
-        let (width, outer) = space.split_last()?;
-        let width = width.fixed().filter(|n| *n >= self.least)?;
-        let outer: Vec<usize> = outer.iter().map(|d| d.fixed()).collect::<Option<_>>()?;
+        let Stmt::Map { expr, loads, sinks, .. } = stmt else { return None };
+        let (outer, width) = self.rows_of(stmt)?;
         let rows: usize = outer.iter().product();
-        let same = self.width == 0 || self.width == width;
-        if !same || rows == 0 || rows > MOST_ROWS {
-            return None;
-        }
         self.width = width;
         let mut stored = Vec::new();
         for row in 0..rows {
-            let point = point(&outer, row);
+            let lane = outer.first().copied().filter(|_| self.lanes > 1);
+            let point = Point { row: point(&outer, row), lane };
             let mut values: Vec<ExprId> = Vec::with_capacity(expr.scalars.len());
             for scalar in expr.scalars.values() {
                 let value = match scalar.op {
@@ -67,7 +87,7 @@ impl Columns {
             }
             for (root, sink) in sinks {
                 let Sink::Store(to) = sink else { return None };
-                if let Some(to) = in_row(to, &point) {
+                if let Some(to) = point.of(to) {
                     stored.push((values[root.index()], to));
                 }
             }
@@ -109,7 +129,7 @@ impl Columns {
             let to = Access {
                 place: Place::Tile(tile),
                 origin: Affine::number(origin),
-                strides: smallvec![Affine::default(), Affine::number(1)],
+                strides: smallvec![Affine::number(self.apart[&tile]), Affine::number(1)],
                 bounds: SmallVec::new(),
                 pad: 0.0,
             };
@@ -120,28 +140,23 @@ impl Columns {
         let (expr, loads, roots) = needed(&self.expr, &self.loads, &all);
         let to = all.into_iter().map(|(_, to)| Sink::Store(to));
         Stmt::Map {
-            space: smallvec![Dim::Fixed(1), Dim::Fixed(self.width)],
+            space: smallvec![Dim::Fixed(self.lanes), Dim::Fixed(self.width)],
             expr,
             loads,
             sinks: roots.into_iter().zip(to).collect(),
         }
     }
 
-    fn load(
-        &mut self,
-        from: &Access,
-        point: &[usize],
-        kind: ScalarKind,
-    ) -> Option<ExprId> {
-        let Some(from) = in_row(from, point) else {
+    fn load(&mut self, from: &Access, point: &Point, kind: ScalarKind) -> Option<ExprId> {
+        let Some(from) = point.of(from) else {
             let pad = ScalarOp::Constant(from.pad);
             let is_number = kind == ScalarKind::Real;
             return is_number.then(|| self.scalar(pad, SmallVec::new(), kind));
         };
         if let Place::Tile(tile) = from.place
-            && self.has(tile)
+            && let Some(&apart) = self.apart.get(&tile)
         {
-            let row = self.row(&from)?;
+            let row = self.row(&from).filter(|row| row.1 == apart)?.0;
             return self.rows.get(&(tile, row)).copied();
         }
         if self.stores.iter().any(|(_, to)| to.place == from.place) {
@@ -158,7 +173,10 @@ impl Columns {
         }
         match to.place {
             Place::Tile(tile) => {
-                let row = self.row(&to)?;
+                let (row, apart) = self.row(&to)?;
+                if *self.apart.entry(tile).or_insert(apart) != apart {
+                    return None;
+                }
                 self.rows.insert((tile, row), value);
             }
             Place::Buffer(_) => self.stores.push((value, to)),
@@ -166,31 +184,41 @@ impl Columns {
         Some(())
     }
 
-    /// Whether some of a tile has been written.
-    fn has(&self, tile: Tile) -> bool {
-        self.rows.range((tile, i64::MIN)..=(tile, i64::MAX)).next().is_some()
-    }
-
-    /// Where the row begins that is all that an access names, column by column.
-    fn row(&self, a: &Access) -> Option<i64> {
+    /// Where the row begins in the first lane that is all that an access names, column by column, and how far lanes are
+    /// apart; nothing where those meet.
+    fn row(&self, a: &Access) -> Option<(i64, i64)> {
         let origin = a.origin.as_number()?;
         let columns = a.strides.last()?.as_number()? == 1;
         let whole = a.bounds.is_empty() && origin % self.width as i64 == 0;
-        (columns && whole).then_some(origin)
+        let apart = a.strides[0].as_number()?;
+        let within = 0 <= origin && origin + self.width as i64 <= apart;
+        (columns && whole && (self.lanes == 1 || within)).then_some((origin, apart))
     }
 
     /// An index of a row as a number, where it is one.
-    fn index(&mut self, d: usize, offset: &Affine, point: &[usize]) -> ExprId {
-        let (d, offset) = match point.get(d) {
-            Some(p) => (0, offset.clone().plus(&Affine::number(*p as i64))),
-            None => (1, offset.clone()),
+    fn index(&mut self, d: usize, offset: &Affine, point: &Point) -> ExprId {
+        let real = ScalarKind::Real;
+        let Some(p) = point.row.get(d) else {
+            let n = place_of(&mut self.expr.offsets, offset);
+            return self.scalar(ScalarOp::Index(1, n), SmallVec::new(), real);
         };
-        if let (0, Some(n)) = (d, offset.as_number()) {
-            let number = ScalarOp::Constant(n as f64);
-            return self.scalar(number, SmallVec::new(), ScalarKind::Real);
+        let offset = offset.clone().plus(&Affine::number(*p as i64));
+        let rows = point.lane.filter(|_| d == 0);
+        if let (None, Some(n)) = (rows, offset.as_number()) {
+            return self.scalar(ScalarOp::Constant(n as f64), SmallVec::new(), real);
         }
-        let n = place_of(&mut self.expr.offsets, &offset);
-        self.scalar(ScalarOp::Index(d, n), SmallVec::new(), ScalarKind::Real)
+        let in_lane = |columns: &mut Self, offset: &Affine| {
+            let n = place_of(&mut columns.expr.offsets, offset);
+            columns.scalar(ScalarOp::Index(0, n), SmallVec::new(), real)
+        };
+        let found = in_lane(self, &offset);
+        let Some(rows) = rows.filter(|rows| *rows > 1) else { return found };
+        // Lane l begins with row `rows l`.
+        let lane = in_lane(self, &Affine::default());
+        let others = ScalarOp::Constant(rows as f64 - 1.0);
+        let others = self.scalar(others, SmallVec::new(), real);
+        let before = self.scalar(ScalarOp::Mul, smallvec![lane, others], real);
+        self.scalar(ScalarOp::Add, smallvec![found, before], real)
     }
 
     /// A scalar, each once; what is added outside of bounds, and factors of one, are left out.
@@ -234,37 +262,50 @@ fn point(outer: &[usize], mut row: usize) -> Vec<usize> {
     point
 }
 
-/// An access at a row: what is left is along columns. Nothing where the row is outside of its bounds.
-fn in_row(a: &Access, row: &[usize]) -> Option<Access> {
-    let moved = |from: &Affine, strides: &[Affine]| {
-        row.iter().zip(strides).fold(from.clone(), |at, (p, stride)| {
-            at.plus(&stride.clone().scaled(*p as i64))
-        })
-    };
-    let mut bounds: SmallVec<[Bound; 1]> = SmallVec::new();
-    for bound in &a.bounds {
-        let strides: Vec<Affine> =
-            bound.strides.iter().map(|s| Affine::number(*s)).collect();
-        let offset = moved(&bound.offset, &strides);
-        let along = bound.strides.last().copied().unwrap_or(0);
-        let known = [&offset, &bound.low, &bound.high].map(Affine::as_number);
-        match (known, along) {
-            ([Some(n), Some(low), Some(high)], 0) if low <= n && n < high => {}
-            ([Some(_), Some(_), Some(_)], 0) => return None,
-            _ => bounds.push(Bound {
-                offset,
-                strides: smallvec![0, along],
-                ..bound.clone()
-            }),
+/// A row of every lane.
+struct Point {
+    /// Its place in the first lane, by dimensions.
+    row: Vec<usize>,
+    /// How many of the first dimension a lane has, where there is more than one.
+    lane: Option<usize>,
+}
+
+impl Point {
+    /// An access there: what is left is along lanes and columns. Nothing where the row is outside of its bounds.
+    fn of(&self, a: &Access) -> Option<Access> {
+        let moved = |from: &Affine, strides: &[Affine]| {
+            self.row.iter().zip(strides).fold(from.clone(), |at, (p, stride)| {
+                at.plus(&stride.clone().scaled(*p as i64))
+            })
+        };
+        let rows = self.lane.unwrap_or_default() as i64;
+        let mut bounds: SmallVec<[Bound; 1]> = SmallVec::new();
+        for bound in &a.bounds {
+            let strides: Vec<Affine> =
+                bound.strides.iter().map(|s| Affine::number(*s)).collect();
+            let offset = moved(&bound.offset, &strides);
+            let along = bound.strides.last().copied().unwrap_or(0);
+            let lane = bound.strides.first().map_or(0, |s| s * rows);
+            let known = [&offset, &bound.low, &bound.high].map(Affine::as_number);
+            match (known, lane, along) {
+                ([Some(n), Some(low), Some(high)], 0, 0) if low <= n && n < high => {}
+                ([Some(_), Some(_), Some(_)], 0, 0) => return None,
+                _ => bounds.push(Bound {
+                    offset,
+                    strides: smallvec![lane, along],
+                    ..bound.clone()
+                }),
+            }
         }
+        let along = a.strides.last().cloned().unwrap_or_default();
+        let lane = a.strides.first().map(|s| s.clone().scaled(rows)).unwrap_or_default();
+        Some(Access {
+            origin: moved(&a.origin, &a.strides),
+            strides: smallvec![lane, along],
+            bounds,
+            ..a.clone()
+        })
     }
-    let along = a.strides.last().cloned().unwrap_or_default();
-    Some(Access {
-        origin: moved(&a.origin, &a.strides),
-        strides: smallvec![Affine::default(), along],
-        bounds,
-        ..a.clone()
-    })
 }
 
 /// What some scalars need of a program and its loads, and which they are there.

@@ -5,10 +5,14 @@
 //! `P(m..t) P(s..m)`, two factors that are running products within their halves. So the weights of
 //! a scale are a mask times a product of scaled readers with scaled writers, no channel of which
 //! is ever a quotient.
+//!
+//! Readers and writers are scaled from each scale to the next, by what is left over a block that lies
+//! between: a half of them at a time, and gates alone are never multiplied up. Readers count in second
+//! halves and writers in first ones, so that those of a scale are one matrix, times itself.
 
 use super::chunk::Chunk;
-use super::gates::{Family, Level, columns_scaled, take};
-use crate::build::{broadcast, constant, full_like, mul, reshape, select};
+use super::gates::{Channels, Family, Level, Weights, columns_scaled, take};
+use crate::build::{broadcast, constant, full_like, mul, reshape, select, sub};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Op, Value};
@@ -25,6 +29,31 @@ struct Running {
     rest: Value,
 }
 
+/// What blocks of tokens leave of a state, by channel.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks {
+    /// For every scale, from single tokens to the whole chunk: `[C / size, D]`.
+    left: Vec<Value>,
+    /// The numbers by token that terms are scaled by, `[C]` each.
+    factors: Vec<Value>,
+}
+
+impl Blocks {
+    /// Of the whole chunk, `[1, D]`.
+    pub(super) fn whole(&self) -> Value {
+        *self.left.last().expect("a token is a block")
+    }
+}
+
+/// Which half of a block is scaled when two of them become one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// Readers in the second half, by what the first one leaves.
+    Second,
+    /// Writers in the first half, by what the second one leaves.
+    First,
+}
+
 impl Chunk<'_> {
     /// Fills in the weights of a family of one slot; `gate` is `[C, D]`, C a power of two.
     pub(super) fn channel_weights(
@@ -39,20 +68,36 @@ impl Chunk<'_> {
         let there = broadcast(&mut self.g, self.valid, &dims, &[0]);
         let gate = select(&mut self.g, there, gate, one);
         let mut running = Running { before: one, after: gate, rest: one };
+        let mut left = vec![gate];
         let mut levels = vec![Vec::new(); factors.len()];
         let mut levels_after = vec![Vec::new(); factors.len()];
         let mut half = 1;
         while half < self.rows {
-            let mask = self.meeting(half);
+            let meet = self.meeting(half);
+            let scale = left.len() - 1;
             for (k, &factor) in factors.iter().enumerate() {
-                let pairs = columns_scaled(&mut self.g, mask, factor);
-                let of = |now| Level { pairs, channels: Some((now, running.rest)) };
+                let pairs = columns_scaled(&mut self.g, meet, factor);
+                let then = running.rest;
+                let of = |now| {
+                    let channels = Channels { now, then, scale };
+                    Level { pairs, channels: Some(channels) }
+                };
                 levels[k].push(of(running.before));
                 levels_after[k].push(of(running.after));
             }
             running = self.doubled(running, half);
+            let [first, second] = self.halves(left[scale], 1, 1);
+            let both = mul(&mut self.g, first, second);
+            let dims = [Dim::Fixed(self.rows / (2 * half)), dims[1]];
+            left.push(reshape(&mut self.g, both, &dims));
             half *= 2;
         }
+        let along = |t: &usize| self.terms[*t].left_axes[..] == *family.axis.as_slice();
+        family.blocks = family
+            .terms
+            .iter()
+            .any(along)
+            .then(|| Blocks { left, factors: factors.to_vec() });
         let own = self.same();
         for (k, &factor) in factors.iter().enumerate() {
             let pairs = columns_scaled(&mut self.g, own, factor);
@@ -70,19 +115,137 @@ impl Chunk<'_> {
         family.last = vec![last];
     }
 
+    /// What all scales weigh of what a term wrote when it is read along the axis of the gates: `[C Q, C R]`.
+    /// `vector` is `[C Q, D]`, `left` is `[C R, D]` of term e.
+    pub(super) fn weighed(
+        &mut self,
+        blocks: &Blocks,
+        (weights, e): (&Weights, usize),
+        (vector, rows): (Value, usize),
+        (left, rank): (Value, usize),
+    ) -> Option<Value> {
+        let readers = self.readers(blocks, weights.after, vector, rows);
+        let writers = self.writers(blocks, e, left, rank);
+        let levels = &weights.terms[0][e];
+        let mut total = levels.iter().find(|l| l.channels.is_none()).map(|own| {
+            let products = self.by_rows(vector, left);
+            self.weighted(own.pairs, rows, rank, Some(products))
+        });
+        for channels in levels.iter().filter_map(|l| l.channels) {
+            let (now, then) = (readers[channels.scale], writers[channels.scale]);
+            let products = if rows == rank {
+                let half = 1 << channels.scale;
+                let [first, _] = self.halves(then, half, rows);
+                let [_, second] = self.halves(now, half, rows);
+                let both = self.joined_halves(first, second);
+                self.by_rows(both, both)
+            } else {
+                self.by_rows(now, then)
+            };
+            let there = self.before_block(channels.scale, rows, rank);
+            total = Some(match total {
+                Some(total) => select(&mut self.g, there, products, total),
+                None => crate::build::select_or_zero(&mut self.g, there, products),
+            });
+        }
+        total
+    }
+
+    /// Whether then is before the block of this scale that now is in: `[C Q, C R]`. Of those that are, the ones that are
+    /// not before a block of the next scale meet at this one.
+    fn before_block(&mut self, scale: usize, rows: usize, rank: usize) -> Value {
+        let size = 1 << scale;
+        let blocks = smallvec![Dim::Fixed(self.rows / size), Dim::Fixed(size)];
+        let block = self.g.add(Op::Iota { axis: 0, dims: blocks }, &[]);
+        let c = self.dim();
+        let block = reshape(&mut self.g, block, &[c]);
+        let [now, then] = [rows, rank].map(|n| self.per_row(Mapped::all(block), n));
+        let all = [rows, rank].map(|n| Dim::Fixed(self.rows * n));
+        let now = broadcast(&mut self.g, now, &all, &[0]);
+        let then = broadcast(&mut self.g, then, &all, &[1]);
+        self.g.add(Op::Less, &[then, now])
+    }
+
+    /// Vectors that read, scaled by what is left from the start of their blocks on, for every scale.
+    pub(super) fn readers(
+        &mut self,
+        blocks: &Blocks,
+        after: bool,
+        vector: Value,
+        rows: usize,
+    ) -> Vec<Value> {
+        let vector = if after {
+            let gate = self.channels_per_row(blocks.left[0], rows);
+            mul(&mut self.g, vector, gate)
+        } else {
+            vector
+        };
+        self.scaled(blocks, vector, rows, Side::Second)
+    }
+
+    /// Vectors that term e writes, scaled by what is left at the ends of their blocks, for every scale.
+    pub(super) fn writers(
+        &mut self,
+        blocks: &Blocks,
+        e: usize,
+        left: Value,
+        rank: usize,
+    ) -> Vec<Value> {
+        let factor = self.per_row(Mapped::all(blocks.factors[e]), rank);
+        let left = self.scaled_rows(factor, left);
+        self.scaled(blocks, left, rank, Side::First)
+    }
+
+    /// For every scale, `[C n, D]`.
+    fn scaled(
+        &mut self,
+        blocks: &Blocks,
+        vector: Value,
+        rows: usize,
+        side: Side,
+    ) -> Vec<Value> {
+        let mut out = vec![vector];
+        for (scale, &left) in blocks.left[..blocks.left.len() - 1].iter().enumerate() {
+            let [mut first, mut second] = self.halves(out[scale], 1 << scale, rows);
+            let of_blocks = self.halves(left, 1, 1);
+            let (part, by) = match side {
+                Side::Second => (&mut second, of_blocks[0]),
+                Side::First => (&mut first, of_blocks[1]),
+            };
+            let shape = self.g.ty(*part).dims.clone();
+            let by = reshape(&mut self.g, by, &[shape[0], shape[3]]);
+            let by = broadcast(&mut self.g, by, &shape, &[0, 3]);
+            *part = mul(&mut self.g, *part, by);
+            out.push(self.joined_halves(first, second));
+        }
+        out
+    }
+
+    /// Blocks of these halves, as `[C n, D]`.
+    fn joined_halves(&mut self, first: Value, second: Value) -> Value {
+        let both = self.g.add(Op::Concat { axis: 1 }, &[first, second]);
+        let dims = self.g.ty(both).dims.clone();
+        let rows = dims[..3].iter().filter_map(|d| d.fixed()).product();
+        reshape(&mut self.g, both, &[Dim::Fixed(rows), dims[3]])
+    }
+
+    /// Both halves of all blocks of twice as many tokens: `[n, 1, half rows, D]`.
+    fn halves(&mut self, value: Value, half: usize, rows: usize) -> [Value; 2] {
+        let dims = self.g.ty(value).dims.clone();
+        let half = half * rows;
+        let n = dims[0].fixed().expect("a chunk's rows are known") / (2 * half);
+        let blocks = [Dim::Fixed(n), Dim::Fixed(2), Dim::Fixed(half), dims[1]];
+        let value = reshape(&mut self.g, value, &blocks);
+        [0, 1].map(|k| take(&mut self.g, value, 1, k, 1))
+    }
+
     /// Products within blocks of twice the size.
     fn doubled(&mut self, r: Running, half: usize) -> Running {
         let d = self.g.ty(r.after).dims[1];
-        let all = [self.dim(), d];
         let n = Dim::Fixed(self.rows / (2 * half));
-        let blocks = [n, Dim::Fixed(2), Dim::Fixed(half), d];
-        let split = |chunk: &mut Self, value: Value| {
-            let value = reshape(&mut chunk.g, value, &blocks);
-            [0, 1].map(|k| take(&mut chunk.g, value, 1, k, 1))
-        };
-        let [after_first, after_second] = split(self, r.after);
-        let [before_first, before_second] = split(self, r.before);
-        let [rest_first, rest_second] = split(self, r.rest);
+        let [after_first, after_second] = self.halves(r.after, half, 1);
+        let [before_first, before_second] = self.halves(r.before, half, 1);
+        let [rest_first, rest_second] = self.halves(r.rest, half, 1);
         let whole = |chunk: &mut Self, half_of: Value| {
             let last = take(&mut chunk.g, half_of, 2, half - 1, 1);
             let last = reshape(&mut chunk.g, last, &[n, d]);
@@ -90,17 +253,13 @@ impl Chunk<'_> {
             broadcast(&mut chunk.g, last, &dims, &[0, 3])
         };
         let (first, second) = (whole(self, after_first), whole(self, after_second));
-        let join = |chunk: &mut Self, a: Value, b: Value| {
-            let both = chunk.g.add(Op::Concat { axis: 1 }, &[a, b]);
-            reshape(&mut chunk.g, both, &all)
-        };
         let after_second = mul(&mut self.g, after_second, first);
         let before_second = mul(&mut self.g, before_second, first);
         let rest_first = mul(&mut self.g, rest_first, second);
         Running {
-            before: join(self, before_first, before_second),
-            after: join(self, after_first, after_second),
-            rest: join(self, rest_first, rest_second),
+            before: self.joined_halves(before_first, before_second),
+            after: self.joined_halves(after_first, after_second),
+            rest: self.joined_halves(rest_first, rest_second),
         }
     }
 
@@ -116,7 +275,7 @@ impl Chunk<'_> {
         let w = constant(&mut self.g, whole, &[c, c]);
         let within = |chunk: &mut Self, at: Value| {
             let phase = chunk.g.add(Op::Rem, &[at, w]);
-            (crate::build::sub(&mut chunk.g, at, phase), phase)
+            (sub(&mut chunk.g, at, phase), phase)
         };
         let (block_now, phase_now) = within(self, now);
         let (block_then, phase_then) = within(self, then);

@@ -20,7 +20,7 @@
 use super::Reason;
 use super::chunk::Chunk;
 use super::domain::{Abstract, Factor, Matrix, Right, Solved};
-use super::gates::{Family, plus, take};
+use super::gates::{Channels, Family, plus, take};
 use crate::build::{add, broadcast, contract, mul, reshape, select};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
@@ -224,7 +224,7 @@ impl Chunk<'_> {
             let mut total: Option<Value> = None;
             for level in levels {
                 let mut weights = self.last_row(level.pairs);
-                if let Some((now, then)) = level.channels {
+                if let Some(Channels { now, then, .. }) = level.channels {
                     let shape = self.g.ty(then).dims.clone();
                     let now = self.last_row(now);
                     let now = broadcast(&mut self.g, now, &shape, &[1]);
@@ -239,7 +239,7 @@ impl Chunk<'_> {
             }
             last.push(total);
         }
-        let mut before = family.clone();
+        let mut before = Family { blocks: None, ..family.clone() };
         before.after.start = family.before.start.clone();
         before.last[place] = last;
         self.end_of(&before, place, dims)

@@ -8,6 +8,7 @@
 //! the identity as their gates and inject nothing.
 
 use super::Reason;
+use super::channels::Blocks;
 use super::chunk::Chunk;
 use super::domain::Matrix;
 use crate::build::{add, broadcast, constant, mul, reshape, select_or_zero};
@@ -27,6 +28,8 @@ pub(super) struct Family {
     pub(super) terms: Vec<usize>,
     /// The axis of the state that gates differ along.
     pub(super) axis: Option<usize>,
+    /// What is left by blocks of tokens, where gates differ along an axis.
+    pub(super) blocks: Option<Blocks>,
     /// Weights before each token.
     pub(super) before: Weights,
     /// Weights after each token.
@@ -39,6 +42,8 @@ pub(super) struct Family {
 /// What a slot holds, by its place in the family.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Weights {
+    /// With what the token itself does.
+    pub(super) after: bool,
     /// Of slot j at the chunk's start, `[C]` or `[C, D]`; nothing where none of it arrives.
     pub(super) start: Vec<Vec<Option<Value>>>,
     /// Of each term.
@@ -50,8 +55,19 @@ pub(super) struct Weights {
 pub(super) struct Level {
     /// `[C (now), C (then)]`.
     pub(super) pairs: Value,
-    /// `[C, D]` of now and of then, where gates differ along an axis.
-    pub(super) channels: Option<(Value, Value)>,
+    /// Where gates differ along an axis; nothing of what a token leaves to itself.
+    pub(super) channels: Option<Channels>,
+}
+
+/// What of a level's weights differs along an axis.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Channels {
+    /// `[C, D]` of now.
+    pub(super) now: Value,
+    /// `[C, D]` of then.
+    pub(super) then: Value,
+    /// Its place among the scales.
+    pub(super) scale: usize,
 }
 
 impl Chunk<'_> {
@@ -83,8 +99,9 @@ impl Chunk<'_> {
             nexts: nexts.to_vec(),
             terms: terms.clone(),
             axis,
+            blocks: None,
             before: Weights::default(),
-            after: Weights::default(),
+            after: Weights { after: true, ..Weights::default() },
             last: Vec::new(),
         };
         if n == 1 {

@@ -13,7 +13,7 @@ use super::domain::{
     Abstract, Affine, Factor, Matrix, Read, Reader, Right, Row, Solved, Source, Term,
 };
 use super::flat::size;
-use super::gates::{Family, Level, Weights, plus};
+use super::gates::{Family, Weights, plus};
 use crate::build::{broadcast, contract, mul, reshape};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
@@ -228,8 +228,7 @@ impl Chunk<'_> {
         let mut total = self.start_read(family, weights, place, reader)?;
         for (e, &id) in family.terms.iter().enumerate() {
             let term = self.terms[id].clone();
-            for level in &weights.terms[place][e] {
-                let met = self.met(level, family.axis, &term, reader)?;
+            for met in self.met(family, (weights, place), e, &term, reader)? {
                 let Right::Known(e) = met.right else {
                     return Err(Reason::new("a term of a solved state is not known"));
                 };
@@ -268,9 +267,20 @@ impl Chunk<'_> {
             let dims = self.g.ty(start).dims.clone();
             let flat = Dim::Fixed(size(&columns_of(&dims, reader))?);
             let rows = Dim::Fixed(self.rows * reader.rows);
-            let axes = family.axis.into_iter().collect();
-            let left = Factor { value: Mapped::all(left), axes };
-            let (reader, left) = self.gated(reader, &left, &dims)?;
+            let along = family.axis.as_slice();
+            let (reader, left) = match (&family.blocks, reader.vector) {
+                (Some(blocks), Some(vector)) if reader.axes[..] == *along => {
+                    let scales = self.readers(blocks, weights.after, vector, reader.rows);
+                    let one = self.number(1.0);
+                    let one = self.per_row(one, reader.rows);
+                    (Reader { vector: scales.last().copied(), ..reader.clone() }, one)
+                }
+                _ => {
+                    let axes = along.into();
+                    let left = Factor { value: Mapped::all(left), axes };
+                    self.gated(reader, &left, &dims)?
+                }
+            };
             let found = match (reader.vector, &reader.axes[..]) {
                 (Some(vector), &[axis]) => {
                     contract(&mut self.g, vector, start, &[], &[(1, axis)])
@@ -288,33 +298,46 @@ impl Chunk<'_> {
         Ok(total)
     }
 
-    /// A reader and a term of earlier tokens, at one level of their weights.
+    /// A reader and what the family's term e wrote earlier, by levels of their weights that stay apart.
     pub(super) fn met(
         &mut self,
-        level: &Level,
-        axis: Option<usize>,
+        family: &Family,
+        (weights, place): (&Weights, usize),
+        e: usize,
         term: &Term,
         reader: &Reader,
-    ) -> Result<Met, Reason> {
+    ) -> Result<Vec<Met>, Reason> {
         let (left, right) = met(term, reader)?;
-        let (mut vector, mut left) = (reader.vector, left);
-        let mut columns = None;
-        if let (Some((now, then)), Some(axis)) = (level.channels, axis) {
-            let now = self.channels_per_row(now, reader.rows);
-            let then = self.channels_per_row(then, term.rank);
-            if reader.axes[..] == [axis] {
-                vector = vector.map(|v| mul(&mut self.g, v, now));
-                left = left.map(|w| mul(&mut self.g, w, then));
-            } else {
-                columns = Some((now, then));
-            }
+        let (rows, rank) = (reader.rows, term.rank);
+        let (pair, along) = (reader.vector.zip(left), family.axis.as_slice());
+        let is_along = reader.axes[..] == *along;
+        if let (Some((g, w)), Some(blocks), true) =
+            (pair, &family.blocks, is_along && term.left_axes == reader.axes)
+        {
+            let weights = self.weighed(blocks, (weights, e), (g, rows), (w, rank));
+            let met = |weights| Met { weights, columns: None, right };
+            return Ok(weights.map(met).into_iter().collect());
         }
-        let products = match (vector, left) {
-            (Some(g), Some(w)) => Some(self.by_rows(g, w)),
-            _ => None,
-        };
-        let weights = self.weighted(level.pairs, reader.rows, term.rank, products);
-        Ok(Met { weights, columns, right })
+        let mut out = Vec::new();
+        for level in &weights.terms[place][e] {
+            let channels = level.channels.map(|channels| {
+                let now = self.channels_per_row(channels.now, rows);
+                (now, self.channels_per_row(channels.then, rank))
+            });
+            let scaled = channels.filter(|_| is_along);
+            let products = pair.map(|(g, w)| match scaled {
+                Some((now, then)) => {
+                    let g = mul(&mut self.g, g, now);
+                    let w = mul(&mut self.g, w, then);
+                    self.by_rows(g, w)
+                }
+                None => self.by_rows(g, w),
+            });
+            let weights = self.weighted(level.pairs, rows, rank, products);
+            let columns = channels.filter(|_| !is_along);
+            out.push(Met { weights, columns, right: right.clone() });
+        }
+        Ok(out)
     }
 
     /// The state at the chunk's end.
@@ -327,7 +350,10 @@ impl Chunk<'_> {
         let mut total = None;
         for (j, &slot) in family.slots.iter().enumerate() {
             let Some(left) = family.after.start[place][j] else { continue };
-            let row = super::gates::take(&mut self.g, left, 0, self.rows - 1, 1);
+            let row = match &family.blocks {
+                Some(blocks) => blocks.whole(),
+                None => super::gates::take(&mut self.g, left, 0, self.rows - 1, 1),
+            };
             let rest = self.g.ty(left).dims[1..].to_vec();
             let left = reshape(&mut self.g, row, &rest);
             let start = self.slots[slot].start;
@@ -344,13 +370,20 @@ impl Chunk<'_> {
             };
             let mut factor = term.left;
             match family.axis {
-                Some(axis) => {
+                Some(axis) if term.left_axes[..] == [axis] => {
+                    factor = match (factor, &family.blocks) {
+                        (Some(w), Some(blocks)) => {
+                            self.writers(blocks, e, w, term.rank).last().copied()
+                        }
+                        (w, _) => {
+                            let left = self.channels_per_row(left, term.rank);
+                            w.map(|w| mul(&mut self.g, w, left))
+                        }
+                    };
+                }
+                Some(_) => {
                     let left = self.channels_per_row(left, term.rank);
-                    if term.left_axes[..] == [axis] {
-                        factor = factor.map(|w| mul(&mut self.g, w, left));
-                    } else {
-                        right = mul(&mut self.g, right, left);
-                    }
+                    right = mul(&mut self.g, right, left);
                 }
                 None => {
                     let left = self.per_row(Mapped::all(left), term.rank);

@@ -286,8 +286,8 @@ impl Chunk<'_> {
                 for (e, &term) in family.terms.iter().enumerate() {
                     let column = unknown.iter().position(|u| u.terms.contains(&term));
                     let term = self.terms[term].clone();
-                    for level in &family.before.terms[place][e] {
-                        let met = self.met(level, family.axis, &term, &read.reader)?;
+                    let (before, reader) = ((&family.before, place), &read.reader);
+                    for met in self.met(family, before, e, &term, reader)? {
                         match (met.right, column) {
                             (Right::Known(e), _) => {
                                 let found = self.met_product(met.weights, met.columns, e);

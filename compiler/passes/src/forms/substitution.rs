@@ -262,8 +262,8 @@ impl Chunk<'_> {
         let mut waiting = Vec::new();
         for (e, &id) in family.terms.iter().enumerate() {
             let term = self.terms[id].clone();
-            for level in &family.before.terms[place][e] {
-                let met = self.met(level, family.axis, &term, &read.reader)?;
+            let before = (&family.before, place);
+            for met in self.met(family, before, e, &term, &read.reader)? {
                 if let Right::Known(e) = met.right {
                     let found = self.met_product(met.weights, met.columns, e);
                     known = plus(&mut self.g, known, found);

@@ -16,6 +16,9 @@ use nestor_ir::ty::{Dims, Type};
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
+/// Numbers beside one another, of which a part of a value has whole multiples where it is worth a map of its own.
+const LINE: usize = 32;
+
 /// How a computation reads a place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Touch {
@@ -92,6 +95,9 @@ impl Lower<'_> {
             let node = self.graph.def(v);
             self.contract(node)?;
         } else {
+            if let Some(view) = self.in_parts(v)? {
+                return Ok(view);
+            }
             if !self.is_sum_of_products(v) {
                 self.pending[v.index()] = false;
                 self.prepare(v, true)?;
@@ -110,6 +116,32 @@ impl Lower<'_> {
             Some(Known::At(view)) => Ok(view.clone()),
             _ => Err(bug("a value that was not stored")),
         }
+    }
+
+    /// Things one after another, on a tile: each is computed where it belongs.
+    fn in_parts(&mut self, v: Value) -> Result<Option<View>, PassError> {
+        let node = self.graph.def(v);
+        let Op::Concat { axis } = node.op else { return Ok(None) };
+        let size = |part: &Value| self.graph.ty(*part).dims[axis].fixed();
+        let sizes: Option<Vec<usize>> = node.operands.iter().map(size).collect();
+        let behind = &self.graph.ty(v).dims[axis + 1..];
+        let line = behind.iter().map(|d| d.fixed()).product::<Option<usize>>();
+        let lines = line.is_some_and(|n| n.is_multiple_of(LINE));
+        let waits = self.nested && self.known[v.index()].is_none();
+        let Some(sizes) = sizes.filter(|_| lines && waits) else { return Ok(None) };
+        let whole = self.home_of(v);
+        let mut start = 0;
+        for (&part, size) in node.operands.iter().zip(sizes) {
+            let to = whole.slice(axis, start, size);
+            self.store(part, &to)?;
+            if self.view_of(part).is_none() {
+                self.pending[part.index()] = false;
+                self.known[part.index()] = Some(Known::At(to));
+            }
+            start += size;
+        }
+        self.known[v.index()] = Some(Known::At(whole.clone()));
+        Ok(Some(whole))
     }
 
     /// Indices of the grid for the first axes, coordinates for all, and the rest as a space.

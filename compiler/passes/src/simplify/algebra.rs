@@ -149,7 +149,9 @@ fn sum(
             Some(rw.emit(Op::Sub, &[b, x]))
         }
         (Op::Select, Op::Select) => disjoint(rw, a, b),
-        _ => tangent(rw, a, b, -1.0).or_else(|| tangent(rw, b, a, -1.0)),
+        _ => super::parts::sum(rw, a, b)
+            .or_else(|| tangent(rw, a, b, -1.0))
+            .or_else(|| tangent(rw, b, a, -1.0)),
     }
 }
 

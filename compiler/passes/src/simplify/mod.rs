@@ -21,6 +21,7 @@ mod factors;
 mod moves;
 mod order;
 mod pairs;
+mod parts;
 mod scaled;
 mod search;
 mod share;

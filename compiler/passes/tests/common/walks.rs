@@ -217,3 +217,10 @@ pub fn anchor(b: &mut Graph, position: Value, n: usize, w: Value, held: Value) -
     let at = broadcast(b, at, &dims, &[]);
     select(b, at, w, held)
 }
+
+/// A gate along some axes of the state.
+pub fn gate_along(b: &mut Graph, a: Value, axes: &[usize], m: Value) -> Value {
+    let dims = b.ty(m).dims.clone();
+    let a = broadcast(b, a, &dims, axes);
+    mul(b, a, m)
+}
