@@ -1,7 +1,7 @@
 //! The scalar program of a map: a small graph evaluated at every point of the iteration space.
 
 use crate::entity;
-use crate::entity::Arena;
+use crate::entity::{Arena, Entity};
 use crate::ty::Elem;
 use smallvec::SmallVec;
 
@@ -128,6 +128,24 @@ impl Expr {
             operands: operands.iter().copied().collect(),
             kind,
         })
+    }
+
+    /// The most scalars that are wanted at a time, computed in their order; `kept` are wanted to the end.
+    pub fn held(&self, kept: impl IntoIterator<Item = ExprId>) -> usize {
+        let mut last: Vec<usize> = (0..self.scalars.len()).collect();
+        for (id, scalar) in self.scalars.iter() {
+            scalar.operands.iter().for_each(|o| last[o.index()] = id.index());
+        }
+        kept.into_iter().for_each(|v| last[v.index()] = self.scalars.len());
+        let mut ends = vec![0; last.len() + 1];
+        let (mut held, mut most) = (0, 0);
+        for (n, end) in last.into_iter().enumerate() {
+            held += 1;
+            ends[end] += 1;
+            most = most.max(held);
+            held -= ends[n];
+        }
+        most
     }
 
     /// The kinds of operands, all of which must be there.

@@ -37,7 +37,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// The same of one at whose points much is done: two of them are as many as registers suffice for.
     pub(super) fn lies_in_pairs(&self, map: Map<'_>) -> bool {
-        !is_hard(map) && held(map) <= MOST_HELD && self.lies_by(map, PAIR)
+        !is_hard(map) && map.expr.held([]) <= MOST_HELD && self.lies_by(map, PAIR)
     }
 
     /// Whether so many numbers lie beside one another in all that a map touches, with as many points for all threads.
@@ -386,24 +386,6 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let (at, _) = self.address(place, n);
         self.b.store(all, at);
     }
-}
-
-/// The most scalars of a point that are wanted at a time, where what is stored is so at once.
-fn held(map: Map<'_>) -> usize {
-    let scalars = &map.expr.scalars;
-    let mut last: Vec<usize> = (0..scalars.len()).collect();
-    for (id, scalar) in scalars.iter() {
-        scalar.operands.iter().for_each(|o| last[o.index()] = id.index());
-    }
-    let mut ends = vec![0; last.len()];
-    let (mut held, mut most) = (0, 0);
-    for (n, end) in last.into_iter().enumerate() {
-        held += 1;
-        ends[end] += 1;
-        most = most.max(held);
-        held -= ends[n];
-    }
-    most
 }
 
 /// Whether so little is done at each point that it is written once for each.

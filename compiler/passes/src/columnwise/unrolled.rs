@@ -105,22 +105,9 @@ impl Columns {
 
     /// The most numbers that a column has at a time, where rows of these tiles are looked at later.
     pub(super) fn held(&self, wanted: impl Fn(Tile) -> bool) -> usize {
-        let mut last = vec![0; self.expr.scalars.len()];
-        for (id, scalar) in self.expr.scalars.iter() {
-            scalar.operands.iter().for_each(|o| last[o.index()] = id.index());
-        }
         let rows = self.rows.iter().filter(|((tile, _), _)| wanted(*tile));
-        let roots = rows.map(|(_, v)| *v).chain(self.stores.iter().map(|(v, _)| *v));
-        roots.for_each(|v| last[v.index()] = last.len());
-        let mut ends = vec![0; last.len() + 1];
-        let (mut held, mut most) = (0, 0);
-        for (n, end) in last.into_iter().enumerate() {
-            held += 1;
-            ends[end.max(n)] += 1;
-            most = most.max(held);
-            held -= ends[n];
-        }
-        most
+        let stored = self.stores.iter().map(|(v, _)| *v);
+        self.expr.held(rows.map(|(_, v)| *v).chain(stored))
     }
 
     /// The map; rows of tiles are stored where they are wanted.
