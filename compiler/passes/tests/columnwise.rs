@@ -27,7 +27,11 @@ fn kernel(middle: &str) -> Kernel {
 {middle}
 }}"#
     );
-    let kernel = parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    parsed(&text)
+}
+
+fn parsed(text: &str) -> Kernel {
+    let kernel = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     verify(&kernel).unwrap_or_else(|e| panic!("{e}\n{kernel}"));
     kernel
 }
@@ -122,8 +126,7 @@ fn rows_lie_in_lanes() {
   map [8, 4] t3[0; 4, 1] = t1[0; 8, 1] * t1[4; 8, 1]
   map [8, 4, 4] b1[4*T*i0 + 128*i1; 16, 4, 1] if 0 <= 32*i1 + 4*p0 + p1 < T = t2[0; 16, 4, 1] * t3[0; 4, 0, 1]
 }"#;
-    let before = parse(text).unwrap_or_else(|e| panic!("{e}"));
-    let found = joined(&before);
+    let found = joined(&parsed(text));
     let [Stmt::Map { space, loads, .. }] = &found.body[..] else { panic!("{found}") };
     assert_eq!((space[0], loads.len()), (Dim::Fixed(2), 16), "{found}");
 }
@@ -141,8 +144,7 @@ fn lanes_that_meet_are_not_joined() {
   map [32, 4] t1[0; 4, 1] = t0[-4; 4, 1] if 0 <= p0 - 1 < 32
   map [32, 4] b1[4*T*i0 + 128*i1; 4, 1] if 0 <= 32*i1 + p0 < T = t1[0; 4, 1] * t0[0; 4, 1]
 }"#;
-    let before = parse(text).unwrap_or_else(|e| panic!("{e}"));
-    let found = joined(&before);
+    let found = joined(&parsed(text));
     let [Stmt::Map { space, .. }, Stmt::Map { .. }] = &found.body[..] else {
         panic!("{found}")
     };

@@ -39,129 +39,132 @@ impl Least {
 /// The kernel with such maps joined.
 #[must_use]
 pub fn columnwise(mut kernel: Kernel, least: Least) -> Kernel {
-    let body = std::mem::take(&mut kernel.body);
-    let last = last_reads(&body, kernel.tiles.len());
+    let stmts = std::mem::take(&mut kernel.body);
+    let body = Body::of(&stmts, kernel.tiles.len());
     let mut at = 0;
-    while at < body.len() {
-        let Some(run) = Run::of(&body, at, least, &last) else {
-            kernel.body.push(body[at].clone());
+    while at < stmts.len() {
+        let Some((columns, run)) = joined(&body, at, least) else {
+            kernel.body.push(stmts[at].clone());
             at += 1;
             continue;
         };
-        let end = at + run.statements;
-        kernel.body.extend(run.before);
-        let passed = run.behind.iter().flat_map(|stmt| touches(stmt).reads);
-        let passed: Vec<Place> = passed.collect();
+        let taken_behind = |tile: Tile| {
+            let mut behind = run.behind.iter();
+            behind.any(|n| body.touched[*n].reads.contains(&Place::Tile(tile)))
+        };
         let wanted =
-            |tile: Tile| last[tile.index()] >= end || passed.contains(&Place::Tile(tile));
-        kernel.body.push(run.columns.stmt(wanted));
-        kernel.body.extend(run.behind);
-        at = end;
+            |tile: Tile| body.last[tile.index()] >= run.end || taken_behind(tile);
+        let own = |list: &[usize]| list.iter().map(|&n| stmts[n].clone()).collect();
+        let (before, behind): (Vec<Stmt>, Vec<Stmt>) =
+            (own(&run.before), own(&run.behind));
+        kernel.body.extend(before);
+        kernel.body.push(columns.stmt(wanted));
+        kernel.body.extend(behind);
+        at = run.end;
     }
     kernel
 }
 
-/// The last statement of a body that reads each tile; the first where none does.
-fn last_reads(body: &[Stmt], tiles: usize) -> Vec<usize> {
-    let mut last = vec![0; tiles];
-    for (n, stmt) in body.iter().enumerate() {
-        for place in touches(stmt).reads {
-            if let Place::Tile(tile) = place {
-                last[tile.index()] = n;
+/// The statements of a kernel.
+struct Body<'a> {
+    stmts: &'a [Stmt],
+    /// What each of them touches.
+    touched: Vec<Touches>,
+    /// The last of them that reads each tile; the first where none does.
+    last: Vec<usize>,
+}
+
+impl<'a> Body<'a> {
+    fn of(stmts: &'a [Stmt], tiles: usize) -> Self {
+        let touched: Vec<Touches> = stmts.iter().map(touches).collect();
+        let mut last = vec![0; tiles];
+        for (n, touched) in touched.iter().enumerate() {
+            for place in &touched.reads {
+                if let Place::Tile(tile) = place {
+                    last[tile.index()] = n;
+                }
             }
         }
+        Self { stmts, touched, last }
     }
-    last
+
+    /// Whether a statement may change places with all of some others.
+    fn apart(&self, one: usize, others: &[usize]) -> bool {
+        others.iter().all(|n| self.touched[one].apart(&self.touched[*n]))
+    }
 }
 
 /// In how many lanes rows may lie: a thread has those of one.
 const LANES: [usize; 4] = [1, 2, 4, 8];
 
-/// Statements of a body that are joined.
+/// The longest run from a statement on as a map over columns, where it is long enough.
+fn joined(body: &Body<'_>, at: usize, least: Least) -> Option<(Columns, Run)> {
+    let all = LANES.map(|lanes| (lanes, Run::of(body, at, least, lanes)));
+    let long = all.into_iter().filter(|(_, run)| {
+        run.joined.len() >= least.maps && run.maps_passed(body) <= run.joined.len()
+    });
+    // The first of those that join as many.
+    let (lanes, run) = long.rev().max_by_key(|(_, run)| run.joined.len())?;
+    let mut columns = Columns::of(least.columns, lanes);
+    for &n in &run.joined {
+        columns.add(&body.stmts[n])?;
+    }
+    Some((columns, run))
+}
+
+/// Statements of a body one after the other, by number.
+#[derive(Default)]
 struct Run {
-    columns: Columns,
-    /// How many statements there are in all.
-    statements: usize,
-    /// Those of them that take nothing of the joined ones: they come first.
-    before: Vec<Stmt>,
+    joined: Vec<usize>,
+    /// Those that take nothing of the joined ones: they come first.
+    before: Vec<usize>,
     /// Those that take something of them, but give them nothing: they come last.
-    behind: Vec<Stmt>,
+    behind: Vec<usize>,
+    /// The first statement after all of them.
+    end: usize,
 }
 
 impl Run {
-    /// The longest run from a statement on, where it is long enough.
-    fn of(body: &[Stmt], at: usize, least: Least, last: &[usize]) -> Option<Self> {
-        let all = LANES.map(|lanes| (lanes, Numbers::of(body, at, least, lanes, last)));
-        let long = all.into_iter().filter(|(_, n)| {
-            n.joined.len() >= least.maps && n.passed(body) <= n.joined.len()
-        });
-        // The first of those that join as many.
-        let (lanes, found) = long.rev().max_by_key(|(_, n)| n.joined.len())?;
+    /// From a statement on, for so many lanes.
+    fn of(body: &Body<'_>, at: usize, least: Least, lanes: usize) -> Self {
         let mut columns = Columns::of(least.columns, lanes);
-        for &n in &found.joined {
-            columns.add(&body[n])?;
-        }
-        let own = |list: &[usize]| list.iter().map(|&n| body[n].clone()).collect();
-        let (before, behind) = (own(&found.before), own(&found.behind));
-        Some(Self { columns, statements: found.statements, before, behind })
-    }
-}
-
-/// The statements of a run by number.
-#[derive(Default)]
-struct Numbers {
-    statements: usize,
-    joined: Vec<usize>,
-    before: Vec<usize>,
-    behind: Vec<usize>,
-}
-
-impl Numbers {
-    /// How many maps are among them that are not joined, in whose place others might be.
-    fn passed(&self, body: &[Stmt]) -> usize {
-        let all = self.before.iter().chain(&self.behind);
-        all.filter(|n| matches!(body[**n], Stmt::Map { .. })).count()
-    }
-
-    /// Those from one on, for so many lanes.
-    fn of(body: &[Stmt], at: usize, least: Least, lanes: usize, last: &[usize]) -> Self {
-        let mut columns = Columns::of(least.columns, lanes);
-        let mut touched: Vec<Touches> = Vec::new();
-        let mut found = Self::default();
-        for n in at..body.len() {
-            let stmt = &body[n];
-            touched.push(touches(stmt));
-            let own = &touched[n - at];
-            let apart = |from: &[usize]| from.iter().all(|m| own.apart(&touched[m - at]));
-            let wanted = |tile: Tile| last[tile.index()] > n;
+        let mut run = Self { end: at, ..Self::default() };
+        for (n, stmt) in body.stmts.iter().enumerate().skip(at) {
+            let wanted = |tile: Tile| body.last[tile.index()] > n;
             if columns.suit(stmt) {
-                let fits = apart(&found.behind)
+                let fits = body.apart(n, &run.behind)
                     && columns.add(stmt).is_some()
                     && columns.held(wanted) <= MOST_HELD;
                 if !fits {
                     break;
                 }
-                found.joined.push(n);
-            } else if n > at && apart(&found.joined) && apart(&found.behind) {
-                found.before.push(n);
+                run.joined.push(n);
+                run.end = n + 1;
+            } else if n > at && body.apart(n, &run.joined) && body.apart(n, &run.behind) {
+                run.before.push(n);
             } else if n > at && !matches!(stmt, Stmt::Loop { .. } | Stmt::When { .. }) {
-                found.behind.push(n);
+                run.behind.push(n);
             } else {
                 break;
             }
         }
-        let end = found.joined.last().map_or(at, |n| n + 1);
-        found.statements = end - at;
-        let meet =
-            |n: usize, m: usize| n != m && !touched[n - at].apart(&touched[m - at]);
-        let all = std::mem::take(&mut found.joined);
-        let connected = |n: &usize| all.iter().any(|m| meet(*n, *m));
+        let all = std::mem::take(&mut run.joined);
+        let connected = |n: &usize| {
+            let mut others = all.iter().filter(|m| *m != n);
+            others.any(|m| !body.apart(*n, &[*m]))
+        };
         let (joined, alone): (Vec<_>, Vec<_>) = all.iter().copied().partition(connected);
-        found.joined = joined;
-        found.before.extend(alone);
-        found.before.sort_unstable();
-        found.before.retain(|n| *n < end);
-        found.behind.retain(|n| *n < end);
-        found
+        run.joined = joined;
+        run.before.extend(alone);
+        run.before.sort_unstable();
+        run.before.retain(|n| *n < run.end);
+        run.behind.retain(|n| *n < run.end);
+        run
+    }
+
+    /// How many maps are not joined, in whose place others might be.
+    fn maps_passed(&self, body: &Body<'_>) -> usize {
+        let all = self.before.iter().chain(&self.behind);
+        all.filter(|n| matches!(body.stmts[**n], Stmt::Map { .. })).count()
     }
 }
