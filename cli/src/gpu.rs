@@ -4,8 +4,9 @@
 use crate::arguments::{CompileArguments, Emit};
 use crate::artifact::{Source, Told, layout, pretty, provenance, put};
 use crate::fail::{Failure, Outcome};
+use nestor_compiler::dim::Sizes;
 use nestor_compiler::gpu::ptxas::{Usage, assemble, find, without_spills};
-use nestor_compiler::gpu::{self, Code, Entry, Options, Products, Target, c};
+use nestor_compiler::gpu::{self, Code, Entry, Options, Products, Target, c, time};
 use nestor_compiler::native::{Kernel, Plan};
 use nestor_compiler::{kept, native};
 use serde_json::json;
@@ -54,7 +55,10 @@ pub(crate) fn text(
             let used = usage(&mut code, options.target, &folder);
             std::fs::remove_dir_all(&folder).map_err(Failure::data)?;
             match used? {
-                Some(used) => Ok(table(&code, &used)),
+                Some(used) => {
+                    let times = time::by_kernel(plan, kernels, &code.entries, options);
+                    Ok(table(&code, &used, &times))
+                }
                 None => Err(Failure::data(
                     "ptxas is not found in CUDA_HOME, on the search path or in the Python package nvidia-cuda-nvcc",
                 )),
@@ -88,16 +92,16 @@ fn usage(
 }
 
 /// Kernels with what they take, a line each.
-fn table(code: &Code, used: &[Usage]) -> String {
+fn table(code: &Code, used: &[Usage], (times, others): &(Vec<f64>, f64)) -> String {
     let mut out = format!(
-        "{:<44} {:>7} {:>9} {:>6} {:>12} {:>12}\n",
-        "kernel", "threads", "registers", "spills", "shared bytes", "instructions"
+        "{:<44} {:>7} {:>9} {:>6} {:>12} {:>12} {:>9}\n",
+        "kernel", "threads", "registers", "spills", "shared bytes", "instructions", "us"
     );
-    for entry in &code.entries {
-        let found = of(used, entry);
+    for (entry, time) in code.entries.iter().zip(times) {
+        let (found, time) = (of(used, entry), 1e6 * time);
         let _ = writeln!(
             out,
-            "{:<44} {:>7} {:>9} {:>6} {:>12} {:>12}",
+            "{:<44} {:>7} {:>9} {:>6} {:>12} {:>12} {time:>9.1}",
             entry.symbol,
             entry.threads,
             found.registers,
@@ -106,6 +110,13 @@ fn table(code: &Code, used: &[Usage]) -> String {
             code.instructions(&entry.symbol)
         );
     }
+    let Sizes { batch, time, .. } = time::SIZES;
+    let _ = writeln!(
+        out,
+        "predicted for {batch} sequences of {time} tokens, all launches of a kernel: {:.1} us, and {:.1} for dense products and copies",
+        1e6 * times.iter().sum::<f64>(),
+        1e6 * others
+    );
     out
 }
 

@@ -14,9 +14,9 @@ pub use kept::{Kept, hashed};
 pub use subject::{Subject, case, memory, program_of, purpose, spent};
 
 use crate::usage::assembled::{assembled, on_cores};
-use nestor_compiler::gpu::{Options, code, products, time};
+use nestor_compiler::gpu::time::{self, SIZES};
+use nestor_compiler::gpu::{Options, code, products};
 use nestor_compiler::native::{Machine, scheduled_for};
-use nestor_ir::dim::Sizes;
 use nestor_ir::plan::Launch;
 use nestor_ir::tile::{Kernel, Sink, Stmt};
 use std::collections::BTreeSet;
@@ -63,9 +63,6 @@ pub struct Taken {
     /// Seconds of a call, predicted.
     pub predicted: f64,
 }
-
-/// Sizes of the prediction.
-pub const SIZES: Sizes = Sizes { batch: 4, time: 4096, start: 0 };
 
 /// Compiles a program, forward and backward, and assembles it where there is an assembler.
 ///

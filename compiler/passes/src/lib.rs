@@ -6,6 +6,7 @@ pub mod dealt;
 pub mod error;
 pub mod even;
 
+mod around;
 pub mod autodiff;
 mod axes;
 pub mod batched;
@@ -25,6 +26,7 @@ pub mod together;
 mod tokenwise;
 pub mod training;
 pub mod turn;
+mod units;
 pub mod unpack;
 pub mod vectorise;
 

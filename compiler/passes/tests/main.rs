@@ -1,5 +1,6 @@
 //! One program holds all tests of this crate: one link instead of one a file, and no core waits for the end of each.
 
+mod around;
 mod autodiff;
 mod batched;
 mod columnwise;

@@ -125,11 +125,15 @@ fn rule(
 
 #[test]
 fn memories_give_the_same_bits() {
+    let mut closer = 0;
     for (name, moved) in of_rules("Comba", rule) {
         let [before, exactly, closely] = moved.unwrap_or_else(|e| panic!("{name}: {e}"));
         println!("{name}: of {before} bytes {exactly} are moved, or {closely}");
-        assert!(closely < exactly && exactly < before, "{name}: nothing is narrow");
+        assert!(closely <= exactly && exactly < before, "{name}: nothing is narrow");
+        closer += usize::from(closely < exactly);
     }
+    // What only products take is all there is where the memory's own numbers stay in kernels.
+    assert!(closer > 2, "{closer} rules hand on what is taken otherwise as well");
 }
 
 /// Numbers as bfloat16 has them.

@@ -142,6 +142,29 @@ fn share(kernel: &Kernel, options: Options) -> f64 {
     }
 }
 
+/// Sequences and tokens that tables are predicted for.
+pub const SIZES: Sizes = Sizes { batch: 4, time: 4096, start: 0 };
+
+/// Seconds that all launches of each kernel take together at [`SIZES`], and those of all else.
+pub fn by_kernel(
+    plan: &Plan,
+    kernels: &[Kernel],
+    entries: &[DeviceEntry],
+    options: Options,
+) -> (Vec<f64>, f64) {
+    let (mut own, mut others) = (vec![0.0; kernels.len()], 0.0);
+    let needed = needed(plan, kernels, entries, &SIZES, options);
+    for (launch, needed) in plan.launches.iter().zip(&needed) {
+        match launch {
+            Launch::Kernel { kernel, .. } => {
+                own[kernel.index()] += seconds(needed, options)
+            }
+            _ => others += seconds(needed, options),
+        }
+    }
+    (own, others)
+}
+
 /// Seconds of a launch.
 pub fn seconds(needed: &Needed, options: Options) -> f64 {
     let slower = bandwidth(Target::Sm90a) / bandwidth(options.target);

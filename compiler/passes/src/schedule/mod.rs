@@ -35,6 +35,7 @@ mod weigh;
 pub(crate) use elementwise::scalar_op;
 pub(crate) use weigh::{AGAIN, own_weight};
 
+use crate::around::taken_in;
 use crate::error::PassError;
 use crate::tokenwise::tokenwise;
 use nestor_ir::plan::Plan;
@@ -55,7 +56,7 @@ pub enum Calls {
 /// # Errors
 /// Where an op has no kernel yet.
 pub fn schedule(graph: &Graph, calls: Calls) -> Result<(Plan, Vec<Kernel>), PassError> {
-    let graph = tokenwise(&expand::expanded(graph), calls);
+    let graph = tokenwise(&taken_in(&expand::expanded(graph)), calls);
     plan::planned(&graph)
 }
 

@@ -5,14 +5,14 @@ use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Graph, Group, NodeData, Op, Value};
 
 /// Which of a graph's values are.
-pub(super) struct Cheap {
+pub(crate) struct Cheap {
     /// By value: the one of its own rank that it is made of, if there is one, and the work.
     made: Vec<Option<(Option<Value>, usize)>>,
 }
 
 impl Cheap {
     /// `own` of the nodes that let each token be.
-    pub(super) fn of(graph: &Graph, own: &[bool]) -> Self {
+    pub(crate) fn of(graph: &Graph, own: &[bool]) -> Self {
         let mut out = Self { made: vec![None; graph.values.len()] };
         for (id, node) in graph.nodes.iter() {
             let found = match own[id.index()] && !matches!(node.op, Op::Reduce { .. }) {
@@ -27,7 +27,7 @@ impl Cheap {
     }
 
     /// Whether a value is one of these.
-    pub(super) fn is(&self, v: Value) -> bool {
+    pub(crate) fn is(&self, v: Value) -> bool {
         self.made[v.index()].is_some()
     }
 

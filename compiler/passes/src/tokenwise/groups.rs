@@ -49,7 +49,7 @@ pub(super) fn ticks(dims: &Dims) -> Option<Dim> {
 }
 
 /// Which nodes compute each token's numbers from that token's alone.
-fn by_tokens(graph: &Graph) -> Vec<bool> {
+pub(crate) fn by_tokens(graph: &Graph) -> Vec<bool> {
     let mut own = vec![false; graph.nodes.len()];
     for (id, node) in graph.nodes.iter() {
         // Moves are made by who takes them: neighbours are not found in a chunk. Whole ones that are some tokens away are read from memory.
@@ -126,7 +126,8 @@ impl Groups {
         for (n, group) in self.all.iter_mut().enumerate() {
             let made = group.nodes.iter().filter(|id| self.of[id.index()] == Some(n));
             let results = made.map(|id| graph.nodes[*id].results[0]);
-            group.yields = results.filter(|v| wanted[v.index()]).collect();
+            let stored = |v: &Value| wanted[v.index()] && !is_view(graph, *v, &self.of);
+            group.yields = results.filter(stored).collect();
         }
     }
 
@@ -175,6 +176,13 @@ impl Group {
         }
         self.nodes.sort();
     }
+}
+
+/// Whether a value is one of no group, laid out anew: that lies in memory as it is.
+fn is_view(graph: &Graph, v: Value, of: &[Option<usize>]) -> bool {
+    let node = graph.def(v);
+    let stored = |v: &Value| of[graph.values[*v].node.index()].is_none();
+    matches!(node.op, Op::Reshape { .. }) && node.operands.iter().all(stored)
 }
 
 /// Numbers of a token that some nodes make, at most.

@@ -20,14 +20,14 @@ mod walk;
 
 use crate::build::sum;
 use crate::schedule::Calls;
-use crate::simplify::prune;
+use crate::units::{Remade, remade};
 use groups::Groups;
-use nestor_ir::entity::Entity;
-use nestor_ir::tensor::graph::Named;
-use nestor_ir::tensor::{Graph, Node, Value};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use nestor_ir::tensor::{Graph, Op, Scan, Value};
 use walk::walk;
+
+pub(crate) use cheap::Cheap;
+pub(crate) use groups::by_tokens;
+pub(crate) use users::Users;
 
 /// Tokens of a chunk at most, where calls have many.
 const CHUNK: usize = 64;
@@ -39,127 +39,21 @@ pub(crate) fn tokenwise(graph: &Graph, calls: Calls) -> Graph {
     if groups.all.is_empty() {
         return graph.clone();
     }
-    let mut made = Made {
-        graph,
-        groups: &groups,
-        most: if calls == Calls::OfOneToken { 1 } else { CHUNK },
-        out: Graph::new(),
-        map: vec![None; graph.values.len()],
-    };
-    for unit in in_order(graph, &groups) {
-        match unit {
-            Unit::Node(node) => made.node(node),
-            Unit::Group(n) => made.group(n),
-        }
-    }
-    let named = |made: &mut Made<'_>, list: &[Named]| -> Vec<Named> {
-        let one = |n: &Named| Named { name: n.name.clone(), value: made.at(n.value) };
-        list.iter().map(one).collect()
-    };
-    let inputs = named(&mut made, &graph.inputs);
-    let outputs = named(&mut made, &graph.outputs);
-    prune(&Graph { inputs, outputs, ..made.out })
-}
-
-/// What is added to the new graph at once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Unit {
-    Node(Node),
-    Group(usize),
-}
-
-/// Nodes and groups, each behind what it takes, otherwise as they stood.
-fn in_order(graph: &Graph, groups: &Groups) -> Vec<Unit> {
-    let unit = |node: Node| match groups.of[node.index()] {
-        Some(n) => Unit::Group(n),
-        None => Unit::Node(node),
-    };
-    let mut first = vec![None; groups.all.len()];
-    for id in graph.nodes.keys() {
-        if let Some(n) = groups.of[id.index()] {
-            first[n] = first[n].or(Some(id.index()));
-        }
-    }
-    let place = |unit: Unit| match unit {
-        Unit::Node(node) => Some(node.index()),
-        Unit::Group(n) => first[n],
-    };
-    let place = |unit: Unit| place(unit).expect("a group has members");
-    let mut users: Vec<Vec<Unit>> = vec![vec![]; graph.nodes.len()];
-    let mut waits = vec![0_usize; graph.nodes.len()];
-    for (id, node) in graph.nodes.iter() {
-        let to = unit(id);
-        for operand in &node.operands {
-            let from = unit(graph.values[*operand].node);
-            if from != to {
-                users[place(from)].push(to);
-                waits[place(to)] += 1;
-            }
-        }
-    }
-    let heads = graph.nodes.keys().map(unit).filter(|u| waits[place(*u)] == 0);
-    let mut ready: BinaryHeap<_> = heads.map(|u| Reverse((place(u), u))).collect();
-    let mut out = Vec::new();
-    while let Some(Reverse((at, unit))) = ready.pop() {
-        // A group stands in the list of heads once for every member.
-        if out.last() == Some(&unit) {
-            continue;
-        }
-        out.push(unit);
-        for &user in &users[at] {
-            waits[place(user)] -= 1;
-            if waits[place(user)] == 0 {
-                ready.push(Reverse((place(user), user)));
-            }
-        }
-    }
-    out
-}
-
-/// The graph being made.
-struct Made<'g> {
-    graph: &'g Graph,
-    groups: &'g Groups,
-    /// Tokens of a chunk at most.
-    most: usize,
-    out: Graph,
-    map: Vec<Option<Value>>,
-}
-
-impl Made<'_> {
-    /// What stands for a value; one of a group that is not yielded is computed here again.
-    fn at(&mut self, v: Value) -> Value {
-        if self.map[v.index()].is_none() {
-            self.node(self.graph.values[v].node);
-        }
-        self.map[v.index()].expect("operands first")
-    }
-
-    fn node(&mut self, id: Node) {
-        let node = &self.graph.nodes[id];
-        let operands: Vec<Value> = node.operands.iter().map(|&v| self.at(v)).collect();
-        let results = self.out.add_many(node.op.clone(), &operands);
-        self.named(&node.results, &results);
-    }
-
-    fn group(&mut self, n: usize) {
-        let group = &self.groups.all[n];
-        let (scan, fed) = walk(self.graph, group, self.most);
-        let operands: Vec<Value> = fed.into_iter().map(|v| self.at(v)).collect();
-        let op = nestor_ir::tensor::Op::Scan { scan: Box::new(scan) };
-        let results = self.out.add_many(op, &operands);
-        self.named(&group.yields, &results);
-        let totals = group.totals.iter().map(|id| self.graph.nodes[*id].results[0]);
+    let most = if calls == Calls::OfOneToken { 1 } else { CHUNK };
+    let walks: Vec<(Scan, Vec<Value>)> =
+        groups.all.iter().map(|group| walk(graph, group, most)).collect();
+    let takes: Vec<Vec<Value>> = walks.iter().map(|(_, fed)| fed.clone()).collect();
+    let mut make = |made: &mut Remade<'_>, n: usize| {
+        let (group, (scan, fed)) = (&groups.all[n], &walks[n]);
+        let operands: Vec<Value> = fed.iter().map(|v| made.at(*v)).collect();
+        let results =
+            made.out.add_many(Op::Scan { scan: Box::new(scan.clone()) }, &operands);
+        made.named(&group.yields, &results);
+        let totals = group.totals.iter().map(|id| graph.nodes[*id].results[0]);
         for (total, shares) in totals.zip(&results[group.yields.len()..]) {
-            let value = sum(&mut self.out, *shares, &[1]);
-            self.named(&[total], &[value]);
+            let value = sum(&mut made.out, *shares, &[1]);
+            made.named(&[total], &[value]);
         }
-    }
-
-    fn named(&mut self, from: &[Value], to: &[Value]) {
-        for (&from, &to) in from.iter().zip(to) {
-            self.map[from.index()] = Some(to);
-            self.out.values[to].name.clone_from(&self.graph.values[from].name);
-        }
-    }
+    };
+    remade(graph, &groups.of, &takes, &mut make)
 }

@@ -13,13 +13,13 @@ pub(super) fn width(graph: &Graph, v: Value) -> usize {
 }
 
 /// Who takes each value, and whether the world does.
-pub(super) struct Users {
-    pub(super) nodes: Vec<Vec<Node>>,
-    pub(super) output: Vec<bool>,
+pub(crate) struct Users {
+    pub(crate) nodes: Vec<Vec<Node>>,
+    pub(crate) output: Vec<bool>,
 }
 
 impl Users {
-    pub(super) fn of(graph: &Graph) -> Self {
+    pub(crate) fn of(graph: &Graph) -> Self {
         let mut output = vec![false; graph.values.len()];
         graph.outputs.iter().for_each(|o| output[o.value.index()] = true);
         Self { nodes: users(graph), output }
@@ -44,13 +44,13 @@ impl Users {
     }
 
     /// Whether all that take a value compute it as they go.
-    fn is_inlined(&self, graph: &Graph, v: Value) -> bool {
+    pub(crate) fn is_inlined(&self, graph: &Graph, v: Value) -> bool {
         !self.output[v.index()]
             && self.nodes[v.index()].iter().all(|user| self.is_inlined_by(graph, *user))
     }
 
     /// Whether a node computes what it takes as it goes.
-    pub(super) fn is_inlined_by(&self, graph: &Graph, user: Node) -> bool {
+    pub(crate) fn is_inlined_by(&self, graph: &Graph, user: Node) -> bool {
         let node = &graph.nodes[user];
         match node.op.info().group {
             Kind::Unary | Kind::Binary | Kind::Select | Kind::Reduce => true,
