@@ -3,9 +3,7 @@
 use super::points::{Points, Take};
 use crate::tokenwise::{Cheap, Users, by_tokens};
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{
-    Feed, Fold, Graph, Layout, Node, NodeData, Op, Scan, Value, Yield,
-};
+use nestor_ir::tensor::{Feed, Fold, Graph, Node, NodeData, Op, Scan, Value, Yield};
 use nestor_ir::ty::Dims;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
