@@ -39,7 +39,8 @@ const COUNTS: [[&str; 4]; 2] = [
 ];
 
 /// What a kernel begins with, or a function of one.
-const HEADS: [&str; 2] = [".visible .entry ", ".func "];
+const HEADS: [&str; 2] = [ENTRY, ".func "];
+const ENTRY: &str = ".visible .entry ";
 
 /// What stands between a kernel's name and the number of one of its functions.
 pub const OF: char = '$';
@@ -49,10 +50,12 @@ pub fn rolled(ptx: &str) -> String {
     each(ptx, |_, kernel| left(kernel))
 }
 
-/// The text of kernels and their functions, with all loops of some left as they are: by a kernel's name.
+/// The text of kernels, with all loops of some left as they are: by a kernel's name. The assembler takes that of no function.
 pub fn rolled_whole(ptx: &str, which: impl Fn(&str) -> bool) -> String {
     each(ptx, |name, kernel| match (which(name), kernel.split_once("\n{\n")) {
-        (true, Some((head, body))) if !head.ends_with(AS_IT_IS.trim_end()) => {
+        (true, Some((head, body)))
+            if head.starts_with(ENTRY) && !head.ends_with(AS_IT_IS.trim_end()) =>
+        {
             format!("{head}\n{AS_IT_IS}{{\n{body}")
         }
         _ => kernel.to_owned(),
@@ -242,8 +245,10 @@ mod tests {
         let both = format!("{function}{}", kernel("b", 5, 4, 1));
         let text = format!(".version 8.0\n{}{both}", kernel("a", 5, 4, 1));
         let found = rolled_whole(&text, |name| name == "b");
-        let b = both.replace(")\n{\n", &format!(")\n{AS_IT_IS}{{\n"));
-        assert_eq!(found, format!(".version 8.0\n{}{b}", kernel("a", 5, 4, 1)));
+        let said = format!(")\n{AS_IT_IS}{{\n");
+        let b = kernel("b", 5, 4, 1).replace(")\n{\n", &said);
+        let expected = format!(".version 8.0\n{}{function}{b}", kernel("a", 5, 4, 1));
+        assert_eq!(found, expected, "the assembler takes it of no function");
         assert_eq!(rolled_whole(&found, |name| name == "b"), found, "once is enough");
     }
 }

@@ -8,9 +8,10 @@
 //! The steps of such a walk are points of a kernel's grid (`fission`), each with tokens and mapped dimensions of its own. Gates,
 //! norms and moves that let those be (`points`) need not go through memory between one kernel and the next: what makes a
 //! walk's streams is computed where they are taken, and yielded where others ask for it; what is made of what a walk yields is
-//! computed where that is made (`region`). Rows that are no tokens are zero, as those of all streams are. Of sums over all
+//! computed where that is made (`finder`). Rows that are no tokens are zero, as those of all streams are. Of sums over all
 //! tokens, as for the gradient of a gain, each step yields its share.
 
+mod finder;
 mod points;
 mod region;
 mod walk;

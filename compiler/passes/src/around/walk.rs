@@ -93,6 +93,15 @@ pub(super) fn walk(graph: &Graph, region: &Region, all: &Regions) -> Walk {
     Walk { scan: made.scan, fed: made.fed, yields, totals }
 }
 
+/// How many tensors the kernel of a walk would touch.
+pub(super) fn buffers(graph: &Graph, region: &Region, all: &Regions) -> usize {
+    let Walk { fed, yields, totals, .. } = walk(graph, region, all);
+    let unit = all.number(region);
+    let own = graph.nodes[region.scan].results.iter();
+    let own = own.filter(|v| all.is_asked(**v, unit)).count();
+    fed.len() + own + yields.len() + totals.len()
+}
+
 /// A walk as it is built.
 struct Made<'g> {
     graph: &'g Graph,
