@@ -3,6 +3,7 @@
 use super::points::{Points, Take};
 use super::region::{Region, Regions};
 use crate::build::{broadcast, dims, every_step, select_or_zero, sum};
+use crate::fission::copy;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::infer::seen_by_body;
 use nestor_ir::tensor::{Axis, Feed, Graph, Layout, Node, Op, Scan, Value, Yield};
@@ -215,21 +216,10 @@ impl Made<'_> {
 
     /// Copies a body; gives its outputs.
     fn body(&mut self, from: &Graph, inputs: &[Value]) -> Vec<Value> {
-        let mut map: Vec<Value> = vec![Value::new(0); from.values.len()];
-        for node in from.nodes.values() {
-            if let Op::Input { index, .. } = node.op {
-                map[node.results[0].index()] = inputs[index];
-                continue;
-            }
-            let operands: Vec<Value> =
-                node.operands.iter().map(|o| map[o.index()]).collect();
-            let results = self.scan.body.add_many(node.op.clone(), &operands);
-            for (v, made) in node.results.iter().zip(&results) {
-                map[v.index()] = *made;
-                self.scan.body.values[*made].name.clone_from(&from.values[*v].name);
-            }
-        }
-        from.outputs.iter().map(|o| map[o.value.index()]).collect()
+        let mut known = vec![None; from.values.len()];
+        copy(from, inputs, &mut known, &mut self.scan.body);
+        let at = |v: Value| known[v.index()].expect("a value of the body");
+        from.outputs.iter().map(|o| at(o.value)).collect()
     }
 
     fn give(&mut self, v: Value, kind: Yield, layout: Layout) {

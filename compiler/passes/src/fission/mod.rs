@@ -28,6 +28,7 @@ mod pieces;
 mod tail;
 
 pub use cost::{Rates, WarpGroup};
+pub(crate) use part::copy;
 
 use crate::autodiff::state_inputs;
 use crate::build::every_step;

@@ -87,7 +87,12 @@ impl Part {
 }
 
 /// Copies a body, its inputs replaced, what is known already taken as it is.
-fn copy(from: &Graph, arguments: &[Value], known: &mut [Option<Value>], to: &mut Graph) {
+pub(crate) fn copy(
+    from: &Graph,
+    arguments: &[Value],
+    known: &mut [Option<Value>],
+    to: &mut Graph,
+) {
     for node in from.nodes.values() {
         if node.results.iter().all(|v| known[v.index()].is_some())
             && !node.results.is_empty()
