@@ -8,6 +8,7 @@ use crate::Program;
 use nestor_ir::tensor::{Graph, Op, Stride};
 use nestor_passes::forms::{Choice, Form, FormOptions, choose};
 use nestor_passes::reading::Inner;
+use nestor_passes::settle::settled;
 use nestor_passes::simplify::{ordered, simplify};
 use nestor_passes::to_tensors::{self, bounded, to_tensors};
 pub use nestor_passes::training::{gradients, gradients_as_derived};
@@ -95,7 +96,7 @@ fn is_by_blocks(op: &Op) -> bool {
 /// As the passes.
 pub fn forward(program: &Program, purpose: Purpose) -> Result<Lowered, PassError> {
     let formed = formed(program, purpose)?;
-    Ok(Lowered { graph: ordered(&formed.graph), ..formed })
+    Ok(Lowered { graph: ordered(&settled(&formed.graph)), ..formed })
 }
 
 /// As [`forward`], with every product in the order in which it is written: what gradients are taken of, so that terms of

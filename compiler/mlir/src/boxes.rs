@@ -21,6 +21,8 @@ use nestor_ir::ty::Elem;
 
 /// Numbers of a box along a dimension, at most.
 const MOST: usize = 256;
+/// Boxes of a kernel: each has a map of 128 bytes among its parameters, of which there are 4096.
+const MOST_MAPS: usize = 24;
 
 /// Bytes of a turn for each thread of a block, at least: what one thread says instead, and all wait for, is as much work as two copies of each.
 const LEAST: i64 = 32;
@@ -92,8 +94,11 @@ impl Bulk {
     /// Bytes between the barriers of a loop.
     pub const APART: i64 = BARRIER;
 
-    /// The first of so many barriers more, where there is room for them.
-    fn more(&mut self, count: i64, most: i64) -> Option<i64> {
+    /// The first of so many barriers more, where there is room for them and for the maps of so many boxes.
+    fn more(&mut self, count: i64, boxes: usize, most: i64) -> Option<i64> {
+        if self.boxes.len() + boxes > MOST_MAPS {
+            return None;
+        }
         // Whole lines before the first, so that nothing else shares one.
         let at = match self.barriers.is_empty() {
             true => (self.shared + LINE - 1) / LINE * LINE,
@@ -150,7 +155,7 @@ pub fn bulk(
             let bytes = all.iter().map(|(_, boxed)| boxed.bytes).sum();
             if !all.is_empty()
                 && enough(bytes, LEAST)
-                && let Some(at) = out.more(2, most)
+                && let Some(at) = out.more(2, all.len(), most)
             {
                 for one in all {
                     let boxed = out.add(at, one);
@@ -160,7 +165,7 @@ pub fn bulk(
         } else if is_early(stmt, kernel, placement, kept)
             && let Some(one) = found(stmt, 1)
             && enough(one.1.bytes, LEAST_EARLY)
-            && let Some(at) = out.more(1, most)
+            && let Some(at) = out.more(1, 1, most)
         {
             let boxed = out.add(at, one);
             let after = free_from(kernel, placement, boxed.tile, here);

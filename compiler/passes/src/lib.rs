@@ -19,6 +19,7 @@ pub mod forms;
 pub mod merge;
 pub mod reading;
 pub mod schedule;
+pub mod settle;
 pub mod simplify;
 pub mod spread;
 pub mod to_tensors;

@@ -1,8 +1,15 @@
 //! Gates that differ along an axis of the state: by channel of keys or of values.
 
-use crate::common::walks::{K, Token, V, compare, fixed, gate, gate_along, read};
-use nestor_ir::tensor::{Graph, Scan, Value};
-use nestor_passes::build::{add, broadcast, contract, mul, outer, sub};
+use crate::common::walks::{
+    K, Token, V, alike, compare, fixed, gate, gate_along, read, walked,
+};
+use crate::common::with_gradients;
+use nestor_ir::tensor::{Graph, Op, Scan, Value};
+use nestor_passes::build::{
+    add, broadcast, contract, full_like, mul, neg, outer, sub, unary,
+};
+use nestor_passes::forms::{FormOptions, choose};
+use nestor_passes::settle::settled;
 
 /// A gate along the keys' or the values' channels, with or without feedback.
 fn channels(axis: usize, feedback: bool, name: &str) -> (Scan, Graph, Vec<Value>) {
@@ -70,6 +77,57 @@ fn several_rows_by_channel() {
         for feedback in [false, true] {
             compare(rows_by_channel((reads, feedback), "alpha"), &[16, 8, 1]);
             compare(rows_by_channel((reads, feedback), "switch"), &[8]);
+        }
+    }
+}
+
+/// Gates that are known to be positive, of what is fed.
+const POSITIVE: [fn(&mut Graph, Value) -> Value; 3] = [
+    |g, x| unary(g, Op::Sigmoid, x),
+    |g, x| {
+        let rate = unary(g, Op::Exp, x);
+        let rate = neg(g, rate);
+        unary(g, Op::Exp, rate)
+    },
+    |g, x| {
+        let steep = full_like(g, x, 900.0);
+        let steep = mul(g, x, steep);
+        let [slow, steep] = [x, steep].map(|x| unary(g, Op::Sigmoid, x));
+        let both = mul(g, slow, steep);
+        let half = full_like(g, x, 0.5);
+        g.add(Op::Pow, &[both, half])
+    },
+];
+
+/// How many nodes of a graph, and of the bodies of its walks, have an op.
+fn count(graph: &Graph, op: &Op) -> usize {
+    let within = |of: &Op| match of {
+        Op::Scan { scan } => count(&scan.body, op),
+        of => usize::from(of == op),
+    };
+    graph.nodes.values().map(|n| within(&n.op)).sum()
+}
+
+#[test]
+fn gates_that_are_exponentials() {
+    for (positive, feedback) in POSITIVE.into_iter().flat_map(|p| [(p, false), (p, true)])
+    {
+        for walk in [channels(0, feedback, "x"), rows_by_channel((2, feedback), "x")] {
+            let (scan, mut outer, mut operands) = walk;
+            let gate = operands.iter().position(|o| {
+                outer.inputs.iter().any(|i| i.value == *o && i.name == "x")
+            });
+            let gate = &mut operands[gate.expect("it is fed")];
+            *gate = positive(&mut outer, *gate);
+            let plain = walked(&scan, &outer, &operands);
+            let options = FormOptions { chunk: Some(8), ..FormOptions::default() };
+            let (form, _) = choose(&plain, options, false).expect("a form");
+            assert!(count(&form, &Op::Stop) > 0, "slopes go by sums\n{form}");
+            alike(&plain, &form);
+            alike(&with_gradients(&plain), &with_gradients(&form));
+            let done = settled(&with_gradients(&form));
+            assert_eq!(count(&done, &Op::Stop), 0, "no mark is left\n{done}");
+            alike(&with_gradients(&plain), &done);
         }
     }
 }

@@ -22,6 +22,7 @@ mod schedule_lately;
 mod schedule_outputs;
 mod schedule_scans;
 mod schedule_walks;
+mod settle;
 mod share;
 mod simplify;
 mod spread;

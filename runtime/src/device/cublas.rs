@@ -98,6 +98,22 @@ unsafe fn run(
             std::ptr::from_ref(&most).cast(),
             size_of::<usize>(),
         )?;
+        // What is added to is the result itself.
+        for (attribute, part) in [
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &parts[0]),
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &parts[1]),
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &parts[2]),
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &parts[2]),
+        ] {
+            let bytes = part.alignment();
+            let bytes = std::ptr::from_ref(&bytes).cast();
+            result::set_matmul_pref_attribute(
+                wish.0,
+                attribute,
+                bytes,
+                size_of::<u32>(),
+            )?;
+        }
         let chosen = result::get_matmul_algo_heuristic(
             handle, desc.0, a.0, b.0, d.0, d.0, wish.0,
         )?;

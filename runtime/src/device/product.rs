@@ -88,6 +88,14 @@ pub struct Part {
     pub turned: bool,
 }
 
+impl Part {
+    /// Bytes that its address is a multiple of, up to those that the library takes for granted where it is told nothing.
+    pub fn alignment(&self) -> u32 {
+        const GRANTED: u32 = 256;
+        1 << self.operand.address.trailing_zeros().min(GRANTED.trailing_zeros())
+    }
+}
+
 /// The three matrices of the transposed product, column by column: its left, its right, its result; nothing where one of
 /// them has no contiguous dimension.
 pub fn arranged(what: &Product) -> Option<[Part; 3]> {
@@ -136,6 +144,16 @@ mod tests {
             false => (columns as i64 + room, 1),
             true => (1, rows as i64 + room),
         }
+    }
+
+    #[test]
+    fn parts_say_how_their_addresses_are_aligned() {
+        let of = |address| {
+            let operand = Operand { address, repeat: 0, row: 4, column: 1 };
+            let part = Part { operand, rows: 4, columns: 4, pitch: 4, turned: false };
+            part.alignment()
+        };
+        assert_eq!([4, 48, 4096, 0].map(of), [4, 16, 256, 256]);
     }
 
     #[test]

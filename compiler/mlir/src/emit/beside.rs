@@ -32,22 +32,25 @@ const FEW_THREADS: u32 = 128;
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Whether a map without folds is one whose numbers lie so, with points enough for all threads.
     pub(super) fn lies_beside(&self, map: Map<'_>) -> bool {
-        is_light(map) && self.lies_by(map, WIDE)
+        is_light(map) && self.lies_by(map, WIDE, self.about.threads)
     }
 
-    /// The same of one at whose points much is done: two of them are as many as registers suffice for.
+    /// The same of one at whose points much is done: two of them are as many as registers suffice for, and enough to do for
+    /// a thread while another has none.
     pub(super) fn lies_in_pairs(&self, map: Map<'_>) -> bool {
-        !is_hard(map) && map.expr.held([]) <= MOST_HELD && self.lies_by(map, PAIR)
+        let threads = self.about.threads.div_ceil(2);
+        !is_hard(map)
+            && map.expr.held([]) <= MOST_HELD
+            && self.lies_by(map, PAIR, threads)
     }
 
-    /// Whether so many numbers lie beside one another in all that a map touches, with as many points for all threads.
-    fn lies_by(&self, map: Map<'_>, count: i64) -> bool {
+    /// Whether so many numbers lie beside one another in all that a map touches, with as many points for so many threads.
+    fn lies_by(&self, map: Map<'_>, count: i64, threads: u32) -> bool {
         let Some((Extent::Fixed(last), before)) = map.space.split_last() else {
             return false;
         };
         let points: Option<usize> = before.iter().map(|d| d.fixed()).product();
-        let enough = points
-            .is_none_or(|n| n * last >= count as usize * self.about.threads as usize);
+        let enough = points.is_none_or(|n| n * last >= count as usize * threads as usize);
         last.is_multiple_of(count as usize)
             && *last > 0
             && enough

@@ -276,7 +276,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
         text.push_str("\n\twgmma.commit_group.sync.aligned;");
         text.push_str("\n\twgmma.wait_group.sync.aligned 0;");
-        let outputs = std::iter::repeat_n("=f".to_owned(), count);
+        // The first instruction writes sums before the last one has read its operands: no register is both.
+        let outputs = std::iter::repeat_n("=&f".to_owned(), count);
         let inputs = (0..given.len()).map(|n| n.to_string());
         let places = brought.iter().map(|(kind, _)| (*kind).to_owned());
         let all: Vec<String> = outputs.chain(inputs).chain(places).collect();

@@ -38,19 +38,28 @@ struct Taken {
 
 impl Cut<'_> {
     /// Finds what is handed over so that the part can compute what is wanted of it; gives what that, and what is computed
-    /// again, costs.
+    /// again, costs. Each value is weighed by itself, so that what several share is seen only where it is said to be
+    /// there: first nothing is, or what every part is fed.
     pub(super) fn take(&self, wanted: &[Value], handed: &mut Vec<Value>) -> f64 {
-        let mut best = self.taken(wanted, &vec![false; self.body.values.len()]);
+        let fed =
+            self.body.values.keys().map(|v| (self.place)(v) == Where::Fed).collect();
+        let nothing = vec![false; self.body.values.len()];
+        let [one, other] = [nothing, fed].map(|said| self.settled(wanted, &said));
+        let best = if other.weighed < one.weighed { other } else { one };
+        handed.extend(best.handed);
+        best.costs
+    }
+
+    fn settled(&self, wanted: &[Value], said: &[bool]) -> Taken {
+        let mut best = self.taken(wanted, said);
         // What turned out to be there anyway makes it cheap to compute from that, so long as this gains.
         loop {
             let next = self.taken(wanted, &best.there);
             if next.weighed >= best.weighed {
-                break;
+                return best;
             }
             best = next;
         }
-        handed.extend(best.handed);
-        best.costs
     }
 
     /// From the last value to the first, each where it is needed: handing it over is weighed against computing it from its
@@ -63,7 +72,13 @@ impl Cut<'_> {
         for node in self.body.nodes.values().rev() {
             let asked: Vec<Value> =
                 node.results.iter().copied().filter(|v| needed[v.index()]).collect();
-            if asked.is_empty() || (self.place)(node.results[0]) == Where::Fed {
+            if asked.is_empty() {
+                continue;
+            }
+            if (self.place)(node.results[0]) == Where::Fed {
+                if let Op::Input { .. } = node.op {
+                    weighed += size(self.body, node.results[0]);
+                }
                 continue;
             }
             let mut from: Vec<Value> = node.operands.to_vec();

@@ -6,13 +6,24 @@
 //! a scale are a mask times a product of scaled readers with scaled writers, no channel of which
 //! is ever a quotient.
 //!
+//! Where a gate is known to be an exponential, `e^l`, with the sums `b` of l, what is left at t of what s wrote is
+//! `e^(b_t - b_s)`, whatever the boundary. The slopes of l are then those of `b_t` at all readers, which is each times
+//! its own slope, and of `-b_s` at all writers, likewise; products of gates are constants to them (`led`):
+//!
+//! ```text
+//! dl_t = sum over u >= t of (q_u o dq_u - k_u o dk_u)
+//! ```
+//!
 //! Readers and writers are scaled from each scale to the next, by what is left over a block that lies
 //! between: a half of them at a time, and gates alone are never multiplied up. Readers count in second
 //! halves and writers in first ones, so that those of a scale are one matrix, times itself.
 
 use super::chunk::Chunk;
+use super::decays::logarithm;
 use super::gates::{Channels, Family, Level, Weights, columns_scaled, take};
-use crate::build::{broadcast, constant, full_like, mul, reshape, select, sub};
+use crate::build::{
+    add, broadcast, constant, full_like, mul, neg, reshape, select, select_or_zero, sub,
+};
 use crate::vectorise::Mapped;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Op, Value};
@@ -36,13 +47,17 @@ pub(super) struct Blocks {
     left: Vec<Value>,
     /// The numbers by token that terms are scaled by, `[C]` each.
     factors: Vec<Value>,
+    /// Where gates are exponentials: of what.
+    exponents: Option<Exponents>,
 }
 
-impl Blocks {
-    /// Of the whole chunk, `[1, D]`.
-    pub(super) fn whole(&self) -> Value {
-        *self.left.last().expect("a token is a block")
-    }
+/// Sums of the exponents of gates from the chunk's start to each token, `[C, D]`.
+#[derive(Clone, Copy, Debug)]
+struct Exponents {
+    /// Without the token itself.
+    before: Value,
+    /// With it.
+    after: Value,
 }
 
 /// Which half of a block is scaled when two of them become one.
@@ -66,9 +81,17 @@ impl Chunk<'_> {
         let one = full_like(&mut self.g, gate, 1.0);
         let dims = self.g.ty(gate).dims.clone();
         let there = broadcast(&mut self.g, self.valid, &dims, &[0]);
+        let exponent = logarithm(&mut self.g, gate);
+        let exponents = exponent.map(|l| {
+            let l = select_or_zero(&mut self.g, there, l);
+            self.exponents(l)
+        });
         let gate = select(&mut self.g, there, gate, one);
         let mut running = Running { before: one, after: gate, rest: one };
-        let mut left = vec![gate];
+        let mut left = vec![match exponents {
+            Some(_) => self.g.add(Op::Stop, &[gate]),
+            None => gate,
+        }];
         let mut levels = vec![Vec::new(); factors.len()];
         let mut levels_after = vec![Vec::new(); factors.len()];
         let mut half = 1;
@@ -93,11 +116,11 @@ impl Chunk<'_> {
             half *= 2;
         }
         let along = |t: &usize| self.terms[*t].left_axes[..] == *family.axis.as_slice();
-        family.blocks = family
-            .terms
-            .iter()
-            .any(along)
-            .then(|| Blocks { left, factors: factors.to_vec() });
+        family.blocks = family.terms.iter().any(along).then(|| Blocks {
+            left,
+            factors: factors.to_vec(),
+            exponents,
+        });
         let own = self.same();
         for (k, &factor) in factors.iter().enumerate() {
             let pairs = columns_scaled(&mut self.g, own, factor);
@@ -145,7 +168,7 @@ impl Chunk<'_> {
             let there = self.before_block(channels.scale, rows, rank);
             total = Some(match total {
                 Some(total) => select(&mut self.g, there, products, total),
-                None => crate::build::select_or_zero(&mut self.g, there, products),
+                None => select_or_zero(&mut self.g, there, products),
             });
         }
         total
@@ -174,6 +197,8 @@ impl Chunk<'_> {
         vector: Value,
         rows: usize,
     ) -> Vec<Value> {
+        let sums = blocks.exponents.map(|e| if after { e.after } else { e.before });
+        let vector = self.led(vector, sums, rows);
         let vector = if after {
             let gate = self.channels_per_row(blocks.left[0], rows);
             mul(&mut self.g, vector, gate)
@@ -193,7 +218,72 @@ impl Chunk<'_> {
     ) -> Vec<Value> {
         let factor = self.per_row(Mapped::all(blocks.factors[e]), rank);
         let left = self.scaled_rows(factor, left);
+        let sums = blocks.exponents.map(|e| neg(&mut self.g, e.after));
+        let left = self.led(left, sums, rank);
         self.scaled(blocks, left, rank, Side::First)
+    }
+
+    /// What all tokens of the chunk leave of a state, `[1, D]`.
+    pub(super) fn left_at_end(&mut self, blocks: &Blocks) -> Value {
+        let left = *blocks.left.last().expect("a token is a block");
+        let sums = self.sums_at_end(blocks);
+        self.led(left, sums, 1)
+    }
+
+    /// As [`Chunk::writers`], at the chunk's end: `[C R, D]`.
+    pub(super) fn writers_at_end(
+        &mut self,
+        blocks: &Blocks,
+        e: usize,
+        left: Value,
+        rank: usize,
+    ) -> Value {
+        let writers = self.writers(blocks, e, left, rank);
+        let last = *writers.last().expect("a token is a block");
+        let sums = self.sums_at_end(blocks).map(|sums| {
+            let dims = self.g.ty(blocks.left[0]).dims.clone();
+            let sums = reshape(&mut self.g, sums, &dims[1..]);
+            broadcast(&mut self.g, sums, &dims, &[1])
+        });
+        self.led(last, sums, rank)
+    }
+
+    /// The sums of all exponents, `[1, D]`.
+    fn sums_at_end(&mut self, blocks: &Blocks) -> Option<Value> {
+        blocks.exponents.map(|e| take(&mut self.g, e.after, 0, self.rows - 1, 1))
+    }
+
+    /// The same value, whose slope to `sums` is that of `value e^sums`; what it is multiplied by besides holds such powers,
+    /// as constants.
+    fn led(&mut self, value: Value, sums: Option<Value>, rows: usize) -> Value {
+        let Some(sums) = sums else { return value };
+        let as_constant = self.g.add(Op::Stop, &[sums]);
+        let none = sub(&mut self.g, sums, as_constant);
+        let none = self.channels_per_row(none, rows);
+        let slope = mul(&mut self.g, value, none);
+        add(&mut self.g, value, slope)
+    }
+
+    /// `l` is `[C, D]`.
+    fn exponents(&mut self, l: Value) -> Exponents {
+        let dims = self.g.ty(l).dims.clone();
+        let one = Dim::Fixed(1);
+        let each = reshape(&mut self.g, l, &[dims[0], one, dims[1]]);
+        let same = constant(&mut self.g, 1.0, &[dims[0], one, one]);
+        let none = constant(&mut self.g, 0.0, &[one, dims[1]]);
+        let scan = Op::LinearScan { reverse: false };
+        let after = self.g.add(scan, &[same, each, none]);
+        let after = reshape(&mut self.g, after, &dims);
+        Exponents { before: sub(&mut self.g, after, l), after }
+    }
+
+    /// The last row of each half, in all of its rows: `[n, 1, half, D]`.
+    fn last_of(&mut self, halves: Value) -> Value {
+        let dims = self.g.ty(halves).dims.clone();
+        let half = dims[2].fixed().expect("a chunk's rows are known");
+        let last = take(&mut self.g, halves, 2, half - 1, 1);
+        let last = reshape(&mut self.g, last, &[dims[0], dims[3]]);
+        broadcast(&mut self.g, last, &dims, &[0, 3])
     }
 
     /// For every scale, `[C n, D]`.
@@ -241,18 +331,10 @@ impl Chunk<'_> {
 
     /// Products within blocks of twice the size.
     fn doubled(&mut self, r: Running, half: usize) -> Running {
-        let d = self.g.ty(r.after).dims[1];
-        let n = Dim::Fixed(self.rows / (2 * half));
         let [after_first, after_second] = self.halves(r.after, half, 1);
         let [before_first, before_second] = self.halves(r.before, half, 1);
         let [rest_first, rest_second] = self.halves(r.rest, half, 1);
-        let whole = |chunk: &mut Self, half_of: Value| {
-            let last = take(&mut chunk.g, half_of, 2, half - 1, 1);
-            let last = reshape(&mut chunk.g, last, &[n, d]);
-            let dims = [n, Dim::Fixed(1), Dim::Fixed(half), d];
-            broadcast(&mut chunk.g, last, &dims, &[0, 3])
-        };
-        let (first, second) = (whole(self, after_first), whole(self, after_second));
+        let (first, second) = (self.last_of(after_first), self.last_of(after_second));
         let after_second = mul(&mut self.g, after_second, first);
         let before_second = mul(&mut self.g, before_second, first);
         let rest_first = mul(&mut self.g, rest_first, second);

@@ -6,6 +6,7 @@
 //! instances than there are workers goes in two passes, where that pays. What somebody measured to be better
 //! ([`Tuned`]) comes before all this, where it applies.
 
+use super::decays::by_logarithms;
 use super::once::{found_as_begun, never_set_again};
 use super::tuned::{Tuned, key};
 use super::work::{Work, work};
@@ -151,7 +152,8 @@ pub fn choose(
     let mut choices = Vec::new();
     let mut map: Vec<Value> = vec![Value::new(0); graph.values.len()];
     for node in graph.nodes.values() {
-        let operands: Vec<Value> = node.operands.iter().map(|v| map[v.index()]).collect();
+        let mut operands: Vec<Value> =
+            node.operands.iter().map(|v| map[v.index()]).collect();
         let mut parts = None;
         let op = match &node.op {
             Op::Scan { scan }
@@ -170,9 +172,17 @@ pub fn choose(
                         _ => scan.as_ref().clone(),
                     };
                     let begins = from_start.then(|| begins(&out, &scan, &operands));
-                    let found =
-                        chosen(&scan, &types, parallel, &key, options, begins.as_deref());
-                    let mut found = found?;
+                    let begins = begins.as_deref();
+                    let mut found =
+                        chosen(&scan, &types, parallel, &key, options, begins)?;
+                    let channels = |s: Structure| s.channels;
+                    if found.choice.structure.is_some_and(channels)
+                        && let Some((scan, fed)) =
+                            by_logarithms(&mut out, &scan, &operands)
+                    {
+                        found = chosen(&scan, &types, parallel, &key, options, begins)?;
+                        operands = fed;
+                    }
                     found.choice.key = key;
                     choices.push(found.choice);
                     parts = found.parts;

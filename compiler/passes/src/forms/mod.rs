@@ -19,6 +19,7 @@ mod channels;
 mod choose;
 mod chunk;
 mod clocks;
+mod decays;
 mod domain;
 mod flat;
 mod gates;

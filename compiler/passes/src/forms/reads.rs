@@ -351,7 +351,7 @@ impl Chunk<'_> {
         for (j, &slot) in family.slots.iter().enumerate() {
             let Some(left) = family.after.start[place][j] else { continue };
             let row = match &family.blocks {
-                Some(blocks) => blocks.whole(),
+                Some(blocks) => self.left_at_end(blocks),
                 None => super::gates::take(&mut self.g, left, 0, self.rows - 1, 1),
             };
             let rest = self.g.ty(left).dims[1..].to_vec();
@@ -373,7 +373,7 @@ impl Chunk<'_> {
                 Some(axis) if term.left_axes[..] == [axis] => {
                     factor = match (factor, &family.blocks) {
                         (Some(w), Some(blocks)) => {
-                            self.writers(blocks, e, w, term.rank).last().copied()
+                            Some(self.writers_at_end(blocks, e, w, term.rank))
                         }
                         (w, _) => {
                             let left = self.channels_per_row(left, term.rank);

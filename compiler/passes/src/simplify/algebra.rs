@@ -3,6 +3,7 @@
 //! ```text
 //! before   (2 x) (1/2 y) + 0        after   x y
 //! before   (-x) y - z               after   -(x y + z)
+//! before   e^(-softplus(-x))        after   sigmoid(x)
 //! ```
 
 #![allow(
@@ -49,6 +50,15 @@ fn unary(rw: &mut Rewriter, op: &Op, a: Value) -> Option<Value> {
         (Op::Neg, Op::Sub) => {
             let (l, r) = (rw.operand(a, 0), rw.operand(a, 1));
             Some(rw.emit(Op::Sub, &[r, l]))
+        }
+        (Op::Exp, Op::Neg) => {
+            let soft = rw.operand(a, 0);
+            if *rw.op(soft) != Op::Softplus {
+                return None;
+            }
+            let x = rw.operand(soft, 0);
+            let opposite = times(rw, x, -1.0);
+            Some(rw.emit(Op::Sigmoid, &[opposite]))
         }
         (Op::Neg, Op::Mul) => {
             let (x, c) = factor(rw, a)?;

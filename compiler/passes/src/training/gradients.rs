@@ -3,6 +3,7 @@
 use crate::autodiff::{Keeping, keep_boundaries, pullback};
 use crate::build::{is_real, zeros_like};
 use crate::error::PassError;
+use crate::settle::settled;
 use crate::simplify::{shared, simplify};
 use nestor_ir::tensor::graph::Named;
 use nestor_ir::tensor::{Graph, Value};
@@ -26,7 +27,7 @@ pub fn gradients_keeping(
     outputs: &[&str],
     keeping: Keeping,
 ) -> Result<Graph, PassError> {
-    Ok(shared(&both_ways(forward, outputs, keeping)?))
+    Ok(shared(&settled(&both_ways(forward, outputs, keeping)?)))
 }
 
 /// As [`gradients`], with nothing shared and every product in the order in which it was derived: what other graphs are

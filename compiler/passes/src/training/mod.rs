@@ -26,6 +26,7 @@ use crate::build::{
     accumulate, add, div, full_like, mul, scalar, sum_all, unary, zeros_like,
 };
 use crate::error::PassError;
+use crate::settle::settled;
 use crate::simplify::shared;
 use nestor_ir::level::{
     Algorithm, AlgorithmInput, Clock, Level, OuterMinimize, Program, Retention, WeightId,
@@ -159,7 +160,7 @@ pub fn training(
     for (squares, level) in said {
         say_norm(&mut g, level, squares);
     }
-    Ok(shared(&g))
+    Ok(shared(&settled(&g)))
 }
 
 /// The mean of an objective, and how many tokens it runs over where that changes.
