@@ -7,6 +7,7 @@ mod boxes;
 mod cases;
 mod faults;
 mod groups;
+mod inner;
 mod maps;
 mod memories;
 mod narrow;

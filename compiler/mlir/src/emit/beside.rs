@@ -300,7 +300,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Registers of so many numbers from one on, up to sixteen bytes at a time.
-    fn registers_beside(
+    pub(super) fn registers_beside(
         &mut self,
         place: Place,
         n: Num<'c, 'a>,

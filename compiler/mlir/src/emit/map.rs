@@ -42,9 +42,9 @@ pub(super) struct Map<'k> {
 
 /// A fold under way: which sink, and its value so far.
 #[derive(Clone, Copy)]
-struct Running<'c, 'a> {
-    sink: usize,
-    value: V<'c, 'a>,
+pub(super) struct Running<'c, 'a> {
+    pub(super) sink: usize,
+    pub(super) value: V<'c, 'a>,
 }
 
 /// How many threads share a point, and how far apart they are.
@@ -83,6 +83,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Sink::Fold { axes, .. } => *axes,
         });
         let kept = map.space.len() - folded.max().unwrap_or(0);
+        if self.is_inner(map) {
+            return self.inner(map);
+        }
         if self.by_warps(map, kept) {
             return self.map_by_warps(map, kept);
         }
@@ -300,7 +303,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// What each warp has folded, put together through room that is the statement's own.
-    fn of_all_warps(
+    pub(super) fn of_all_warps(
         &mut self,
         map: Map<'_>,
         parts: &mut [Running<'c, 'a>],
@@ -333,7 +336,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// The first of those that share a point stores its folds.
-    fn ended_by(
+    pub(super) fn ended_by(
         &mut self,
         map: Map<'_>,
         point: &[Num<'c, 'a>],
@@ -346,9 +349,13 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.close(opened, &[]);
     }
 
-    fn is_zero(&mut self, n: Num<'c, 'a>) -> V<'c, 'a> {
-        let (n, zero) = (self.value(n), self.value(Num::Known(0)));
-        self.b.compare_whole(CmpiPredicate::Eq, n, zero)
+    pub(super) fn is_zero(&mut self, n: Num<'c, 'a>) -> V<'c, 'a> {
+        self.is_equal(n, Num::Known(0))
+    }
+
+    pub(super) fn is_equal(&mut self, a: Num<'c, 'a>, b: Num<'c, 'a>) -> V<'c, 'a> {
+        let (a, b) = (self.value(a), self.value(b));
+        self.b.compare_whole(CmpiPredicate::Eq, a, b)
     }
 
     /// A number of the statement's own room.
@@ -376,7 +383,12 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     /// Stores a fold.
-    fn ended(&mut self, map: Map<'_>, point: &[Num<'c, 'a>], r: Running<'c, 'a>) {
+    pub(super) fn ended(
+        &mut self,
+        map: Map<'_>,
+        point: &[Num<'c, 'a>],
+        r: Running<'c, 'a>,
+    ) {
         let Sink::Fold { fold, to, accumulate, .. } = &map.sinks[r.sink].1 else {
             unreachable!("a fold is under way");
         };

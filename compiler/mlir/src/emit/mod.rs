@@ -14,6 +14,7 @@ mod dense;
 mod direct;
 mod functions;
 mod groups;
+mod inner;
 mod joins;
 mod laid;
 mod map;
