@@ -15,7 +15,7 @@ use nestor_passes::columnwise::{Least, columnwise};
 use nestor_passes::dealt::dealt;
 use nestor_passes::even::even;
 use nestor_passes::forms::FormOptions;
-use nestor_passes::merge::{Copies, merged};
+use nestor_passes::merge::{Joining, merged};
 pub use nestor_passes::schedule::Calls;
 use nestor_passes::schedule::schedule;
 use nestor_passes::spread::{Grain, spread};
@@ -182,9 +182,9 @@ fn planned_with(
         }
     };
     let suited = |kernel: Kernel| match machine {
-        Machine::Cpu(_) => merged(kernel, Copies::Joined),
+        Machine::Cpu(_) => merged(kernel, Joining::CORES),
         Machine::Gpu(_) => {
-            let kernel = merged(turned(unpacked(batched(kernel))), Copies::Apart);
+            let kernel = merged(turned(unpacked(batched(kernel))), Joining::WARPS);
             let kernel = dealt(kernel, teams);
             let kernel = even(columnwise(together(kernel), Least::WARPS), LINE);
             spread(kernel, Grain::BLOCKS)

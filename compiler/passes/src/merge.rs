@@ -24,24 +24,29 @@ const TRANSCENDENTAL: usize = 24;
 /// Accesses beyond which addresses would not stay in registers.
 const MOST_ACCESSES: usize = 16;
 
-/// Points from which a map is worth joining to another.
-const LEAST_POINTS: usize = 512;
-
-/// Copies in loops from buffers that are only read.
+/// Which maps are joined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Copies {
-    /// As other maps.
-    Joined,
-    /// By themselves: those of the next turn are made while this one is worked on.
-    Apart,
+pub struct Joining {
+    /// Copies in loops from buffers that are only read stay by themselves: those of the next turn are made while this one
+    /// is worked on.
+    pub copies_apart: bool,
+    /// Points from which a map is worth joining to another.
+    pub least: usize,
+}
+
+impl Joining {
+    /// For a core, to which a map costs nothing but its points.
+    pub const CORES: Self = Self { copies_apart: false, least: 512 };
+    /// For blocks of warps, whose threads wait for one another after every map.
+    pub const WARPS: Self = Self { copies_apart: true, least: 128 };
 }
 
 /// The kernel with maps joined.
 #[must_use]
-pub fn merged(mut kernel: Kernel, copies: Copies) -> Kernel {
+pub fn merged(mut kernel: Kernel, how: Joining) -> Kernel {
     let mut body = std::mem::take(&mut kernel.body);
-    let ahead = |stmt: &Stmt| copies == Copies::Apart && is_copy(stmt, &kernel);
-    within(&mut body, &|_| false, &ahead);
+    let ahead = |stmt: &Stmt| how.copies_apart && is_copy(stmt, &kernel);
+    within(&mut body, how.least, &|_| false, &ahead);
     let mut read = Vec::new();
     body.iter().for_each(|s| read.extend(touches(s).reads));
     forget(&mut body, &read);
@@ -81,11 +86,11 @@ fn is_copy(stmt: &Stmt, kernel: &Kernel) -> bool {
 type Alone<'a> = &'a dyn Fn(&Stmt) -> bool;
 
 /// Joins the maps of a body, and of those that it holds; some stay by themselves, of this body and of loops.
-fn within(body: &mut Vec<Stmt>, here: Alone<'_>, in_loops: Alone<'_>) {
+fn within(body: &mut Vec<Stmt>, least: usize, here: Alone<'_>, in_loops: Alone<'_>) {
     for stmt in body.iter_mut() {
         match stmt {
-            Stmt::Loop { body, .. } => within(body, in_loops, in_loops),
-            Stmt::When { body, .. } => within(body, here, in_loops),
+            Stmt::Loop { body, .. } => within(body, least, in_loops, in_loops),
+            Stmt::When { body, .. } => within(body, least, here, in_loops),
             _ => {}
         }
     }
@@ -100,7 +105,7 @@ fn within(body: &mut Vec<Stmt>, here: Alone<'_>, in_loops: Alone<'_>) {
         // Whether the second may come as early as behind the first: nothing in between minds.
         let mut early = true;
         let found = (0..at).rev().find_map(|first| {
-            let suits = !here(&body[first]) && suit(&body[first], &body[at]);
+            let suits = !here(&body[first]) && suit(&body[first], &body[at], least);
             let found = match suits {
                 true if early => Some((first, first)),
                 true if apart(&touched, first, first + 1..at) => Some((first, at - 1)),
@@ -142,10 +147,10 @@ fn same(a: &Access, b: &Access) -> bool {
 }
 
 /// Whether two statements are maps that would better be one.
-fn suit(first: &Stmt, second: &Stmt) -> bool {
+fn suit(first: &Stmt, second: &Stmt, least: usize) -> bool {
     let (Some(a), Some(b)) = (parts(first), parts(second)) else { return false };
     a.space == b.space
-        && large(a.space)
+        && large(a.space, least)
         && saves(a, b)
         && point_by_point(a, b)
         && fits(a, b)
@@ -157,9 +162,9 @@ fn apart(touched: &[Touches], one: usize, others: Range<usize>) -> bool {
 }
 
 /// Whether a map has points enough that reading and writing is what it costs; small ones should not wait for others.
-fn large(space: &[Extent]) -> bool {
+fn large(space: &[Extent], least: usize) -> bool {
     let points: Option<usize> = space.iter().map(|n| n.fixed()).product();
-    points.is_none_or(|n| n >= LEAST_POINTS)
+    points.is_none_or(|n| n >= least)
 }
 
 /// Whether one of them reads what the other has at hand.

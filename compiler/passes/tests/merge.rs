@@ -1,7 +1,7 @@
 //! Maps joined; that kernels give the same is seen to with every schedule (`common/schedule.rs`).
 
 use nestor_ir::tile::text::parse;
-use nestor_passes::merge::{Copies, merged};
+use nestor_passes::merge::{Joining, merged};
 
 fn text(middle: &str) -> String {
     format!(
@@ -20,7 +20,7 @@ fn text(middle: &str) -> String {
 
 fn becomes(before: &str, after: &str) {
     let read = |text: &str| parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let found = merged(read(&text(before)), Copies::Joined);
+    let found = merged(read(&text(before)), Joining::CORES);
     assert_eq!(found.to_string(), read(&text(after)).to_string());
 }
 
@@ -101,10 +101,23 @@ fn what_may_be_copied_ahead_stays_by_itself_where_that_is_asked_for() {
   }
 ";
     let read = |text: &str| parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let copies = |how: Copies| {
+    let copies = |how: Joining| {
         let found = merged(read(&text(body)), how).to_string();
         (found.matches("map").count(), found.contains("t1[0; 64, 1] = b0"))
     };
-    assert_eq!(copies(Copies::Apart), (2, true));
-    assert_eq!(copies(Copies::Joined), (1, false));
+    assert_eq!(copies(Joining::WARPS), (2, true));
+    assert_eq!(copies(Joining::CORES), (1, false));
+}
+
+#[test]
+fn small_maps_are_joined_where_each_makes_threads_wait() {
+    let body = "  map [16, 16] t3[0; 16, 1] = t1[0; 64, 1] * 0.5
+  map [16, 16] b1[1024*i0; 64, 1] = t3[0; 16, 1] + t0[0; 64, 1]
+";
+    let maps = |how: Joining| {
+        let kernel = parse(&text(body)).expect("a kernel");
+        merged(kernel, how).to_string().matches("map").count()
+    };
+    assert_eq!(maps(Joining::WARPS), 1);
+    assert_eq!(maps(Joining::CORES), 2);
 }

@@ -15,7 +15,7 @@ use nestor_passes::batched::batched;
 use nestor_passes::columnwise::{Least, columnwise};
 use nestor_passes::dealt::{Teams, dealt};
 use nestor_passes::even::even;
-use nestor_passes::merge::{Copies, merged};
+use nestor_passes::merge::{Joining, merged};
 use nestor_passes::schedule::{Calls, schedule};
 use nestor_passes::spread::{Grain, spread};
 use nestor_passes::together::together;
@@ -36,7 +36,7 @@ pub fn agree(text: &str) {
     let (made, kernels) =
         schedule(&graph, Calls::OfManyTokens).unwrap_or_else(|e| panic!("{e}\n{graph}"));
     let joined: Vec<Kernel> =
-        kernels.iter().cloned().map(|k| merged(k, Copies::Joined)).collect();
+        kernels.iter().cloned().map(|k| merged(k, Joining::CORES)).collect();
     agrees(&graph, &made, &kernels);
     agrees(&graph, &made, &joined);
     let of_one = schedule(&graph, Calls::OfOneToken);
@@ -60,7 +60,7 @@ fn suited(kernel: &Kernel) -> Kernel {
 
 /// The same without products and maps as one.
 fn whole(kernel: &Kernel) -> Kernel {
-    merged(turned(unpacked(batched(kernel.clone()))), Copies::Apart)
+    merged(turned(unpacked(batched(kernel.clone()))), Joining::WARPS)
 }
 
 fn agrees(graph: &Graph, made: &Plan, kernels: &[Kernel]) {
