@@ -14,7 +14,6 @@ use super::map::{Map, Running};
 use super::number::Num;
 use crate::placement::by_all;
 use crate::target::Products;
-use nestor_ir::entity::Entity;
 use nestor_ir::tensor::Fold;
 use nestor_ir::tile::{Access, ScalarOp, Sink};
 
