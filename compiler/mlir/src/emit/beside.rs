@@ -17,6 +17,8 @@ pub(super) const WIDE: i64 = 4;
 const PAIR: i64 = 2;
 /// Numbers of a point of which two fit into registers, with addresses.
 const MOST_HELD: usize = 64;
+/// The same where half of the threads have none, so that the others' registers are not theirs.
+const FEW_HELD: usize = 32;
 
 /// Turns whose numbers are all loaded before the first of them is stored, the first that divides: of maps that do little at each point, and of
 /// those that do next to nothing.
@@ -38,10 +40,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// The same of one at whose points much is done: two of them are as many as registers suffice for, and enough to do for
     /// a thread while another has none.
     pub(super) fn lies_in_pairs(&self, map: Map<'_>) -> bool {
-        let threads = self.about.threads.div_ceil(2);
-        !is_hard(map)
-            && map.expr.held([]) <= MOST_HELD
-            && self.lies_by(map, PAIR, threads)
+        let held = map.expr.held([]);
+        let by = |most, threads| held <= most && self.lies_by(map, PAIR, threads);
+        let (threads, half) = (self.about.threads, self.about.threads.div_ceil(2));
+        !is_hard(map) && (by(MOST_HELD, threads) || by(FEW_HELD, half))
     }
 
     /// Whether so many numbers lie beside one another in all that a map touches, with as many points for so many threads.

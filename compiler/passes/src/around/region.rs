@@ -9,8 +9,8 @@ use nestor_ir::tensor::{Graph, Node, Op, Value};
 use nestor_ir::ty::Dims;
 use rustc_hash::FxHashMap;
 
-/// Buffers of a kernel beyond which their addresses would not stay in registers: with 30 the assembler has room, with 33 it has none.
-const MOST_BUFFERS: usize = 32;
+/// Buffers of a kernel beyond which their addresses would not stay in registers: with 29 the assembler has no room in some.
+const MOST_BUFFERS: usize = 28;
 
 /// A walk and what is computed in it.
 pub(super) struct Region {

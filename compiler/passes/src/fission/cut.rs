@@ -38,14 +38,19 @@ struct Taken {
 
 impl Cut<'_> {
     /// Finds what is handed over so that the part can compute what is wanted of it; gives what that, and what is computed
-    /// again, costs. Each value is weighed by itself, so that what several share is seen only where it is said to be
-    /// there: first nothing is, or what every part is fed.
+    /// again, costs. Each value is weighed by itself, so that what several share is not seen: where the part would then be
+    /// handed what nobody else computes, it is weighed with all that every part is fed at hand, too.
     pub(super) fn take(&self, wanted: &[Value], handed: &mut Vec<Value>) -> f64 {
-        let fed =
-            self.body.values.keys().map(|v| (self.place)(v) == Where::Fed).collect();
-        let nothing = vec![false; self.body.values.len()];
-        let [one, other] = [nothing, fed].map(|said| self.settled(wanted, &said));
-        let best = if other.weighed < one.weighed { other } else { one };
+        let mut best = self.settled(wanted, &vec![false; self.body.values.len()]);
+        let alone = |v: &Value| matches!((self.place)(*v), Where::Either(_));
+        if best.handed.iter().any(alone) {
+            let fed: Vec<bool> =
+                self.body.values.keys().map(|v| (self.place)(v) == Where::Fed).collect();
+            let other = self.settled(wanted, &fed);
+            if other.weighed < best.weighed {
+                best = other;
+            }
+        }
         handed.extend(best.handed);
         best.costs
     }
