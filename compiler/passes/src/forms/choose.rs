@@ -137,6 +137,10 @@ const MOST_MORE: f64 = 1.45;
 /// than what is done for the state (measured on a CPU: 1.3 to 3 times as fast as chunks of twice the length).
 const BY_CHANNEL: usize = 16;
 
+/// Tokens of a chunk up to which slopes of gates by channel are sums over it: with 64 the assembler has no room for what a large
+/// memory's way back then keeps in registers.
+const BY_SUMS: usize = 32;
+
 /// The graph with every walk by tokens in its form. `from_start` where every call begins with the
 /// first token of its sequences.
 ///
@@ -176,7 +180,8 @@ pub fn choose(
                     let mut found =
                         chosen(&scan, &types, parallel, &key, options, begins)?;
                     let channels = |s: Structure| s.channels;
-                    if found.choice.structure.is_some_and(channels)
+                    if found.choice.chunk <= BY_SUMS
+                        && found.choice.structure.is_some_and(channels)
                         && let Some((scan, fed)) =
                             by_logarithms(&mut out, &scan, &operands)
                     {
