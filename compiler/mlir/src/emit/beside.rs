@@ -15,10 +15,9 @@ use nestor_ir::ty::Elem;
 pub(super) const WIDE: i64 = 4;
 /// The same where much is done at each: as many as a register of bfloat16 has.
 const PAIR: i64 = 2;
-/// Numbers of a point of which two fit into registers, with addresses: of few threads, of many, and of many where half of them have none, which
-/// the others' registers are not theirs for.
+/// Numbers of a point of which two fit into registers, with addresses; the same where half of the threads have none, whose registers
+/// nobody else can have.
 const MOST_HELD: usize = 64;
-const MANY_HELD: usize = 56;
 const HALF_HELD: usize = 32;
 
 /// Turns whose numbers are all loaded before the first of them is stored, the first that divides: of maps that do little at each point, and of
@@ -44,8 +43,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let held = map.expr.held([]);
         let by = |most, threads| held <= most && self.lies_by(map, PAIR, threads);
         let (threads, half) = (self.about.threads, self.about.threads.div_ceil(2));
-        let most = if threads > FEW_THREADS { MANY_HELD } else { MOST_HELD };
-        !is_hard(map) && (by(most, threads) || by(HALF_HELD, half))
+        !is_hard(map) && (by(MOST_HELD, threads) || by(HALF_HELD, half))
     }
 
     /// Whether so many numbers lie beside one another in all that a map touches, with as many points for so many threads.
