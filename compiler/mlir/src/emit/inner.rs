@@ -10,15 +10,14 @@
 
 use super::Emit;
 use super::build::V;
-use super::map::{Map, Running};
+use super::map::{LANES, Map, Running, Sharing};
 use super::number::Num;
 use crate::placement::by_all;
 use crate::target::Products;
 use nestor_ir::tensor::Fold;
 use nestor_ir::tile::{Access, ScalarOp, Sink};
 
-/// Threads of a warp, and those that have parts of the same row.
-const LANES: i64 = 32;
+/// Threads that have parts of the same row.
 const SHARING: i64 = 4;
 /// Rows that a warp multiplies at a time.
 const ROWS: i64 = 16;
@@ -150,15 +149,12 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn sum_of_lanes(
         &mut self,
         map: Map<'_>,
-        mut sum: V<'c, 'a>,
+        sum: V<'c, 'a>,
         [thread, lane, warp]: [Num<'c, 'a>; 3],
         warps: i64,
     ) {
-        for bit in [16, 8, 4, 2, 1] {
-            let other = self.b.shuffled(sum, bit);
-            sum = self.b.two("llvm.fadd", sum, other);
-        }
-        let mut parts = vec![Running { sink: 0, value: sum }];
+        let value = self.of_lanes(Fold::Sum, sum, Sharing::neighbours(LANES));
+        let mut parts = vec![Running { sink: 0, value }];
         if warps > 1 {
             self.of_all_warps(map, &mut parts, [lane, warp], warps);
         }

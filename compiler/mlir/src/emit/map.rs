@@ -13,7 +13,7 @@ use nestor_ir::tensor::Fold;
 use nestor_ir::tile::{Access, Expr, ExprId, Extent, Sink};
 
 /// Threads of a warp.
-const LANES: i64 = 32;
+pub(super) const LANES: i64 = 32;
 
 /// How many of them may share a point: eight lanes' sixteen bytes are all banks, or a line of memory. Where they load single numbers, half a warp
 /// has few in the same bank; of longer rows the whole of it does not mind to put its parts together.
@@ -49,13 +49,13 @@ pub(super) struct Running<'c, 'a> {
 
 /// How many threads share a point, and how far apart they are.
 #[derive(Clone, Copy)]
-struct Sharing {
+pub(super) struct Sharing {
     lanes: i64,
     apart: i64,
 }
 
 impl Sharing {
-    fn neighbours(lanes: i64) -> Self {
+    pub(super) fn neighbours(lanes: i64) -> Self {
         Self { lanes, apart: 1 }
     }
     /// Whether whole warps share so many points.
@@ -293,13 +293,23 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let values = self.b.close(opened, &values);
         for (r, value) in running.iter_mut().zip(values) {
             let Sink::Fold { fold, .. } = &map.sinks[r.sink].1 else { continue };
-            r.value = value;
-            for bit in [16, 8, 4, 2, 1].into_iter().filter(|bit| *bit < apart) {
-                let other = self.b.shuffled(r.value, bit * sharing.apart);
-                r.value = self.folded(*fold, r.value, other);
-            }
+            r.value = self.of_lanes(*fold, value, sharing);
         }
         running
+    }
+
+    /// What the lanes that share a point have folded, put together: each has all of it.
+    pub(super) fn of_lanes(
+        &mut self,
+        fold: Fold,
+        mut value: V<'c, 'a>,
+        sharing: Sharing,
+    ) -> V<'c, 'a> {
+        for bit in [16, 8, 4, 2, 1].into_iter().filter(|bit| *bit < sharing.lanes) {
+            let other = self.b.shuffled(value, bit * sharing.apart);
+            value = self.folded(fold, value, other);
+        }
+        value
     }
 
     /// What each warp has folded, put together through room that is the statement's own.
