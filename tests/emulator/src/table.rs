@@ -51,6 +51,11 @@ fn flushed(f: fn(f64) -> f64, a: u64) -> u64 {
     bits(zero(f(f64::from(zero(f32(a)))) as f32))
 }
 
+/// Between zero and one; what is no number is zero.
+fn saturated(x: f32) -> f32 {
+    if x > 0.0 { x.min(1.0) } else { 0.0 }
+}
+
 /// One operand.
 pub(crate) const UNARY: &[(&str, Unary)] = &[
     ("neg.s32", |a| i32b(s32(a).wrapping_neg())),
@@ -186,6 +191,7 @@ fn numbers(a: u64, b: u64) -> Option<(f32, f32)> {
 /// Three operands.
 pub(crate) const TERNARY: &[(&str, Ternary)] = &[
     ("fma.rn.f32", |a, b, c| bits(f32(a).mul_add(f32(b), f32(c)))),
+    ("fma.rn.sat.f32", |a, b, c| bits(saturated(f32(a).mul_add(f32(b), f32(c))))),
     ("fma.rn.f64", |a, b, c| f64(a).mul_add(f64(b), f64(c)).to_bits()),
     ("mad.lo.s16", |a, b, c| i16b(s16(a).wrapping_mul(s16(b)).wrapping_add(s16(c)))),
     ("mad.lo.s32", |a, b, c| i32b(s32(a).wrapping_mul(s32(b)).wrapping_add(s32(c)))),

@@ -6,6 +6,7 @@ mod beside;
 mod boxes;
 mod cases;
 mod faults;
+mod functions;
 mod groups;
 mod inner;
 mod maps;

@@ -12,6 +12,8 @@ const LN2_HIGH: f64 = 0.693_359_375;
 const LN2_LOW: f64 = -2.121_944_4e-4;
 /// The bits of the number next to `sqrt(1/2)`.
 const ROOT_HALF: i64 = 0x3f35_04f3;
+/// `3 2^22`: whole numbers near it lie next to one another.
+const WHOLE: f64 = 12_582_912.0;
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn poly(&mut self, x: V<'c, 'a>, c: &[f64]) -> V<'c, 'a> {
@@ -35,22 +37,46 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.two("llvm.intr.copysign", x, of)
     }
 
-    /// `e^x` by the hardware's `2^y`; what rounding takes from `y` is put back.
+    /// `e^x = 2^n 2^f`, n the whole number next to `x / log 2` as far as `2^n` is a normal number: the hardware's `2^f`
+    /// takes what is left, and the product makes the subnormal numbers, the zero and the infinity beyond.
     pub(super) fn exp(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
-        let by = self.b.real(LOG2_E);
-        let y = self.b.two("llvm.fmul", x, by);
-        let minus = self.b.one("llvm.fneg", y);
-        let rest = self.b.fma(x, by, minus);
-        let low = self.b.real(LOG2_E - f64::from(LOG2_E as f32));
-        let rest = self.b.fma(x, low, rest);
-        let power = self.b.one("llvm.intr.exp2", y);
-        let scaled = self.b.two("llvm.fmul", power, rest);
-        let ln2 = self.b.real(std::f64::consts::LN_2);
-        let put_back = self.b.fma(scaled, ln2, power);
-        // Beyond the range the rest is no number, or too much.
-        let a = self.b.one("llvm.intr.fabs", x);
-        let inside = self.less_than(a, 80.0);
-        self.b.select(inside, put_back, power)
+        let (float, int) = (self.b.float(), self.b.int(32));
+        // A number between zero and one for n from -126 to 126, and no other: then n, in the lowest bits of a sum.
+        let (per, half) = (self.b.real(LOG2_E / 252.0), self.b.real(0.5));
+        let within = self.b.intrinsic("llvm.nvvm.fma.rn.sat.f", &[x, per, half], float);
+        let (most, places) = (self.b.real(252.0), self.b.real(WHOLE + 1.0));
+        let moved = self.b.fma(within, most, places);
+        let bias = self.b.real(-(WHOLE + 127.0));
+        let n = self.b.two("llvm.fadd", moved, bias);
+        let n = self.b.one("llvm.fneg", n);
+        let (by, low) =
+            (self.b.real(LOG2_E), self.b.real(LOG2_E - f64::from(LOG2_E as f32)));
+        let f = self.b.fma(x, by, n);
+        let f = self.b.fma(x, low, f);
+        let part = self.b.intrinsic("llvm.nvvm.ex2.approx.ftz.f", &[f], float);
+        let bits = self.b.cast("llvm.bitcast", moved, int);
+        let up = self.b.constant(32, 23);
+        let bits = self.b.two("llvm.shl", bits, up);
+        let whole = self.b.cast("llvm.bitcast", bits, float);
+        self.b.two("llvm.fmul", part, whole)
+    }
+
+    /// `a / b`, to two units in the last place.
+    pub(super) fn quotient(&mut self, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
+        let float = self.b.float();
+        self.b.intrinsic("llvm.nvvm.div.full", &[a, b], float)
+    }
+
+    /// `a / b` for b from one on.
+    fn share(&mut self, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
+        let float = self.b.float();
+        let part = self.b.intrinsic("llvm.nvvm.rcp.approx.ftz.f", &[b], float);
+        self.b.two("llvm.fmul", a, part)
+    }
+
+    pub(super) fn sqrt(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        let float = self.b.float();
+        self.b.intrinsic("llvm.nvvm.sqrt.approx.f", &[x], float)
     }
 
     /// `1 / (1 + e^-x)`, through `e^-|x|`.
@@ -60,7 +86,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let below = self.less_than(x, 0.0);
         let upper = self.b.select(below, e, one);
         let lower = self.b.two("llvm.fadd", one, e);
-        self.b.two("llvm.fdiv", upper, lower)
+        self.share(upper, lower)
     }
 
     fn exp_of_minus_abs(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
@@ -86,7 +112,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let e = self.exp(twice);
         let (one, two) = (self.b.real(1.0), self.b.real(2.0));
         let e = self.b.two("llvm.fadd", e, one);
-        let part = self.b.two("llvm.fdiv", two, e);
+        let part = self.share(two, e);
         let large = self.b.two("llvm.fsub", one, part);
         let near = self.less_than(a, 0.625);
         let y = self.b.select(near, small, large);

@@ -6,7 +6,17 @@ use super::map::Map;
 use super::number::Num;
 use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{ScalarKind, ScalarOp};
+use nestor_ir::tile::{Expr, ExprId, ScalarKind, ScalarOp};
+
+/// Whether a quotient must be rounded as it is: the whole part of it is taken, which may be less by one for the least of
+/// errors. By powers of two it is a product then, which costs nothing.
+fn exact(expr: &Expr, quotient: ExprId) -> bool {
+    let by = expr.scalars[quotient].operands[1];
+    let simple =
+        matches!(expr.scalars[by].op, ScalarOp::Constant(c) if c.log2().fract() == 0.0);
+    let mut all = expr.scalars.values();
+    simple || all.any(|s| s.op == ScalarOp::Floor && s.operands[0] == quotient)
+}
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Every scalar's value, by number.
@@ -17,7 +27,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) -> Vec<V<'c, 'a>> {
         let mut values: Vec<V<'c, 'a>> = Vec::with_capacity(map.expr.scalars.len());
         let mut numbers = self.first_number;
-        for scalar in map.expr.scalars.values() {
+        for (id, scalar) in map.expr.scalars.iter() {
             let x: Vec<V<'c, 'a>> =
                 scalar.operands.iter().map(|o| values[o.index()]).collect();
             let kinds = scalar.operands.iter().map(|o| map.expr.scalars[*o].kind);
@@ -42,6 +52,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     let ty = self.b.float();
                     self.b.cast("llvm.sitofp", n, ty)
                 }
+                ScalarOp::Div if exact(map.expr, id) => {
+                    self.b.two("llvm.fdiv", x[0], x[1])
+                }
                 op => self.apply(op, &x, first),
             };
             values.push(value);
@@ -54,7 +67,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             ScalarOp::Neg => self.b.one("llvm.fneg", x[0]),
             ScalarOp::Abs => self.b.one("llvm.intr.fabs", x[0]),
             ScalarOp::Sign => self.sign(x[0]),
-            ScalarOp::Sqrt => self.b.one("llvm.intr.sqrt", x[0]),
+            ScalarOp::Sqrt => self.sqrt(x[0]),
             ScalarOp::Exp => self.exp(x[0]),
             ScalarOp::Log => self.log(x[0]),
             ScalarOp::Sin => self.sin(x[0]),
@@ -72,7 +85,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             ScalarOp::Add => self.b.contracted("llvm.fadd", x[0], x[1]),
             ScalarOp::Sub => self.b.contracted("llvm.fsub", x[0], x[1]),
             ScalarOp::Mul => self.b.contracted("llvm.fmul", x[0], x[1]),
-            ScalarOp::Div => self.b.two("llvm.fdiv", x[0], x[1]),
+            ScalarOp::Div => self.quotient(x[0], x[1]),
             ScalarOp::Pow => self.pow(x[0], x[1]),
             ScalarOp::Rem => {
                 let quotient = self.b.two("llvm.fdiv", x[0], x[1]);

@@ -1,0 +1,128 @@
+//! Functions of a map's scalars, everywhere they are defined: units in the last place. The emulator rounds the hardware's approximations once, so
+//! what is off here is this side of them.
+
+use nestor_ir::dim::Sizes;
+use nestor_ir::interpret::math;
+use nestor_mlir::{Options, Products, Target, compile};
+use nestor_tests::emulated::Emulated;
+use nestor_tests::written::{kernel, own};
+
+const EXACT: Options = Options { target: Target::Sm80, products: Products::Float32 };
+
+/// A function, its meaning, and how many units in the last place it may be off.
+type Function = (&'static str, fn(f64) -> f64, f64);
+
+const FUNCTIONS: &[Function] = &[
+    ("exp(l0)", f64::exp, 1.0),
+    ("log(l0)", f64::ln, 1.0),
+    ("sin(l0)", f64::sin, 1.7),
+    ("cos(l0)", f64::cos, 1.7),
+    ("tanh(l0)", f64::tanh, 1.7),
+    ("erf(l0)", math::erf, 1.7),
+    ("sigmoid(l0)", math::sigmoid, 2.1),
+    ("softplus(l0)", math::softplus, 1.7),
+    ("sqrt(l0)", f64::sqrt, 0.5),
+    ("3 / l0", |x| 3.0 / x, 0.5),
+    ("l0 / 3", |x| x / 3.0, 0.5),
+];
+
+/// Numbers of both signs from the smallest to the largest, dense where functions bend.
+fn arguments() -> Vec<f64> {
+    let mut x =
+        vec![0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.625, -0.625];
+    x.extend([
+        88.72,
+        88.73,
+        89.5,
+        1e4,
+        -87.3,
+        -87.4,
+        -100.0,
+        -103.9,
+        -104.5,
+        -1e4,
+        0.927_734_4,
+    ]);
+    x.extend([1e-45, -1e-45, 1e-40, f64::from(f32::MAX), f64::from(f32::MIN_POSITIVE)]);
+    x.extend(
+        (0..u32::MAX - 16_000_057)
+            .step_by(16_000_057)
+            .map(|n| f64::from(f32::from_bits(n))),
+    );
+    for scale in [1.0, 4.0, 20.0, 110.0, 3000.0] {
+        x.extend((-200..200).map(|n| scale * f64::from(n) / 199.5));
+    }
+    x.into_iter().map(|x| f64::from(x as f32)).collect()
+}
+
+/// What kernels make of numbers, and their code.
+fn applied(function: &str, x: &[f64]) -> (Vec<f64>, String) {
+    let text = format!(
+        r#"kernel "function" {{
+  b0 "x": [B, 64] read
+  b1 "y": [B, 64] write
+  grid i0 < B
+  map [64] {{
+    l0 = b0[64*i0; 1]
+    b1[64*i0; 1] = {function}
+  }}
+}}
+"#
+    );
+    let kernel = kernel(&text);
+    let all = std::slice::from_ref(&kernel);
+    let code = compile(all, EXACT).expect("code");
+    let ptx = own(&code.ptx).to_owned();
+    let emulated = Emulated::of(all, code).expect("of the emulator's subset");
+    let batch = x.len().div_ceil(64);
+    let mut given = x.to_vec();
+    given.resize(64 * batch, 1.0);
+    let mut buffers = vec![given, vec![0.0; 64 * batch]];
+    let sizes = Sizes { batch, time: 1, start: 0 };
+    emulated.run(0, &mut buffers, &sizes).unwrap_or_else(|e| panic!("{function}: {e}"));
+    buffers[1].truncate(x.len());
+    (buffers.pop().expect("two"), ptx)
+}
+
+/// Distance from the true value, in units in its last place as a single.
+fn units(found: f64, truth: f64) -> f64 {
+    let rounded = truth as f32;
+    if found.is_nan() || truth.is_nan() {
+        return if found.is_nan() && truth.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    if found == f64::from(rounded) {
+        return 0.0;
+    }
+    let size = rounded.abs().max(f32::MIN_POSITIVE);
+    let unit = f64::from(f32::from_bits(size.to_bits() + 1)) - f64::from(size);
+    (found - truth).abs() / unit
+}
+
+#[test]
+fn functions_are_accurate_everywhere() {
+    let all = arguments();
+    for (function, truth, bound) in FUNCTIONS {
+        // Angles are reduced by three parts of a quarter's: enough for so large ones.
+        let angles = ["sin", "cos"].iter().any(|f| function.starts_with(f));
+        let most = if angles { 65_536.0 } else { f64::INFINITY };
+        let x: Vec<f64> = all.iter().copied().filter(|x| !(x.abs() > most)).collect();
+        let (y, _) = applied(function, &x);
+        let off = x.iter().zip(&y).map(|(x, y)| (units(*y, truth(*x)), *x));
+        let (worst, at) = off.fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
+        println!("{function}: {worst:.2} units in the last place at {at:e}");
+        assert!(worst <= *bound, "{function}: {worst} at {at:e}, allowed {bound}");
+    }
+}
+
+#[test]
+fn quotients_are_rounded_where_their_whole_part_is_taken() {
+    let quotients = |function: &str| {
+        let (_, ptx) = applied(function, &[1.0]);
+        ["div.rn", "div.full"].map(|how| ptx.contains(how))
+    };
+    assert_eq!(quotients("2 / l0"), [false, true]);
+    assert_eq!(quotients("floor(2 / l0)"), [true, false]);
+    assert_eq!(quotients("rem(2, l0)"), [true, false]);
+    // Powers of two are factors.
+    assert_eq!(quotients("l0 / 128"), [false, false]);
+}
