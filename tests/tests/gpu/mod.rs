@@ -13,6 +13,7 @@ mod maps;
 mod memories;
 mod narrow;
 mod often;
+mod places;
 mod products;
 mod runtime;
 mod side_by_side;

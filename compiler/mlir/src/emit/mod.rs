@@ -31,6 +31,7 @@ mod strips;
 mod systems;
 mod together;
 mod total;
+mod whole;
 mod wide;
 
 use crate::ahead::copies;

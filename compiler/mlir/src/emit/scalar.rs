@@ -4,9 +4,10 @@ use super::Emit;
 use super::build::V;
 use super::map::Map;
 use super::number::Num;
+use super::whole::{self, Whole};
 use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Expr, ExprId, ScalarKind, ScalarOp};
+use nestor_ir::tile::{Expr, ExprId, Scalar, ScalarKind, ScalarOp};
 
 /// Whether a quotient must be rounded as it is: the whole part of it is taken, which may be less by one for the least of
 /// errors. By powers of two it is a product then, which costs nothing.
@@ -25,9 +26,35 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         map: Map<'_>,
         point: &[Num<'c, 'a>],
     ) -> Vec<V<'c, 'a>> {
-        let mut values: Vec<V<'c, 'a>> = Vec::with_capacity(map.expr.scalars.len());
+        let given = self.given_of(map.expr);
+        let whole = whole::wholes(map.expr, &|id| given.contains(&id));
+        let asked = whole::asked(map, &whole);
+        let mut wholes: Vec<Option<Whole<'c, 'a>>> = Vec::with_capacity(whole.len());
+        let mut values: Vec<V<'c, 'a>> = Vec::with_capacity(whole.len());
         let mut numbers = self.first_number;
         for (id, scalar) in map.expr.scalars.iter() {
+            let constant = matches!(scalar.op, ScalarOp::Constant(_));
+            if constant && scalar.kind == ScalarKind::Real {
+                numbers += 1;
+            }
+            let of = |o: &ExprId| wholes[o.index()].as_ref().expect("a whole number");
+            if whole[id.index()] {
+                let x: Vec<&Whole<'c, 'a>> = scalar.operands.iter().map(of).collect();
+                let found = self.whole(map.expr, scalar, &x, point);
+                values.push(match asked[id.index()] {
+                    true => self.real_of(&found, point),
+                    // In place of what nobody asks for.
+                    false => self.b.real(0.0),
+                });
+                wholes.push(Some(found));
+                continue;
+            }
+            if whole::compares(scalar, &whole) {
+                let both = [of(&scalar.operands[0]), of(&scalar.operands[1])];
+                values.push(self.compared(scalar.op, both, point));
+                wholes.push(None);
+                continue;
+            }
             let x: Vec<V<'c, 'a>> =
                 scalar.operands.iter().map(|o| values[o.index()]).collect();
             let kinds = scalar.operands.iter().map(|o| map.expr.scalars[*o].kind);
@@ -38,28 +65,29 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                     None => self.load(&map.loads[n], point),
                 },
                 ScalarOp::Constant(c) => match scalar.kind {
-                    ScalarKind::Real => {
-                        numbers += 1;
-                        self.real(numbers - 1, c)
-                    }
+                    ScalarKind::Real => self.real(numbers - 1, c),
                     ScalarKind::Int => self.b.constant(32, c as i64),
                     ScalarKind::Bool => self.b.constant(1, i64::from(c != 0.0)),
                 },
-                ScalarOp::Index(d, o) => {
-                    let offset = self.affine(&map.expr.offsets[o]);
-                    let n = self.add(point[d], offset);
-                    let n = self.value(n);
-                    let ty = self.b.float();
-                    self.b.cast("llvm.sitofp", n, ty)
-                }
                 ScalarOp::Div if exact(map.expr, id) => {
                     self.b.two("llvm.fdiv", x[0], x[1])
                 }
                 op => self.apply(op, &x, first),
             };
             values.push(value);
+            wholes.push(None);
         }
         values
+    }
+
+    /// Constants of a program that a function is given.
+    fn given_of(&self, expr: &Expr) -> Vec<ExprId> {
+        let is_real = |(_, s): &(ExprId, &Scalar)| {
+            matches!(s.op, ScalarOp::Constant(_)) && s.kind == ScalarKind::Real
+        };
+        let own = expr.scalars.iter().filter(is_real).zip(self.first_number..);
+        let given = |n: usize| self.numbers.iter().any(|(which, _)| *which == n);
+        own.filter(|(_, n)| given(*n)).map(|((id, _), _)| id).collect()
     }
 
     fn apply(&mut self, op: ScalarOp, x: &[V<'c, 'a>], of: ScalarKind) -> V<'c, 'a> {
