@@ -175,6 +175,16 @@ pub fn bulk(
     out
 }
 
+/// Tiles to which copies of no loop go that may be boxes.
+pub fn early_tiles<'a>(
+    kernel: &'a Kernel,
+    placement: &'a Placement,
+    kept: &'a Kept,
+) -> impl Iterator<Item = Tile> + 'a {
+    let early = kernel.body.iter().filter(|s| is_early(s, kernel, placement, kept));
+    early.filter_map(|copy| parts(copy).map(|(tile, ..)| tile))
+}
+
 /// Whether a statement is nothing but the copy of a buffer that is only read, as memory has it, to a whole tile that nothing else writes.
 fn is_early(stmt: &Stmt, kernel: &Kernel, placement: &Placement, kept: &Kept) -> bool {
     let Stmt::Map { space, expr, loads, sinks } = stmt else { return false };

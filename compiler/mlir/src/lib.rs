@@ -14,6 +14,7 @@ pub mod exchange;
 #[cfg(feature = "cuda")]
 mod llvm;
 pub mod narrow;
+pub mod near;
 pub mod often;
 pub mod order;
 pub mod placement;

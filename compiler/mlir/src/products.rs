@@ -35,6 +35,8 @@ pub struct Once {
     pub high: bool,
     /// Those that several take are rounded for each of them, so that no tile is kept from one to the next.
     pub anew: bool,
+    /// Whoever else reads what such a tile is a copy of reads the tile.
+    pub near: bool,
 }
 
 impl Once {

@@ -10,7 +10,8 @@ use super::groups;
 use super::number::Num;
 use super::operands::{self, DEPTH, Operand, PART, SIDE, is_one};
 use super::strips;
-use crate::exchange::{Exchange, Exchanged, LINE};
+use crate::boxes;
+use crate::exchange::{EIGHT, Exchange, Exchanged, LINE};
 use crate::narrow::Kept;
 use crate::placement::{Home, Placement};
 use crate::products::on_cores;
@@ -85,6 +86,17 @@ pub(super) fn exchanged(
             }
         }
     });
+    // Hardware writes lines: what it may copy lies in planes, too.
+    if options.target.copies_boxes() {
+        for tile in boxes::early_tiles(kernel, placement, kept) {
+            let dims = kernel.tiles[tile].dims.iter().map(|d| d.fixed().unwrap_or(1));
+            let dims: Vec<usize> = dims.collect();
+            let rows = dims[..dims.len() - 1].iter().product::<usize>() as i64;
+            let fits = |x: &Exchange| !x.is_of_lines() && rows % EIGHT == 0;
+            let of = &mut used[tile.index()];
+            *of = of.map(|x| if fits(&x) { x.in_planes(rows) } else { x });
+        }
+    }
     let brought = |p: Product<'_>| staged && operands::suits(p, kernel, &all, threads);
     each_by_lanes(&kernel.body, (options.products, &brought), &mut |place| {
         if let Place::Tile(tile) = place

@@ -1,11 +1,12 @@
 //! Where everything of a kernel is while it runs: whether warps hold columns, what is copied ahead, and where tiles lie.
 
 use super::about::threads;
-use super::places::{goodness, placed};
+use super::places::{blocks, goodness, placed};
 use super::{direct, groups, operands};
 use crate::ahead::{Ahead, ahead};
 use crate::exchange::Exchanged;
 use crate::narrow::{Kept, with_ahead};
+use crate::near::near;
 use crate::order::by_room;
 use crate::placement::{Placement, width};
 use crate::products::Once;
@@ -125,12 +126,12 @@ fn by(
         None => Kept::wide(kernel),
     };
     let rounds = narrow.is_some() && options.products == Products::Brain;
-    let all = Once { low: true, high: options.groups(), anew: false };
+    let all = Once { low: true, high: options.groups(), anew: false, near: false };
     // The best first; none is the last. What is rounded anew in a loop is so in every turn, and takes registers beside what turns carry.
     let loops = kernel.body.iter().any(|s| matches!(s, Stmt::Loop { .. }));
     let ways = match rounds && threads >= 128 && all.is_in(&kernel.body) {
         true if loops => vec![all],
-        true => vec![all, Once { anew: true, ..all }],
+        true => vec![Once { near: true, ..all }, all, Once { anew: true, ..all }],
         false => vec![],
     };
     let with_once = |kernel: &Kernel, tiles: &[Tile], once: Once| {
@@ -142,6 +143,9 @@ fn by(
         if once != Once::default() || first.columns > 0 {
             kernel = arranged(&kernel, &held, once, &own);
             own = kept(&kernel, tiles);
+        }
+        if once.near {
+            kernel = near(&kernel, &own);
         }
         if order == Order::ByRoom {
             let passing = passing(&kernel);
@@ -159,10 +163,18 @@ fn by(
         let often = ways.iter().position(|way| *way == once).unwrap_or(ways.len());
         Laid { kernel, kept: own, placement, staged, threads, often }
     };
-    // Not where something finds no room for it.
-    let lacks = |once| Lacks { once: 0, ..with_once(kernel, &[], once).lacks(options) };
-    let least = (!ways.is_empty()).then(|| lacks(Once::default()));
-    let fits = ways.iter().find(|way| Some(lacks(**way)) <= least);
+    // Not where something finds no room for it, or a second block on a processor finds none because of what is nearer.
+    let tried = |once: Once| {
+        let laid = with_once(kernel, &[], once);
+        let lacks = Lacks { once: 0, ..laid.lacks(options) };
+        (lacks, blocks(&laid.placement, options))
+    };
+    let least = (!ways.is_empty()).then(|| tried(Once::default()).0);
+    let fits = ways.iter().find(|way| {
+        let (lacks, beside) = tried(**way);
+        let others = || tried(Once { near: false, ..**way }).1;
+        Some(lacks) <= least && (!way.near || beside >= others())
+    });
     let once = fits.copied().unwrap_or_default();
     let with = |kernel: &Kernel, tiles: &[Tile]| with_once(kernel, tiles, once);
     let good = |kernel: &Kernel, tiles: &[Tile]| {
