@@ -87,6 +87,10 @@ impl Bulk {
     pub fn early_at(&self, number: usize) -> Option<&Early> {
         self.early.iter().find(|e| e.number == number)
     }
+    /// Whether boxes go to places that threads may have touched: in turns they do, and behind other statements.
+    pub fn reuses(&self) -> bool {
+        !self.turns.is_empty() || self.early.iter().any(|early| early.after > 0)
+    }
     /// Whether no statement holds the one of a number.
     pub fn is_own(&self, number: usize) -> bool {
         self.own.binary_search(&number).is_ok()

@@ -277,7 +277,7 @@ struct Emit<'c, 'a, 'k> {
 impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
     /// At the begin of a kernel or of a function, which has no arguments yet.
     fn new(mut b: Builder<'c, 'a>, about: About<'k>) -> Self {
-        b.fenced = groups::some(&about) || !about.bulk.boxes.is_empty();
+        b.fenced = groups::some(&about) || about.bulk.reuses();
         Self {
             thread: b.thread(about.threads),
             b,
