@@ -200,3 +200,16 @@ fn what_follows_from_numbers_that_are_handed_over_is_computed_again() {
     let handed: Vec<usize> = walks.map(|s| s.yields.len()).collect();
     assert_eq!(handed, [1, 2], "{made}");
 }
+
+#[test]
+fn nothing_is_computed_before_the_walk_for_what_comes_behind_it_alone() {
+    let (scan, outer, operands) = linear();
+    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
+    // Pairs of two tokens are fewer numbers than their keys and queries: but those would be read for them, too.
+    let form = affine(&scan, &types, 2).expect("a form by chunks");
+    let graph = simplify(&walked(&form, &outer, &operands));
+    let made = fission(&graph, &Rates::ALWAYS);
+    let states: Vec<usize> = scans(&made).iter().map(|s| s.states().count()).collect();
+    assert_eq!(states, [1, 0], "{made}");
+    alike(&graph, &made);
+}

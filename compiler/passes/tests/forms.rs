@@ -24,6 +24,44 @@ fn linear_attention() {
     compare(t.scan(&[next], &[y, before]), &[16, 8, 1]);
 }
 
+/// Whether a form asks which rows are there.
+fn asks(make: impl Fn(&mut Graph, Value) -> Value) -> bool {
+    let mut t = Token::new();
+    let (q, k, v) = (t.stream("q", &[K]), t.stream("k", &[K]), t.stream("v", &[V]));
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let k = make(b, k);
+    let kv = outer(b, k, v);
+    let kv = unary(b, Op::Neg, kv);
+    let next = add(b, m, kv);
+    let y = read(b, q, next);
+    let (scan, outer, operands) = t.scan(&[next], &[y]);
+    compare((scan.clone(), outer.clone(), operands.clone()), &[8]);
+    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
+    let body = affine(&scan, &types, 8).expect("a form by chunks").body;
+    let body = nestor_passes::simplify::simplify(&body);
+    let valid = body.inputs[body.inputs.len() - 2].value;
+    body.nodes.values().any(|n| n.operands.contains(&valid))
+}
+
+#[test]
+fn what_is_fed_as_zero_needs_no_mask() {
+    assert!(!asks(|_, k| k), "both factors are zero in rows that are not there");
+    assert!(!asks(|b, k| unary(b, Op::Exp, k)), "one of them is");
+}
+
+#[test]
+fn what_is_not_zero_is_masked() {
+    let mut t = Token::new();
+    let (k, v) = (t.stream("k", &[K]), t.stream("v", &[V]));
+    let m = t.state("m", &[K, V]);
+    let b = &mut t.body;
+    let (k, v) = (unary(b, Op::Exp, k), unary(b, Op::Cos, v));
+    let kv = outer(b, k, v);
+    let next = add(b, m, kv);
+    compare(t.scan(&[next], &[m]), &[16, 8]);
+}
+
 #[test]
 fn linear_attention_with_a_normaliser() {
     let mut t = Token::new();

@@ -226,3 +226,30 @@ fn what_lies_apart_is_not_added() {
         close("y", &evaluate(&found, &x, &s)[0], &evaluate(&g, &x, &s)[0], 0.0);
     }
 }
+
+#[test]
+fn rows_of_a_triangle_are_known_where_they_are_all_or_nothing() {
+    let of = |strict: bool, row: usize| {
+        let dims = || smallvec![Dim::Fixed(5), Dim::Fixed(5)];
+        let mut g = Graph::new();
+        let x = g.input("x", Type::real([Dim::Fixed(1), Dim::Fixed(5)]));
+        let now = g.add(Op::Iota { axis: 0, dims: dims() }, &[]);
+        let then = g.add(Op::Iota { axis: 1, dims: dims() }, &[]);
+        let order = if strict { Op::Less } else { Op::LessEqual };
+        let earlier = g.add(order, &[then, now]);
+        let all = g.add(Op::Real, &[earlier]);
+        let one = g.add(Op::Slice { axis: 0, start: row, size: 1 }, &[all]);
+        let y = g.add(Op::Mul, &[x, one]);
+        g.output("y", y);
+        let plain = simplify(&g);
+        let (s, mut numbers) = (sizes(2, 3, 0), Numbers::new(7));
+        let x = inputs(&g, &s, &mut numbers);
+        close("y", &evaluate(&plain, &x, &s)[0], &evaluate(&g, &x, &s)[0], 0.0);
+        plain.nodes.len()
+    };
+    assert_eq!(of(false, 4), 1, "all of it");
+    assert_eq!(of(true, 0), 2, "nothing of it: zeros");
+    let some = of(true, 2);
+    assert!(some > 1, "a part of it");
+    assert!(some < 8, "no triangle");
+}

@@ -13,8 +13,9 @@ pub(super) enum Where {
     Here,
     /// Another, or this one again; how often each of its numbers is moved if it is handed over.
     Elsewhere(f64),
-    /// Another, or this one instead: nobody else asks for it. How often each of its numbers is moved if it is handed over.
-    Either(f64),
+    /// Another, or this one instead: nobody else asks for it. How often each of its numbers is moved if it is handed over, and how many more
+    /// numbers the other would have to be fed for it.
+    Either(f64, f64),
 }
 
 /// A part's view of the body.
@@ -42,7 +43,7 @@ impl Cut<'_> {
     /// handed what nobody else computes, it is weighed with all that every part is fed at hand, too.
     pub(super) fn take(&self, wanted: &[Value], handed: &mut Vec<Value>) -> f64 {
         let mut best = self.settled(wanted, &vec![false; self.body.values.len()]);
-        let alone = |v: &Value| matches!((self.place)(*v), Where::Either(_));
+        let alone = |v: &Value| matches!((self.place)(*v), Where::Either(..));
         if best.handed.iter().any(alone) {
             let fed: Vec<bool> =
                 self.body.values.keys().map(|v| (self.place)(v) == Where::Fed).collect();
@@ -115,9 +116,8 @@ impl Cut<'_> {
     fn over(&self, v: Value) -> Option<f64> {
         match (self.place)(v) {
             Where::Fed | Where::Here => None,
-            Where::Elsewhere(times) | Where::Either(times) => {
-                Some(times * size(self.body, v))
-            }
+            Where::Elsewhere(times) => Some(times * size(self.body, v)),
+            Where::Either(times, fed) => Some(times * size(self.body, v) + fed),
         }
     }
 
@@ -125,7 +125,7 @@ impl Cut<'_> {
     fn again(&self, node: &NodeData) -> Option<f64> {
         match (&node.op, (self.place)(node.results[0])) {
             (Op::Input { .. }, _) => None,
-            (_, Where::Either(_)) => Some(0.0),
+            (_, Where::Either(..)) => Some(0.0),
             _ => own(self.body, node, self.rates),
         }
     }
@@ -144,8 +144,9 @@ impl Cut<'_> {
                         _ => 0.0,
                     },
                     (Where::Here, again) => again.unwrap_or(0.0),
-                    (Where::Elsewhere(times) | Where::Either(times), again) => {
-                        let over = self.feared * times * size(self.body, v);
+                    (Where::Elsewhere(_) | Where::Either(..), again) => {
+                        let over = self.over(v).map(|over| self.feared * over);
+                        let over = over.expect("it is computed elsewhere");
                         again.map_or(over, |again| again.min(over))
                     }
                 };

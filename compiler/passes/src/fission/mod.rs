@@ -158,7 +158,9 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
                 (true, _) => Where::Here,
                 (_, true) => Where::Fed,
                 (_, false) if asked => Where::Elsewhere(times),
-                (_, false) => Where::Either(times),
+                // A first part that is there for the walk has most of it anyway.
+                (_, false) if !to_walk.is_empty() => Where::Either(times, 0.0),
+                (_, false) => Where::Either(times, cost::fed(body, v)),
             }
         };
         let mut found = Vec::new();

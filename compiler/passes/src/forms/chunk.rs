@@ -31,6 +31,8 @@ pub(super) struct Chunk<'a> {
     pub(super) substitute: bool,
     /// Which rows are there, `[C]`.
     pub(super) valid: Value,
+    /// What is fed by tokens: zero in rows that are not there.
+    pub(super) streams: Vec<Value>,
     /// What every value of the token's program is.
     pub(super) values: Vec<Option<Abstract>>,
     /// Known values that were taken apart.
@@ -97,6 +99,7 @@ pub(super) fn built(
         from_start: cut.from_start,
         substitute,
         valid,
+        streams: Vec::new(),
         values: vec![None; size],
         factored: vec![None; size],
         slots: Vec::new(),
@@ -116,6 +119,9 @@ pub(super) fn built(
             Feed::Shared | Feed::Mask => Mapped::shared(inputs[k]),
             Feed::Stream | Feed::Step => {
                 let mut value = inputs[k];
+                if *feed == Feed::Stream {
+                    chunk.streams.push(value);
+                }
                 if filled[input.index()] && types[k].elem == Elem::Real {
                     let dims = types[k].dims.clone();
                     let there = broadcast_leading(&mut chunk.g, valid, &dims);

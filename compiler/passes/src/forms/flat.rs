@@ -2,7 +2,7 @@
 
 use super::Reason;
 use super::chunk::Chunk;
-use super::domain::Factor;
+use super::domain::{Factor, Right, Term};
 use crate::build::{
     broadcast, broadcast_leading, contract, mul, reshape, scale, select, transpose,
 };
@@ -107,9 +107,43 @@ impl Chunk<'_> {
 
     /// `[C]`, `otherwise` in the rows that are not there.
     pub(super) fn masked(&mut self, a: Mapped, otherwise: f64) -> Value {
+        let is_so = otherwise == 0.0 && self.ends(a.value);
         let a = self.lifted(a);
+        if is_so {
+            return a;
+        }
         let other = crate::build::full_like(&mut self.g, a, otherwise);
         select(&mut self.g, self.valid, a, other)
+    }
+
+    /// What a write is multiplied by: zero in rows that are not there, but where it is a number and the write is zero there anyway.
+    pub(super) fn write_factor(&mut self, term: usize, factor: Mapped) -> Value {
+        let Term { left, right, .. } = &self.terms[term];
+        let known = match right {
+            Right::Known(right) => Some(*right),
+            Right::Affine(_) | Right::Function(..) => None,
+        };
+        let ends = left.iter().chain(&known).any(|v| self.ends(*v));
+        match ends && self.uniform(factor).is_some_and(f64::is_finite) {
+            true => self.lifted(factor),
+            false => self.masked(factor, 0.0),
+        }
+    }
+
+    /// Whether a value of tokens is zero in rows that are not there, as what is fed is.
+    fn ends(&self, v: Value) -> bool {
+        let node = self.g.def(v);
+        match node.op {
+            Op::Input { .. } => self.streams.contains(&v),
+            Op::Neg | Op::Reshape { .. } | Op::Transpose { .. } => {
+                self.ends(node.operands[0])
+            }
+            Op::Mul => {
+                let (a, b) = (node.operands[0], node.operands[1]);
+                self.ends(a) || a != b && self.ends(b)
+            }
+            _ => false,
+        }
     }
 
     /// A token's value as flat rows: `[C Q, V]`.

@@ -106,9 +106,9 @@ impl Chunk<'_> {
         };
         if n == 1 {
             let mut factors = Vec::new();
-            for e in 0..terms.len() {
+            for (e, term) in terms.iter().enumerate() {
                 if let Some(factor) = factor(0, e) {
-                    factors.push(self.masked(factor, 0.0));
+                    factors.push(self.write_factor(*term, factor));
                 }
             }
             match (axis, &nexts[0].sources[..]) {

@@ -119,7 +119,7 @@ impl Chunk<'_> {
         for &(id, factor) in &next.terms {
             let found = self.term_whole(id, &next.dims)?;
             let found = reshape(&mut self.g, found, &dims);
-            let factor = self.masked(factor, 0.0);
+            let factor = self.write_factor(id, factor);
             let found = self.scaled_rows(factor, found);
             total = plus(&mut self.g, total, found);
         }

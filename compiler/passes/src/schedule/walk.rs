@@ -273,7 +273,7 @@ impl Lower<'_> {
         }
         for ((feed, _), input) in scan.feeds.iter().zip(inputs) {
             let Some(v) = input.filter(|_| *feed == Feed::Stream) else { continue };
-            if self.uses[v.index()] < 2 {
+            if !self.read_often(v) {
                 continue;
             }
             let Some(Known::At(view)) = self.known[v.index()].clone() else { continue };

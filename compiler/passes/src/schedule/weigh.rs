@@ -36,6 +36,12 @@ pub(crate) fn own_weight(op: &Op) -> usize {
     }
 }
 
+/// Whether a value that is repeated along all dimensions but some has more elements then.
+fn grows(dims: &[Dim], axes: &[usize]) -> bool {
+    let mut all = dims.iter().enumerate();
+    all.any(|(i, d)| !axes.contains(&i) && *d != Dim::Fixed(1))
+}
+
 impl Lower<'_> {
     /// Whether computing it again costs less than storing it.
     pub(super) fn cheap(&self, node: &NodeData) -> bool {
@@ -199,13 +205,24 @@ impl Lower<'_> {
         own + behind
     }
 
+    /// Whether the elements of a value are read more than once, perhaps by way of what is computed again for each reader.
+    pub(super) fn read_often(&self, v: Value) -> bool {
+        let Some(user) = self.user[v.index()] else { return self.uses[v.index()] > 1 };
+        let node = &self.graph.nodes[user];
+        let [_] = node.operands[..] else { return false };
+        let grows = match &node.op {
+            Op::Broadcast { dims, axes } => grows(dims, axes),
+            _ => false,
+        };
+        let again = node.op.info().group == Group::Move || node.op == Op::Neg;
+        grows || again && self.read_often(node.results[0])
+    }
+
     /// What is computed for a few elements and read for many is stored.
     pub(super) fn before_broadcast(&mut self, node: &NodeData) -> Result<(), PassError> {
         let Op::Broadcast { dims, axes } = &node.op else { return Ok(()) };
-        let new = dims.iter().enumerate().filter(|(i, _)| !axes.contains(i));
-        let grows = new.into_iter().any(|(_, d)| *d != Dim::Fixed(1));
         let enough = if self.nested { 2 } else { 4 };
-        if grows && self.weight(node.operands[0]) >= enough {
+        if grows(dims, axes) && self.weight(node.operands[0]) >= enough {
             self.settled(node.operands[0])?;
         }
         Ok(())

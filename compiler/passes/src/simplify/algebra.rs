@@ -11,8 +11,8 @@
     reason = "a rule names the ops it looks for; there is none for the others"
 )]
 
-use super::constants;
 use super::driver::Rewriter;
+use super::{constants, places};
 use nestor_ir::tensor::{Group, Op, Value};
 
 /// What stands for the node, where a rule applies.
@@ -121,6 +121,7 @@ fn binary(rw: &mut Rewriter, op: &Op, a: Value, b: Value) -> Option<Value> {
         Op::Pow => power(rw, a, cb?),
         Op::Max | Op::Min => (a == b).then_some(a),
         Op::And | Op::Or => logic(rw, op, (a, ca), (b, cb)),
+        Op::Less | Op::LessEqual | Op::Equal => places::compared(rw, op, a, b),
         _ => None,
     }
 }

@@ -22,6 +22,7 @@ mod moves;
 mod order;
 mod pairs;
 mod parts;
+mod places;
 mod scaled;
 mod search;
 mod share;

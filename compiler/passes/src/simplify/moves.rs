@@ -243,6 +243,6 @@ fn sliced(
             }
             None
         }
-        _ => None,
+        _ => super::places::sliced(rw, a, (axis, start, size)),
     }
 }
