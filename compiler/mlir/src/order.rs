@@ -6,31 +6,37 @@
 //! ```
 //!
 //! To find the least of all orders takes too long; the best is taken of a few that are found one statement at a time, from the first to the last or
-//! from the last to the first.
+//! from the last to the first, or several side by side (`several`).
+
+mod several;
 
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::reads::{Touches, touches};
 use nestor_ir::tile::{Kernel, Place, Tile};
 
-/// The kernel in the best of some orders; `bytes` are those of a tile.
-pub fn by_room(kernel: &Kernel, bytes: &dyn Fn(Tile) -> i64) -> Kernel {
+/// The kernel in the best of some orders; `bytes` are those of a tile, `room` those that all of a kernel's take.
+pub fn by_room(
+    kernel: &Kernel,
+    bytes: &dyn Fn(Tile) -> i64,
+    room: &dyn Fn(&Kernel) -> i64,
+) -> Kernel {
     let work = Work::of(kernel, bytes);
-    let mut best: Vec<usize> = (0..kernel.body.len()).collect();
     let mut backwards = work.turned().least();
     backwards.reverse();
-    for order in [work.least(), backwards, work.in_depth()] {
-        if work.most(&order) < work.most(&best) {
-            best = order;
-        }
-    }
-    let body = best.into_iter().map(|n| kernel.body[n].clone()).collect();
-    Kernel { body, ..kernel.clone() }
+    let orders = [work.least(), backwards, work.in_depth(), several::found(&work)];
+    let ordered = |order: Vec<usize>| {
+        let body = order.into_iter().map(|n| kernel.body[n].clone()).collect();
+        Kernel { body, ..kernel.clone() }
+    };
+    let all = std::iter::once(kernel.clone()).chain(orders.map(ordered));
+    all.min_by_key(|kernel| room(kernel)).expect("there are some")
 }
 
 /// Statements, by number.
 struct Work {
-    /// Those that must come before each.
+    /// Those that must come before each, and those that must come behind it.
     before: Vec<Vec<usize>>,
+    behind: Vec<Vec<usize>>,
     /// The tiles that each touches, with their bytes.
     tiles: Vec<Vec<(usize, i64)>>,
     /// How many touch each tile.
@@ -40,24 +46,26 @@ struct Work {
 impl Work {
     fn of(kernel: &Kernel, bytes: &dyn Fn(Tile) -> i64) -> Self {
         let all: Vec<Touches> = kernel.body.iter().map(touches).collect();
-        let before = all
-            .iter()
-            .enumerate()
-            .map(|(n, own)| (0..n).filter(|other| !own.apart(&all[*other])).collect());
+        let mut before = vec![Vec::new(); all.len()];
+        let mut behind = before.clone();
+        for (n, own) in all.iter().enumerate() {
+            for other in (0..n).filter(|other| !own.apart(&all[*other])) {
+                before[n].push(other);
+                behind[other].push(n);
+            }
+        }
         let tiles: Vec<Vec<(usize, i64)>> =
             all.iter().map(|touched| tiles(touched, bytes)).collect();
         let mut touched = vec![0; kernel.tiles.len()];
         tiles.iter().flatten().for_each(|(t, _)| touched[*t] += 1);
-        Self { before: before.collect(), tiles, touched }
+        Self { before, behind, tiles, touched }
     }
 
     /// The same from the last to the first.
     fn turned(&self) -> Self {
-        let mut before = vec![Vec::new(); self.before.len()];
-        for (n, others) in self.before.iter().enumerate() {
-            others.iter().for_each(|other| before[*other].push(n));
-        }
-        Self { before, tiles: self.tiles.clone(), touched: self.touched.clone() }
+        let (before, behind) = (self.behind.clone(), self.before.clone());
+        let (tiles, touched) = (self.tiles.clone(), self.touched.clone());
+        Self { before, behind, tiles, touched }
     }
 
     /// Next comes what leaves the least behind, of what nothing stands in the way of.
@@ -97,15 +105,10 @@ impl Work {
         }
         out.push(n);
     }
-
-    /// The most bytes that live at a time in an order.
-    fn most(&self, order: &[usize]) -> i64 {
-        let mut live = Live::new(self);
-        order.iter().map(|n| live.add(*n)).max().unwrap_or(0)
-    }
 }
 
 /// What lives while statements follow one another.
+#[derive(Clone)]
 struct Live<'w> {
     work: &'w Work,
     /// How many have yet to touch each tile.
@@ -158,7 +161,9 @@ fn tiles(touched: &Touches, bytes: &dyn Fn(Tile) -> i64) -> Vec<(usize, i64)> {
 #[cfg(test)]
 mod tests {
     use super::by_room;
+    use nestor_ir::tile::lifetimes::{LINE, shared_of};
     use nestor_ir::tile::text::parse;
+    use nestor_ir::tile::{Kernel, Tile};
 
     #[test]
     fn what_is_done_with_a_tile_follows_it() {
@@ -177,7 +182,11 @@ mod tests {
 }
 "#;
         let kernel = parse(text).expect("a kernel");
-        let found = by_room(&kernel, &|_| 256);
+        let room = |kernel: &Kernel| {
+            let all: Vec<Tile> = kernel.tiles.keys().collect();
+            shared_of(kernel, &|_| 4, &all, LINE).bytes
+        };
+        let found = by_room(&kernel, &|_| 256, &room);
         assert_eq!(found.body, [0, 3, 1, 2].map(|n| kernel.body[n].clone()));
     }
 }

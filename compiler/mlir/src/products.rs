@@ -40,6 +40,10 @@ pub struct Once {
 }
 
 impl Once {
+    /// Whether operands are rounded alike, whoever else reads them.
+    pub fn rounds_as(self, other: Self) -> bool {
+        self == Self { near: self.near, ..other }
+    }
     /// Those of a product.
     pub fn is_of(self, extent: [Extent; 3]) -> bool {
         self.low && is_low(extent) || self.high && is_high(extent)

@@ -41,14 +41,29 @@ pub fn shared_of(
     whole: i64,
 ) -> Shared {
     let lives = lives(kernel);
+    let sizes: Vec<(Tile, i64)> =
+        tiles.iter().filter_map(|t| Some((*t, size(kernel, *t, width(*t))?))).collect();
+    let begins = |t: Tile| (lives[t.index()].map_or(0, |l| l.0), t);
+    let (mut by_begin, mut by_size) = (sizes.clone(), sizes);
+    by_begin.sort_by_key(|(t, _)| begins(*t));
+    by_size.sort_by_key(|(t, size)| (-size, begins(*t)));
+    let count = kernel.tiles.len();
+    let all = [by_begin, by_size].map(|order| placed(&order, &lives, count, whole));
+    all.into_iter().min_by_key(|shared| shared.bytes).expect("there are two")
+}
+
+/// Places tiles with their sizes one after the other, each where it fits first.
+fn placed(
+    order: &[(Tile, i64)],
+    lives: &[Option<Life>],
+    count: usize,
+    whole: i64,
+) -> Shared {
     // Where tiles begin and end, in that order, and when they live.
     let mut placed: Vec<(i64, i64, Life)> = Vec::new();
-    let mut offsets = vec![None; kernel.tiles.len()];
+    let mut offsets = vec![None; count];
     let mut bytes = 0;
-    let mut order = tiles.to_vec();
-    order.sort_by_key(|t| (lives[t.index()].map_or(0, |l| l.0), *t));
-    for tile in order {
-        let Some(size) = size(kernel, tile, width(tile)) else { continue };
+    for &(tile, size) in order {
         let Some(life) = lives[tile.index()] else {
             offsets[tile.index()] = Some(0);
             continue;

@@ -8,7 +8,7 @@ use crate::exchange::Exchanged;
 use crate::narrow::{Kept, with_ahead};
 use crate::near::near;
 use crate::order::by_room;
-use crate::placement::{Placement, width};
+use crate::placement::{PATTERN, Placement, width};
 use crate::products::Once;
 use crate::strips::{Strips, arranged, strips};
 use crate::{Options, Products};
@@ -60,15 +60,20 @@ impl Laid {
     }
 }
 
-/// Decides that; of the kernel's statements in another order, where they find no room as they are, and more do then.
+/// Decides that; of the kernel's statements in another order, where they find no room as they are, and more do then, or where a processor has room
+/// for a second block then.
 pub(super) fn laid(kernel: &Kernel, narrow: Option<&[bool]>, options: Options) -> Laid {
     let found = in_order(Order::AsWritten, kernel, narrow, options);
-    let lacks = found.lacks(options);
-    if lacks == Lacks::default() {
+    let worth = |laid: &Laid| {
+        let Lacks { room, tiles, once } = laid.lacks(options);
+        (room, tiles, -blocks(&laid.placement, options), once)
+    };
+    let own = worth(&found);
+    if own == (false, 0, -2, 0) {
         return found;
     }
     let other = in_order(Order::ByRoom, kernel, narrow, options);
-    if other.lacks(options) < lacks { other } else { found }
+    if worth(&other) < own { other } else { found }
 }
 
 /// The order of a kernel's statements.
@@ -134,6 +139,7 @@ fn by(
         true => vec![Once { near: true, ..all }, all, Once { anew: true, ..all }],
         false => vec![],
     };
+    let rounded: Vec<Once> = ways.iter().copied().filter(|way| !way.near).collect();
     let with_once = |kernel: &Kernel, tiles: &[Tile], once: Once| {
         let (mut held, mut own) = (Strips::default(), kept(kernel, tiles));
         let mut kernel = kernel.clone();
@@ -149,18 +155,25 @@ fn by(
         }
         if order == Order::ByRoom {
             let passing = passing(&kernel);
-            let bytes = |tile: Tile| match passing[tile.index()] || held.is_held(tile) {
-                true => 0,
-                false => {
-                    let narrow = own.is_narrow(Place::Tile(tile));
-                    let each = width(kernel.tiles[tile].elem, narrow);
-                    lifetimes::size(&kernel, tile, each).unwrap_or(0)
-                }
+            let each = |tile: Tile| {
+                let narrow = own.is_narrow(Place::Tile(tile));
+                width(kernel.tiles[tile].elem, narrow)
             };
-            kernel = by_room(&kernel, &bytes);
+            let all = kernel.tiles.keys();
+            let near: Vec<Tile> =
+                all.filter(|t| !passing[t.index()] && !held.is_held(*t)).collect();
+            let bytes = |tile: Tile| match near.contains(&tile) {
+                true => lifetimes::size(&kernel, tile, each(tile)).unwrap_or(0),
+                false => 0,
+            };
+            let room = |kernel: &Kernel| {
+                lifetimes::shared_of(kernel, &each, &near, PATTERN).bytes
+            };
+            kernel = by_room(&kernel, &bytes, &room);
         }
         let (placement, staged) = placed((&kernel, &own), threads, options, tiles, &held);
-        let often = ways.iter().position(|way| *way == once).unwrap_or(ways.len());
+        let often = rounded.iter().position(|way| way.rounds_as(once));
+        let often = often.unwrap_or(rounded.len());
         Laid { kernel, kept: own, placement, staged, threads, often }
     };
     // Not where something finds no room for it, or a second block on a processor finds none because of what is nearer.
