@@ -161,7 +161,7 @@ fn tiles(touched: &Touches, bytes: &dyn Fn(Tile) -> i64) -> Vec<(usize, i64)> {
 #[cfg(test)]
 mod tests {
     use super::by_room;
-    use nestor_ir::tile::lifetimes::{LINE, shared_of};
+    use nestor_ir::tile::lifetimes::{LINE, Turn, shared_of};
     use nestor_ir::tile::text::parse;
     use nestor_ir::tile::{Kernel, Tile};
 
@@ -184,7 +184,7 @@ mod tests {
         let kernel = parse(text).expect("a kernel");
         let room = |kernel: &Kernel| {
             let all: Vec<Tile> = kernel.tiles.keys().collect();
-            shared_of(kernel, &|_| 4, &all, LINE).bytes
+            shared_of(kernel, &|_| 4, &all, (LINE, Turn::ByBegin)).bytes
         };
         let found = by_room(&kernel, &|_| 256, &room);
         assert_eq!(found.body, [0, 3, 1, 2].map(|n| kernel.body[n].clone()));

@@ -7,7 +7,7 @@
 use crate::narrow::Kept;
 use crate::strips::Strips;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::lifetimes::{self, LINE};
+use nestor_ir::tile::lifetimes::{self, LINE, Turn};
 use nestor_ir::tile::size::elements;
 use nestor_ir::tile::together::passing;
 use nestor_ir::tile::{ExprId, Extent, Kernel, Monomial, Place, Sink, Stmt, Tile};
@@ -69,7 +69,7 @@ pub fn place(
     kept: &Kept,
     (limit, room): (i64, i64),
     ahead: &[Tile],
-    strips: &Strips,
+    (strips, turn): (&Strips, Turn),
 ) -> Placement {
     let room = room.max(own_room(&kernel.body));
     let fixed = |tile: &Tile| {
@@ -98,7 +98,8 @@ pub fn place(
     inside.sort_by_key(|t| fixed(t).map(|n| n as i64 * width(*t)));
     // As many of the smallest as fit, found by halves: to place them takes a while.
     let placed = |count: usize| {
-        let mut shared = lifetimes::shared_of(kernel, &width, &inside[..count], PATTERN);
+        let mut shared =
+            lifetimes::shared_of(kernel, &width, &inside[..count], (PATTERN, turn));
         shared.bytes += before + behind;
         // Nothing is left to leave where what is copied ahead alone is too much.
         (before_room(shared.bytes) + room <= limit || count == 0).then_some(shared)

@@ -29,7 +29,16 @@ type Life = (usize, usize);
 pub fn shared(kernel: &Kernel, precision: Precision) -> Shared {
     let all: Vec<Tile> = kernel.tiles.keys().collect();
     let width = |tile: Tile| precision.bytes_of(kernel.tiles[tile].elem) as i64;
-    shared_of(kernel, &width, &all, LINE)
+    shared_of(kernel, &width, &all, (LINE, Turn::ByBegin))
+}
+
+/// Which tiles are placed first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// Those that are written first.
+    ByBegin,
+    /// The largest: fewer gaps are left in some kernels, and more in others.
+    BySize,
 }
 
 /// Places those of these tiles that have a fixed size; `width` is how many bytes a tile's elements have. Tiles of whole multiples of `whole` bytes begin
@@ -38,32 +47,20 @@ pub fn shared_of(
     kernel: &Kernel,
     width: &dyn Fn(Tile) -> i64,
     tiles: &[Tile],
-    whole: i64,
+    (whole, turn): (i64, Turn),
 ) -> Shared {
     let lives = lives(kernel);
-    let sizes: Vec<(Tile, i64)> =
-        tiles.iter().filter_map(|t| Some((*t, size(kernel, *t, width(*t))?))).collect();
-    let begins = |t: Tile| (lives[t.index()].map_or(0, |l| l.0), t);
-    let (mut by_begin, mut by_size) = (sizes.clone(), sizes);
-    by_begin.sort_by_key(|(t, _)| begins(*t));
-    by_size.sort_by_key(|(t, size)| (-size, begins(*t)));
-    let count = kernel.tiles.len();
-    let all = [by_begin, by_size].map(|order| placed(&order, &lives, count, whole));
-    all.into_iter().min_by_key(|shared| shared.bytes).expect("there are two")
-}
-
-/// Places tiles with their sizes one after the other, each where it fits first.
-fn placed(
-    order: &[(Tile, i64)],
-    lives: &[Option<Life>],
-    count: usize,
-    whole: i64,
-) -> Shared {
+    let sized = |t: &Tile| Some((*t, size(kernel, *t, width(*t))?));
+    let mut order: Vec<(Tile, i64)> = tiles.iter().filter_map(sized).collect();
+    order.sort_by_key(|(t, size)| {
+        let size = if turn == Turn::BySize { *size } else { 0 };
+        (-size, lives[t.index()].map_or(0, |l| l.0), *t)
+    });
     // Where tiles begin and end, in that order, and when they live.
     let mut placed: Vec<(i64, i64, Life)> = Vec::new();
-    let mut offsets = vec![None; count];
+    let mut offsets = vec![None; kernel.tiles.len()];
     let mut bytes = 0;
-    for &(tile, size) in order {
+    for (tile, size) in order {
         let Some(life) = lives[tile.index()] else {
             offsets[tile.index()] = Some(0);
             continue;

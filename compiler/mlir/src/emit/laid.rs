@@ -13,6 +13,7 @@ use crate::products::Once;
 use crate::strips::{Strips, arranged, strips};
 use crate::{Options, Products};
 use nestor_ir::entity::Entity;
+use nestor_ir::tile::lifetimes::Turn;
 use nestor_ir::tile::together::passing;
 use nestor_ir::tile::{Kernel, Place, Stmt, Tile, lifetimes};
 
@@ -167,7 +168,10 @@ fn by(
                 false => 0,
             };
             let room = |kernel: &Kernel| {
-                lifetimes::shared_of(kernel, &each, &near, PATTERN).bytes
+                let all = [Turn::ByBegin, Turn::BySize].map(|turn| {
+                    lifetimes::shared_of(kernel, &each, &near, (PATTERN, turn)).bytes
+                });
+                all.into_iter().min().expect("there are two")
             };
             kernel = by_room(&kernel, &bytes, &room);
         }

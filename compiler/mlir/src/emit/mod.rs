@@ -54,7 +54,7 @@ use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Kernel, Stmt};
 use number::Num;
-use places::blocks;
+use places::blocks_of;
 
 /// Threads of a block that has all registers of a thread, and of another one beside it.
 const MOST_OF_TWO: u32 = 128;
@@ -149,12 +149,12 @@ fn function<'c: 'a, 'a>(
         narrow.map_or_else(|| vec![false; kernel.buffers.len()], <[bool]>::to_vec);
     // What warps carry takes more registers than two blocks of so many threads leave.
     let many = placement.strips.carries(kernel) && threads > MOST_OF_TWO;
-    let blocks = match blocks(&placement, options) {
+    let bulk = bulk(kernel, &placement, (&kept, &exchanged), (threads, options));
+    let blocks = match blocks_of(bulk.shared, options) {
         2 if !many => "2 : i32",
         _ => "1 : i32",
     };
     let symbol = symbol(kernel, n);
-    let bulk = bulk(kernel, &placement, (&kept, &exchanged), (threads, options));
     let about = About {
         symbol: &symbol,
         kernel,

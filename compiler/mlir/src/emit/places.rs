@@ -2,9 +2,11 @@
 
 use super::{direct, joins, operands};
 use crate::Options;
+use crate::exchange::LINE;
 use crate::narrow::Kept;
 use crate::placement::{Placement, place};
 use crate::strips::Strips;
+use nestor_ir::tile::lifetimes::Turn;
 use nestor_ir::tile::{Kernel, Tile};
 
 /// Where tiles lie, and whether operands of products are brought to room of their own: not where tiles would have to
@@ -16,8 +18,26 @@ pub(super) fn placed(
     ahead: &[Tile],
     strips: &Strips,
 ) -> (Placement, bool) {
+    let how = (kernel, kept);
+    let of = |turn| placed_by(turn, how, threads, options, ahead, strips);
+    let [by_begin, by_size] = [Turn::ByBegin, Turn::BySize].map(of);
+    // The largest first where all tiles are in shared memory only then, or leave room for another block.
+    let worth = |p: &Placement| (p.scratch.is_empty(), blocks(p, options));
+    let better = by_size.1 >= by_begin.1 && worth(&by_size.0) > worth(&by_begin.0);
+    if better { by_size } else { by_begin }
+}
+
+/// The same, tiles placed in turn.
+fn placed_by(
+    turn: Turn,
+    (kernel, kept): (&Kernel, &Kept),
+    threads: u32,
+    options: Options,
+    ahead: &[Tile],
+    strips: &Strips,
+) -> (Placement, bool) {
     let limit = options.target.shared();
-    let place = |room| place(kernel, kept, (limit, room), ahead, strips);
+    let place = |room| place(kernel, kept, (limit, room), ahead, (strips, turn));
     let plain = place(0);
     let fits = |roomy: &Placement| roomy.scratch.len() == plain.scratch.len();
     let how = (threads, options, true);
@@ -43,10 +63,19 @@ pub(super) fn placed(
     (plain, false)
 }
 
-/// Blocks that a processor has room for, up to two.
+/// Blocks that a processor has room for, up to two, whatever barriers of boxes a kernel has.
 pub(super) fn blocks(placement: &Placement, options: Options) -> i64 {
-    options.target.blocks(placement.shared).clamp(1, 2)
+    let barriers = if options.target.copies_boxes() { BARRIERS } else { 0 };
+    blocks_of(placement.shared + barriers, options)
 }
+
+/// The same of blocks with so many bytes of shared memory.
+pub(super) fn blocks_of(shared: i64, options: Options) -> i64 {
+    options.target.blocks(shared).clamp(1, 2)
+}
+
+/// Bytes of a few barriers, with the line that they begin at.
+const BARRIERS: i64 = 2 * LINE;
 
 /// How good a placement is: no tile in the block's own part of memory that could be in shared memory, operands in
 /// room, and as many blocks on a processor as there is use for.
