@@ -107,6 +107,41 @@ fn whatever_they_need_is_missed() {
     }
 }
 
+/// Rows of two matrices times one another, and products of few rows by one of them: all read the tiles that hardware copies them to, in planes of
+/// lines, before anything else has touched those.
+#[test]
+fn who_else_reads_a_copied_matrix_reads_the_copy() {
+    let text = r#"kernel "near" {
+  b0 "s": [B, 128, 128] read
+  b1 "d": [B, 128, 128] read
+  b2 "v": [B, 16, 128] read
+  b3 "inner": [B, 128] write
+  b4 "y": [B, 16, 128] write
+  b5 "z": [B, 16, 128] write
+  t0 "v": [16, 128]
+  grid i0 < B
+  map [128, 128] b3[128*i0; 1] = sum over p1 of b0[16384*i0; 128, 1] * b1[16384*i0; 128, 1]
+  map [16, 128] t0[0; 128, 1] = b2[2048*i0; 128, 1]
+  product [16, 128, 128] b4[2048*i0; 128, 1] = t0[0; 128, 1] @ b0[16384*i0; 1, 128]
+  product [16, 128, 128] b5[2048*i0; 128, 1] = t0[0; 128, 1] @ b1[16384*i0; 128, 1]
+}
+"#;
+    let kernel = kernel(text);
+    let options = Options { target: Target::Sm90a, products: Products::Brain };
+    let (all, narrow) = (std::slice::from_ref(&kernel), [vec![true; 6]]);
+    let code = compiled(all, Some(&narrow), options, false).expect("code");
+    assert_eq!(copies(&code.ptx), 3, "{}", code.ptx);
+    let ptx = own(&code.ptx).to_owned();
+    assert!(!ptx.contains("ld.global"), "all of it is copied: {ptx}");
+    // One, behind the barriers of boxes themselves.
+    assert_eq!(ptx.matches("fence.proxy.async").count(), 1, "{ptx}");
+    let mut emulated = Emulated::of(all, code).expect("of the emulator's subset");
+    emulated.tolerance = 3e-2;
+    let sizes = Sizes { batch: 3, time: 1, start: 0 };
+    let ran = emulated.agree(0, &mut filled(&kernel, &sizes, number), &sizes);
+    ran.unwrap_or_else(|e| panic!("{e}"));
+}
+
 /// Others are not for hardware.
 #[test]
 fn other_copies_are_done_by_threads() {
