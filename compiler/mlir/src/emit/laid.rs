@@ -13,9 +13,9 @@ use crate::products::Once;
 use crate::strips::{Strips, arranged, strips};
 use crate::{Options, Products};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::lifetimes::Turn;
+use nestor_ir::tile::lifetimes::{self, Turn, shared_of};
 use nestor_ir::tile::together::passing;
-use nestor_ir::tile::{Kernel, Place, Stmt, Tile, lifetimes};
+use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
 
 /// A kernel with that.
 pub(super) struct Laid {
@@ -70,6 +70,7 @@ pub(super) fn laid(kernel: &Kernel, narrow: Option<&[bool]>, options: Options) -
         (room, tiles, -blocks(&laid.placement, options), once)
     };
     let own = worth(&found);
+    // Nothing is lacking, and there is room for two.
     if own == (false, 0, -2, 0) {
         return found;
     }
@@ -119,6 +120,25 @@ fn in_order(
     }
 }
 
+/// The kernel with its statements in an order in which less is kept at a time.
+fn in_little_room(kernel: &Kernel, kept: &Kept, held: &Strips) -> Kernel {
+    let passing = passing(kernel);
+    let each =
+        |tile: Tile| width(kernel.tiles[tile].elem, kept.is_narrow(Place::Tile(tile)));
+    let all = kernel.tiles.keys();
+    let inside: Vec<Tile> =
+        all.filter(|t| !passing[t.index()] && !held.is_held(*t)).collect();
+    let bytes = |tile: Tile| match inside.contains(&tile) {
+        true => lifetimes::size(kernel, tile, each(tile)).unwrap_or(0),
+        false => 0,
+    };
+    let room = |kernel: &Kernel| {
+        let of = |turn| shared_of(kernel, &each, &inside, (PATTERN, turn)).bytes;
+        of(Turn::ByBegin).min(of(Turn::BySize))
+    };
+    by_room(kernel, &bytes, &room)
+}
+
 fn by(
     order: Order,
     kernel: &Kernel,
@@ -155,25 +175,7 @@ fn by(
             kernel = near(&kernel, &own);
         }
         if order == Order::ByRoom {
-            let passing = passing(&kernel);
-            let each = |tile: Tile| {
-                let narrow = own.is_narrow(Place::Tile(tile));
-                width(kernel.tiles[tile].elem, narrow)
-            };
-            let all = kernel.tiles.keys();
-            let near: Vec<Tile> =
-                all.filter(|t| !passing[t.index()] && !held.is_held(*t)).collect();
-            let bytes = |tile: Tile| match near.contains(&tile) {
-                true => lifetimes::size(&kernel, tile, each(tile)).unwrap_or(0),
-                false => 0,
-            };
-            let room = |kernel: &Kernel| {
-                let all = [Turn::ByBegin, Turn::BySize].map(|turn| {
-                    lifetimes::shared_of(kernel, &each, &near, (PATTERN, turn)).bytes
-                });
-                all.into_iter().min().expect("there are two")
-            };
-            kernel = by_room(&kernel, &bytes, &room);
+            kernel = in_little_room(&kernel, &own, &held);
         }
         let (placement, staged) = placed((&kernel, &own), threads, options, tiles, &held);
         let often = rounded.iter().position(|way| way.rounds_as(once));
