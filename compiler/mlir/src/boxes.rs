@@ -9,14 +9,13 @@ use crate::ahead::{copies, target};
 use crate::barriers::count;
 use crate::exchange::{Exchange, Exchanged, LINE};
 use crate::narrow::Kept;
+use crate::near::copied;
 use crate::placement::{Home, PATTERN, Placement, width};
 use crate::target::Options;
 use nestor_ir::artifact::{Boxes, STEP};
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::reads::touches;
-use nestor_ir::tile::{
-    Access, Affine, Extent, Kernel, Monomial, Place, ScalarOp, Sink, Stmt, Tile, Use,
-};
+use nestor_ir::tile::{Access, Affine, Extent, Kernel, Monomial, Place, Stmt, Tile};
 use nestor_ir::ty::Elem;
 
 /// Numbers of a box along a dimension, at most.
@@ -186,32 +185,17 @@ pub fn early_tiles<'a>(
     kept: &'a Kept,
 ) -> impl Iterator<Item = Tile> + 'a {
     let early = kernel.body.iter().filter(|s| is_early(s, kernel, placement, kept));
-    early.filter_map(|copy| parts(copy).map(|(tile, ..)| tile))
+    early.filter_map(target)
 }
 
-/// Whether a statement is nothing but the copy of a buffer that is only read, as memory has it, to a whole tile that nothing else writes.
+/// Whether a statement is a copy of reals that may be boxes: nobody else has to do it.
 fn is_early(stmt: &Stmt, kernel: &Kernel, placement: &Placement, kept: &Kept) -> bool {
-    let Stmt::Map { space, expr, loads, sinks } = stmt else { return false };
-    let ([from], [(root, Sink::Store(to))]) = (&loads[..], &sinks[..]) else {
-        return false;
-    };
-    let (Place::Buffer(buffer), Place::Tile(tile)) = (from.place, to.place) else {
-        return false;
-    };
-    let data = &kernel.buffers[buffer];
-    let columns = space.last().and_then(|d| d.fixed()).unwrap_or(0) as i64;
-    let writes = |s: &&Stmt| touches(s).writes.contains(&to.place);
-    matches!(expr.scalars[*root].op, ScalarOp::Load(0))
-        && from.pad == 0.0
-        && data.usage == Use::Read
-        && data.elem == Elem::Real
-        && kept.is_narrow(from.place) == kept.is_narrow(to.place)
-        && to.origin.as_number() == Some(0)
-        && to.bounds.is_empty()
-        && to.strides[..] == [columns, 1].map(Affine::number)
-        && !placement.strips.takes(stmt)
-        && !placement.ahead.contains(&tile)
-        && kernel.body.iter().filter(writes).count() == 1
+    copied(stmt, kernel, kept).is_some_and(|(tile, from, _)| {
+        from.pad == 0.0
+            && kernel.tiles[tile].elem == Elem::Real
+            && !placement.strips.takes(stmt)
+            && !placement.ahead.contains(&tile)
+    })
 }
 
 /// From which statement on nothing before another one touches what lies where a tile does.

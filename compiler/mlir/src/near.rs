@@ -10,7 +10,7 @@
 use crate::narrow::Kept;
 use nestor_ir::tile::reads::touches;
 use nestor_ir::tile::{
-    Access, Affine, Extent, Kernel, Place, ScalarOp, Sink, Stmt, Tile,
+    Access, Affine, Extent, Kernel, Place, ScalarOp, Sink, Stmt, Tile, Use,
 };
 
 /// The kernel with maps that read tiles instead of the buffers that these are copies of, outside of loops.
@@ -41,32 +41,16 @@ struct Copy {
 }
 
 impl Copy {
-    /// Nothing for what is no such copy, or of a tile that something else writes too.
+    /// Nothing for what is no such copy.
     fn of(stmt: &Stmt, kernel: &Kernel, kept: &Kept) -> Option<Self> {
-        let Stmt::Map { space, expr, loads, sinks } = stmt else { return None };
-        let ([from], [(root, Sink::Store(to))]) = (&loads[..], &sinks[..]) else {
-            return None;
-        };
-        let (Place::Buffer(buffer), Place::Tile(tile)) = (from.place, to.place) else {
-            return None;
-        };
+        let (tile, from, space) = copied(stmt, kernel, kept)?;
         let [Extent::Fixed(rows), Extent::Fixed(columns)] = space[..] else {
             return None;
         };
         let lines = [columns as i64, 1].map(Affine::number);
-        let whole = from.bounds.is_empty()
-            && to.bounds.is_empty()
-            && to.origin == Affine::default()
-            && from.strides[..] == lines
-            && to.strides[..] == lines;
-        let plain = matches!(expr.scalars[*root].op, ScalarOp::Load(0))
-            && kernel.buffers[buffer].usage == nestor_ir::tile::Use::Read
-            && kept.is_narrow(from.place) == kept.is_narrow(to.place);
-        let writers =
-            kernel.body.iter().filter(|s| touches(s).writes.contains(&to.place));
-        let alone = writers.count() == 1;
+        let plain = from.bounds.is_empty() && from.strides[..] == lines;
         let count = (rows * columns) as i64;
-        (whole && plain && alone).then(|| Self { tile, from: from.clone(), count })
+        plain.then(|| Self { tile, from: from.clone(), count })
     }
 
     /// Whether a map now reads the tile.
@@ -93,4 +77,31 @@ impl Copy {
             && load.bounds.is_empty()
             && furthest.is_some_and(|n| n < self.count)
     }
+}
+
+/// The tile, what goes there, and how much, of a statement that is nothing but the copy of a buffer that is only read, as memory has it, to a whole
+/// tile that nothing else writes.
+pub fn copied<'s>(
+    stmt: &'s Stmt,
+    kernel: &Kernel,
+    kept: &Kept,
+) -> Option<(Tile, &'s Access, &'s [Extent])> {
+    let Stmt::Map { space, expr, loads, sinks } = stmt else { return None };
+    let ([from], [(root, Sink::Store(to))]) = (&loads[..], &sinks[..]) else {
+        return None;
+    };
+    let (Place::Buffer(buffer), Place::Tile(tile)) = (from.place, to.place) else {
+        return None;
+    };
+    let columns = space.last().and_then(|d| d.fixed()).unwrap_or(0) as i64;
+    let writes = |s: &&Stmt| touches(s).writes.contains(&to.place);
+    let whole = to.origin.as_number() == Some(0)
+        && to.bounds.is_empty()
+        && to.strides[..] == [columns, 1].map(Affine::number);
+    let is_copy = matches!(expr.scalars[*root].op, ScalarOp::Load(0))
+        && kernel.buffers[buffer].usage == Use::Read
+        && kept.is_narrow(from.place) == kept.is_narrow(to.place)
+        && whole
+        && kernel.body.iter().filter(writes).count() == 1;
+    is_copy.then_some((tile, from, space))
 }

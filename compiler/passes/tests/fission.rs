@@ -57,6 +57,13 @@ fn linear() -> (Scan, Graph, Vec<Value>) {
     t.scan(&[m2], &[y])
 }
 
+/// A walk in its form by chunks of so many tokens.
+fn by_chunks((scan, outer, operands): (Scan, Graph, Vec<Value>), rows: usize) -> Graph {
+    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
+    let form = affine(&scan, &types, rows).expect("a form by chunks");
+    walked(&form, &outer, &operands)
+}
+
 fn scans(graph: &Graph) -> Vec<&Scan> {
     fn of(op: &Op) -> Option<&Scan> {
         if let Op::Scan { scan } = op { Some(scan) } else { None }
@@ -64,10 +71,8 @@ fn scans(graph: &Graph) -> Vec<&Scan> {
     graph.nodes.values().filter_map(|n| of(&n.op)).collect()
 }
 
-fn same((scan, outer, operands): (Scan, Graph, Vec<Value>)) {
-    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
-    let form = affine(&scan, &types, 4).expect("a form by chunks");
-    let plain = walked(&form, &outer, &operands);
+fn same(walk: (Scan, Graph, Vec<Value>)) {
+    let plain = by_chunks(walk, 4);
     for graph in [simplify(&plain), simplify(&with_gradients(&plain))] {
         let made = fission(&graph, &Rates::ALWAYS);
         let walks = scans(&made).iter().filter(|s| s.states().count() > 0).count();
@@ -93,10 +98,7 @@ fn sums() {
 
 #[test]
 fn columns_are_walked_by_themselves_and_no_system_is_left_in_the_walk() {
-    let (scan, outer, operands) = gated_delta();
-    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
-    let form = affine(&scan, &types, 4).expect("a form by chunks");
-    let made = fission(&simplify(&walked(&form, &outer, &operands)), &Rates::ALWAYS);
+    let made = fission(&simplify(&by_chunks(gated_delta(), 4)), &Rates::ALWAYS);
     let walk = scans(&made).into_iter().find(|s| s.states().count() > 0);
     let walk = walk.expect("a walk");
     assert_eq!(walk.map.len(), 3, "{made}");
@@ -115,10 +117,7 @@ fn solves(scan: &Scan) -> usize {
 /// The way back meets the same system as the way forth: it is solved once, and read by both.
 #[test]
 fn what_the_way_forth_has_solved_is_taken_from_there() {
-    let (scan, outer, operands) = gated_delta();
-    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
-    let form = affine(&scan, &types, 4).expect("a form by chunks");
-    let graph = simplify(&walked(&form, &outer, &operands));
+    let graph = simplify(&by_chunks(gated_delta(), 4));
     // What it solves for is kept, so that both ways ask for the system's inverse alone.
     let keeping = Keeping { enough: 1000, solving: 1000 };
     let graph = simplify(&with_gradients_keeping(&graph, keeping));
@@ -133,10 +132,7 @@ fn what_the_way_forth_has_solved_is_taken_from_there() {
 
 #[test]
 fn where_nothing_pays_nothing_is_split() {
-    let (scan, outer, operands) = linear();
-    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
-    let form = affine(&scan, &types, 4).expect("a form by chunks");
-    let graph = simplify(&walked(&form, &outer, &operands));
+    let graph = simplify(&by_chunks(linear(), 4));
     let rates = Rates {
         products: 1e9,
         others: 1e9,
@@ -190,10 +186,7 @@ fn two_passes_are_not_taken_where_they_do_not_pay() {
 
 #[test]
 fn what_follows_from_numbers_that_are_handed_over_is_computed_again() {
-    let (scan, outer, operands) = gated_delta();
-    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
-    let form = affine(&scan, &types, 4).expect("a form by chunks");
-    let graph = simplify(&with_gradients(&walked(&form, &outer, &operands)));
+    let graph = simplify(&with_gradients(&by_chunks(gated_delta(), 4)));
     let made = fission(&graph, &Rates::ALWAYS);
     // The errors of the way there; on the way back the state, and what the gradients of errors, gates and keys are multiples of.
     let walks = scans(&made).into_iter().filter(|s| s.states().count() > 0);
@@ -203,11 +196,8 @@ fn what_follows_from_numbers_that_are_handed_over_is_computed_again() {
 
 #[test]
 fn nothing_is_computed_before_the_walk_for_what_comes_behind_it_alone() {
-    let (scan, outer, operands) = linear();
-    let types: Vec<Type> = operands.iter().map(|&o| outer.ty(o).clone()).collect();
     // Pairs of two tokens are fewer numbers than their keys and queries: but those would be read for them, too.
-    let form = affine(&scan, &types, 2).expect("a form by chunks");
-    let graph = simplify(&walked(&form, &outer, &operands));
+    let graph = simplify(&by_chunks(linear(), 2));
     let made = fission(&graph, &Rates::ALWAYS);
     let states: Vec<usize> = scans(&made).iter().map(|s| s.states().count()).collect();
     assert_eq!(states, [1, 0], "{made}");

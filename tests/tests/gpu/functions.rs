@@ -2,7 +2,7 @@
 //! what is off here is this side of them.
 
 use nestor_ir::dim::Sizes;
-use nestor_ir::interpret::math;
+use nestor_ir::interpret::math::{self, ulps};
 use nestor_mlir::{Options, Products, Target, compile};
 use nestor_tests::emulated::Emulated;
 use nestor_tests::written::{kernel, own};
@@ -84,20 +84,6 @@ fn applied(function: &str, x: &[f64]) -> (Vec<f64>, String) {
     (buffers.pop().expect("two"), ptx)
 }
 
-/// Distance from the true value, in units in its last place as a single.
-fn units(found: f64, truth: f64) -> f64 {
-    let rounded = truth as f32;
-    if found.is_nan() || truth.is_nan() {
-        return if found.is_nan() && truth.is_nan() { 0.0 } else { f64::INFINITY };
-    }
-    if found == f64::from(rounded) {
-        return 0.0;
-    }
-    let size = rounded.abs().max(f32::MIN_POSITIVE);
-    let unit = f64::from(f32::from_bits(size.to_bits() + 1)) - f64::from(size);
-    (found - truth).abs() / unit
-}
-
 #[test]
 fn functions_are_accurate_everywhere() {
     let all = arguments();
@@ -108,7 +94,7 @@ fn functions_are_accurate_everywhere() {
         let x: Vec<f64> =
             all.iter().copied().filter(|x| x.is_nan() || x.abs() <= most).collect();
         let (y, _) = applied(function, &x);
-        let off = x.iter().zip(&y).map(|(x, y)| (units(*y, truth(*x)), *x));
+        let off = x.iter().zip(&y).map(|(x, y)| (ulps(*y as f32, truth(*x)), *x));
         let (worst, at) = off.fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
         println!("{function}: {worst:.2} units in the last place at {at:e}");
         assert!(worst <= *bound, "{function}: {worst} at {at:e}, allowed {bound}");

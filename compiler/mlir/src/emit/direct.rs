@@ -78,7 +78,7 @@ pub(super) fn exchanged(
         for operand in &operands {
             if let Some(direct) = direct(kernel, &all, operand, p) {
                 let n = direct.tile.index();
-                let lines = groups::rows(kernel, direct);
+                let lines = groups::rows(kernel, direct.tile);
                 let in_planes = all[n].filter(|x| by_groups && !x.is_of_lines());
                 let in_planes = in_planes.map(|x| x.in_planes(lines));
                 // Who else touches it finds it in planes, too.
@@ -89,9 +89,7 @@ pub(super) fn exchanged(
     // Hardware writes lines: what it may copy lies in planes, too.
     if options.target.copies_boxes() {
         for tile in boxes::early_tiles(kernel, placement, kept) {
-            let dims = kernel.tiles[tile].dims.iter().map(|d| d.fixed().unwrap_or(1));
-            let dims: Vec<usize> = dims.collect();
-            let rows = dims[..dims.len() - 1].iter().product::<usize>() as i64;
+            let rows = groups::rows(kernel, tile);
             let fits = |x: &Exchange| !x.is_of_lines() && rows % EIGHT == 0;
             let of = &mut used[tile.index()];
             *of = of.map(|x| if fits(&x) { x.in_planes(rows) } else { x });

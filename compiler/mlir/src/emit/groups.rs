@@ -26,7 +26,7 @@ use crate::exchange::{EIGHT, Exchange};
 use crate::placement::PATTERN;
 use melior::dialect::llvm::r#type as types;
 use melior::ir::attribute::DenseI64ArrayAttribute;
-use nestor_ir::tile::Kernel;
+use nestor_ir::tile::{Kernel, Tile};
 use std::fmt::Write;
 
 /// Warps of a group.
@@ -65,14 +65,14 @@ pub(super) fn by_columns<'k>(
 /// Whether a tile's rows can be lines of whole patterns, from the operand's first one on; whole patterns begin at one (`placement`).
 fn lies(x: &Operand<'_>, d: Direct, kernel: &Kernel) -> bool {
     d.apart >= SIDE
-        && rows(kernel, d) % EIGHT == 0
+        && rows(kernel, d.tile) % EIGHT == 0
         && x.matrix.origin.is_multiple_of(EIGHT * d.apart)
 }
 
 /// Rows of a tile.
-pub(super) fn rows(kernel: &Kernel, d: Direct) -> i64 {
-    let dims = kernel.tiles[d.tile].dims.iter().map(|dim| dim.fixed().unwrap_or(0));
-    dims.product::<usize>() as i64 / d.apart
+pub(super) fn rows(kernel: &Kernel, tile: Tile) -> i64 {
+    let dims = kernel.tiles[tile].dims.iter().rev().skip(1);
+    dims.map(|dim| dim.fixed().unwrap_or(0)).product::<usize>() as i64
 }
 
 /// Whether groups compute some product of a kernel.

@@ -20,9 +20,13 @@ pub(super) fn placed(
 ) -> (Placement, bool) {
     let how = (kernel, kept);
     let of = |turn| placed_by(turn, how, threads, options, ahead, strips);
-    let [by_begin, by_size] = [Turn::ByBegin, Turn::BySize].map(of);
-    // The largest first where all tiles are in shared memory only then, or leave room for another block.
     let worth = |p: &Placement| (p.scratch.is_empty(), blocks(p, options));
+    let by_begin = of(Turn::ByBegin);
+    if worth(&by_begin.0) == (true, 2) {
+        return by_begin;
+    }
+    // The largest first where all tiles are in shared memory only then, or leave room for another block.
+    let by_size = of(Turn::BySize);
     let better = by_size.1 >= by_begin.1 && worth(&by_size.0) > worth(&by_begin.0);
     if better { by_size } else { by_begin }
 }

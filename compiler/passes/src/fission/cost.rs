@@ -90,25 +90,6 @@ pub(super) fn size(body: &Graph, v: Value) -> f64 {
     body.ty(v).dims.iter().filter_map(|d| d.fixed()).product::<usize>() as f64
 }
 
-/// Numbers that are fed and that a value is computed of.
-pub(super) fn fed(body: &Graph, v: Value) -> f64 {
-    let mut behind = vec![false; body.values.len()];
-    behind[v.index()] = true;
-    let mut out = 0.0;
-    for node in body.nodes.values().rev() {
-        let own = node.results.iter().filter(|v| behind[v.index()]);
-        let own: Vec<Value> = own.copied().collect();
-        if own.is_empty() {
-            continue;
-        }
-        if let Op::Input { .. } = node.op {
-            out += own.iter().map(|v| size(body, *v)).sum::<f64>();
-        }
-        node.operands.iter().for_each(|o| behind[o.index()] = true);
-    }
-    out
-}
-
 /// What a node costs; nothing where it is not to be done twice.
 pub(super) fn own(body: &Graph, node: &NodeData, rates: &Rates) -> Option<f64> {
     let of = |v: &Value| size(body, *v);

@@ -38,6 +38,7 @@ use cut::{Cut, Where};
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{Feed, Graph, Group, Layout, Op, Scan, Stride, Value, Yield};
 use part::Part;
+use std::cell::LazyCell;
 
 /// How much more than it costs handing over is feared, one after the other until no more is handed over than that.
 const FEARED: [f64; 4] = [1.0, 2.0, 4.0, 8.0];
@@ -132,6 +133,16 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
     let yielded = |v: Value| yields.contains(&v);
     let fed = |v: Value| body.def(v).op.info().group == Group::Leaf;
     let streams = cost::streams(&scan);
+    // Numbers that are fed and that a value is computed of.
+    let everything = vec![true; body.values.len()];
+    let fed_for = LazyCell::new(|| -> Vec<f64> {
+        let of = |v: Value| {
+            let behind = behind(body, &[v], &everything);
+            let inputs = body.inputs.iter().filter(|i| behind[i.value.index()]);
+            inputs.map(|i| cost::size(body, i.value)).sum()
+        };
+        body.values.keys().map(of).collect()
+    });
     let handed = |walked: &[bool], feared: f64| -> (Plan, f64) {
         let mut to_walk = Vec::new();
         let mut wanted = nexts.clone();
@@ -147,7 +158,7 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
         let mut costs = cut.take(&wanted, &mut to_walk);
         let rest: Vec<Value> =
             yields.iter().copied().filter(|v| !walked[v.index()]).collect();
-        let of_first = behind(body, &to_walk, &vec![true; body.values.len()]);
+        let of_first = behind(body, &to_walk, &everything);
         let place = |v: Value| {
             // What is written anyway is only read.
             let there = to_walk.contains(&v) || walked[v.index()] && yielded(v);
@@ -160,7 +171,7 @@ fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
                 (_, false) if asked => Where::Elsewhere(times),
                 // A first part that is there for the walk has most of it anyway.
                 (_, false) if !to_walk.is_empty() => Where::Either(times, 0.0),
-                (_, false) => Where::Either(times, cost::fed(body, v)),
+                (_, false) => Where::Either(times, fed_for[v.index()]),
             }
         };
         let mut found = Vec::new();

@@ -4,7 +4,7 @@
 use super::{address, levels, noise};
 use crate::routines::SimdLevel;
 use nestor_ir::artifact::Precision;
-use nestor_ir::interpret::math;
+use nestor_ir::interpret::math::{self, ulps};
 
 type Row = unsafe extern "C" fn(*mut f32, usize);
 type Row64 = unsafe extern "C" fn(*mut f64, usize);
@@ -33,23 +33,6 @@ fn apply(name: &str, level: SimdLevel, x: &[f32]) -> Vec<f32> {
         f(y.as_mut_ptr(), y.len());
     }
     y
-}
-
-/// Distance between a single and the true value, in units in the last place of the true value.
-fn ulps(found: f32, wanted: f64) -> f64 {
-    let rounded = wanted as f32;
-    if found.is_nan() || wanted.is_nan() {
-        return if found.is_nan() && wanted.is_nan() { 0.0 } else { f64::INFINITY };
-    }
-    if found == rounded {
-        return 0.0;
-    }
-    if !found.is_finite() || !rounded.is_finite() {
-        return f64::INFINITY;
-    }
-    let magnitude = rounded.abs().max(f32::MIN_POSITIVE);
-    let unit = f64::from(f32::from_bits(magnitude.to_bits() + 1)) - f64::from(magnitude);
-    (f64::from(found) - wanted).abs() / unit
 }
 
 /// Numbers of every magnitude and sign, dense where maps are interesting, and special ones.
