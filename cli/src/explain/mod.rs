@@ -228,7 +228,12 @@ fn token(scan: &Scan, states: &[&str]) -> String {
     for (feed, _) in &scan.feeds {
         inputs.push(match feed {
             Feed::Initial => initial.next().cloned().unwrap_or_else(|| "state".into()),
-            Feed::Shared | Feed::Stream | Feed::Step | Feed::Mask => {
+            Feed::Shared
+            | Feed::Stream
+            | Feed::Step
+            | Feed::Mask
+            | Feed::Until
+            | Feed::From => {
                 streams += 1;
                 format!("x{streams}")
             }

@@ -6,7 +6,7 @@ use crate::unfold::unfolded;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Affine, Matrix, Monomial, Shape, Stmt};
+use nestor_ir::tile::{Affine, Index, Matrix, Monomial, Part, Shape, Stmt};
 
 impl Emitter<'_> {
     /// Emits statements in order.
@@ -33,11 +33,22 @@ impl Emitter<'_> {
                     None => self.map(&m.space, &m.expr, &m.loads, &m.sinks),
                 }
             }
-            Stmt::Loop { index, extent, reverse, body } => {
+            Stmt::Loop { index, extent, part, reverse, body } => {
                 let n = self.extent(*extent);
-                self.count(Num::Const(0), n, 1, |e, i| {
+                let at = |e: &Self, i: Index| {
+                    Num::Run(e.indices[i.index()].expect("an index in scope"))
+                };
+                let (first, end) = match *part {
+                    Part::All => (Num::Const(0), n),
+                    Part::Until(i) => {
+                        (Num::Const(0), self.add(at(self, i), Num::Const(1)))
+                    }
+                    Part::From(i) => (at(self, i), n),
+                };
+                self.count(first, end, 1, |e, i| {
                     let i = if *reverse {
-                        let last = e.add(n, Num::Const(-1));
+                        let both = e.add(first, end);
+                        let last = e.add(both, Num::Const(-1));
                         let i = e.sub(last, Num::Run(i));
                         e.value(i)
                     } else {

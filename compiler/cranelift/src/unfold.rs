@@ -10,7 +10,7 @@ use crate::normalise::MapParts;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::Fold;
 use nestor_ir::tile::{
-    Access, Affine, Expr, Index, Monomial, ScalarKind, ScalarOp, Sink, Stmt,
+    Access, Affine, Expr, Index, Monomial, Part, ScalarKind, ScalarOp, Sink, Stmt,
 };
 
 /// The statements that do the same, with indices from `first` on; nothing where the map is better
@@ -90,7 +90,13 @@ pub(crate) fn unfolded(m: &MapParts, first: usize) -> Option<Vec<Stmt>> {
     }];
     for d in (kept..rank).rev() {
         let (index, extent) = (index(d), m.space[d]);
-        inner = vec![Stmt::Loop { index, extent, reverse: false, body: inner }];
+        inner = vec![Stmt::Loop {
+            index,
+            extent,
+            part: Part::All,
+            reverse: false,
+            body: inner,
+        }];
     }
     out.extend(inner);
     Some(out)

@@ -62,6 +62,7 @@ fn chunks_of_a_sequence_agree() {
         k.body = vec![Stmt::Loop {
             index: chunk,
             extent: Dim::Chunks(c),
+            part: Part::All,
             reverse,
             body: vec![
                 Stmt::Map {
@@ -144,6 +145,7 @@ fn tiles_share_scratch_only_while_they_are_not_alive() {
         Stmt::Loop {
             index: part,
             extent: Dim::Fixed(PARTS),
+            part: Part::All,
             reverse: false,
             body: vec![
                 moving(buffer(0), copy(buffer(0), a, N), true),

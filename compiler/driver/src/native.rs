@@ -16,6 +16,7 @@ use nestor_passes::dealt::dealt;
 use nestor_passes::even::even;
 use nestor_passes::forms::FormOptions;
 use nestor_passes::merge::{Joining, merged};
+use nestor_passes::pairs::{Piece, inner, pairs};
 pub use nestor_passes::schedule::Calls;
 use nestor_passes::schedule::schedule;
 use nestor_passes::spread::{Grain, spread};
@@ -173,6 +174,7 @@ fn planned_with(
     machine: Machine,
     teams: &gpu::Teams,
 ) -> Result<(Plan, Vec<Kernel>), NativeError> {
+    let graph = &pairs(&inner(graph), Piece::NEAR);
     let (plan, mut kernels) = match machine {
         Machine::Cpu(_) => schedule(graph, calls)?,
         Machine::Gpu(options) => {

@@ -8,7 +8,9 @@
 use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Launch, Plan};
-use nestor_ir::tile::{Access, Affine, Expr, Kernel, Place, ScalarOp, Shape, Sink, Stmt};
+use nestor_ir::tile::{
+    Access, Affine, Expr, Kernel, Part, Place, ScalarOp, Shape, Sink, Stmt,
+};
 
 /// What a thread does of each kind; seconds of one.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -216,10 +218,13 @@ impl Counter<'_> {
             }
             // Two waits and a sum.
             Stmt::Total { .. } => out.0[STATEMENT] = 3.0,
-            Stmt::Loop { index, extent, body, .. } => {
+            Stmt::Loop { index, extent, part, body, .. } => {
                 self.extents[index.index()] = extent.size(self.sizes);
                 let own = self.body(body);
-                out.add(&own, self.size(*extent));
+                let all = self.size(*extent);
+                // As many as the index around it lets there be, on the whole.
+                let turns = if *part == Part::All { all } else { (all + 1.0) / 2.0 };
+                out.add(&own, turns);
             }
             Stmt::Together { body } => {
                 for part in body {

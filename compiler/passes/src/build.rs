@@ -80,6 +80,11 @@ pub fn div(g: &mut Graph, a: Value, b: Value) -> Value {
     g.add(Op::Div, &[a, b])
 }
 
+/// `e^a`, element by element.
+pub fn exp(g: &mut Graph, a: Value) -> Value {
+    g.add(Op::Exp, &[a])
+}
+
 /// `factor a`
 pub fn scale(g: &mut Graph, a: Value, factor: f64) -> Value {
     let factor = full_like(g, a, factor);

@@ -17,6 +17,7 @@ pub mod derive;
 pub mod fission;
 pub mod forms;
 pub mod merge;
+pub mod pairs;
 pub mod reading;
 pub mod schedule;
 pub mod settle;

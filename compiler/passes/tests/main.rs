@@ -17,6 +17,7 @@ mod forms_clocked;
 mod forms_derived;
 mod merge;
 mod order;
+mod pairs;
 mod schedule;
 mod schedule_lately;
 mod schedule_outputs;

@@ -56,7 +56,7 @@ pub(super) fn run(
             let mut state = 0;
             for ((feed, layout), operand) in scan.feeds.iter().zip(operands) {
                 match feed {
-                    Feed::Mask => {}
+                    Feed::Mask | Feed::Until | Feed::From => {}
                     Feed::Initial => {
                         inputs.push(current[state].clone());
                         state += 1;
@@ -190,8 +190,13 @@ impl Walk {
         (self.start - self.phase + step * self.chunk + row) as f64
     }
     fn runs(&self, scan: &Scan, operands: &[&Array], step: usize) -> bool {
-        let mut masks =
-            scan.feeds.iter().zip(operands).filter(|((f, _), _)| *f == Feed::Mask);
-        masks.all(|(_, mask)| self.token(step, 0).is_some_and(|t| mask.bools()[t]))
+        let first = self.position(step, 0);
+        let last = self.position(step, self.chunk - 1);
+        scan.feeds.iter().zip(operands).all(|((feed, _), x)| match feed {
+            Feed::Mask => self.token(step, 0).is_some_and(|t| x.bools()[t]),
+            Feed::Until => x.reals().iter().any(|&position| first <= position),
+            Feed::From => x.reals().iter().any(|&position| last >= position),
+            Feed::Shared | Feed::Stream | Feed::Step | Feed::Initial => true,
+        })
     }
 }

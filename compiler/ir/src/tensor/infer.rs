@@ -372,7 +372,7 @@ fn scanned(scan: &Scan, t: &[&Type]) -> Result<SmallVec<[Type; 1]>, String> {
                 }
                 (Axis::Time, Feed::Stream | Feed::Mask) => scan.time,
                 (Axis::Time, Feed::Step) => steps,
-                (Axis::Time, Feed::Shared | Feed::Initial) => {
+                (Axis::Time, Feed::Shared | Feed::Initial | Feed::Until | Feed::From) => {
                     return Err("a shared operand has no time".into());
                 }
             };
@@ -380,7 +380,14 @@ fn scanned(scan: &Scan, t: &[&Type]) -> Result<SmallVec<[Type; 1]>, String> {
                 format!("{dim} where the walk has {wanted}, in {ty}")
             })?;
         }
-        if *feed != Feed::Mask {
+        if matches!(feed, Feed::Until | Feed::From) {
+            let rows = match scan.stride {
+                Stride::Chunk(c) => Type::real([Dim::Fixed(c)]),
+                Stride::Token => Type::real([]),
+            };
+            need(**ty == rows, || format!("a walk by {rows} ends at {ty}"))?;
+        }
+        if !feed.is_of_steps() {
             expected.push(seen_by_body(scan, *feed, layout, ty));
         }
     }

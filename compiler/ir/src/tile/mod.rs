@@ -202,6 +202,28 @@ impl Matrix {
     }
 }
 
+/// Which turns of a loop there are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Part {
+    /// All of them.
+    All,
+    /// From the first one to that of this index around it.
+    Until(Index),
+    /// From that of this index around it to the last one.
+    From(Index),
+}
+
+impl Part {
+    /// The first turn and how many there are, of so many and with what the index around it is.
+    pub fn range(self, extent: i64, at: impl Fn(Index) -> i64) -> (i64, i64) {
+        match self {
+            Part::All => (0, extent),
+            Part::Until(index) => (0, at(index) + 1),
+            Part::From(index) => (at(index), extent - at(index)),
+        }
+    }
+}
+
 /// One statement.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Stmt {
@@ -321,12 +343,14 @@ pub enum Stmt {
         /// Only rows of the table whose number, modulo this one, is the index's; all where there is none.
         share: Option<(Index, usize)>,
     },
-    /// Repeats the body with `index` = 0 .. extent, or from the last to 0.
+    /// Repeats the body with `index` = 0 .. extent, or from the last to 0, or a part of that.
     Loop {
         /// The index.
         index: Index,
-        /// How often.
+        /// How often, if all of it.
         extent: Extent,
+        /// Which turns of it.
+        part: Part,
         /// Backwards.
         reverse: bool,
         /// What is repeated.

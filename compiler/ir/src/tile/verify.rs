@@ -27,8 +27,8 @@ use crate::entity::Entity;
 use crate::tile::expr::kind_of;
 use crate::tile::size::elements;
 use crate::tile::{
-    Access, Affine, Expr, ExprId, Extent, Index, Kernel, Matrix, Monomial, Place, Shape,
-    Sink, Stmt, Tile, Use, together,
+    Access, Affine, Expr, ExprId, Extent, Index, Kernel, Matrix, Monomial, Part, Place,
+    Shape, Sink, Stmt, Tile, Use, together,
 };
 use crate::ty::{Dims, Elem};
 use extent::Reach;
@@ -60,6 +60,17 @@ struct Check<'k> {
 }
 
 impl Check<'_> {
+    /// The index that a loop's turns end or begin at counts as many as the loop does.
+    fn part(&self, part: Part, extent: Extent) -> Checked {
+        let (Part::Until(index) | Part::From(index)) = part else { return Ok(()) };
+        match self.scope.contains(&(index, extent)) {
+            true => Ok(()),
+            false => {
+                Err(format!("a loop to {extent} by {index}, which is no such index"))
+            }
+        }
+    }
+
     fn enter(&mut self, index: Index, extent: Extent) -> Checked {
         match self.known.get_mut(index.index()) {
             Some(known) if !*known => *known = true,
@@ -73,7 +84,8 @@ impl Check<'_> {
     fn body(&mut self, body: &[Stmt], guarded: bool) -> Checked {
         for (n, stmt) in body.iter().enumerate() {
             let what = match stmt {
-                Stmt::Loop { index, extent, body, .. } => {
+                Stmt::Loop { index, extent, part, body, .. } => {
+                    self.part(*part, *extent)?;
                     self.enter(*index, *extent)?;
                     self.body(body, guarded)?;
                     self.scope.pop();

@@ -26,6 +26,9 @@ const MOST_TURNS: usize = 8;
 #[derive(Clone, Copy)]
 struct Turns<'c, 'a> {
     index: Index,
+    /// The index of the first one, or where it goes backwards of the last.
+    from: Num<'c, 'a>,
+    /// How many.
     extent: Num<'c, 'a>,
     reverse: bool,
     /// Whether what the addresses of its copies have in common stays in registers.
@@ -36,12 +39,11 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
     /// The loop, its body without the copies that it begins with.
     pub(super) fn loop_ahead(
         &mut self,
-        (index, extent, reverse): (Index, Extent, bool),
+        (index, (from, extent), reverse): (Index, (Num<'c, 'a>, Num<'c, 'a>), bool),
         copies: &[Stmt],
         body: &[Stmt],
     ) {
         self.number += copies.len();
-        let extent = self.extent(extent);
         let none = Num::Known(0);
         if self.loops > 0 {
             // What this loop's last turn has read when it was here before.
@@ -49,7 +51,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
         }
         self.loops += 1;
         let kept = statements(body) <= FEW;
-        let turns = Turns { index, extent, reverse, kept };
+        let turns = Turns { index, from, extent, reverse, kept };
         let begun = self.split_copies(copies);
         self.begin_copies((copies, &begun), none, turns);
         let held = self.about.placement.strips.written(body);
@@ -81,6 +83,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
             let last = self.sub(turns.extent, Num::Known(1));
             here = self.sub(last, turn);
         }
+        here = self.add(turns.from, here);
         self.indices[turns.index.index()] = Some(here);
     }
 

@@ -418,20 +418,21 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Statements that hold others.
     fn control(&mut self, stmt: &Stmt) {
         match stmt {
-            Stmt::Loop { index, extent, reverse, body }
+            Stmt::Loop { index, extent, part, reverse, body }
                 if copies(body, self.about.placement) > 0 =>
             {
                 let (first, rest) = body.split_at(copies(body, self.about.placement));
-                self.loop_ahead((*index, *extent, *reverse), first, rest);
+                let turns = self.range(*extent, *part);
+                self.loop_ahead((*index, turns, *reverse), first, rest);
             }
-            Stmt::Loop { index, extent, reverse, body } => {
-                let extent = self.extent(*extent);
+            Stmt::Loop { index, extent, part, reverse, body } => {
+                let (from, extent) = self.range(*extent, *part);
                 self.loops += 1;
                 let held = self.about.placement.strips.written(body);
                 let start = self.numbers_of(&held);
                 let end = self.turns_with(extent, *reverse, &start, |e, turn, own| {
                     e.hold(&held, own);
-                    e.indices[index.index()] = Some(turn);
+                    e.indices[index.index()] = Some(e.add(from, turn));
                     e.body(body);
                     e.numbers_of(&held)
                 });

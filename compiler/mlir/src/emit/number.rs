@@ -5,7 +5,7 @@ use super::build::V;
 use melior::dialect::arith::CmpiPredicate;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Affine, Monomial};
+use nestor_ir::tile::{Affine, Index, Monomial, Part};
 
 /// A whole number. What is added last and known stays apart, so that neighbours share all but that, and addresses end in it.
 #[derive(Clone, Copy)]
@@ -123,6 +123,23 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let above = self.b.compare_whole(CmpiPredicate::Sle, low, value);
         let below = self.less(n, high);
         self.b.two("llvm.and", above, below)
+    }
+
+    /// The first turn of a loop, and how many there are.
+    pub(super) fn range(
+        &mut self,
+        extent: Dim,
+        part: Part,
+    ) -> (Num<'c, 'a>, Num<'c, 'a>) {
+        let at = |e: &Self, i: Index| e.indices[i.index()].expect("an index in scope");
+        match part {
+            Part::All => (Num::Known(0), self.extent(extent)),
+            Part::Until(i) => (Num::Known(0), self.add(at(self, i), Num::Known(1))),
+            Part::From(i) => {
+                let all = self.extent(extent);
+                (at(self, i), self.sub(all, at(self, i)))
+            }
+        }
     }
 
     pub(super) fn extent(&mut self, dim: Dim) -> Num<'c, 'a> {

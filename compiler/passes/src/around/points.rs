@@ -2,7 +2,7 @@
 
 use crate::schedule::scalar_op;
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::{Axes, Axis, Feed, Graph, Layout, NodeData, Op, Scan, Stride};
+use nestor_ir::tensor::{Axes, Axis, Graph, Layout, NodeData, Op, Scan, Stride};
 use nestor_ir::ty::{Dims, Type};
 
 /// The steps of a walk, as axes of values: sequences, ticks, and whatever else it maps.
@@ -33,7 +33,7 @@ impl Points {
     pub(super) fn of(scan: &Scan) -> Option<Self> {
         let Stride::Chunk(rows) = scan.stride else { return None };
         let (first, others) = scan.map.split_first()?;
-        let whole = scan.feeds.iter().all(|(feed, _)| *feed != Feed::Mask);
+        let whole = scan.feeds.iter().all(|(feed, _)| !feed.is_of_steps());
         let fits = *first == Dim::Batch
             && scan.time.ticks_of().is_some()
             && others.iter().all(|d| d.fixed().is_some());

@@ -88,14 +88,13 @@ pub(crate) fn state_inputs(scan: &Scan) -> Vec<Value> {
 /// For every operand its body input; nothing for a mask.
 pub(crate) fn body_inputs(scan: &Scan) -> Vec<Option<Value>> {
     let mut inputs = scan.body.inputs.iter();
-    let of = |feed: &nestor_ir::tensor::Feed| match feed {
-        nestor_ir::tensor::Feed::Mask => None,
-        nestor_ir::tensor::Feed::Shared
-        | nestor_ir::tensor::Feed::Stream
-        | nestor_ir::tensor::Feed::Step
-        | nestor_ir::tensor::Feed::Initial => inputs.next().map(|i| i.value),
-    };
-    scan.feeds.iter().map(|(feed, _)| feed).map(of).collect()
+    let feeds = scan.feeds.iter().map(|(feed, _)| feed);
+    feeds
+        .map(|feed| match feed.is_of_steps() {
+            true => None,
+            false => inputs.next().map(|i| i.value),
+        })
+        .collect()
 }
 
 /// Which yield gives state `k` as each step finds it.

@@ -59,9 +59,12 @@ pub(super) fn reverse_scan(
                 state += 1;
                 (Feed::Step, scan.yields[y].1.clone(), node.results[states.len() + y])
             }
-            Feed::Shared | Feed::Stream | Feed::Step | Feed::Mask => {
-                (*feed, layout.clone(), node.operands[k])
-            }
+            Feed::Shared
+            | Feed::Stream
+            | Feed::Step
+            | Feed::Mask
+            | Feed::Until
+            | Feed::From => (*feed, layout.clone(), node.operands[k]),
         };
         arguments.extend(r.feed(g, format!("x{k}"), feed, layout, value));
     }
@@ -140,7 +143,7 @@ pub(super) fn reverse_scan(
     let flowing: Vec<usize> = (0..scan.feeds.len())
         .filter(|&k| match scan.feeds[k].0 {
             Feed::Stream | Feed::Step => wanted[k] && real(k),
-            Feed::Shared | Feed::Initial | Feed::Mask => false,
+            Feed::Shared | Feed::Initial | Feed::Mask | Feed::Until | Feed::From => false,
         })
         .collect();
     let wrt: Vec<Value> = carried
@@ -223,7 +226,7 @@ impl Reverse {
         let ty = seen_by_body(&self.scan, feed, &layout, g.ty(value));
         self.scan.feeds.push((feed, layout));
         self.operands.push(value);
-        (feed != Feed::Mask).then(|| self.scan.body.input(name, ty))
+        (!feed.is_of_steps()).then(|| self.scan.body.input(name, ty))
     }
 }
 

@@ -4,7 +4,7 @@
 mod wanted;
 mod zero;
 
-pub(crate) use zero::lower;
+pub(crate) use zero::{lower, never_above};
 
 use nestor_ir::tensor::{Graph, Value};
 

@@ -3,6 +3,7 @@
 //! was put in by then.
 
 use super::Question;
+use crate::build::uniform;
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::{Graph, Op, Value};
 
@@ -10,6 +11,17 @@ use nestor_ir::tensor::{Graph, Op, Value};
 pub(crate) fn lower(graph: &Graph, v: Value, row: usize, column: usize) -> bool {
     let Some(columns) = columns(graph, v, row, column) else { return false };
     zero(graph, v, Question { row, column, ..Question::above(columns) })
+}
+
+/// Whether a value is as small as none can be wherever the index of `column` is larger than that of `row`.
+pub(crate) fn never_above(graph: &Graph, v: Value, row: usize, column: usize) -> bool {
+    let node = graph.def(v);
+    let (Op::Select, Some(columns)) = (&node.op, columns(graph, v, row, column)) else {
+        return false;
+    };
+    let asked = Question { row, column, ..Question::above(columns) };
+    uniform(graph, node.operands[2]) == Some(f64::NEG_INFINITY)
+        && never(graph, node.operands[0], asked)
 }
 
 /// How many columns there are; of tokens beside tokens, which are as many, more than any sequence has.

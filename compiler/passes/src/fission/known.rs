@@ -27,7 +27,7 @@ pub(super) fn taken(
     operands: &[Value],
     rates: &Rates,
 ) -> Option<Vec<Value>> {
-    let whole = scan.feeds.iter().all(|(f, _)| *f != Feed::Mask);
+    let whole = scan.feeds.iter().all(|(f, _)| !f.is_of_steps());
     if scan.states().next().is_some() || !whole {
         return None;
     }

@@ -36,7 +36,7 @@ use crate::simplify::prune;
 use columns::Columns;
 use cut::{Cut, Where};
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Feed, Graph, Group, Layout, Op, Scan, Stride, Value, Yield};
+use nestor_ir::tensor::{Graph, Group, Layout, Op, Scan, Stride, Value, Yield};
 use part::Part;
 use std::cell::LazyCell;
 
@@ -116,7 +116,7 @@ struct Plan {
 /// The walk with a body in which systems are products, and who computes what of it; nothing where it stays one.
 fn plan(scan: &Scan, rates: &Rates) -> Option<(Scan, Plan)> {
     let by_chunks = matches!(scan.stride, Stride::Chunk(_));
-    let whole = scan.feeds.iter().all(|(f, _)| *f != Feed::Mask);
+    let whole = scan.feeds.iter().all(|(f, _)| !f.is_of_steps());
     let states = scan.states().count();
     if !by_chunks || !whole || states == 0 || !cost::sized(&scan.body) {
         return None;

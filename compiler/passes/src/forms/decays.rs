@@ -58,7 +58,7 @@ fn gates(scan: &Scan) -> Vec<bool> {
     }
     // A mask is an input, too, and has no operand of its own.
     for (feed, input) in scan.feeds.iter().zip(body_inputs(scan)) {
-        if let (Feed::Initial | Feed::Mask, Some(input)) = (feed.0, input) {
+        if let (Feed::Initial, Some(input)) = (feed.0, input) {
             out[input.index()] = false;
         }
     }

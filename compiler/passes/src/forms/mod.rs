@@ -118,7 +118,7 @@ fn chunked(
     if scan.stride != Stride::Token || scan.reverse {
         return Err(Reason::new("only a forward walk by tokens is cut into chunks"));
     }
-    if scan.feeds.iter().any(|(feed, _)| *feed == Feed::Mask) {
+    if scan.feeds.iter().any(|(feed, _)| feed.is_of_steps()) {
         return Err(Reason::new("some tokens are skipped"));
     }
     if chunk == 0 || scan.time.fixed().is_some_and(|n| n % chunk != 0) {
@@ -133,7 +133,12 @@ fn chunked(
     for (feed, _) in &mut out.feeds {
         *feed = match *feed {
             Feed::Step => Feed::Stream,
-            feed @ (Feed::Shared | Feed::Stream | Feed::Initial | Feed::Mask) => feed,
+            feed @ (Feed::Shared
+            | Feed::Stream
+            | Feed::Initial
+            | Feed::Mask
+            | Feed::Until
+            | Feed::From) => feed,
         };
     }
     for (kind, _) in &mut out.yields {

@@ -9,7 +9,7 @@ use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::{Dense, DenseOperand, Launch};
 use nestor_ir::tensor::{NodeData, Op};
-use nestor_ir::tile::{Affine, Monomial, Shape, Stmt};
+use nestor_ir::tile::{Affine, Monomial, Part, Shape, Stmt};
 use nestor_ir::ty::Dims;
 
 /// The axes of an operand by what they are to the product.
@@ -278,7 +278,8 @@ impl Lower<'_> {
             shape,
         }];
         for (index, extent) in loops.into_iter().rev() {
-            body = vec![Stmt::Loop { index, extent, reverse: false, body }];
+            body =
+                vec![Stmt::Loop { index, extent, part: Part::All, reverse: false, body }];
         }
         self.frame.body.extend(body);
         Ok(())

@@ -14,7 +14,7 @@ use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::{NodeData, Value};
-use nestor_ir::tile::{Affine, ExprId, Monomial, ScalarOp, Sink, Stmt, Tile};
+use nestor_ir::tile::{Affine, ExprId, Monomial, Part, ScalarOp, Sink, Stmt, Tile};
 use nestor_ir::ty::{Dims, Type};
 
 /// Slots that are coupled, at most, where a map takes a step of all of them.
@@ -124,7 +124,13 @@ impl Lower<'_> {
         self.map(space, p, sinks);
         let body = std::mem::replace(&mut self.frame.body, before);
         let extent = Dim::Fixed(steps);
-        self.frame.body.push(Stmt::Loop { index, extent, reverse, body });
+        self.frame.body.push(Stmt::Loop {
+            index,
+            extent,
+            part: Part::All,
+            reverse,
+            body,
+        });
         // As it was asked for: indices, steps, slots, a column.
         let order: Vec<usize> = (2..rank + 2).chain([0, 1]).collect();
         let mut whole = out.transposed(&order);

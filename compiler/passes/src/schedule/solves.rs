@@ -8,7 +8,7 @@ use crate::error::PassError;
 use nestor_ir::entity::Entity;
 use nestor_ir::plan::Launch;
 use nestor_ir::tensor::{Group, NodeData, Op};
-use nestor_ir::tile::{Affine, Index, Monomial, Place, Stmt, Tile};
+use nestor_ir::tile::{Affine, Index, Monomial, Part, Place, Stmt, Tile};
 use nestor_ir::ty::{Dims, Type};
 
 /// The matrix of a linear system.
@@ -137,7 +137,8 @@ impl Lower<'_> {
         act(self, &at);
         let mut body = std::mem::replace(&mut self.frame.body, before);
         for (&index, &extent) in indices.iter().zip(lead).rev() {
-            body = vec![Stmt::Loop { index, extent, reverse: false, body }];
+            body =
+                vec![Stmt::Loop { index, extent, part: Part::All, reverse: false, body }];
         }
         self.frame.body.extend(body);
     }
@@ -207,7 +208,13 @@ impl Lower<'_> {
             // The grid is the walk's: here the leading axes are loops.
             let lead = std::mem::take(&mut self.frame.grid);
             for (index, extent) in lead.into_iter().rev() {
-                body = vec![Stmt::Loop { index, extent, reverse: false, body }];
+                body = vec![Stmt::Loop {
+                    index,
+                    extent,
+                    part: Part::All,
+                    reverse: false,
+                    body,
+                }];
             }
         }
         self.frame.body.extend(body);
@@ -263,7 +270,8 @@ impl Lower<'_> {
             share: None,
         }];
         for (index, extent) in grid.into_iter().rev() {
-            body = vec![Stmt::Loop { index, extent, reverse: false, body }];
+            body =
+                vec![Stmt::Loop { index, extent, part: Part::All, reverse: false, body }];
         }
         self.frame.body.extend(body);
         self.end("scatter_add");

@@ -1,12 +1,14 @@
 //! What a step of a walk sees of what the walk is fed, and where it puts what it yields.
 
+use super::bug;
 use super::frame::Frame;
-use super::lower::Lower;
+use super::lower::{Known, Lower};
 use super::view::{Limit, View, times};
+use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Axis, Feed, Op, Scan, Stride, Value};
-use nestor_ir::tile::{Affine, Index, Monomial};
+use nestor_ir::tensor::{Axis, Feed, NodeData, Op, Scan, Stride, Value};
+use nestor_ir::tile::{Affine, Index, Monomial, Part};
 use smallvec::SmallVec;
 
 /// How steps meet tokens.
@@ -42,6 +44,33 @@ impl Lower<'_> {
             }
             _ => (v, 0),
         }
+    }
+}
+
+impl Lower<'_> {
+    /// Which steps of a walk within a chunk of another there are.
+    pub(super) fn part(&self, node: &NodeData, scan: &Scan) -> Result<Part, PassError> {
+        let limits = node.operands.iter().zip(&scan.feeds);
+        let mut limits =
+            limits.filter(|(_, (f, _))| matches!(f, Feed::Until | Feed::From));
+        let Some((v, (feed, _))) = limits.next() else { return Ok(Part::All) };
+        let around = match (&self.known[v.index()], scan.stride) {
+            (Some(Known::Position { offset }), Stride::Chunk(c)) => {
+                let by_chunks = Monomial::number(c as i64);
+                offset.terms.iter().find(|(_, by)| *by == by_chunks).map(|(i, _)| *i)
+            }
+            _ => None,
+        };
+        match (around, limits.next(), feed) {
+            (Some(index), None, Feed::Until) => Ok(Part::Until(index)),
+            (Some(index), None, _) => Ok(Part::From(index)),
+            _ => Err(bug("a walk that ends at no chunk of one around it")),
+        }
+    }
+
+    /// Whether a value is the positions of a chunk.
+    pub(super) fn is_position(&self, v: Value) -> bool {
+        matches!(self.known[v.index()], Some(Known::Position { .. }))
     }
 }
 

@@ -14,14 +14,15 @@ use crate::error::PassError;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::infer::steps_of;
 use nestor_ir::tensor::{Feed, NodeData, Op, Scan, Stride, Value, Yield};
-use nestor_ir::tile::{Affine, Monomial, Stmt};
+use nestor_ir::tile::{Affine, Monomial, Part, Stmt};
 
 impl Lower<'_> {
     pub(super) fn walk(&mut self, node: &NodeData, scan: &Scan) -> Result<(), PassError> {
         let mut operands = Vec::new();
         for (&v, (feed, layout)) in node.operands.iter().zip(&scan.feeds) {
             operands.push(match feed {
-                Feed::Mask => None,
+                Feed::Mask | Feed::Until | Feed::From => None,
+                Feed::Shared if self.is_position(v) => None,
                 _ => {
                     let (v, late) = self.source(v, scan, (*feed, layout));
                     let view = self.settled(v)?;
@@ -33,6 +34,7 @@ impl Lower<'_> {
             });
         }
         let mask = self.mask(node, scan)?;
+        let part = self.part(node, scan)?;
         let results: Vec<Option<View>> = node
             .results
             .iter()
@@ -56,15 +58,18 @@ impl Lower<'_> {
         let mut carried: Vec<Option<View>> = Vec::new();
         let inputs = body_inputs(scan);
         for (k, (feed, layout)) in scan.feeds.iter().enumerate() {
-            let (Some(input), Some((view, late))) = (inputs[k], &operands[k]) else {
-                continue;
-            };
+            let Some(input) = inputs[k] else { continue };
             if *feed == Feed::Shared {
                 let at = scan.body.inputs.iter().position(|i| i.value == input);
                 body.shared.extend(at);
             }
+            let Some((view, late)) = &operands[k] else {
+                body.known[input.index()]
+                    .clone_from(&self.known[node.operands[k].index()]);
+                continue;
+            };
             let seen = match feed {
-                Feed::Mask => continue,
+                Feed::Mask | Feed::Until | Feed::From => continue,
                 Feed::Shared => along(view, layout, &at, None, &steps),
                 Feed::Stream => {
                     moved(along(view, layout, &at, Some(*feed), &steps), *late)
@@ -193,7 +198,7 @@ impl Lower<'_> {
             step
         } else {
             let reverse = scan.reverse;
-            vec![Stmt::Loop { index: step_index, extent, reverse, body: step }]
+            vec![Stmt::Loop { index: step_index, extent, part, reverse, body: step }]
         };
         let mut all: Vec<Stmt> =
             prologue.into_iter().chain(step).chain(epilogue).collect();
@@ -202,7 +207,13 @@ impl Lower<'_> {
         frame.body = before;
         if self.nested {
             for (index, extent) in maps.into_iter().rev() {
-                all = vec![Stmt::Loop { index, extent, reverse: false, body: all }];
+                all = vec![Stmt::Loop {
+                    index,
+                    extent,
+                    part: Part::All,
+                    reverse: false,
+                    body: all,
+                }];
             }
             frame.body.extend(all);
             self.frame = frame;

@@ -4,7 +4,7 @@ use super::{Lead, Mapped, lift};
 use crate::build::{broadcast, contract, sum, transpose, zeros};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
-use nestor_ir::tensor::{Axes, Axis, AxisPairs, Feed, Graph, Layout, Op, Scan, Value};
+use nestor_ir::tensor::{Axes, Axis, AxisPairs, Graph, Layout, Op, Scan, Value};
 use nestor_ir::ty::{Dims, Type};
 
 /// The results, mapped; at least one operand is.
@@ -229,7 +229,7 @@ fn repeated(
     out.map = lead.dims.iter().chain(&scan.map).copied().collect();
     for ((feed, layout), m) in out.feeds.iter_mut().zip(operands) {
         *layout = if m.mapped { front(layout) } else { later(layout) };
-        if *feed == Feed::Mask && m.mapped {
+        if feed.is_of_steps() && m.mapped {
             return Err(PassError::limitation(
                 "L-mapped-mask",
                 "a walk whose skipped tokens differ from one instance to the next",

@@ -150,10 +150,12 @@ impl Machine<'_> {
                 let share = share.map(|(i, n)| (self.indices[i.index()], n as i64));
                 self.scatter_add(table, index, [count, *width], values, share)
             }
-            Stmt::Loop { index, extent, reverse, body } => {
+            Stmt::Loop { index, extent, part, reverse, body } => {
                 let n = self.size(*extent) as i64;
+                let (first, n) = part.range(n, |i| self.indices[i.index()]);
                 for i in 0..n {
-                    self.indices[index.index()] = if *reverse { n - 1 - i } else { i };
+                    let turn = if *reverse { n - 1 - i } else { i };
+                    self.indices[index.index()] = first + turn;
                     self.body(body)?;
                 }
                 Ok(())

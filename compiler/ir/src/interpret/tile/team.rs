@@ -34,10 +34,12 @@ impl Machine<'_> {
         for stmt in body {
             match stmt {
                 Stmt::Total { tiles } => tiles.iter().for_each(|t| total(*t, members)),
-                Stmt::Loop { index, extent, reverse, body } if stmt.meets() => {
+                Stmt::Loop { index, extent, part, reverse, body } if stmt.meets() => {
                     let n = self.size(*extent) as i64;
+                    // Members differ in the grid's last index alone, which is no walk's.
+                    let (first, n) = part.range(n, |i| members[0].indices[i.index()]);
                     for i in 0..n {
-                        let turn = if *reverse { n - 1 - i } else { i };
+                        let turn = first + if *reverse { n - 1 - i } else { i };
                         members.iter_mut().for_each(|m| m.indices[index.index()] = turn);
                         self.together(body, members)?;
                     }

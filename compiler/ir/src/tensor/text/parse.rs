@@ -143,7 +143,15 @@ impl Reader {
                 yields.push((kind.ok_or(format!("no yield `{word}`"))?, self.layout()?));
                 continue;
             }
-            let all = [Feed::Shared, Feed::Stream, Feed::Step, Feed::Initial, Feed::Mask];
+            let all = [
+                Feed::Shared,
+                Feed::Stream,
+                Feed::Step,
+                Feed::Initial,
+                Feed::Mask,
+                Feed::Until,
+                Feed::From,
+            ];
             let feed = all.into_iter().find(|f| feed_name(*f) == word);
             feeds.push((feed.ok_or(format!("no feed `{word}`"))?, self.layout()?));
             operands.push(self.value(graph)?);

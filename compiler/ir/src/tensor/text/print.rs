@@ -78,6 +78,8 @@ pub(super) fn feed_name(feed: Feed) -> &'static str {
         Feed::Step => "step",
         Feed::Initial => "initial",
         Feed::Mask => "mask",
+        Feed::Until => "until",
+        Feed::From => "from",
     }
 }
 

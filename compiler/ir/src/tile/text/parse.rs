@@ -8,7 +8,8 @@ use crate::tensor::Fold;
 use crate::text::{ParseError, Read, Reader};
 use crate::tile::expr::kind_of;
 use crate::tile::{
-    BufferParam, ExprId, Index, Kernel, Place, Shape, Sink, Stmt, Tile, TileData, Use,
+    BufferParam, ExprId, Index, Kernel, Part, Place, Shape, Sink, Stmt, Tile, TileData,
+    Use,
 };
 
 /// Reads a kernel.
@@ -136,9 +137,14 @@ fn repeat(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {
     let index = index(r)?;
     r.need("<")?;
     let extent = r.dim()?;
+    let part = match () {
+        () if r.eat("until") => Part::Until(self::index(r)?),
+        () if r.eat("from") => Part::From(self::index(r)?),
+        () => Part::All,
+    };
     let reverse = r.eat("reverse");
     r.need("{")?;
-    Ok(Stmt::Loop { index, extent, reverse, body: body(r, elements)? })
+    Ok(Stmt::Loop { index, extent, part, reverse, body: body(r, elements)? })
 }
 
 fn when(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {

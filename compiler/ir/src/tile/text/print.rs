@@ -6,7 +6,7 @@ use super::scalar::{Written, written};
 use crate::entity::Entity;
 use crate::tensor::Fold;
 use crate::tile::{
-    Access, Expr, ExprId, Extent, Index, Kernel, Place, Shape, Sink, Stmt,
+    Access, Expr, ExprId, Extent, Index, Kernel, Part, Place, Shape, Sink, Stmt,
 };
 use crate::ty::Type;
 use std::fmt::{self, Write};
@@ -153,9 +153,14 @@ fn statement(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
             let (all, names) = (all.join(", "), names.join(", "));
             put(out, format_args!("{pad}total {all}  // {names}\n"));
         }
-        Stmt::Loop { index, extent, reverse, body: inner } => {
+        Stmt::Loop { index, extent, part, reverse, body: inner } => {
             let reverse = if *reverse { " reverse" } else { "" };
-            put(out, format_args!("{pad}loop {index} < {extent}{reverse} {{\n"));
+            let part = match part {
+                Part::All => String::new(),
+                Part::Until(other) => format!(" until {other}"),
+                Part::From(other) => format!(" from {other}"),
+            };
+            put(out, format_args!("{pad}loop {index} < {extent}{part}{reverse} {{\n"));
             body(out, kernel, inner, depth + 1);
             put(out, format_args!("{pad}}}\n"));
         }
