@@ -7,10 +7,11 @@ use nestor_compiler::native::scheduled;
 use nestor_compiler::pipeline::{Purpose, forward, with_gradients};
 use nestor_compiler::{Program, Setting, SettingValue, check, source};
 use nestor_ir::artifact::Precision;
-use nestor_ir::dim::Sizes;
+use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::plan::Launch;
-use nestor_ir::tensor::Graph;
-use nestor_ir::tile::{Shape, Stmt};
+use nestor_ir::tensor::{Fold, Graph, NodeData, Op, Value};
+use nestor_ir::tile::{Part, Shape, Stmt};
+use nestor_ir::ty::Dims;
 use nestor_runtime::train::rng::Stream;
 use nestor_tests::{native, root};
 
@@ -81,12 +82,45 @@ fn a_memory_of_two_layers_skips_halves() {
     assert_eq!((lower, halves), (6, 8), "both ways");
 }
 
-#[test]
-fn attention_computes_halves_and_copies_no_pairs() {
+/// Attention both ways, and one whose pairs somebody asks for.
+fn attention() -> [Graph; 2] {
     let program = program("stdlib/checks/memories.nest", "attention", &[]);
     let graph =
         with_gradients(&program, Purpose::default(), &["out"]).expect("compiles").graph;
-    let (plan, _) = scheduled(&graph).expect("has kernels");
+    let is_sum = |n: &&NodeData| matches!(n.op, Op::Reduce { fold: Fold::Sum, .. });
+    let weights = |v: &Value| times(&graph.ty(*v).dims) > 1;
+    let summed = |n: &NodeData| Some(n.operands[0]).filter(weights);
+    let found = graph.nodes.values().filter(is_sum).find_map(summed);
+    let pairs = found.expect("weights");
+    let mut asked = graph.clone();
+    let less = asked.add(Op::Neg, &[pairs]);
+    asked.output("pairs", less);
+    [graph, asked]
+}
+
+/// How many axes of tokens there are.
+fn times(dims: &Dims) -> usize {
+    dims.iter().filter(|d| **d == Dim::Time).count()
+}
+
+#[test]
+fn attention_keeps_no_pairs_and_looks_at_half_of_them() {
+    let (plan, kernels) = scheduled(&attention()[0]).expect("has kernels");
+    assert_eq!(plan.tensors.values().filter(|t| times(&t.ty.dims) > 1).count(), 0);
+    let mut parts = Vec::new();
+    for stmt in kernels.iter().flat_map(|k| &k.body) {
+        if let Stmt::Loop { part, .. } = stmt {
+            parts.push(matches!(part, Part::Until(_)));
+            assert!(*part != Part::All, "a walk over all pairs");
+        }
+    }
+    parts.sort_unstable();
+    assert_eq!(parts, [false, true, true], "along queries, and twice along keys");
+}
+
+#[test]
+fn attention_whose_pairs_are_asked_for_computes_halves_and_copies_no_pairs() {
+    let (plan, _) = scheduled(&attention()[1]).expect("has kernels");
     let shapes = plan.launches.iter().filter_map(|launch| match launch {
         Launch::Dense(d) => Some(d.shape),
         Launch::Kernel { .. } | Launch::Zero(_) | Launch::Copy { .. } => None,
@@ -96,20 +130,17 @@ fn attention_computes_halves_and_copies_no_pairs() {
     assert_eq!(lower.len(), 2, "queries with keys; an answer's gradient with values");
     assert_eq!(halves.len(), 4, "an answer, and gradients of queries, keys and values");
     assert!(!halves.contains(&Shape::Full), "{halves:?}");
-    let time = nestor_ir::dim::Dim::Time;
-    let pairs = plan.tensors.values().filter(|t| {
-        t.name == "pack" && t.ty.dims.iter().filter(|d| **d == time).count() > 1
-    });
+    let tensors = plan.tensors.values();
+    let pairs = tensors.filter(|t| t.name == "pack" && times(&t.ty.dims) > 1);
     assert_eq!(pairs.count(), 0, "copies of all pairs");
 }
 
 #[test]
 fn halves_of_more_rows_than_a_strip_are_what_the_graph_says() {
-    let program = program("stdlib/checks/memories.nest", "attention", &[]);
-    let graph =
-        with_gradients(&program, Purpose::default(), &["out"]).expect("compiles").graph;
     // One strip, a few, and rows left over.
-    for time in [128, 131, 277] {
+    for (graph, time) in
+        attention().iter().flat_map(|g| [128, 131, 277].map(|time| (g, time)))
+    {
         let sizes = Sizes { batch: 2, time, start: 0 };
         let given = |input: &nestor_ir::tensor::graph::Named| {
             let dims = &graph.ty(input.value).dims;
@@ -120,8 +151,8 @@ fn halves_of_more_rows_than_a_strip_are_what_the_graph_says() {
         };
         let inputs: Vec<Array> = graph.inputs.iter().map(given).collect();
         let expected =
-            tensor::run(&graph, &inputs, &sizes, Precision::F64).expect("interprets");
-        let found = native::run(&graph, &inputs, &sizes, Precision::F64).expect("runs");
+            tensor::run(graph, &inputs, &sizes, Precision::F64).expect("interprets");
+        let found = native::run(graph, &inputs, &sizes, Precision::F64).expect("runs");
         for (output, expected) in graph.outputs.iter().zip(&expected) {
             let Data::Real(expected) = &expected.data else { continue };
             let found = found[&output.name].reals();

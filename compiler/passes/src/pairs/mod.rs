@@ -26,6 +26,7 @@ mod inner;
 mod running;
 mod sinks;
 mod stages;
+mod upright;
 mod walk;
 
 use crate::units::remade;
@@ -61,9 +62,10 @@ pub fn pairs(graph: &Graph, piece: Piece) -> Graph {
         group.sinks.iter().for_each(|sink| of[sink.node.index()] = Some(n));
     }
     let takes: Vec<Vec<Value>> = groups.iter().map(stages::Group::takes).collect();
-    remade(graph, &of, &takes, &mut |made, n| {
+    let made = remade(graph, &of, &takes, &mut |made, n| {
         walk::walk(graph, &groups[n], piece, made);
-    })
+    });
+    upright::upright(&made)
 }
 
 /// The axes of tokens of a value that has two of the same kind.

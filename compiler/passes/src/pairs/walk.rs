@@ -6,6 +6,7 @@ use super::sinks::Sink;
 use super::stages::Group;
 use crate::build::{
     add, broadcast, constant, contract, dims, exp, fold, mul, select, sub, transpose,
+    uniform,
 };
 use crate::causal::{lower, never_above};
 use crate::units::Remade;
@@ -16,7 +17,7 @@ use nestor_ir::tensor::{
 };
 use nestor_ir::ty::{Dims, Type};
 use smallvec::smallvec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tokens of a chunk, however long what is summed over is: as many as products are good at.
 const LEAST_TOKENS: usize = 16;
@@ -61,6 +62,8 @@ pub(super) fn walk(graph: &Graph, group: &Group, most: Piece, made: &mut Remade<
         map: BTreeMap::new(),
         positions: [position; 2],
         valid: position,
+        top: None,
+        gone: BTreeSet::new(),
     };
     let ends = step.made(&mut outer.body, &seen, position);
     let op = Op::Scan { scan: Box::new(step.walk) };
@@ -141,6 +144,20 @@ struct Step<'g> {
     positions: [Value; 2],
     /// Which of the latter there are.
     valid: Value,
+    /// What the largest value so far is taken of, where it is.
+    top: Option<Top>,
+    /// Values of the graph that are zero where there is no such token, or pairs have no say.
+    gone: BTreeSet<Value>,
+}
+
+/// Pairs of which the largest is taken: as little as can be where they have no say.
+struct Top {
+    /// In the step.
+    made: Value,
+    /// In the graph, and without that.
+    is: [Value; 2],
+    /// Where they have a say.
+    says: Option<Value>,
 }
 
 impl Step<'_> {
@@ -190,11 +207,15 @@ impl Step<'_> {
                 .position(|s| Some(s.node) == group.largest && s.value(graph) == v);
             if let Some(n) = at {
                 let largest = self.folded(&group.sinks[n]);
+                self.top = Some(self.top(&group.sinks[n], largest));
                 let next = self.walk.body.add(Op::Max, &[states[n], largest]);
                 let less = sub(&mut self.walk.body, states[n], next);
                 grown = Some(exp(&mut self.walk.body, less));
                 nexts[n] = Some(next);
                 self.map.insert(v, next);
+            } else if let Some(made) = self.vanishing(v) {
+                self.gone.insert(v);
+                self.map.insert(v, made);
             } else if !self.map.contains_key(&v) {
                 let made = self.node(v);
                 self.map.insert(v, made);
@@ -224,6 +245,51 @@ impl Step<'_> {
             self.walk.body.output(format!("state{n}"), next.expect("each has one"));
         }
         (0..group.sinks.len()).collect()
+    }
+
+    /// What the largest value is folded of.
+    fn top(&self, sink: &Sink, largest: Value) -> Top {
+        let graph = self.graph;
+        let made = self.walk.body.def(largest).operands[0];
+        let node = graph.def(sink.pairs);
+        let least = |v: Value| uniform(graph, v) == Some(f64::NEG_INFINITY);
+        match node.op {
+            Op::Select if least(node.operands[2]) => Top {
+                made,
+                is: [sink.pairs, node.operands[1]],
+                says: Some(node.operands[0]),
+            },
+            _ => Top { made, is: [sink.pairs; 2], says: None },
+        }
+    }
+
+    /// A value that is as the pairs are of which the largest is taken, but zero where those have no say; it need not be looked at which are.
+    fn vanishing(&mut self, v: Value) -> Option<Value> {
+        let (graph, top) = (self.graph, self.top.as_ref()?);
+        let node = graph.def(v);
+        match node.op {
+            Op::Exp => {
+                let less = graph.def(node.operands[0]);
+                let [x, by] = less.operands[..] else { return None };
+                let largest = self
+                    .group
+                    .sinks
+                    .iter()
+                    .find(|s| Some(s.node) == self.group.largest)?;
+                let scaled = less.op == Op::Sub
+                    && top.is.contains(&x)
+                    && is_moved(graph, by, largest.value(graph));
+                let by = self.map.get(&by).copied().filter(|_| scaled)?;
+                let less = sub(&mut self.walk.body, top.made, by);
+                Some(exp(&mut self.walk.body, less))
+            }
+            Op::Select => {
+                let [says, x, other] = node.operands[..] else { return None };
+                let same = Some(says) == top.says && uniform(graph, other) == Some(0.0);
+                (same && self.gone.contains(&x)).then(|| self.map[&x])
+            }
+            _ => None,
+        }
     }
 
     fn feed(&mut self, outer: &Graph, v: Value, (feed, layout): (Feed, Layout)) -> Value {
@@ -274,7 +340,10 @@ impl Step<'_> {
         let there = broadcast(body, self.valid, &all, &[summed]);
         let nothing = if sink.is_largest(self.graph) { f64::NEG_INFINITY } else { 0.0 };
         let nothing = constant(body, nothing, &all);
-        let pairs = select(body, there, pairs, nothing);
+        let pairs = match self.gone.contains(&sink.pairs) {
+            true => pairs,
+            false => select(body, there, pairs, nothing),
+        };
         match sink.with {
             None if sink.is_largest(self.graph) => {
                 fold(body, Fold::Max, pairs, &[summed])
@@ -344,6 +413,16 @@ impl Step<'_> {
             }
         }
     }
+}
+
+/// Whether a value is another one, moved.
+fn is_moved(graph: &Graph, mut v: Value, of: Value) -> bool {
+    while let (Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop, true) =
+        (&graph.def(v).op, v != of)
+    {
+        v = graph.def(v).operands[0];
+    }
+    v == of
 }
 
 /// What a step sees of tokens first, with their axis where the value had it.
