@@ -110,7 +110,7 @@ fn attention_keeps_no_pairs_and_looks_at_half_of_them() {
     let mut parts = Vec::new();
     for stmt in kernels.iter().flat_map(|k| &k.body) {
         if let Stmt::Loop { part, .. } = stmt {
-            parts.push(matches!(part, Part::Until(_)));
+            parts.push(matches!(part, Part::Before(_)));
             assert!(*part != Part::All, "a walk over all pairs");
         }
     }

@@ -228,12 +228,7 @@ fn token(scan: &Scan, states: &[&str]) -> String {
     for (feed, _) in &scan.feeds {
         inputs.push(match feed {
             Feed::Initial => initial.next().cloned().unwrap_or_else(|| "state".into()),
-            Feed::Shared
-            | Feed::Stream
-            | Feed::Step
-            | Feed::Mask
-            | Feed::Until
-            | Feed::From => {
+            Feed::Shared | Feed::Stream | Feed::Step | Feed::Mask | Feed::Reach(_) => {
                 streams += 1;
                 format!("x{streams}")
             }

@@ -40,10 +40,8 @@ impl Emitter<'_> {
                 };
                 let (first, end) = match *part {
                     Part::All => (Num::Const(0), n),
-                    Part::Until(i) => {
-                        (Num::Const(0), self.add(at(self, i), Num::Const(1)))
-                    }
-                    Part::From(i) => (at(self, i), n),
+                    Part::Before(i) => (Num::Const(0), at(self, i)),
+                    Part::After(i) => (self.add(at(self, i), Num::Const(1)), n),
                 };
                 self.count(first, end, 1, |e, i| {
                     let i = if *reverse {

@@ -223,7 +223,7 @@ impl Counter<'_> {
                 let own = self.body(body);
                 let all = self.size(*extent);
                 // As many as the index around it lets there be, on the whole.
-                let turns = if *part == Part::All { all } else { (all + 1.0) / 2.0 };
+                let turns = if *part == Part::All { all } else { (all - 1.0) / 2.0 };
                 out.add(&own, turns);
             }
             Stmt::Together { body } => {

@@ -222,6 +222,6 @@ fn pairs_that_are_wanted() {
 fn limits_in_text() {
     let made = pairs(&simplify(&parsed(&read(&softmax(CAUSAL)))), SMALL);
     let text = made.to_string();
-    assert!(text.contains("until"), "{text}");
+    assert!(text.contains("before") && text.contains(" at("), "{text}");
     assert_eq!(parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}")), made);
 }

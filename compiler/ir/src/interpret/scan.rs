@@ -4,7 +4,7 @@ use super::array::{Array, indices};
 use super::tensor::{self, RunError};
 use crate::artifact::Precision;
 use crate::dim::Sizes;
-use crate::tensor::{Axis, Feed, Scan, Stride, Yield};
+use crate::tensor::{Axis, Feed, Reach, Scan, Stride, Yield};
 
 /// Final states, then yields.
 pub(super) fn run(
@@ -56,7 +56,7 @@ pub(super) fn run(
             let mut state = 0;
             for ((feed, layout), operand) in scan.feeds.iter().zip(operands) {
                 match feed {
-                    Feed::Mask | Feed::Until | Feed::From => {}
+                    Feed::Mask | Feed::Reach(_) => {}
                     Feed::Initial => {
                         inputs.push(current[state].clone());
                         state += 1;
@@ -194,8 +194,15 @@ impl Walk {
         let last = self.position(step, self.chunk - 1);
         scan.feeds.iter().zip(operands).all(|((feed, _), x)| match feed {
             Feed::Mask => self.token(step, 0).is_some_and(|t| x.bools()[t]),
-            Feed::Until => x.reals().iter().any(|&position| first <= position),
-            Feed::From => x.reals().iter().any(|&position| last >= position),
+            Feed::Reach(reach) => {
+                let before = x.reals().iter().all(|&position| last < position);
+                let after = x.reals().iter().all(|&position| first > position);
+                match reach {
+                    Reach::Before => before,
+                    Reach::At => !before && !after,
+                    Reach::After => after,
+                }
+            }
             Feed::Shared | Feed::Stream | Feed::Step | Feed::Initial => true,
         })
     }

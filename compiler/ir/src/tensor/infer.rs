@@ -372,7 +372,7 @@ fn scanned(scan: &Scan, t: &[&Type]) -> Result<SmallVec<[Type; 1]>, String> {
                 }
                 (Axis::Time, Feed::Stream | Feed::Mask) => scan.time,
                 (Axis::Time, Feed::Step) => steps,
-                (Axis::Time, Feed::Shared | Feed::Initial | Feed::Until | Feed::From) => {
+                (Axis::Time, Feed::Shared | Feed::Initial | Feed::Reach(_)) => {
                     return Err("a shared operand has no time".into());
                 }
             };
@@ -380,12 +380,12 @@ fn scanned(scan: &Scan, t: &[&Type]) -> Result<SmallVec<[Type; 1]>, String> {
                 format!("{dim} where the walk has {wanted}, in {ty}")
             })?;
         }
-        if matches!(feed, Feed::Until | Feed::From) {
+        if let Feed::Reach(_) = feed {
             let rows = match scan.stride {
                 Stride::Chunk(c) => Type::real([Dim::Fixed(c)]),
                 Stride::Token => Type::real([]),
             };
-            need(**ty == rows, || format!("a walk by {rows} ends at {ty}"))?;
+            need(**ty == rows, || format!("a walk by {rows} beside {ty}"))?;
         }
         if !feed.is_of_steps() {
             expected.push(seen_by_body(scan, *feed, layout, ty));

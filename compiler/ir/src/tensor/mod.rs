@@ -10,4 +10,4 @@ pub mod verify;
 
 pub use graph::{Graph, Node, NodeData, Value, ValueData};
 pub use ops::{Axes, AxisPairs, Fold, Group, Op, OpInfo};
-pub use scan::{Axis, Feed, Layout, Scan, Stride, Yield};
+pub use scan::{Axis, Feed, Layout, Reach, Scan, Stride, Yield};

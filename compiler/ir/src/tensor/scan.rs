@@ -11,8 +11,7 @@
 //! | Step | Map, Time (of `T/C` entries), Body | the body axes of this step's entry |
 //! | Initial | Map and Body | the state as the last step left it |
 //! | Mask | Time | nothing (it takes no body input): conditions; tokens where it is false are skipped |
-//! | Until | Body | nothing: positions of a chunk as long as a step's; steps whose tokens all come after it are skipped |
-//! | From | Body | nothing: the same; steps whose tokens all come before it are skipped |
+//! | Reach | Body | nothing: positions of a chunk, as long as a step's, of a walk around this one; steps that lie otherwise are skipped |
 //!
 //! `valid` is a condition per token of the chunk (`[C]`; a scalar when stepping by tokens): false
 //! for rows of a partial chunk that lie before the call's first token or after its last one,
@@ -54,16 +53,25 @@ pub enum Feed {
     Initial,
     /// Conditions that say which tokens are walked at all.
     Mask,
-    /// Positions of a chunk of a walk around this one, which goes no further.
-    Until,
-    /// Positions of a chunk of a walk around this one, which begins there.
-    From,
+    /// Positions of a chunk of a walk around this one, by which it has some steps alone.
+    Reach(Reach),
+}
+
+/// How steps lie to a chunk of a walk around theirs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reach {
+    /// All their tokens come before its.
+    Before,
+    /// Their tokens are its.
+    At,
+    /// All their tokens come after its.
+    After,
 }
 
 impl Feed {
     /// Whether it says which steps there are, and the body sees nothing of it.
     pub fn is_of_steps(self) -> bool {
-        matches!(self, Feed::Mask | Feed::Until | Feed::From)
+        matches!(self, Feed::Mask | Feed::Reach(_))
     }
 }
 

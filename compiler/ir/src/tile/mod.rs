@@ -207,10 +207,10 @@ impl Matrix {
 pub enum Part {
     /// All of them.
     All,
-    /// From the first one to that of this index around it.
-    Until(Index),
-    /// From that of this index around it to the last one.
-    From(Index),
+    /// Those before that of this index around it.
+    Before(Index),
+    /// Those after that of this index around it.
+    After(Index),
 }
 
 impl Part {
@@ -218,8 +218,8 @@ impl Part {
     pub fn range(self, extent: i64, at: impl Fn(Index) -> i64) -> (i64, i64) {
         match self {
             Part::All => (0, extent),
-            Part::Until(index) => (0, at(index) + 1),
-            Part::From(index) => (at(index), extent - at(index)),
+            Part::Before(index) => (0, at(index)),
+            Part::After(index) => (at(index) + 1, extent - 1 - at(index)),
         }
     }
 }

@@ -62,7 +62,7 @@ struct Check<'k> {
 impl Check<'_> {
     /// The index that a loop's turns end or begin at counts as many as the loop does.
     fn part(&self, part: Part, extent: Extent) -> Checked {
-        let (Part::Until(index) | Part::From(index)) = part else { return Ok(()) };
+        let (Part::Before(index) | Part::After(index)) = part else { return Ok(()) };
         match self.scope.contains(&(index, extent)) {
             true => Ok(()),
             false => {

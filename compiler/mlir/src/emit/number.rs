@@ -134,10 +134,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let at = |e: &Self, i: Index| e.indices[i.index()].expect("an index in scope");
         match part {
             Part::All => (Num::Known(0), self.extent(extent)),
-            Part::Until(i) => (Num::Known(0), self.add(at(self, i), Num::Known(1))),
-            Part::From(i) => {
+            Part::Before(i) => (Num::Known(0), at(self, i)),
+            Part::After(i) => {
                 let all = self.extent(extent);
-                (at(self, i), self.sub(all, at(self, i)))
+                let first = self.add(at(self, i), Num::Known(1));
+                (first, self.sub(all, first))
             }
         }
     }

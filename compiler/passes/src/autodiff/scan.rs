@@ -59,12 +59,9 @@ pub(super) fn reverse_scan(
                 state += 1;
                 (Feed::Step, scan.yields[y].1.clone(), node.results[states.len() + y])
             }
-            Feed::Shared
-            | Feed::Stream
-            | Feed::Step
-            | Feed::Mask
-            | Feed::Until
-            | Feed::From => (*feed, layout.clone(), node.operands[k]),
+            Feed::Shared | Feed::Stream | Feed::Step | Feed::Mask | Feed::Reach(_) => {
+                (*feed, layout.clone(), node.operands[k])
+            }
         };
         arguments.extend(r.feed(g, format!("x{k}"), feed, layout, value));
     }
@@ -143,7 +140,7 @@ pub(super) fn reverse_scan(
     let flowing: Vec<usize> = (0..scan.feeds.len())
         .filter(|&k| match scan.feeds[k].0 {
             Feed::Stream | Feed::Step => wanted[k] && real(k),
-            Feed::Shared | Feed::Initial | Feed::Mask | Feed::Until | Feed::From => false,
+            Feed::Shared | Feed::Initial | Feed::Mask | Feed::Reach(_) => false,
         })
         .collect();
     let wrt: Vec<Value> = carried

@@ -116,9 +116,7 @@ pub(super) fn built(
     for (k, (feed, _)) in feeds.iter().enumerate() {
         let input = body.inputs[k].value;
         let value = match feed {
-            Feed::Shared | Feed::Mask | Feed::Until | Feed::From => {
-                Mapped::shared(inputs[k])
-            }
+            Feed::Shared | Feed::Mask | Feed::Reach(_) => Mapped::shared(inputs[k]),
             Feed::Stream | Feed::Step => {
                 let mut value = inputs[k];
                 if *feed == Feed::Stream {

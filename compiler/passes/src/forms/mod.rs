@@ -137,8 +137,7 @@ fn chunked(
             | Feed::Stream
             | Feed::Initial
             | Feed::Mask
-            | Feed::Until
-            | Feed::From) => feed,
+            | Feed::Reach(_)) => feed,
         };
     }
     for (kind, _) in &mut out.yields {

@@ -26,6 +26,7 @@ mod inner;
 mod running;
 mod sinks;
 mod stages;
+mod step;
 mod upright;
 mod walk;
 

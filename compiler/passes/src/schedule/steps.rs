@@ -7,8 +7,8 @@ use super::view::{Limit, View, times};
 use crate::error::PassError;
 use nestor_ir::dim::Dim;
 use nestor_ir::entity::Entity;
-use nestor_ir::tensor::{Axis, Feed, NodeData, Op, Scan, Stride, Value};
-use nestor_ir::tile::{Affine, Index, Monomial, Part};
+use nestor_ir::tensor::{Axis, Feed, NodeData, Op, Reach, Scan, Stride, Value};
+use nestor_ir::tile::{Affine, Index, Monomial};
 use smallvec::SmallVec;
 
 /// How steps meet tokens.
@@ -48,12 +48,17 @@ impl Lower<'_> {
 }
 
 impl Lower<'_> {
-    /// Which steps of a walk within a chunk of another there are.
-    pub(super) fn part(&self, node: &NodeData, scan: &Scan) -> Result<Part, PassError> {
-        let limits = node.operands.iter().zip(&scan.feeds);
-        let mut limits =
-            limits.filter(|(_, (f, _))| matches!(f, Feed::Until | Feed::From));
-        let Some((v, (feed, _))) = limits.next() else { return Ok(Part::All) };
+    /// By which index of a walk around it a walk has some steps alone.
+    pub(super) fn reach(
+        &self,
+        node: &NodeData,
+        scan: &Scan,
+    ) -> Result<Option<(Reach, Index)>, PassError> {
+        let mut all = node.operands.iter().zip(&scan.feeds).filter_map(|(v, (f, _))| {
+            let Feed::Reach(reach) = f else { return None };
+            Some((*v, *reach))
+        });
+        let Some((v, reach)) = all.next() else { return Ok(None) };
         let around = match (&self.known[v.index()], scan.stride) {
             (Some(Known::Position { offset }), Stride::Chunk(c)) => {
                 let by_chunks = Monomial::number(c as i64);
@@ -61,10 +66,9 @@ impl Lower<'_> {
             }
             _ => None,
         };
-        match (around, limits.next(), feed) {
-            (Some(index), None, Feed::Until) => Ok(Part::Until(index)),
-            (Some(index), None, _) => Ok(Part::From(index)),
-            _ => Err(bug("a walk that ends at no chunk of one around it")),
+        match (around, all.next()) {
+            (Some(index), None) => Ok(Some((reach, index))),
+            _ => Err(bug("a walk beside no chunk of one around it")),
         }
     }
 
@@ -88,9 +92,16 @@ pub(super) fn moved(mut view: View, by: i64) -> View {
     view
 }
 
-/// The loop over the steps of a walk, and how they meet tokens.
-pub(super) fn steps(scan: &Scan, frame: &mut Frame) -> (Index, Steps) {
-    let index = frame.index();
+/// The loop over the steps of a walk, or the index that it has its only step at, and how steps meet tokens.
+pub(super) fn steps(
+    scan: &Scan,
+    frame: &mut Frame,
+    reach: Option<(Reach, Index)>,
+) -> (Index, Steps) {
+    let index = match reach {
+        Some((Reach::At, index)) => index,
+        _ => frame.index(),
+    };
     let by = |n: usize| Affine::index(index, Monomial::number(n as i64));
     let ticks = scan.time.ticks_of();
     let (outer, every) = (ticks.is_some(), ticks.unwrap_or(1));

@@ -13,7 +13,7 @@ use crate::autodiff::body_inputs;
 use crate::error::PassError;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::infer::steps_of;
-use nestor_ir::tensor::{Feed, NodeData, Op, Scan, Stride, Value, Yield};
+use nestor_ir::tensor::{Feed, NodeData, Op, Reach, Scan, Stride, Value, Yield};
 use nestor_ir::tile::{Affine, Monomial, Part, Stmt};
 
 impl Lower<'_> {
@@ -21,7 +21,7 @@ impl Lower<'_> {
         let mut operands = Vec::new();
         for (&v, (feed, layout)) in node.operands.iter().zip(&scan.feeds) {
             operands.push(match feed {
-                Feed::Mask | Feed::Until | Feed::From => None,
+                Feed::Mask | Feed::Reach(_) => None,
                 Feed::Shared if self.is_position(v) => None,
                 _ => {
                     let (v, late) = self.source(v, scan, (*feed, layout));
@@ -34,7 +34,7 @@ impl Lower<'_> {
             });
         }
         let mask = self.mask(node, scan)?;
-        let part = self.part(node, scan)?;
+        let reach = self.reach(node, scan)?;
         let results: Vec<Option<View>> = node
             .results
             .iter()
@@ -49,7 +49,7 @@ impl Lower<'_> {
             maps.push((index, *dim));
         }
         let at: Vec<Affine> = maps.iter().map(|(i, dim)| place_of(*i, *dim)).collect();
-        let (step_index, steps) = steps(scan, &mut frame);
+        let (step_index, steps) = steps(scan, &mut frame, reach);
         let session = std::mem::take(&mut self.session);
         let mut body = Lower::new(&scan.body, true, frame, session);
         body.order = old_first(scan);
@@ -69,7 +69,7 @@ impl Lower<'_> {
                 continue;
             };
             let seen = match feed {
-                Feed::Mask | Feed::Until | Feed::From => continue,
+                Feed::Mask | Feed::Reach(_) => continue,
                 Feed::Shared => along(view, layout, &at, None, &steps),
                 Feed::Stream => {
                     moved(along(view, layout, &at, Some(*feed), &steps), *late)
@@ -193,12 +193,22 @@ impl Lower<'_> {
         };
         // Steps that hand nothing on are points of the grid.
         let apart = !self.nested && states.is_empty() && steps.chunk.is_some() && !masked;
-        let step = if apart {
-            maps.push((step_index, extent));
-            step
-        } else {
-            let reverse = scan.reverse;
-            vec![Stmt::Loop { index: step_index, extent, part, reverse, body: step }]
+        let part = match reach {
+            None => Some(Part::All),
+            Some((Reach::Before, around)) => Some(Part::Before(around)),
+            Some((Reach::At, _)) => None,
+            Some((Reach::After, around)) => Some(Part::After(around)),
+        };
+        let step = match part {
+            Some(Part::All) if apart => {
+                maps.push((step_index, extent));
+                step
+            }
+            Some(part) => {
+                let (index, reverse) = (step_index, scan.reverse);
+                vec![Stmt::Loop { index, extent, part, reverse, body: step }]
+            }
+            None => step,
         };
         let mut all: Vec<Stmt> =
             prologue.into_iter().chain(step).chain(epilogue).collect();

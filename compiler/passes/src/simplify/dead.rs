@@ -143,7 +143,7 @@ fn cut(scan: &Scan, used: Vec<bool>) -> Left {
         }
     }
     let keeps = |k: usize| match scan.feeds[k].0 {
-        Feed::Mask | Feed::Until | Feed::From => true,
+        Feed::Mask | Feed::Reach(_) => true,
         Feed::Initial => states.iter().position(|&s| s == k).is_some_and(|n| outputs[n]),
         Feed::Shared | Feed::Stream | Feed::Step => {
             inputs[k].is_some_and(|v| live.values[v.index()])

@@ -144,7 +144,7 @@ fn says_nothing(scan: &Scan, feed: Feed, value: f64) -> bool {
         Feed::Shared => true,
         Feed::Step => true,
         Feed::Stream => scan.stride == Stride::Token || value == 0.0,
-        Feed::Initial | Feed::Mask | Feed::Until | Feed::From => false,
+        Feed::Initial | Feed::Mask | Feed::Reach(_) => false,
     }
 }
 

@@ -5,7 +5,7 @@ use super::attribute::{Attribute, Given, op_of};
 use super::print::{feed_name, yield_name};
 use crate::dim::Dim;
 use crate::entity::Entity;
-use crate::tensor::{Axis, Feed, Graph, Layout, Op, Scan, Stride, Value, Yield};
+use crate::tensor::{Axis, Feed, Graph, Layout, Op, Reach, Scan, Stride, Value, Yield};
 use crate::text::{ParseError, Read, Reader};
 use crate::ty::Type;
 use smallvec::SmallVec;
@@ -149,8 +149,9 @@ impl Reader {
                 Feed::Step,
                 Feed::Initial,
                 Feed::Mask,
-                Feed::Until,
-                Feed::From,
+                Feed::Reach(Reach::Before),
+                Feed::Reach(Reach::At),
+                Feed::Reach(Reach::After),
             ];
             let feed = all.into_iter().find(|f| feed_name(*f) == word);
             feeds.push((feed.ok_or(format!("no feed `{word}`"))?, self.layout()?));

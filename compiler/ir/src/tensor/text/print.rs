@@ -1,7 +1,7 @@
 //! A graph as text. Values are numbered in order, so that equal graphs print alike.
 
 use super::attribute;
-use crate::tensor::{Axis, Feed, Graph, Op, Scan, Stride, Value, Yield};
+use crate::tensor::{Axis, Feed, Graph, Op, Reach, Scan, Stride, Value, Yield};
 use std::fmt::Write;
 
 /// The text of a graph.
@@ -78,8 +78,9 @@ pub(super) fn feed_name(feed: Feed) -> &'static str {
         Feed::Step => "step",
         Feed::Initial => "initial",
         Feed::Mask => "mask",
-        Feed::Until => "until",
-        Feed::From => "from",
+        Feed::Reach(Reach::Before) => "before",
+        Feed::Reach(Reach::At) => "at",
+        Feed::Reach(Reach::After) => "after",
     }
 }
 

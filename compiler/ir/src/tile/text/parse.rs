@@ -138,8 +138,8 @@ fn repeat(r: &mut Reader, elements: Elements<'_>) -> Read<Stmt> {
     r.need("<")?;
     let extent = r.dim()?;
     let part = match () {
-        () if r.eat("until") => Part::Until(self::index(r)?),
-        () if r.eat("from") => Part::From(self::index(r)?),
+        () if r.eat("before") => Part::Before(self::index(r)?),
+        () if r.eat("after") => Part::After(self::index(r)?),
         () => Part::All,
     };
     let reverse = r.eat("reverse");

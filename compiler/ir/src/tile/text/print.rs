@@ -157,8 +157,8 @@ fn statement(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
             let reverse = if *reverse { " reverse" } else { "" };
             let part = match part {
                 Part::All => String::new(),
-                Part::Until(other) => format!(" until {other}"),
-                Part::From(other) => format!(" from {other}"),
+                Part::Before(other) => format!(" before {other}"),
+                Part::After(other) => format!(" after {other}"),
             };
             put(out, format_args!("{pad}loop {index} < {extent}{part}{reverse} {{\n"));
             body(out, kernel, inner, depth + 1);

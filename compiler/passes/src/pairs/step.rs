@@ -1,0 +1,393 @@
+//! A step of the walk over the tokens that are folded away.
+
+use super::cone::{Cone, Role, Roles};
+use super::sinks::Sink;
+use super::stages::Group;
+use crate::build::{
+    add, broadcast, constant, contract, dims, exp, fold, mul, select, sub, transpose,
+    uniform,
+};
+use nestor_ir::dim::Dim;
+use nestor_ir::tensor::infer::seen_by_body;
+use nestor_ir::tensor::{
+    Axes, Axis, Feed, Fold, Graph, Layout, NodeData, Op, Reach, Scan, Value,
+};
+use nestor_ir::ty::{Dims, Elem, Type};
+use smallvec::smallvec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A step of the walk over the tokens that are folded away, as it is built.
+pub(super) struct Step<'g> {
+    graph: &'g Graph,
+    group: &'g Group,
+    rows: Dim,
+    /// How the tokens that are folded away lie to those that stay.
+    reach: Option<Reach>,
+    walk: Scan,
+    /// What it is fed within the step around it.
+    operands: Vec<Value>,
+    map: BTreeMap<Value, Value>,
+    /// Of tokens that stay, and of those that are folded away.
+    positions: [Value; 2],
+    /// Which of the latter there are.
+    valid: Value,
+    /// What the largest value so far is taken of, where it is.
+    top: Option<Top>,
+    /// Values of the graph that are zero where there is no such token, or pairs have no say.
+    gone: BTreeSet<Value>,
+}
+
+/// Pairs of which the largest is taken: as little as can be where they have no say.
+struct Top {
+    /// In the step.
+    made: Value,
+    /// In the graph, and without that.
+    is: [Value; 2],
+    /// Where they have a say.
+    says: Option<Value>,
+}
+
+impl<'g> Step<'g> {
+    /// An empty one, of as many tokens, of a walk within a step that has these positions.
+    pub(super) fn new(
+        graph: &'g Graph,
+        group: &'g Group,
+        (rows, reach): (Dim, Option<Reach>),
+        (walk, position): (Scan, Value),
+    ) -> Self {
+        Self {
+            graph,
+            group,
+            rows,
+            reach,
+            walk,
+            operands: vec![],
+            map: BTreeMap::new(),
+            positions: [position; 2],
+            valid: position,
+            top: None,
+            gone: BTreeSet::new(),
+        }
+    }
+
+    /// The walk, its states being the group's folds, and what it takes within the step around it, where what is fed and what the folds
+    /// were before are these values.
+    pub(super) fn made(
+        mut self,
+        outer: &Graph,
+        fed: &[Value],
+        begun: &[Value],
+    ) -> (Scan, Vec<Value>) {
+        let (graph, group, position) = (self.graph, self.group, self.positions[0]);
+        let leaves: Vec<Value> = group.cone.leaves.iter().copied().collect();
+        for (&leaf, &value) in leaves.iter().zip(fed) {
+            let roles = in_body(&group.cone.roles[&leaf]);
+            let summed = roles.contains(&Role::Summed);
+            let (feed, layout): (Feed, Layout) = match summed {
+                true => {
+                    let axis = |r: &Role| match r {
+                        Role::Summed => Axis::Time,
+                        _ => Axis::Body,
+                    };
+                    (Feed::Stream, roles.iter().map(axis).collect())
+                }
+                false => (Feed::Shared, roles.iter().map(|_| Axis::Body).collect()),
+            };
+            let input = self.feed(outer, value, (feed, layout));
+            self.map.insert(leaf, tokens_in_place(&mut self.walk.body, input, &roles));
+        }
+        let shared = (Feed::Shared, smallvec![Axis::Body]);
+        self.positions[0] = self.feed(outer, position, shared);
+        let mut states = Vec::new();
+        for &begin in begun {
+            let layout = outer.ty(begin).dims.iter().map(|_| Axis::Body).collect();
+            states.push(self.feed(outer, begin, (Feed::Initial, layout)));
+        }
+        if let Some(reach) = self.reach {
+            self.walk.feeds.push((Feed::Reach(reach), smallvec![Axis::Body]));
+            self.operands.push(position);
+        }
+        let body = &mut self.walk.body;
+        self.valid = body.input("valid", Type::bool([self.rows]));
+        self.positions[1] = body.input("position", Type::real([self.rows]));
+        let mut grown = None;
+        let mut nexts = vec![None; group.sinks.len()];
+        for &v in group.cone.roles.keys() {
+            let at = group
+                .sinks
+                .iter()
+                .position(|s| Some(s.node) == group.largest && s.value(graph) == v);
+            if let Some(n) = at {
+                let largest = self.folded(&group.sinks[n]);
+                self.top = Some(self.top(&group.sinks[n], largest));
+                let next = self.walk.body.add(Op::Max, &[states[n], largest]);
+                let less = sub(&mut self.walk.body, states[n], next);
+                grown = Some(exp(&mut self.walk.body, less));
+                nexts[n] = Some(next);
+                self.map.insert(v, next);
+            } else if let Some(made) = self.vanishing(v) {
+                self.gone.insert(v);
+                self.map.insert(v, made);
+            } else if !self.map.contains_key(&v) {
+                let made = self.node(v);
+                self.map.insert(v, made);
+            }
+        }
+        for (n, sink) in group.sinks.iter().enumerate() {
+            if nexts[n].is_some() {
+                continue;
+            }
+            let term = self.folded(sink);
+            let body = &mut self.walk.body;
+            let next = match (sink.is_largest(graph), grown) {
+                (true, _) => body.add(Op::Max, &[states[n], term]),
+                (false, None) => add(body, states[n], term),
+                (false, Some(by)) => {
+                    let own = in_body(&sink.result);
+                    let at = own.iter().position(|r| *r == Role::Kept);
+                    let all = dims(body, term);
+                    let by = broadcast(body, by, &all, &[at.expect("it stays")]);
+                    let before = mul(body, states[n], by);
+                    add(body, before, term)
+                }
+            };
+            nexts[n] = Some(next);
+        }
+        for (n, next) in nexts.into_iter().enumerate() {
+            self.walk.body.output(format!("state{n}"), next.expect("each has one"));
+        }
+        (self.walk, self.operands)
+    }
+
+    /// What the largest value is folded of.
+    fn top(&self, sink: &Sink, largest: Value) -> Top {
+        let graph = self.graph;
+        let made = self.walk.body.def(largest).operands[0];
+        let node = graph.def(sink.pairs);
+        let least = |v: Value| uniform(graph, v) == Some(f64::NEG_INFINITY);
+        match node.op {
+            Op::Select if least(node.operands[2]) => Top {
+                made,
+                is: [sink.pairs, node.operands[1]],
+                says: Some(node.operands[0]),
+            },
+            _ => Top { made, is: [sink.pairs; 2], says: None },
+        }
+    }
+
+    /// A value that is as the pairs are of which the largest is taken, but zero where those have no say; it need not be looked at which are.
+    fn vanishing(&mut self, v: Value) -> Option<Value> {
+        let (graph, top) = (self.graph, self.top.as_ref()?);
+        let node = graph.def(v);
+        match node.op {
+            Op::Exp => {
+                let less = graph.def(node.operands[0]);
+                let [x, by] = less.operands[..] else { return None };
+                let largest = self
+                    .group
+                    .sinks
+                    .iter()
+                    .find(|s| Some(s.node) == self.group.largest)?;
+                let scaled = less.op == Op::Sub
+                    && top.is.contains(&x)
+                    && is_moved(graph, by, largest.value(graph));
+                let by = self.map.get(&by).copied().filter(|_| scaled)?;
+                let less = sub(&mut self.walk.body, top.made, by);
+                Some(exp(&mut self.walk.body, less))
+            }
+            Op::Select => {
+                let [says, x, other] = node.operands[..] else { return None };
+                let same = Some(says) == top.says && uniform(graph, other) == Some(0.0);
+                (same && self.gone.contains(&x)).then(|| self.map[&x])
+            }
+            _ => None,
+        }
+    }
+
+    fn feed(&mut self, outer: &Graph, v: Value, (feed, layout): (Feed, Layout)) -> Value {
+        let ty = seen_by_body(&self.walk, feed, &layout, outer.ty(v));
+        let name = format!("x{}", self.operands.len());
+        self.walk.feeds.push((feed, layout));
+        self.operands.push(v);
+        self.walk.body.input(name, ty)
+    }
+
+    /// What a fold of the group adds for these tokens.
+    fn folded(&mut self, sink: &Sink) -> Value {
+        let pairs = self.map[&sink.pairs];
+        let roles = in_body(&sink.roles);
+        let summed =
+            roles.iter().position(|r| *r == Role::Summed).expect("pairs have it");
+        let body = &mut self.walk.body;
+        let all = dims(body, pairs);
+        let there = broadcast(body, self.valid, &all, &[summed]);
+        let nothing = if sink.is_largest(self.graph) { f64::NEG_INFINITY } else { 0.0 };
+        let nothing = constant(body, nothing, &all);
+        let pairs = match self.gone.contains(&sink.pairs) {
+            true => pairs,
+            false => select(body, there, pairs, nothing),
+        };
+        match sink.with {
+            None if sink.is_largest(self.graph) => {
+                fold(body, Fold::Max, pairs, &[summed])
+            }
+            None => fold(body, Fold::Sum, pairs, &[summed]),
+            Some((other, n)) => {
+                let roles = in_body(&self.group.cone.roles[&other]);
+                let at = roles.iter().position(|r| *r == Role::Summed);
+                let at = at.expect("products sum over it");
+                let other = self.map[&other];
+                match n {
+                    0 => contract(body, pairs, other, &[], &[(summed, at)]),
+                    _ => contract(body, other, pairs, &[], &[(at, summed)]),
+                }
+            }
+        }
+    }
+
+    /// Whether a comparison of tokens that stay with those that are folded away holds, where all of the latter come before, or after.
+    fn order(&self, node: &NodeData) -> Option<bool> {
+        let [a, b] = node.operands[..] else { return None };
+        let roles = [a, b].map(|v| self.counted(v));
+        let [Some(first), Some(second)] = roles else { return None };
+        let first_is_less = match self.reach? {
+            _ if first == second => return None,
+            Reach::Before => first == Role::Summed,
+            Reach::At => return None,
+            Reach::After => first == Role::Kept,
+        };
+        match node.op {
+            Op::Less | Op::LessEqual => Some(first_is_less),
+            Op::Equal => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whose numbers a value is, of tokens that stay or of those that are folded away.
+    fn counted(&self, v: Value) -> Option<Role> {
+        let node = self.graph.def(v);
+        match &node.op {
+            Op::Iota { axis, .. } => Some(self.group.cone.roles[&v][*axis]),
+            Op::Position { .. } => Some(self.group.cone.roles[&v][0]),
+            Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop => {
+                self.counted(node.operands[0])
+            }
+            _ => None,
+        }
+    }
+
+    /// What a choice is whose condition is known, or a condition one half of which is.
+    fn chosen(&self, op: &Op, operands: &[Value]) -> Option<Value> {
+        let known = |n: usize| uniform(&self.walk.body, operands[n]);
+        match op {
+            Op::Select => match known(0)? {
+                0.0 => Some(operands[2]),
+                _ => Some(operands[1]),
+            },
+            Op::And | Op::Or => [(0, 1), (1, 0)].into_iter().find_map(|(n, other)| {
+                let decides = (known(n)? != 0.0) == (*op == Op::Or);
+                Some(operands[if decides { n } else { other }])
+            }),
+            _ => None,
+        }
+    }
+
+    /// Adds a value that is computed of pairs, its operands being there.
+    fn node(&mut self, v: Value) -> Value {
+        let (graph, cone): (&Graph, &Cone) = (self.graph, &self.group.cone);
+        let node: &NodeData = graph.def(v);
+        let roles = &cone.roles[&v];
+        let all = seen(&graph.ty(v).dims, roles, self.rows);
+        let of = |n: usize| self.map[&node.operands[n]];
+        let place = |roles: &[Role], axis: usize| in_body(&roles[..axis]).len();
+        match &node.op {
+            Op::Constant { value, ty } => {
+                let ty = Type { elem: ty.elem, dims: all };
+                self.walk.body.add(Op::Constant { value: *value, ty }, &[])
+            }
+            Op::Iota { axis, .. } => {
+                let at = self.positions[usize::from(roles[*axis] == Role::Summed)];
+                broadcast(&mut self.walk.body, at, &all, &[place(roles, *axis)])
+            }
+            Op::Position { .. } => self.positions[usize::from(roles[0] == Role::Summed)],
+            Op::Broadcast { axes, .. } => {
+                let inner = &cone.roles[&node.operands[0]];
+                let mapped = |axis: &usize| matches!(roles[*axis], Role::Map(_));
+                debug_assert_eq!(inner.len(), axes.len(), "an axis each");
+                let axes: Axes = axes
+                    .iter()
+                    .filter(|a| !mapped(a))
+                    .map(|&a| place(roles, a))
+                    .collect();
+                let x = of(0);
+                broadcast(&mut self.walk.body, x, &all, &axes)
+            }
+            Op::Transpose { order } => {
+                let inner = &cone.roles[&node.operands[0]];
+                let stays = |a: &&usize| !matches!(inner[**a], Role::Map(_));
+                let order: Axes =
+                    order.iter().filter(stays).map(|&a| place(inner, a)).collect();
+                let x = of(0);
+                transpose(&mut self.walk.body, x, &order)
+            }
+            Op::Contract { sum, .. } => {
+                let [left, right] = [0, 1].map(|n| &cone.roles[&node.operands[n]]);
+                let sum: Vec<(usize, usize)> =
+                    sum.iter().map(|&(a, b)| (place(left, a), place(right, b))).collect();
+                let (a, b) = (of(0), of(1));
+                contract(&mut self.walk.body, a, b, &[], &sum)
+            }
+            op => {
+                let operands: Vec<Value> = (0..node.operands.len()).map(of).collect();
+                if let Some(known) = self.order(node) {
+                    let value = f64::from(u8::from(known));
+                    let ty = Type { elem: Elem::Bool, dims: all };
+                    return self.walk.body.add(Op::Constant { value, ty }, &[]);
+                }
+                if let Some(known) = self.chosen(op, &operands) {
+                    return known;
+                }
+                self.walk.body.add(op.clone(), &operands)
+            }
+        }
+    }
+}
+
+/// Whether a value is another one, moved.
+fn is_moved(graph: &Graph, mut v: Value, of: Value) -> bool {
+    while let (Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop, true) =
+        (&graph.def(v).op, v != of)
+    {
+        v = graph.def(v).operands[0];
+    }
+    v == of
+}
+
+/// What a step sees of tokens first, with their axis where the value had it.
+fn tokens_in_place(body: &mut Graph, v: Value, roles: &[Role]) -> Value {
+    let mut own = 1..;
+    let place = |role: &Role| match role {
+        Role::Own => own.next().expect("there is always another number"),
+        _ => 0,
+    };
+    let of_tokens = roles.iter().any(|r| *r != Role::Own);
+    let order: Axes = match of_tokens {
+        true => roles.iter().map(place).collect(),
+        false => (0..roles.len()).collect(),
+    };
+    transpose(body, v, &order)
+}
+/// The shape of a value with such axes in a step.
+pub(super) fn seen(dims: &[Dim], roles: &[Role], rows: Dim) -> Dims {
+    let one = |(dim, role): (&Dim, &Role)| match role {
+        Role::Map(_) => None,
+        Role::Kept | Role::Summed => Some(rows),
+        Role::Own => Some(*dim),
+    };
+    dims.iter().zip(roles).filter_map(one).collect()
+}
+
+/// The axes that are there within a walk.
+pub(super) fn in_body(roles: &[Role]) -> Roles {
+    roles.iter().copied().filter(|r| !matches!(r, Role::Map(_))).collect()
+}
