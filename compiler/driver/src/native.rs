@@ -174,7 +174,11 @@ fn planned_with(
     machine: Machine,
     teams: &gpu::Teams,
 ) -> Result<(Plan, Vec<Kernel>), NativeError> {
-    let graph = &pairs(&inner(graph), Piece::NEAR);
+    let piece = match machine {
+        Machine::Cpu(_) => Piece::CORES,
+        Machine::Gpu(_) => Piece::WARPS,
+    };
+    let graph = &pairs(&inner(graph), piece);
     let (plan, mut kernels) = match machine {
         Machine::Cpu(_) => schedule(graph, calls)?,
         Machine::Gpu(options) => {

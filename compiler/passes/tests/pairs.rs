@@ -10,7 +10,7 @@ use nestor_passes::simplify::{ordered, simplify};
 use nestor_passes::training::gradients;
 
 /// Pieces that sequences of a few tokens have several of, and a last one that is not full.
-const SMALL: Piece = Piece { tokens: 4, numbers: 4096 };
+const SMALL: Piece = Piece { tokens: 4, numbers: 4096, across: false };
 
 /// A read of all tokens by weights of pairs: `made` makes `%9`, the weights, of `%3`, products of queries and keys, and `%4` and `%5`, the
 /// numbers of tokens that ask and that are asked.
@@ -119,9 +119,13 @@ fn walks(text: &str) -> [[usize; 2]; 2] {
     let names: Vec<&str> = graph.outputs.iter().map(|o| &o.name[..]).collect();
     let both = gradients(&graph, &names).unwrap_or_else(|e| panic!("{e}\n{graph}"));
     [ordered(&graph), both].map(|graph| {
-        let made = pairs(&inner(&graph), SMALL);
-        assert_eq!(squares(&made), 0, "{made}");
-        same(&graph, &made)
+        let [found, across] = [false, true].map(|across| {
+            let made = pairs(&inner(&graph), Piece { across, ..SMALL });
+            assert_eq!(squares(&made), 0, "{made}");
+            same(&graph, &made)
+        });
+        assert_eq!(found, across);
+        found
     })
 }
 

@@ -44,11 +44,15 @@ pub struct Piece {
     pub tokens: usize,
     /// Numbers of as many tokens, of what is summed over in products.
     pub numbers: usize,
+    /// Whether tokens that stay are columns, which do not meet, and others rows.
+    pub across: bool,
 }
 
 impl Piece {
-    /// What fits near a core or a block of threads.
-    pub const NEAR: Self = Self { tokens: 64, numbers: 8192 };
+    /// What fits near a core, which folds numbers that lie side by side.
+    pub const CORES: Self = Self { tokens: 64, numbers: 8192, across: false };
+    /// What fits near a block of threads, whose warps have columns each.
+    pub const WARPS: Self = Self { tokens: 64, numbers: 8192, across: true };
 }
 
 /// The graph with folds of pairs as walks.

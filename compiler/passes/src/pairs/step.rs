@@ -21,6 +21,8 @@ pub(super) struct Step<'g> {
     graph: &'g Graph,
     group: &'g Group,
     rows: Dim,
+    /// Whether tokens that stay are the last axis.
+    across: bool,
     /// How the tokens that are folded away lie to those that stay.
     reach: Option<Reach>,
     walk: Scan,
@@ -52,13 +54,14 @@ impl<'g> Step<'g> {
     pub(super) fn new(
         graph: &'g Graph,
         group: &'g Group,
-        (rows, reach): (Dim, Option<Reach>),
+        (rows, across, reach): (Dim, bool, Option<Reach>),
         (walk, position): (Scan, Value),
     ) -> Self {
         Self {
             graph,
             group,
             rows,
+            across,
             reach,
             walk,
             operands: vec![],
@@ -81,7 +84,11 @@ impl<'g> Step<'g> {
         let (graph, group, position) = (self.graph, self.group, self.positions[0]);
         let leaves: Vec<Value> = group.cone.leaves.iter().copied().collect();
         for (&leaf, &value) in leaves.iter().zip(fed) {
-            let roles = in_body(&group.cone.roles[&leaf]);
+            let roles: Roles = group.cone.roles[&leaf]
+                .iter()
+                .copied()
+                .filter(|r| is_within(*r))
+                .collect();
             let summed = roles.contains(&Role::Summed);
             let (feed, layout): (Feed, Layout) = match summed {
                 true => {
@@ -94,7 +101,9 @@ impl<'g> Step<'g> {
                 false => (Feed::Shared, roles.iter().map(|_| Axis::Body).collect()),
             };
             let input = self.feed(outer, value, (feed, layout));
-            self.map.insert(leaf, tokens_in_place(&mut self.walk.body, input, &roles));
+            let order = tokens_first(&roles, self.across);
+            let input = transpose(&mut self.walk.body, input, &order);
+            self.map.insert(leaf, input);
         }
         let shared = (Feed::Shared, smallvec![Axis::Body]);
         self.positions[0] = self.feed(outer, position, shared);
@@ -143,8 +152,8 @@ impl<'g> Step<'g> {
                 (true, _) => body.add(Op::Max, &[states[n], term]),
                 (false, None) => add(body, states[n], term),
                 (false, Some(by)) => {
-                    let own = in_body(&sink.result);
-                    let at = own.iter().position(|r| *r == Role::Kept);
+                    let own = within(&sink.result, self.across);
+                    let at = own.iter().position(|a| sink.result[*a] == Role::Kept);
                     let all = dims(body, term);
                     let by = broadcast(body, by, &all, &[at.expect("it stays")]);
                     let before = mul(body, states[n], by);
@@ -215,9 +224,7 @@ impl<'g> Step<'g> {
     /// What a fold of the group adds for these tokens.
     fn folded(&mut self, sink: &Sink) -> Value {
         let pairs = self.map[&sink.pairs];
-        let roles = in_body(&sink.roles);
-        let summed =
-            roles.iter().position(|r| *r == Role::Summed).expect("pairs have it");
+        let summed = self.place(&sink.roles, Role::Summed);
         let body = &mut self.walk.body;
         let all = dims(body, pairs);
         let there = broadcast(body, self.valid, &all, &[summed]);
@@ -233,16 +240,22 @@ impl<'g> Step<'g> {
             }
             None => fold(body, Fold::Sum, pairs, &[summed]),
             Some((other, n)) => {
-                let roles = in_body(&self.group.cone.roles[&other]);
-                let at = roles.iter().position(|r| *r == Role::Summed);
-                let at = at.expect("products sum over it");
-                let other = self.map[&other];
-                match n {
-                    0 => contract(body, pairs, other, &[], &[(summed, at)]),
-                    _ => contract(body, other, pairs, &[], &[(at, summed)]),
+                let roles = &self.group.cone.roles[&other];
+                let at = self.place(roles, Role::Summed);
+                let (a, b) = (self.map[&other], pairs);
+                // As it is written, or with tokens that stay last.
+                match n == 0 && !self.across {
+                    true => contract(&mut self.walk.body, b, a, &[], &[(summed, at)]),
+                    false => contract(&mut self.walk.body, a, b, &[], &[(at, summed)]),
                 }
             }
         }
+    }
+
+    /// Where a value within the step has the axis with a role.
+    fn place(&self, roles: &[Role], role: Role) -> usize {
+        let mut order = within(roles, self.across).into_iter();
+        order.position(|axis| roles[axis] == role).expect("it has such an axis")
     }
 
     /// Whether a comparison of tokens that stay with those that are folded away holds, where all of the latter come before, or after.
@@ -297,9 +310,12 @@ impl<'g> Step<'g> {
         let (graph, cone): (&Graph, &Cone) = (self.graph, &self.group.cone);
         let node: &NodeData = graph.def(v);
         let roles = &cone.roles[&v];
-        let all = seen(&graph.ty(v).dims, roles, self.rows);
+        let all = seen(&graph.ty(v).dims, roles, self.rows, self.across);
         let of = |n: usize| self.map[&node.operands[n]];
-        let place = |roles: &[Role], axis: usize| in_body(&roles[..axis]).len();
+        let order = |roles: &[Role]| within(roles, self.across);
+        let place = |roles: &[Role], axis: usize| {
+            order(roles).into_iter().position(|a| a == axis).expect("it is within")
+        };
         match &node.op {
             Op::Constant { value, ty } => {
                 let ty = Type { elem: ty.elem, dims: all };
@@ -307,26 +323,21 @@ impl<'g> Step<'g> {
             }
             Op::Iota { axis, .. } => {
                 let at = self.positions[usize::from(roles[*axis] == Role::Summed)];
-                broadcast(&mut self.walk.body, at, &all, &[place(roles, *axis)])
+                let axis = place(roles, *axis);
+                broadcast(&mut self.walk.body, at, &all, &[axis])
             }
             Op::Position { .. } => self.positions[usize::from(roles[0] == Role::Summed)],
             Op::Broadcast { axes, .. } => {
                 let inner = &cone.roles[&node.operands[0]];
-                let mapped = |axis: &usize| matches!(roles[*axis], Role::Map(_));
-                debug_assert_eq!(inner.len(), axes.len(), "an axis each");
-                let axes: Axes = axes
-                    .iter()
-                    .filter(|a| !mapped(a))
-                    .map(|&a| place(roles, a))
-                    .collect();
+                let axes: Axes =
+                    order(inner).into_iter().map(|a| place(roles, axes[a])).collect();
                 let x = of(0);
                 broadcast(&mut self.walk.body, x, &all, &axes)
             }
-            Op::Transpose { order } => {
+            Op::Transpose { order: from } => {
                 let inner = &cone.roles[&node.operands[0]];
-                let stays = |a: &&usize| !matches!(inner[**a], Role::Map(_));
                 let order: Axes =
-                    order.iter().filter(stays).map(|&a| place(inner, a)).collect();
+                    order(roles).into_iter().map(|a| place(inner, from[a])).collect();
                 let x = of(0);
                 transpose(&mut self.walk.body, x, &order)
             }
@@ -335,7 +346,13 @@ impl<'g> Step<'g> {
                 let sum: Vec<(usize, usize)> =
                     sum.iter().map(|&(a, b)| (place(left, a), place(right, b))).collect();
                 let (a, b) = (of(0), of(1));
-                contract(&mut self.walk.body, a, b, &[], &sum)
+                match self.across && left.contains(&Role::Kept) {
+                    false => contract(&mut self.walk.body, a, b, &[], &sum),
+                    true => {
+                        let sum: Vec<_> = sum.into_iter().map(|(a, b)| (b, a)).collect();
+                        contract(&mut self.walk.body, b, a, &[], &sum)
+                    }
+                }
             }
             op => {
                 let operands: Vec<Value> = (0..node.operands.len()).map(of).collect();
@@ -363,31 +380,40 @@ fn is_moved(graph: &Graph, mut v: Value, of: Value) -> bool {
     v == of
 }
 
-/// What a step sees of tokens first, with their axis where the value had it.
-fn tokens_in_place(body: &mut Graph, v: Value, roles: &[Role]) -> Value {
-    let mut own = 1..;
-    let place = |role: &Role| match role {
-        Role::Own => own.next().expect("there is always another number"),
-        _ => 0,
+/// The order in which what is fed has tokens first is turned to that of a step.
+fn tokens_first(roles: &[Role], across: bool) -> Axes {
+    let of_tokens = |role: Role| matches!(role, Role::Kept | Role::Summed);
+    let first = usize::from(roles.iter().any(|r| of_tokens(*r)));
+    let place = |axis: usize| match of_tokens(roles[axis]) {
+        true => 0,
+        false => first + roles[..axis].iter().filter(|r| !of_tokens(**r)).count(),
     };
-    let of_tokens = roles.iter().any(|r| *r != Role::Own);
-    let order: Axes = match of_tokens {
-        true => roles.iter().map(place).collect(),
-        false => (0..roles.len()).collect(),
-    };
-    transpose(body, v, &order)
-}
-/// The shape of a value with such axes in a step.
-pub(super) fn seen(dims: &[Dim], roles: &[Role], rows: Dim) -> Dims {
-    let one = |(dim, role): (&Dim, &Role)| match role {
-        Role::Map(_) => None,
-        Role::Kept | Role::Summed => Some(rows),
-        Role::Own => Some(*dim),
-    };
-    dims.iter().zip(roles).filter_map(one).collect()
+    within(roles, across).into_iter().map(place).collect()
 }
 
-/// The axes that are there within a walk.
-pub(super) fn in_body(roles: &[Role]) -> Roles {
-    roles.iter().copied().filter(|r| !matches!(r, Role::Map(_))).collect()
+/// Whether an axis is there within a walk.
+fn is_within(role: Role) -> bool {
+    !matches!(role, Role::Map(_))
+}
+
+/// The axes that are there within a walk, in their order there: as they were, or with tokens that stay across, which are columns then.
+pub(super) fn within(roles: &[Role], across: bool) -> Vec<usize> {
+    let mut out: Vec<usize> = (0..roles.len()).filter(|&a| is_within(roles[a])).collect();
+    if across {
+        out.sort_by_key(|&axis| match roles[axis] {
+            Role::Summed => 0,
+            Role::Map(_) | Role::Own => 1,
+            Role::Kept => 2,
+        });
+    }
+    out
+}
+
+/// The shape of a value with such axes in a step.
+pub(super) fn seen(dims: &[Dim], roles: &[Role], rows: Dim, across: bool) -> Dims {
+    let one = |axis: usize| match roles[axis] {
+        Role::Kept | Role::Summed => rows,
+        Role::Map(_) | Role::Own => dims[axis],
+    };
+    within(roles, across).into_iter().map(one).collect()
 }

@@ -1,10 +1,10 @@
 //! A walk over the tokens that are folded away, within a step of a walk over those that stay.
 
 use super::Piece;
-use super::cone::{Role, Roles};
+use super::cone::Role;
 use super::sinks::Sink;
 use super::stages::Group;
-use super::step::{Step, in_body, seen};
+use super::step::{Step, seen, within};
 use crate::build::{constant, transpose};
 use crate::causal::{lower, never_above};
 use crate::units::Remade;
@@ -49,10 +49,10 @@ pub(super) fn walk(graph: &Graph, group: &Group, most: Piece, made: &mut Remade<
     let rows = Dim::Fixed(chunk);
     outer.body.input("valid", Type::bool([rows]));
     let position = outer.body.input("position", Type::real([rows]));
-    let mut ends = begun(graph, group, rows, &mut outer.body);
+    let mut ends = begun(graph, group, (rows, most.across), &mut outer.body);
     for reach in reaches(graph, group) {
         let walk = empty(Dims::new());
-        let step = Step::new(graph, group, (rows, *reach), (walk, position));
+        let step = Step::new(graph, group, (rows, most.across, *reach), (walk, position));
         let (walk, operands) = step.made(&outer.body, &fed_within, &ends);
         ends =
             outer.body.add_many(Op::Scan { scan: Box::new(walk) }, &operands).into_vec();
@@ -60,8 +60,9 @@ pub(super) fn walk(graph: &Graph, group: &Group, most: Piece, made: &mut Remade<
     let mut backs = Vec::new();
     for (n, sink) in group.sinks.iter().enumerate() {
         // Tokens first, as steps yield them.
-        let own: Roles = in_body(&sink.result);
-        let at = own.iter().position(|r| *r == Role::Kept).expect("it stays");
+        let own = within(&sink.result, most.across);
+        let at = own.iter().position(|a| sink.result[*a] == Role::Kept);
+        let at = at.expect("it stays");
         let order: Axes =
             [at].into_iter().chain((0..own.len()).filter(|a| *a != at)).collect();
         let end = transpose(&mut outer.body, ends[n], &order);
@@ -91,10 +92,15 @@ fn tokens_of(graph: &Graph, group: &Group, most: Piece) -> usize {
 }
 
 /// What the states of a group's folds are before there was any token.
-fn begun(graph: &Graph, group: &Group, rows: Dim, outer: &mut Graph) -> Vec<Value> {
+fn begun(
+    graph: &Graph,
+    group: &Group,
+    (rows, across): (Dim, bool),
+    outer: &mut Graph,
+) -> Vec<Value> {
     let of = |sink: &Sink| {
         let begin = if sink.is_largest(graph) { LEAST } else { 0.0 };
-        let dims = seen(&graph.ty(sink.value(graph)).dims, &sink.result, rows);
+        let dims = seen(&graph.ty(sink.value(graph)).dims, &sink.result, rows, across);
         constant(outer, begin, &dims)
     };
     group.sinks.iter().map(of).collect()
