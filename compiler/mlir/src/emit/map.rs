@@ -473,7 +473,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
     }
 
-    fn folded(&mut self, fold: Fold, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
+    pub(super) fn folded(&mut self, fold: Fold, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
         // The second where it goes further, or is no number.
         let how = match fold {
             Fold::Sum => return self.b.contracted("llvm.fadd", a, b),

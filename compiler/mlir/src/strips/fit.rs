@@ -6,7 +6,7 @@ use crate::target::Products;
 use nestor_ir::tile::reads::touches;
 use nestor_ir::tile::together::{parts, point};
 use nestor_ir::tile::{
-    Access, Affine, Extent, Kernel, Matrix, Place, Shape, Sink, Stmt, Tile,
+    Access, Affine, ExprId, Extent, Kernel, Matrix, Place, Shape, Sink, Stmt, Tile,
 };
 
 /// Numbers of a line of shared memory, and lines of a pattern, as groups of warps read them.
@@ -135,14 +135,30 @@ impl Strips {
         own: Option<Place>,
     ) -> Option<Vec<Tile>> {
         let Stmt::Map { space, loads, sinks, .. } = stmt else { return None };
-        let sides = point(space, [high, Extent::Fixed(self.columns)])?;
-        let folds = sinks.iter().any(|(_, sink)| matches!(sink, Sink::Fold { .. }));
-        if folds || sides.last() != Some(&Some(1)) {
-            return None;
-        }
+        let sides = sides(space, sinks, [high, Extent::Fixed(self.columns)])?;
         let here = |a: &Access| self.is_here(a, &sides);
         let all = loads.iter().chain(sinks.iter().map(|(_, sink)| sink.to()));
         let other = all.filter(|a| Some(a.place) != own && !here(a));
         Some(other.filter_map(|a| self.tile(a.place)).collect())
     }
+}
+
+/// Which side each dimension of a map runs along, its rows (0) or columns (1): columns come last, or first where it folds columns. Nothing where
+/// it is another map.
+pub fn sides(
+    space: &[Extent],
+    sinks: &[(ExprId, Sink)],
+    [rows, columns]: [Extent; 2],
+) -> Option<Vec<Option<usize>>> {
+    let folds = |(_, sink): &(ExprId, Sink)| matches!(sink, Sink::Fold { .. });
+    if !sinks.iter().any(folds) {
+        let sides = point(space, [rows, columns])?;
+        return (sides.last() == Some(&Some(1))).then_some(sides);
+    }
+    let is_whole = |(_, sink): &(ExprId, Sink)| match sink {
+        Sink::Fold { axes, accumulate, .. } => *axes == 1 && !accumulate,
+        Sink::Store(_) => true,
+    };
+    let fits = space == [columns, rows] && sinks.iter().all(is_whole);
+    fits.then(|| vec![Some(1), Some(0)])
 }

@@ -14,7 +14,7 @@ use crate::emit::map::Map;
 use crate::emit::number::Num;
 use nestor_ir::tile::{Access, Expr, ExprId, Extent, ScalarOp, Sink};
 
-/// A map along rows: the dimension that runs along them is its last.
+/// A map whose last dimension runs along rows where that of another one does along columns, or the other way.
 pub(super) struct Along {
     space: Vec<Extent>,
     expr: Expr,
@@ -25,10 +25,10 @@ pub(super) struct Along {
 }
 
 impl Along {
-    /// Of a map whose last dimension runs along columns.
+    /// Of a map whose last dimension runs along the other side.
     pub(super) fn of(map: Map<'_>, sides: &[Option<usize>]) -> Self {
         let last = sides.len() - 1;
-        let rows = sides.iter().position(|s| *s == Some(0)).unwrap_or(last);
+        let rows = sides.iter().position(|s| *s != sides[last]).unwrap_or(last);
         let turned = |a: &Access| {
             let mut a = a.clone();
             a.strides.swap(rows, last);
@@ -65,6 +65,14 @@ impl Along {
         let Self { space, expr, loads, sinks, .. } = self;
         Map { space, expr, loads, sinks }
     }
+}
+
+/// What an access to a matrix names, rows last.
+fn down(a: &Access) -> Access {
+    let mut a = a.clone();
+    a.strides.reverse();
+    a.bounds.iter_mut().for_each(|bound| bound.strides.reverse());
+    a
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
@@ -114,6 +122,17 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 for spot in self.spots(rows) {
                     let at = spot.across.expect("warps of a group turn what they have");
                     out.extend(self.load_crossed(&from, &at));
+                }
+                out
+            }
+            None if self.is_beside(&down(&from), 2) => {
+                let mut out = Vec::new();
+                for pair in self.spots(rows).into_iter().flat_map(|spot| spot.pairs) {
+                    out.extend(self.load_beside(
+                        &down(&from),
+                        &[pair.column, pair.row],
+                        2,
+                    ));
                 }
                 out
             }

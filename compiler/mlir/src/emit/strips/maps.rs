@@ -7,9 +7,8 @@ use crate::emit::build::V;
 use crate::emit::map::Map;
 use crate::emit::number::Num;
 use crate::emit::together::under_way;
-use crate::strips::Begins;
+use crate::strips::{Begins, sides};
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::together::point;
 use nestor_ir::tile::{Access, ExprId, Extent, Place, Sink, Tile};
 
 /// What the map behind a product takes: at this place its sums; or nothing yet, where those begin with what it gives.
@@ -78,12 +77,16 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ) {
         let strips = &self.about.placement.strips;
         let entries = [rows, strips.columns].map(Extent::Fixed);
-        let sides = point(map.space, entries).expect("it is a map of these");
-        let along = strips.groups.then(|| Along::of(map, &sides));
-        let whole = Turn { map, sides: &sides };
-        let of_pairs = along
-            .as_ref()
-            .map_or(whole, |along| Turn { map: along.map(), sides: &along.sides });
+        let sides = sides(map.space, map.sinks, entries).expect("it is a map of these");
+        let other = Along::of(map, &sides);
+        let both =
+            [Turn { map, sides: &sides }, Turn { map: other.map(), sides: &other.sides }];
+        // Pairs are neighbours in a row, or in a column; what is turned within the warp lies in rows.
+        let [whole, along] = match sides.last() {
+            Some(Some(1)) => both,
+            _ => [both[1], both[0]],
+        };
+        let of_pairs = if strips.groups { along } else { whole };
         let held = map.loads.iter().map(|from| match own {
             Some(Own::Sums(place, sums)) if from.place == *place => Some(sums.clone()),
             Some(Own::Begins(begins)) if from.place == begins.own => {
@@ -92,6 +95,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             _ => Some(self.held_at(from.place)?.1),
         });
         let pointed = Pointed { whole, of_pairs, held: held.collect(), own };
+        let mut folds = self.folds_of(map);
         let mut made: Vec<(Tile, usize, Vec<V<'c, 'a>>)> = Vec::new();
         for (n, (_, sink)) in map.sinks.iter().enumerate() {
             if let Some(tile) = strips.tile(sink.to().place) {
@@ -99,16 +103,23 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             }
         }
         let spots = self.spots(rows);
+        let mut number = 0;
         for some in spots.chunks(pointed.at_once(spots[0].pairs.len())) {
             let values: Vec<Vec<OfPair<'c, 'a>>> =
                 some.iter().map(|spot| self.values_of(&pointed, spot)).collect();
             for (spot, values) in some.iter().zip(values) {
-                for (n, (root, _)) in map.sinks.iter().enumerate() {
-                    let root = pointed.given(*root).index();
-                    let twos: Vec<[V<'c, 'a>; 2]> = values
-                        .iter()
-                        .map(|(values, _)| [values[0][root], values[1][root]])
-                        .collect();
+                let twos = |root: usize| -> Vec<[V<'c, 'a>; 2]> {
+                    let two =
+                        |(values, _): &OfPair<'c, 'a>| [values[0][root], values[1][root]];
+                    values.iter().map(two).collect()
+                };
+                self.fold_spot(map, &mut folds, number, twos);
+                number += 1;
+                for (n, (root, sink)) in map.sinks.iter().enumerate() {
+                    if let Sink::Fold { .. } = sink {
+                        continue;
+                    }
+                    let twos = twos(pointed.given(*root).index());
                     match made.iter_mut().find(|(_, sink, _)| *sink == n) {
                         Some((.., numbers)) => numbers.extend(twos.concat()),
                         None => self.put_of(&pointed, n, spot, &twos, &values),
@@ -116,6 +127,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 }
             }
         }
+        self.end_folds(map, folds, &spots);
         for (tile, _, numbers) in made {
             self.held[tile.index()] = Some(numbers);
         }

@@ -7,6 +7,7 @@
 //! column two further on. Columns go to an instruction's rows so that four lanes that turn what they have (`crossed`) have sixteen beside one another.
 
 mod crossed;
+mod folds;
 mod maps;
 mod products;
 
