@@ -19,7 +19,7 @@ use crate::products::on_cores;
 use crate::target::Products;
 use nestor_ir::artifact::Narrow;
 use nestor_ir::entity::Entity;
-use nestor_ir::plan::{Launch, Plan, Role};
+use nestor_ir::plan::{Launch, Plan, Role, Tensor};
 use nestor_ir::tile::{
     Access, Expr, ExprId, Kernel, Place, ScalarKind, ScalarOp, Sink, Stmt, Tile, Use,
     kind_of, reads,
@@ -278,11 +278,15 @@ fn ours(plan: &Plan) -> Vec<bool> {
     let tensors = plan.tensors.values();
     let mut tensors: Vec<bool> =
         tensors.map(|t| t.narrow || t.role == Role::Temporary).collect();
+    let both =
+        |from: &Tensor, to: &Tensor| [from, to].iter().all(|t| plan.tensors[**t].narrow);
     for launch in &plan.launches {
         let others = match launch {
             Launch::Kernel { .. } => vec![],
             Launch::Dense(d) => vec![d.left.tensor, d.right.tensor, d.out.tensor],
             Launch::Zero(t) => vec![*t],
+            // What the caller keeps narrow both as what it is copied from and to is copied as it is.
+            Launch::Copy { from, to } if both(from, to) => vec![],
             Launch::Copy { from, to } => vec![*from, *to],
         };
         others.into_iter().for_each(|t| tensors[t.index()] = false);
@@ -328,7 +332,7 @@ fn every(stmts: &[Stmt], each: &mut dyn FnMut(&Stmt)) {
     }
 }
 
-fn launched(plan: &Plan) -> impl Iterator<Item = (usize, &[nestor_ir::plan::Tensor])> {
+fn launched(plan: &Plan) -> impl Iterator<Item = (usize, &[Tensor])> {
     plan.launches.iter().filter_map(|launch| match launch {
         Launch::Kernel { kernel, buffers } => Some((kernel.index(), &buffers[..])),
         Launch::Dense(_) | Launch::Zero(_) | Launch::Copy { .. } => None,

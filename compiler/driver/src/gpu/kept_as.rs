@@ -81,7 +81,9 @@ pub fn all_kept(
         }
         let why = match &data.role {
             Role::InPlace { .. } => Some("it is updated in place".to_owned()),
-            _ => plan.launches.iter().find_map(|l| wide(l, tensor, kernels, narrow)),
+            _ => {
+                plan.launches.iter().find_map(|l| wide(plan, l, tensor, kernels, narrow))
+            }
         };
         if let Some(why) = why {
             return Err(KeptAsError::Needed { name, why });
@@ -92,6 +94,7 @@ pub fn all_kept(
 
 /// What a launch needs a tensor as float32 for.
 fn wide(
+    plan: &Plan,
     launch: &Launch,
     tensor: Tensor,
     kernels: &[Kernel],
@@ -119,7 +122,13 @@ fn wide(
         }
         Launch::Zero(t) => (*t == tensor).then(|| "it is set to zero".to_owned()),
         Launch::Copy { from, to } => {
-            [from, to].contains(&&tensor).then(|| "it is copied".to_owned())
+            let other = if *from == tensor { to } else { from };
+            let touches = [from, to].contains(&&tensor);
+            let alike = plan.tensors[*other].narrow;
+            (touches && !alike).then(|| {
+                let names = plan.tensors[*other].role.names().join("`, `");
+                format!("it is copied as float32, `{names}` being so")
+            })
         }
     }
 }
