@@ -7,7 +7,7 @@ use super::build::V;
 use super::number::Num;
 use crate::placement::by_all;
 use crate::target;
-use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
+use melior::dialect::arith::CmpiPredicate;
 use nestor_ir::entity::Entity;
 use nestor_ir::tensor::Fold;
 use nestor_ir::tile::{Access, Expr, ExprId, Extent, Sink};
@@ -474,15 +474,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     }
 
     pub(super) fn folded(&mut self, fold: Fold, a: V<'c, 'a>, b: V<'c, 'a>) -> V<'c, 'a> {
-        // The second where it goes further, or is no number.
-        let how = match fold {
-            Fold::Sum => return self.b.contracted("llvm.fadd", a, b),
-            Fold::Max => CmpfPredicate::Ogt,
-            Fold::Min => CmpfPredicate::Olt,
-        };
-        let further = self.b.compare(how, b, a);
-        let is_none = self.b.compare(CmpfPredicate::Uno, b, b);
-        let second = self.b.two("llvm.or", further, is_none);
-        self.b.select(second, b, a)
+        // What is no number stays so.
+        match fold {
+            Fold::Sum => self.b.contracted("llvm.fadd", a, b),
+            Fold::Max => self.b.two("llvm.intr.maximum", a, b),
+            Fold::Min => self.b.two("llvm.intr.minimum", a, b),
+        }
     }
 }

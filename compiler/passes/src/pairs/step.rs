@@ -121,30 +121,25 @@ impl<'g> Step<'g> {
         self.positions[1] = body.input("position", Type::real([self.rows]));
         let mut grown = None;
         let mut nexts = vec![None; group.sinks.len()];
-        for &v in group.cone.roles.keys() {
-            let at = group
-                .sinks
-                .iter()
-                .position(|s| Some(s.node) == group.largest && s.value(graph) == v);
-            if let Some(n) = at {
-                let largest = self.folded(&group.sinks[n]);
-                self.top = Some(self.top(&group.sinks[n], largest));
-                let next = self.walk.body.add(Op::Max, &[states[n], largest]);
-                let less = sub(&mut self.walk.body, states[n], next);
-                grown = Some(exp(&mut self.walk.body, less));
-                nexts[n] = Some(next);
-                self.map.insert(v, next);
-            } else if let Some(made) = self.vanishing(v) {
-                self.gone.insert(v);
-                self.map.insert(v, made);
-            } else if !self.map.contains_key(&v) {
-                let made = self.node(v);
-                self.map.insert(v, made);
-            }
+        let largest = group.sinks.iter().position(|s| Some(s.node) == group.largest);
+        if let Some(n) = largest {
+            let sink = &group.sinks[n];
+            self.compute(sink.pairs);
+            let found = self.folded(sink);
+            self.top = Some(self.top(sink, found));
+            let next = self.walk.body.add(Op::Max, &[states[n], found]);
+            let less = sub(&mut self.walk.body, states[n], next);
+            grown = Some(exp(&mut self.walk.body, less));
+            nexts[n] = Some(next);
+            self.map.insert(sink.value(graph), next);
         }
-        for (n, sink) in group.sinks.iter().enumerate() {
-            if nexts[n].is_some() {
-                continue;
+        // One after the other, so that little of it is there at a time.
+        for (n, sink) in
+            group.sinks.iter().enumerate().filter(|(n, _)| largest != Some(*n))
+        {
+            self.compute(sink.pairs);
+            if let Some((other, _)) = sink.with {
+                self.compute(other);
             }
             let term = self.folded(sink);
             let body = &mut self.walk.body;
@@ -166,6 +161,22 @@ impl<'g> Step<'g> {
             self.walk.body.output(format!("state{n}"), next.expect("each has one"));
         }
         (self.walk, self.operands)
+    }
+
+    /// Adds a value, and before it what it is computed of.
+    fn compute(&mut self, v: Value) {
+        if self.map.contains_key(&v) {
+            return;
+        }
+        self.graph.def(v).operands.iter().for_each(|operand| self.compute(*operand));
+        let made = match self.vanishing(v) {
+            Some(made) => {
+                self.gone.insert(v);
+                made
+            }
+            None => self.node(v),
+        };
+        self.map.insert(v, made);
     }
 
     /// What the largest value is folded of.
