@@ -47,6 +47,8 @@ pub(super) struct Lower<'g> {
     pub(super) states: usize,
     /// Inputs that are the same at every step of a walk, by number.
     pub(super) shared: Vec<usize>,
+    /// What is computed before the first step.
+    pub(super) fixed: Vec<bool>,
     /// Which rows of the chunk are tokens, also when the condition itself was stored: the value,
     /// and `0 <= offset + row < high`.
     pub(super) valid: Option<(Value, Affine, Affine)>,
@@ -106,6 +108,7 @@ impl<'g> Lower<'g> {
             packs: vec![],
             states: 0,
             shared: vec![],
+            fixed: vec![false; count],
             valid: None,
             order: graph.nodes.keys().collect(),
             done: vec![false; graph.nodes.len()],

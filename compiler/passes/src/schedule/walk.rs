@@ -8,7 +8,7 @@ use super::lately::{last_steps, lately};
 use super::lower::{Known, Lower};
 use super::steps::{along, moved, steps};
 use super::store::Touch;
-use super::view::View;
+use super::view::{Home, View};
 use crate::autodiff::body_inputs;
 use crate::error::PassError;
 use nestor_ir::entity::Entity;
@@ -35,11 +35,20 @@ impl Lower<'_> {
         }
         let mask = self.mask(node, scan)?;
         let reach = self.reach(node, scan)?;
-        let results: Vec<Option<View>> = node
-            .results
-            .iter()
-            .map(|&v| self.used(v).then(|| self.room_as_used(v)))
-            .collect();
+        // What another walk within the same step goes on with stays where the last step leaves it.
+        let inputs = body_inputs(scan);
+        let states: Vec<usize> = scan.states().collect();
+        let stays = |l: &Self, k: usize| {
+            let read =
+                |v: Value| scan.body.nodes.values().any(|n| n.operands.contains(&v));
+            let state = states.get(k).and_then(|s| inputs[*s]);
+            l.goes_on(node.results[k]) && scan.map.is_empty() && state.is_some_and(read)
+        };
+        let mut results: Vec<Option<View>> = Vec::new();
+        for (k, &v) in node.results.iter().enumerate() {
+            let room = self.used(v) && !stays(self, k);
+            results.push(room.then(|| self.room_as_used(v)));
+        }
         let mut frame =
             if self.nested { std::mem::take(&mut self.frame) } else { Frame::default() };
         let before = std::mem::take(&mut frame.body);
@@ -54,9 +63,7 @@ impl Lower<'_> {
         let mut body = Lower::new(&scan.body, true, frame, session);
         body.order = old_first(scan);
         // What the body sees.
-        let states: Vec<usize> = scan.states().collect();
         let mut carried: Vec<Option<View>> = Vec::new();
-        let inputs = body_inputs(scan);
         for (k, (feed, layout)) in scan.feeds.iter().enumerate() {
             let Some(input) = inputs[k] else { continue };
             if *feed == Feed::Shared {
@@ -85,9 +92,16 @@ impl Lower<'_> {
                         carried.push(None);
                         continue;
                     }
-                    let ty = scan.body.ty(input).clone();
-                    let tile = body.frame.tile(&format!("state{}", carried.len()), &ty);
-                    body.copy(&from, &tile);
+                    let tile = match self.left_there(node.operands[k], view) {
+                        true if scan.map.is_empty() => view.clone(),
+                        _ => {
+                            let ty = scan.body.ty(input).clone();
+                            let name = format!("state{}", carried.len());
+                            let tile = body.frame.tile(&name, &ty);
+                            body.copy(&from, &tile);
+                            tile
+                        }
+                    };
                     let next = scan.body.outputs[carried.len()].value;
                     body.next_in[next.index()] = Some(tile.clone());
                     carried.push(Some(tile.clone()));
@@ -170,8 +184,10 @@ impl Lower<'_> {
         }
         body.carry(&carried)?;
         let step = std::mem::take(&mut body.frame.body);
-        for (view, tile) in results.iter().zip(&carried) {
-            if let (Some(view), Some(tile)) = (view, tile) {
+        for (k, tile) in carried.iter().enumerate() {
+            if stays(self, k) {
+                results[k] = tile.clone().filter(|_| self.used(node.results[k]));
+            } else if let (Some(view), Some(tile)) = (&results[k], tile) {
                 let to = at.iter().fold(view.clone(), |v, i| v.at(i));
                 body.copy(tile, &to);
             }
@@ -239,6 +255,23 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Whether nobody takes what a walk within a step ends with but another one, which begins with it.
+    fn goes_on(&self, v: Value) -> bool {
+        let user = self.user[v.index()].map(|n| &self.graph.nodes[n]);
+        let Some(NodeData { op: Op::Scan { scan }, operands, .. }) = user else {
+            return false;
+        };
+        let at = operands.iter().position(|o| *o == v);
+        self.nested && at.is_some_and(|k| scan.feeds[k].0 == Feed::Initial)
+    }
+
+    /// Whether that is what a walk begins with.
+    fn left_there(&self, v: Value, view: &View) -> bool {
+        let of_walk = matches!(self.graph.def(v).op, Op::Scan { .. });
+        let is_tile = matches!(view.home, Home::Tile(_)) && view.is_whole();
+        of_walk && self.goes_on(v) && !self.fixed[v.index()] && is_tile
+    }
+
     /// Room for a result: of the shape that its only user gives it, where that is another.
     fn room_as_used(&mut self, v: Value) -> View {
         let ty = self.graph.ty(v).clone();
@@ -275,6 +308,7 @@ impl Lower<'_> {
             }
         }
         self.nodes(|n| n.results.iter().all(|v| !varies[v.index()]))?;
+        self.fixed = varies.iter().map(|v| !v).collect();
         for v in kept {
             if self.worth_keeping(v) {
                 self.settled(v)?;
