@@ -46,7 +46,7 @@ impl Strips {
             && all.len() <= FEW
             && all.iter().any(is_high);
         let written = worth / (DEPTH * DEPTH) * self.width / COLUMNS;
-        let registers = self.most(kernel) + ADDRESSES * all.len();
+        let registers = self.most(kernel);
         let fits = match self.groups {
             true => self.is_thin(kernel) && registers <= MOST_OF_GROUPS,
             false => {
@@ -82,25 +82,40 @@ impl Strips {
         self.carries(kernel) && loops.flat_map(Stmt::inner).all(brings)
     }
 
-    /// The most numbers that a thread has at a time.
+    /// The most numbers that a thread has at a time, with addresses of operands.
     fn most(&self, kernel: &Kernel) -> usize {
         let outer = Lives::of(self, &kernel.body);
         let count = |tile: &Tile| rows(kernel, *tile).unwrap_or(0) * self.width / 32;
         let all: Vec<Tile> = kernel.tiles.keys().filter(|t| self.is_held(*t)).collect();
+        let products = |body: &[Stmt]| body.iter().filter(|s| work(s) > 0).count();
         let of = |(n, stmt): (usize, &Stmt)| {
             let beside = all.iter().filter(|t| !outer.0[n].contains(t));
             let beside: usize = beside.filter(|t| outer.is_around(n, t)).map(count).sum();
             let own: Vec<Tile> = outer.0[n].clone();
             let Stmt::Loop { body, .. } = stmt else {
-                return beside + own.iter().map(count).sum::<usize>();
+                let own = own.iter().map(count).sum::<usize>();
+                return beside + own + ADDRESSES * products(&kernel.body);
             };
             let (inner, carried) = (Lives::of(self, body), self.carried(body));
             let stays = |t: &Tile| carried.contains(t) || outer.is_elsewhere(n, t);
-            let lives = |here: usize, t: &Tile| {
-                stays(t) || inner.0[here].contains(t) || inner.is_around(here, t)
+            let at = |here: usize| -> usize {
+                let there = |t: &&Tile| {
+                    stays(t) || inner.0[here].contains(t) || inner.is_around(here, t)
+                };
+                let there: Vec<&Tile> = own.iter().filter(there).collect();
+                let some = |which: &dyn Fn(&Tile) -> bool| -> usize {
+                    let some = there.iter().copied().filter(|t| which(t));
+                    some.map(count).sum()
+                };
+                // What a map makes of numbers takes the place of those that nobody takes any more.
+                let is_map = matches!(body[here], Stmt::Map { .. });
+                let ends = |t: &Tile| is_map && !stays(t) && inner.ends(here, t);
+                let begins = |t: &Tile| is_map && !stays(t) && inner.begins(here, t);
+                let others = some(&|t| !ends(t) && !begins(t));
+                others + some(&ends).max(some(&|t| begins(t) && !ends(t)))
             };
-            let at = |here| own.iter().filter(|t| lives(here, t)).map(count).sum();
-            beside + (0..body.len()).map(at).max().unwrap_or(0usize)
+            let most = (0..body.len()).map(at).max().unwrap_or(0usize);
+            beside + most + ADDRESSES * products(body)
         };
         kernel.body.iter().enumerate().map(of).max().unwrap_or(0)
     }
@@ -159,6 +174,16 @@ impl Lives {
     fn is_around(&self, n: usize, tile: &Tile) -> bool {
         let there = |side: &[Vec<Tile>]| side.iter().any(|s| s.contains(tile));
         there(&self.0[..n]) && there(&self.0[n + 1..])
+    }
+
+    /// Whether a statement is the last to touch a tile.
+    fn ends(&self, n: usize, tile: &Tile) -> bool {
+        self.0[n].contains(tile) && !self.0[n + 1..].iter().any(|s| s.contains(tile))
+    }
+
+    /// Whether it is the first.
+    fn begins(&self, n: usize, tile: &Tile) -> bool {
+        self.0[n].contains(tile) && !self.0[..n].iter().any(|s| s.contains(tile))
     }
 
     /// Whether another statement touches a tile.
