@@ -4,8 +4,8 @@ use super::cone::{Cone, Role, Roles};
 use super::sinks::Sink;
 use super::stages::Group;
 use crate::build::{
-    add, broadcast, constant, contract, dims, exp, fold, mul, select, sub, transpose,
-    uniform,
+    add, broadcast, constant, contract, dims, div, exp, fold, mul, select, sub,
+    transpose, uniform,
 };
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::infer::seen_by_body;
@@ -269,6 +269,24 @@ impl<'g> Step<'g> {
         order.position(|axis| roles[axis] == role).expect("it has such an axis")
     }
 
+    /// Pairs divided by what is the same for all of a row or column, of which the reciprocal is taken once.
+    fn divided(&mut self, node: &NodeData, operands: &[Value]) -> Option<Value> {
+        let (Op::Div, [_, by]) = (&node.op, operands) else { return None };
+        let Op::Broadcast { axes, .. } = &self.walk.body.def(*by).op else { return None };
+        let axes = axes.clone();
+        let all = dims(&self.walk.body, operands[0]);
+        let by = self.walk.body.def(*by).operands[0];
+        let body = &mut self.walk.body;
+        let few = dims(body, by);
+        if few.len() == all.len() {
+            return None;
+        }
+        let one = constant(body, 1.0, &few);
+        let by = div(body, one, by);
+        let by = broadcast(body, by, &all, &axes);
+        Some(mul(body, operands[0], by))
+    }
+
     /// Whether a comparison of tokens that stay with those that are folded away holds, where all of the latter come before, or after.
     fn order(&self, node: &NodeData) -> Option<bool> {
         let [a, b] = node.operands[..] else { return None };
@@ -374,6 +392,9 @@ impl<'g> Step<'g> {
                 }
                 if let Some(known) = self.chosen(op, &operands) {
                     return known;
+                }
+                if let Some(quotient) = self.divided(node, &operands) {
+                    return quotient;
                 }
                 self.walk.body.add(op.clone(), &operands)
             }
