@@ -13,6 +13,7 @@ mod maps;
 mod memories;
 mod narrow;
 mod often;
+mod pairs;
 mod places;
 mod products;
 mod runtime;
