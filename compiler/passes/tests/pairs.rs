@@ -59,7 +59,7 @@ const CAUSAL: &str = "%71: bool[B, T, 2, T] = less_equal %5, %4
 
 /// Values that are as large as the square of the sequence.
 fn squares(graph: &Graph) -> usize {
-    let is_long = |d: &&Dim| **d == Dim::Time;
+    let is_long = |d: &&Dim| d.ticks_of().is_some();
     let long = |ty: &nestor_ir::ty::Type| ty.dims.iter().filter(is_long).count();
     graph.values.values().filter(|v| long(&v.ty) > 1).count()
 }
@@ -133,6 +133,13 @@ fn walks(text: &str) -> [[usize; 2]; 2] {
 #[test]
 fn attention() {
     assert_eq!(walks(&read(&softmax(CAUSAL))), [[1, 1], [3, 3]]);
+}
+
+/// The same of what happens every third token alone.
+#[test]
+fn attention_at_a_clock() {
+    let text = read(&softmax(CAUSAL)).replace(", T", ", T:3").replace("[T, ", "[T:3, ");
+    assert_eq!(walks(&text), [[1, 1], [3, 3]]);
 }
 
 /// The same of all tokens, later ones too.

@@ -58,10 +58,8 @@ fn attention(width: usize, options: Options, brain: bool, sizes: Sizes) -> usize
 }
 
 /// Three pieces of either axis, the last one of a few tokens, and a first one that the call has a part of.
-const SIZES: [Sizes; 2] = [
-    Sizes { batch: 2, time: 134, start: 0 },
-    Sizes { batch: 1, time: 90, start: 70 },
-];
+const SIZES: [Sizes; 2] =
+    [Sizes { batch: 2, time: 134, start: 0 }, Sizes { batch: 1, time: 90, start: 70 }];
 
 #[test]
 fn groups_of_warps_have_columns_of_pairs() {

@@ -4,30 +4,35 @@
 //! before   s = contract q, k                              [B, H, T, T]
 //!          m = reduce max s;  p = exp (s - m);  l = reduce sum p;  y = contract p, v
 //! after    m, l, y = scan{chunks of 64 tokens} q, k, v {             all at once
-//!              scan{chunks of 64 others, until these} k, v, m, l, y {  one after the other
+//!              scan{chunks of 64 others, those before, then these} k, v, m, l, y {  one after the other
 //!                  s = contract q, k;  m' = max m, reduce max s;  p = exp (s - m');  r = exp (m - m')
 //!                  l' = r l + reduce sum p;  y' = r y + contract p, v } }
 //! ```
 //!
 //! A matrix of all pairs of tokens is as large as the square of the sequence. Where nobody wants it itself, only what is folded of it
 //! (`sinks`), along either of its two axes of tokens, it is computed again for each of these folds, from what has one axis of tokens or none
-//! (`cone`), by a walk over the tokens that are folded away within a step of a walk without states over those that stay (`walk`).
+//! (`cone`), by a walk over the tokens that are folded away (`step`) within a step of a walk without states over those that stay (`walk`).
 //! Folds that wait for one another are walks behind one another (`stages`), but for a largest value by which sums are scaled
-//! alone: that one may as well be the largest so far (`running`). Pairs that are zero or have no say, as those with later tokens, are not
-//! looked at. A sum over pairs of one product with another is an inner product of what one of them is summed to (`inner`).
+//! alone: that one may as well be the largest so far (`running`), and its exponentials are zero where pairs have no say (`vanishing`). Pairs that
+//! are zero or have no say for whichever tokens come later, or before, are not looked at; of all others but a chunk's with itself their order is
+//! known (`simpler`). A sum over pairs of one product with another is an inner product of what one of them is summed to (`inner`). What is done
+//! with folds takes their axes as walks give them (`upright`).
 
 #![allow(
     clippy::wildcard_enum_match_arm,
     reason = "ops that are followed from pairs to what they are made of; all others end there"
 )]
 
+mod axes;
 mod cone;
 mod inner;
 mod running;
+mod simpler;
 mod sinks;
 mod stages;
 mod step;
 mod upright;
+mod vanishing;
 mod walk;
 
 use crate::units::remade;

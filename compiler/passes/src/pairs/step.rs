@@ -1,52 +1,43 @@
 //! A step of the walk over the tokens that are folded away.
 
+use super::axes::{is_within, seen, tokens_first, within};
 use super::cone::{Cone, Role, Roles};
 use super::sinks::Sink;
 use super::stages::Group;
+use super::vanishing::Top;
 use crate::build::{
-    add, broadcast, constant, contract, dims, div, exp, fold, mul, select, sub,
-    transpose, uniform,
+    add, broadcast, constant, contract, dims, exp, fold, mul, select, sub, transpose,
 };
 use nestor_ir::dim::Dim;
 use nestor_ir::tensor::infer::seen_by_body;
 use nestor_ir::tensor::{
     Axes, Axis, Feed, Fold, Graph, Layout, NodeData, Op, Reach, Scan, Value,
 };
-use nestor_ir::ty::{Dims, Elem, Type};
+use nestor_ir::ty::{Elem, Type};
 use smallvec::smallvec;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A step of the walk over the tokens that are folded away, as it is built.
 pub(super) struct Step<'g> {
-    graph: &'g Graph,
-    group: &'g Group,
-    rows: Dim,
+    pub(super) graph: &'g Graph,
+    pub(super) group: &'g Group,
+    pub(super) rows: Dim,
     /// Whether tokens that stay are the last axis.
-    across: bool,
+    pub(super) across: bool,
     /// How the tokens that are folded away lie to those that stay.
-    reach: Option<Reach>,
-    walk: Scan,
+    pub(super) reach: Option<Reach>,
+    pub(super) walk: Scan,
     /// What it is fed within the step around it.
-    operands: Vec<Value>,
-    map: BTreeMap<Value, Value>,
+    pub(super) operands: Vec<Value>,
+    pub(super) map: BTreeMap<Value, Value>,
     /// Of tokens that stay, and of those that are folded away.
-    positions: [Value; 2],
+    pub(super) positions: [Value; 2],
     /// Which of the latter there are.
-    valid: Value,
+    pub(super) valid: Value,
     /// What the largest value so far is taken of, where it is.
-    top: Option<Top>,
+    pub(super) top: Option<Top>,
     /// Values of the graph that are zero where there is no such token, or pairs have no say.
-    gone: BTreeSet<Value>,
-}
-
-/// Pairs of which the largest is taken: as little as can be where they have no say.
-struct Top {
-    /// In the step.
-    made: Value,
-    /// In the graph, and without that.
-    is: [Value; 2],
-    /// Where they have a say.
-    says: Option<Value>,
+    pub(super) gone: BTreeSet<Value>,
 }
 
 impl<'g> Step<'g> {
@@ -179,51 +170,6 @@ impl<'g> Step<'g> {
         self.map.insert(v, made);
     }
 
-    /// What the largest value is folded of.
-    fn top(&self, sink: &Sink, largest: Value) -> Top {
-        let graph = self.graph;
-        let made = self.walk.body.def(largest).operands[0];
-        let node = graph.def(sink.pairs);
-        let least = |v: Value| uniform(graph, v) == Some(f64::NEG_INFINITY);
-        match node.op {
-            Op::Select if least(node.operands[2]) => Top {
-                made,
-                is: [sink.pairs, node.operands[1]],
-                says: Some(node.operands[0]),
-            },
-            _ => Top { made, is: [sink.pairs; 2], says: None },
-        }
-    }
-
-    /// A value that is as the pairs are of which the largest is taken, but zero where those have no say; it need not be looked at which are.
-    fn vanishing(&mut self, v: Value) -> Option<Value> {
-        let (graph, top) = (self.graph, self.top.as_ref()?);
-        let node = graph.def(v);
-        match node.op {
-            Op::Exp => {
-                let less = graph.def(node.operands[0]);
-                let [x, by] = less.operands[..] else { return None };
-                let largest = self
-                    .group
-                    .sinks
-                    .iter()
-                    .find(|s| Some(s.node) == self.group.largest)?;
-                let scaled = less.op == Op::Sub
-                    && top.is.contains(&x)
-                    && is_moved(graph, by, largest.value(graph));
-                let by = self.map.get(&by).copied().filter(|_| scaled)?;
-                let less = sub(&mut self.walk.body, top.made, by);
-                Some(exp(&mut self.walk.body, less))
-            }
-            Op::Select => {
-                let [says, x, other] = node.operands[..] else { return None };
-                let same = Some(says) == top.says && uniform(graph, other) == Some(0.0);
-                (same && self.gone.contains(&x)).then(|| self.map[&x])
-            }
-            _ => None,
-        }
-    }
-
     fn feed(&mut self, outer: &Graph, v: Value, (feed, layout): (Feed, Layout)) -> Value {
         let ty = seen_by_body(&self.walk, feed, &layout, outer.ty(v));
         let name = format!("x{}", self.operands.len());
@@ -267,71 +213,6 @@ impl<'g> Step<'g> {
     fn place(&self, roles: &[Role], role: Role) -> usize {
         let mut order = within(roles, self.across).into_iter();
         order.position(|axis| roles[axis] == role).expect("it has such an axis")
-    }
-
-    /// Pairs divided by what is the same for all of a row or column, of which the reciprocal is taken once.
-    fn divided(&mut self, node: &NodeData, operands: &[Value]) -> Option<Value> {
-        let (Op::Div, [_, by]) = (&node.op, operands) else { return None };
-        let Op::Broadcast { axes, .. } = &self.walk.body.def(*by).op else { return None };
-        let axes = axes.clone();
-        let all = dims(&self.walk.body, operands[0]);
-        let by = self.walk.body.def(*by).operands[0];
-        let body = &mut self.walk.body;
-        let few = dims(body, by);
-        if few.len() == all.len() {
-            return None;
-        }
-        let one = constant(body, 1.0, &few);
-        let by = div(body, one, by);
-        let by = broadcast(body, by, &all, &axes);
-        Some(mul(body, operands[0], by))
-    }
-
-    /// Whether a comparison of tokens that stay with those that are folded away holds, where all of the latter come before, or after.
-    fn order(&self, node: &NodeData) -> Option<bool> {
-        let [a, b] = node.operands[..] else { return None };
-        let roles = [a, b].map(|v| self.counted(v));
-        let [Some(first), Some(second)] = roles else { return None };
-        let first_is_less = match self.reach? {
-            _ if first == second => return None,
-            Reach::Before => first == Role::Summed,
-            Reach::At => return None,
-            Reach::After => first == Role::Kept,
-        };
-        match node.op {
-            Op::Less | Op::LessEqual => Some(first_is_less),
-            Op::Equal => Some(false),
-            _ => None,
-        }
-    }
-
-    /// Whose numbers a value is, of tokens that stay or of those that are folded away.
-    fn counted(&self, v: Value) -> Option<Role> {
-        let node = self.graph.def(v);
-        match &node.op {
-            Op::Iota { axis, .. } => Some(self.group.cone.roles[&v][*axis]),
-            Op::Position { .. } => Some(self.group.cone.roles[&v][0]),
-            Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop => {
-                self.counted(node.operands[0])
-            }
-            _ => None,
-        }
-    }
-
-    /// What a choice is whose condition is known, or a condition one half of which is.
-    fn chosen(&self, op: &Op, operands: &[Value]) -> Option<Value> {
-        let known = |n: usize| uniform(&self.walk.body, operands[n]);
-        match op {
-            Op::Select => match known(0)? {
-                0.0 => Some(operands[2]),
-                _ => Some(operands[1]),
-            },
-            Op::And | Op::Or => [(0, 1), (1, 0)].into_iter().find_map(|(n, other)| {
-                let decides = (known(n)? != 0.0) == (*op == Op::Or);
-                Some(operands[if decides { n } else { other }])
-            }),
-            _ => None,
-        }
     }
 
     /// Adds a value that is computed of pairs, its operands being there.
@@ -400,52 +281,4 @@ impl<'g> Step<'g> {
             }
         }
     }
-}
-
-/// Whether a value is another one, moved.
-fn is_moved(graph: &Graph, mut v: Value, of: Value) -> bool {
-    while let (Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop, true) =
-        (&graph.def(v).op, v != of)
-    {
-        v = graph.def(v).operands[0];
-    }
-    v == of
-}
-
-/// The order in which what is fed has tokens first is turned to that of a step.
-fn tokens_first(roles: &[Role], across: bool) -> Axes {
-    let of_tokens = |role: Role| matches!(role, Role::Kept | Role::Summed);
-    let first = usize::from(roles.iter().any(|r| of_tokens(*r)));
-    let place = |axis: usize| match of_tokens(roles[axis]) {
-        true => 0,
-        false => first + roles[..axis].iter().filter(|r| !of_tokens(**r)).count(),
-    };
-    within(roles, across).into_iter().map(place).collect()
-}
-
-/// Whether an axis is there within a walk.
-fn is_within(role: Role) -> bool {
-    !matches!(role, Role::Map(_))
-}
-
-/// The axes that are there within a walk, in their order there: as they were, or with tokens that stay across, which are columns then.
-pub(super) fn within(roles: &[Role], across: bool) -> Vec<usize> {
-    let mut out: Vec<usize> = (0..roles.len()).filter(|&a| is_within(roles[a])).collect();
-    if across {
-        out.sort_by_key(|&axis| match roles[axis] {
-            Role::Summed => 0,
-            Role::Map(_) | Role::Own => 1,
-            Role::Kept => 2,
-        });
-    }
-    out
-}
-
-/// The shape of a value with such axes in a step.
-pub(super) fn seen(dims: &[Dim], roles: &[Role], rows: Dim, across: bool) -> Dims {
-    let one = |axis: usize| match roles[axis] {
-        Role::Kept | Role::Summed => rows,
-        Role::Map(_) | Role::Own => dims[axis],
-    };
-    within(roles, across).into_iter().map(one).collect()
 }

@@ -1,10 +1,11 @@
 //! A walk over the tokens that are folded away, within a step of a walk over those that stay.
 
 use super::Piece;
+use super::axes::{seen, within};
 use super::cone::Role;
 use super::sinks::Sink;
 use super::stages::Group;
-use super::step::{Step, seen, within};
+use super::step::Step;
 use crate::build::{constant, transpose};
 use crate::causal::{lower, never_above};
 use crate::units::Remade;
