@@ -28,7 +28,7 @@ pub(crate) fn never_above(graph: &Graph, v: Value, row: usize, column: usize) ->
 pub(super) fn columns(graph: &Graph, v: Value, row: usize, column: usize) -> Option<i64> {
     const EVERY: i64 = i64::MAX / 4;
     let dims = &graph.ty(v).dims;
-    let tokens = [row, column].iter().all(|&axis| dims[axis] == Dim::Time);
+    let tokens = dims[row] == dims[column] && dims[row].ticks_of().is_some();
     if tokens { Some(EVERY) } else { size(graph, v, column) }
 }
 
