@@ -133,24 +133,31 @@ impl Lower<'_> {
         let ty = self.graph.ty(v).clone();
         match self.known[v.index()].clone() {
             Some(Known::At(view)) => return Ok(self.loaded(p, &view, coords, None)),
-            Some(Known::Valid { offset, high, always }) => {
-                if always {
-                    return Ok(p.expr.add(
-                        ScalarOp::Constant(1.0),
-                        &[],
-                        ScalarKind::Bool,
-                    ));
-                }
+            Some(Known::Valid { may: [false, false], .. }) => {
+                return Ok(p.expr.add(ScalarOp::Constant(1.0), &[], ScalarKind::Bool));
+            }
+            Some(Known::Valid { offset, high, may }) => {
                 let at = coords[0].clone();
                 let at = Coord { offset: at.offset.plus(&offset), ..at };
-                let above = p.number(&at);
-                let below = Coord { offset: at.offset.plus(&high.scaled(-1)), ..at };
-                let below = p.number(&below);
-                let zero = p.real(ScalarOp::Constant(0.0), &[]);
-                let low =
-                    p.expr.add(ScalarOp::LessEqual, &[zero, above], ScalarKind::Bool);
-                let high = p.expr.add(ScalarOp::Less, &[below, zero], ScalarKind::Bool);
-                return Ok(p.expr.add(ScalarOp::And, &[low, high], ScalarKind::Bool));
+                let bool = ScalarKind::Bool;
+                let mut all = None;
+                for (end, _) in may.into_iter().enumerate().filter(|(_, may)| *may) {
+                    let mut at = at.clone();
+                    if end == 1 {
+                        at.offset = at.offset.plus(&high.clone().scaled(-1));
+                    }
+                    let at = p.number(&at);
+                    let zero = p.real(ScalarOp::Constant(0.0), &[]);
+                    let is = match end {
+                        0 => p.expr.add(ScalarOp::LessEqual, &[zero, at], bool),
+                        _ => p.expr.add(ScalarOp::Less, &[at, zero], bool),
+                    };
+                    all = Some(match all {
+                        Some(other) => p.expr.add(ScalarOp::And, &[other, is], bool),
+                        None => is,
+                    });
+                }
+                return Ok(all.expect("rows may lie before or behind"));
             }
             Some(Known::Position { offset }) => {
                 let at = match coords.first() {

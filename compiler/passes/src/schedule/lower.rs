@@ -18,7 +18,8 @@ pub(super) enum Known {
     /// It is stored.
     At(View),
     /// Whether a row of the chunk is a token: `0 <= offset + row < high`.
-    Valid { offset: Affine, high: Affine, always: bool },
+    /// What may be: that rows lie before the first one, and behind the last.
+    Valid { offset: Affine, high: Affine, may: [bool; 2] },
     /// The position of a row: `offset + row`.
     Position { offset: Affine },
 }

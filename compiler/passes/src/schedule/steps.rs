@@ -22,6 +22,8 @@ pub(super) struct Steps {
     pub(super) chunk: Option<usize>,
     /// Whether a chunk may hold rows that are no tokens.
     pub(super) partial: bool,
+    /// What a chunk may hold: rows before the first token, and behind the last one.
+    pub(super) may: [bool; 2],
     /// Position of row 0.
     pub(super) position: Affine,
 }
@@ -124,6 +126,13 @@ pub(super) fn steps(
         high: Affine::from(Monomial::dim(scan.time)),
         chunk,
         partial: outer && chunk.is_some(),
+        may: match reach {
+            _ if !outer || chunk.is_none() => [false, false],
+            // A chunk before another is full to its end, and one after another from its begin.
+            Some((Reach::Before, _)) => [true, false],
+            Some((Reach::After, _)) => [false, true],
+            Some((Reach::At, _)) | None => [true, true],
+        },
         position,
     };
     (index, steps)

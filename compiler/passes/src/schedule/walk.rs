@@ -114,7 +114,7 @@ impl Lower<'_> {
         body.known[rest[0].value.index()] = Some(Known::Valid {
             offset: steps.token.clone(),
             high: steps.high.clone(),
-            always: !steps.partial,
+            may: steps.may,
         });
         body.valid = Some((rest[0].value, steps.token.clone(), steps.high.clone()));
         body.known[rest[1].value.index()] =

@@ -178,9 +178,11 @@ impl Lower<'_> {
     /// several.
     pub(super) fn weight(&self, v: Value) -> usize {
         match self.known[v.index()] {
-            Some(Known::At(_) | Known::Valid { always: true, .. }) => return 0,
+            Some(Known::At(_)) => return 0,
             Some(Known::Position { .. }) => return 1,
-            Some(Known::Valid { .. }) => return 4,
+            Some(Known::Valid { may, .. }) => {
+                return 2 * may.iter().filter(|m| **m).count();
+            }
             None => {}
         }
         if self.view_of(v).is_some() {
