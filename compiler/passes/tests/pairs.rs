@@ -10,7 +10,7 @@ use nestor_passes::simplify::{ordered, simplify};
 use nestor_passes::training::gradients;
 
 /// Pieces that sequences of a few tokens have several of, and a last one that is not full.
-const SMALL: Piece = Piece { tokens: 4, numbers: 4096, across: false };
+const SMALL: Piece = Piece { tokens: 4, numbers: 4096, sums: usize::MAX, across: false };
 
 /// A read of all tokens by weights of pairs: `made` makes `%9`, the weights, of `%3`, products of queries and keys, and `%4` and `%5`, the
 /// numbers of tokens that ask and that are asked.
@@ -133,6 +133,15 @@ fn walks(text: &str) -> [[usize; 2]; 2] {
 #[test]
 fn attention() {
     assert_eq!(walks(&read(&softmax(CAUSAL))), [[1, 1], [3, 3]]);
+}
+
+/// Where there is room for few sums at a time, those of keys and of values are walks of their own.
+#[test]
+fn few_sums_at_a_time() {
+    let graph = simplify(&parsed(&read(&softmax(CAUSAL))));
+    let both = gradients(&graph, &["y"]).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    let made = pairs(&inner(&both), Piece { sums: 7, ..SMALL });
+    assert_eq!(same(&both, &made), [4, 4]);
 }
 
 /// The same of what happens every third token alone.

@@ -29,7 +29,8 @@ fn attention(width: usize, options: Options, brain: bool, sizes: Sizes) -> usize
     let whole = with_gradients(&program, purpose(options), &["y"]).expect("gradients");
     let (mut plan, kernels) =
         scheduled_for(&whole.graph, Machine::Gpu(options)).expect("kernels");
-    assert_eq!(kernels.len(), 3, "forward, and on the way back along either axis");
+    // Forward, and on the way back along either axis; of long keys and values by themselves.
+    assert_eq!(kernels.len(), if width > 96 { 4 } else { 3 });
     let times = |d: &nestor_ir::ty::Dims| d.iter().filter(|d| **d == Dim::Time).count();
     assert!(plan.tensors.values().all(|t| times(&t.ty.dims) < 2), "pairs in memory");
     if brain {
@@ -65,7 +66,7 @@ const SIZES: [Sizes; 2] =
 fn groups_of_warps_have_columns_of_pairs() {
     let options = Options { target: Target::Sm90a, products: Products::Brain };
     for sizes in SIZES {
-        assert_eq!(attention(128, options, true, sizes), 3);
+        assert_eq!(attention(128, options, true, sizes), 4);
     }
     assert_eq!(attention(64, options, false, SIZES[0]), 3);
 }

@@ -49,21 +49,24 @@ pub struct Piece {
     pub tokens: usize,
     /// Numbers of as many tokens, of what is summed over in products.
     pub numbers: usize,
+    /// Numbers of a token that are summed at once, if there are sums to choose from.
+    pub sums: usize,
     /// Whether tokens that stay are columns, which do not meet, and others rows.
     pub across: bool,
 }
 
 impl Piece {
     /// What fits near a core, which folds numbers that lie side by side.
-    pub const CORES: Self = Self { tokens: 64, numbers: 8192, across: false };
-    /// What fits near a block of threads, whose warps have columns each.
-    pub const WARPS: Self = Self { tokens: 64, numbers: 8192, across: true };
+    pub const CORES: Self =
+        Self { tokens: 64, numbers: 8192, sums: usize::MAX, across: false };
+    /// What fits near a block of threads, whose warps have columns each: sums in registers, beside which pairs find room.
+    pub const WARPS: Self = Self { tokens: 64, numbers: 8192, sums: 192, across: true };
 }
 
 /// The graph with folds of pairs as walks.
 #[must_use]
 pub fn pairs(graph: &Graph, piece: Piece) -> Graph {
-    let groups = stages::groups(graph);
+    let groups = stages::groups(graph, piece.sums);
     if groups.is_empty() {
         return graph.clone();
     }

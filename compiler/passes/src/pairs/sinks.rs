@@ -130,6 +130,13 @@ impl Sink {
         graph.nodes[self.node].results[0]
     }
 
+    /// Numbers that it gives for a token.
+    pub(super) fn numbers(&self, graph: &Graph) -> usize {
+        let dims = &graph.ty(self.value(graph)).dims;
+        let own = self.result.iter().zip(dims).filter(|(r, _)| **r == Role::Own);
+        own.map(|(_, d)| d.fixed().unwrap_or(1)).product()
+    }
+
     /// Whether it takes the largest.
     pub(super) fn is_largest(&self, graph: &Graph) -> bool {
         matches!(graph.nodes[self.node].op, Op::Reduce { fold: Fold::Max, .. })

@@ -65,8 +65,8 @@ struct Behind {
     folds: Vec<BTreeSet<usize>>,
 }
 
-/// The walks of a graph's folds of pairs.
-pub(super) fn groups(graph: &Graph) -> Vec<Group> {
+/// The walks of a graph's folds of pairs, of which none sums more numbers of a token than that if it need not.
+pub(super) fn groups(graph: &Graph, sums: usize) -> Vec<Group> {
     let all = sinks(graph);
     if all.is_empty() {
         return vec![];
@@ -120,8 +120,13 @@ pub(super) fn groups(graph: &Graph) -> Vec<Group> {
     let mut rest: Vec<usize> = (0..all.len()).filter(|n| !taken[*n]).collect();
     rest.sort_by_key(|&n| std::cmp::Reverse(stage[n]));
     for n in rest {
-        let fits =
-            |g: &Group| g.largest.is_none() && stage[n] <= g.stage && g.stage < before[n];
+        let fits = |g: &Group| {
+            let own = g.sinks.iter().chain([&all[n]]).map(|s| s.numbers(graph));
+            g.largest.is_none()
+                && stage[n] <= g.stage
+                && g.stage < before[n]
+                && own.sum::<usize>() <= sums
+        };
         let found = groups.iter_mut().filter(|g| fits(g));
         let mut found =
             found.filter_map(|g| g.with(graph, &all[n]).map(|cone| (g, cone)));
