@@ -2,7 +2,7 @@
 
 use super::tokens;
 use crate::schedule::scalar_op;
-use nestor_ir::tensor::{Graph, Op, Value};
+use nestor_ir::tensor::{Graph, NodeData, Op, Value};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,13 +60,13 @@ impl Cone {
             _ if !of_pairs(roles) => {
                 self.leaves.insert(v);
             }
-            Op::Contract { batch, sum } => {
+            Op::Contract { .. } => {
                 let kinds = [&node.operands[0], &node.operands[1]];
                 if kinds.iter().any(|o| tokens(graph, **o).is_some()) {
                     return None;
                 }
                 for n in 0..2 {
-                    let inner = of_operand(graph, (batch, sum), &node.operands, n, roles);
+                    let inner = of_operand(graph, node, n, roles);
                     self.add(graph, node.operands[n], &inner)?;
                     if of_pairs(&inner) || self.index(graph, node.operands[n]).is_some() {
                         return None;
@@ -124,13 +124,9 @@ fn is_of_tokens(role: Role) -> bool {
 }
 
 /// The roles of the axes of an operand of a product whose result has these; what is summed is its own.
-fn of_operand(
-    graph: &Graph,
-    (batch, sum): (&[(usize, usize)], &[(usize, usize)]),
-    operands: &[Value],
-    n: usize,
-    roles: &[Role],
-) -> Roles {
+fn of_operand(graph: &Graph, node: &NodeData, n: usize, roles: &[Role]) -> Roles {
+    let Op::Contract { batch, sum } = &node.op else { unreachable!("it is a product") };
+    let operands = &node.operands;
     let ranks = [0, 1].map(|n| graph.ty(operands[n]).rank());
     let own = |pair: &(usize, usize)| if n == 0 { pair.0 } else { pair.1 };
     let mut out: Roles = SmallVec::from_elem(Role::Own, ranks[n]);
