@@ -65,58 +65,24 @@ struct Behind {
     folds: Vec<BTreeSet<usize>>,
 }
 
+/// The stages of folds, and the walks of those that go along with a largest value.
+struct Staged {
+    stage: Vec<usize>,
+    behind: Behind,
+    running: Vec<Group>,
+    /// Which folds those have.
+    taken: Vec<bool>,
+}
+
 /// The walks of a graph's folds of pairs, of which none sums more numbers of a token than that if it need not.
 pub(super) fn groups(graph: &Graph, sums: usize) -> Vec<Group> {
     let all = sinks(graph);
     if all.is_empty() {
         return vec![];
     }
-    let mut number = vec![None; graph.nodes.len()];
-    all.iter().enumerate().for_each(|(n, s)| number[s.node.index()] = Some(n));
-    let mut behind = Behind {
-        stages: vec![0; graph.values.len()],
-        folds: vec![BTreeSet::new(); graph.values.len()],
-    };
-    let mut stage = vec![0; all.len()];
-    let mut running: Vec<Group> = Vec::new();
-    let mut taken = vec![false; all.len()];
-    for (id, node) in graph.nodes.iter() {
-        let last = node.operands.iter().map(|v| behind.stages[v.index()]).max();
-        let mut last = last.unwrap_or(0);
-        let mut folds = BTreeSet::new();
-        node.operands.iter().for_each(|v| folds.extend(&behind.folds[v.index()]));
-        if let Some(n) = number[id.index()] {
-            let largest = scaled_by(graph, &all, n, &folds, &behind);
-            stage[n] = last;
-            if let Some(largest) = largest {
-                stage[n] = stage[largest];
-                let joined = join(graph, &all, &mut running, (largest, n), stage[n]);
-                taken[n] = joined;
-                taken[largest] |= joined;
-                if !joined {
-                    stage[n] = last;
-                }
-            }
-            last = stage[n] + 1;
-            folds.insert(n);
-        }
-        for v in &node.results {
-            behind.stages[v.index()] = last;
-            behind.folds[v.index()].clone_from(&folds);
-        }
-    }
-    // What waits for a fold is behind it.
-    let mut before = vec![usize::MAX; all.len()];
-    for (n, sink) in all.iter().enumerate() {
-        for leaf in &sink.cone.leaves {
-            for &fold in &behind.folds[leaf.index()] {
-                if stage[fold] < stage[n] {
-                    before[fold] = before[fold].min(stage[n]);
-                }
-            }
-        }
-    }
-    let mut groups = running;
+    let staged = staged(graph, &all);
+    let before = waited_for(&all, &staged);
+    let Staged { stage, running: mut groups, taken, .. } = staged;
     let mut rest: Vec<usize> = (0..all.len()).filter(|n| !taken[*n]).collect();
     rest.sort_by_key(|&n| std::cmp::Reverse(stage[n]));
     for n in rest {
@@ -136,6 +102,61 @@ pub(super) fn groups(graph: &Graph, sums: usize) -> Vec<Group> {
         }
     }
     groups
+}
+
+/// Each fold is of the stage behind the last one that it is made of, or of that of the largest value that it goes along with.
+fn staged(graph: &Graph, all: &[Sink]) -> Staged {
+    let mut number = vec![None; graph.nodes.len()];
+    all.iter().enumerate().for_each(|(n, s)| number[s.node.index()] = Some(n));
+    let mut out = Staged {
+        stage: vec![0; all.len()],
+        behind: Behind {
+            stages: vec![0; graph.values.len()],
+            folds: vec![BTreeSet::new(); graph.values.len()],
+        },
+        running: vec![],
+        taken: vec![false; all.len()],
+    };
+    for (id, node) in graph.nodes.iter() {
+        let Behind { stages, folds } = &out.behind;
+        let last = node.operands.iter().map(|v| stages[v.index()]).max();
+        let mut last = last.unwrap_or(0);
+        let mut own = BTreeSet::new();
+        node.operands.iter().for_each(|v| own.extend(&folds[v.index()]));
+        if let Some(n) = number[id.index()] {
+            let largest = scaled_by(graph, all, n, &own, &out.behind);
+            let along = largest
+                .filter(|m| join(graph, all, &mut out.running, (*m, n), out.stage[*m]));
+            if let Some(m) = along {
+                last = out.stage[m];
+                (out.taken[n], out.taken[m]) = (true, true);
+            }
+            out.stage[n] = last;
+            last += 1;
+            own.insert(n);
+        }
+        for v in &node.results {
+            out.behind.stages[v.index()] = last;
+            out.behind.folds[v.index()].clone_from(&own);
+        }
+    }
+    out
+}
+
+/// The first stage that waits for each fold.
+fn waited_for(all: &[Sink], staged: &Staged) -> Vec<usize> {
+    let Staged { stage, behind, .. } = staged;
+    let mut before = vec![usize::MAX; all.len()];
+    for (n, sink) in all.iter().enumerate() {
+        for leaf in &sink.cone.leaves {
+            for &fold in &behind.folds[leaf.index()] {
+                if stage[fold] < stage[n] {
+                    before[fold] = before[fold].min(stage[n]);
+                }
+            }
+        }
+    }
+    before
 }
 
 /// The largest value by which a fold's pairs are scaled, if it waits for nothing else of that stage.

@@ -72,32 +72,46 @@ impl<'g> Step<'g> {
         fed: &[Value],
         begun: &[Value],
     ) -> (Scan, Vec<Value>) {
-        let (graph, group, position) = (self.graph, self.group, self.positions[0]);
-        let leaves: Vec<Value> = group.cone.leaves.iter().copied().collect();
-        for (&leaf, &value) in leaves.iter().zip(fed) {
-            let roles: Roles = group.cone.roles[&leaf]
-                .iter()
-                .copied()
-                .filter(|r| is_within(*r))
-                .collect();
-            let summed = roles.contains(&Role::Summed);
-            let (feed, layout): (Feed, Layout) = match summed {
-                true => {
-                    let axis = |r: &Role| match r {
-                        Role::Summed => Axis::Time,
-                        _ => Axis::Body,
-                    };
-                    (Feed::Stream, roles.iter().map(axis).collect())
-                }
-                false => (Feed::Shared, roles.iter().map(|_| Axis::Body).collect()),
+        self.feed_leaves(outer, fed);
+        let states = self.feed_rest(outer, begun);
+        let sinks = &self.group.sinks;
+        let largest = sinks.iter().position(|s| Some(s.node) == self.group.largest);
+        let grown = largest.map(|n| self.grown(&sinks[n], states[n]));
+        // One after the other, so that little of it is there at a time.
+        for (n, sink) in sinks.iter().enumerate() {
+            let next = match grown {
+                Some((next, _)) if largest == Some(n) => next,
+                _ => self.next(sink, states[n], grown.map(|(_, by)| by)),
             };
-            let input = self.feed(outer, value, (feed, layout));
+            self.walk.body.output(format!("state{n}"), next);
+        }
+        (self.walk, self.operands)
+    }
+
+    /// What the walk computes pairs of, those of tokens that are folded away a chunk at a time.
+    fn feed_leaves(&mut self, outer: &Graph, fed: &[Value]) {
+        let cone = &self.group.cone;
+        for (&leaf, &value) in cone.leaves.iter().zip(fed) {
+            let roles: Roles =
+                cone.roles[&leaf].iter().copied().filter(|r| is_within(*r)).collect();
+            let walked = roles.contains(&Role::Summed);
+            let axis = |role: &Role| match role {
+                Role::Summed => Axis::Time,
+                _ => Axis::Body,
+            };
+            let feed = if walked { Feed::Stream } else { Feed::Shared };
+            let input = self.feed(outer, value, (feed, roles.iter().map(axis).collect()));
             let order = tokens_first(&roles, self.across);
             let input = transpose(&mut self.walk.body, input, &order);
             self.map.insert(leaf, input);
         }
-        let shared = (Feed::Shared, smallvec![Axis::Body]);
-        self.positions[0] = self.feed(outer, position, shared);
+    }
+
+    /// Where tokens are that stay, what the folds were before, and which steps there are; gives the folds.
+    fn feed_rest(&mut self, outer: &Graph, begun: &[Value]) -> Vec<Value> {
+        let position = self.positions[0];
+        self.positions[0] =
+            self.feed(outer, position, (Feed::Shared, smallvec![Axis::Body]));
         let mut states = Vec::new();
         for &begin in begun {
             let layout = outer.ty(begin).dims.iter().map(|_| Axis::Body).collect();
@@ -110,48 +124,39 @@ impl<'g> Step<'g> {
         let body = &mut self.walk.body;
         self.valid = body.input("valid", Type::bool([self.rows]));
         self.positions[1] = body.input("position", Type::real([self.rows]));
-        let mut grown = None;
-        let mut nexts = vec![None; group.sinks.len()];
-        let largest = group.sinks.iter().position(|s| Some(s.node) == group.largest);
-        if let Some(n) = largest {
-            let sink = &group.sinks[n];
-            self.compute(sink.pairs);
-            let found = self.folded(sink);
-            self.top = Some(self.top(sink, found));
-            let next = self.walk.body.add(Op::Max, &[states[n], found]);
-            let less = sub(&mut self.walk.body, states[n], next);
-            grown = Some(exp(&mut self.walk.body, less));
-            nexts[n] = Some(next);
-            self.map.insert(sink.value(graph), next);
+        states
+    }
+
+    /// The largest value with these tokens, and what sums that were scaled by the one before are scaled by.
+    fn grown(&mut self, sink: &Sink, before: Value) -> (Value, Value) {
+        self.compute(sink.pairs);
+        let found = self.folded(sink);
+        self.top = Some(self.top(sink, found));
+        let next = self.walk.body.add(Op::Max, &[before, found]);
+        self.map.insert(sink.value(self.graph), next);
+        let less = sub(&mut self.walk.body, before, next);
+        (next, exp(&mut self.walk.body, less))
+    }
+
+    /// A fold with these tokens, of what it was before, scaled by that where there is something to scale it by.
+    fn next(&mut self, sink: &Sink, before: Value, by: Option<Value>) -> Value {
+        self.compute(sink.pairs);
+        if let Some((other, _)) = sink.with {
+            self.compute(other);
         }
-        // One after the other, so that little of it is there at a time.
-        for (n, sink) in
-            group.sinks.iter().enumerate().filter(|(n, _)| largest != Some(*n))
-        {
-            self.compute(sink.pairs);
-            if let Some((other, _)) = sink.with {
-                self.compute(other);
+        let term = self.folded(sink);
+        let kept = self.place(&sink.result, Role::Kept);
+        let body = &mut self.walk.body;
+        match by {
+            _ if sink.is_largest(self.graph) => body.add(Op::Max, &[before, term]),
+            None => add(body, before, term),
+            Some(by) => {
+                let all = dims(body, term);
+                let by = broadcast(body, by, &all, &[kept]);
+                let before = mul(body, before, by);
+                add(body, before, term)
             }
-            let term = self.folded(sink);
-            let body = &mut self.walk.body;
-            let next = match (sink.is_largest(graph), grown) {
-                (true, _) => body.add(Op::Max, &[states[n], term]),
-                (false, None) => add(body, states[n], term),
-                (false, Some(by)) => {
-                    let own = within(&sink.result, self.across);
-                    let at = own.iter().position(|a| sink.result[*a] == Role::Kept);
-                    let all = dims(body, term);
-                    let by = broadcast(body, by, &all, &[at.expect("it stays")]);
-                    let before = mul(body, states[n], by);
-                    add(body, before, term)
-                }
-            };
-            nexts[n] = Some(next);
         }
-        for (n, next) in nexts.into_iter().enumerate() {
-            self.walk.body.output(format!("state{n}"), next.expect("each has one"));
-        }
-        (self.walk, self.operands)
     }
 
     /// Adds a value, and before it what it is computed of.
