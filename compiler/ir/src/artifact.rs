@@ -148,6 +148,13 @@ impl DeviceCode {
                 out[tensor.index()] |= narrow;
             }
         }
+        // Copies are of bytes.
+        for launch in &plan.launches {
+            if let Launch::Copy { from, to } = launch {
+                let both = out[from.index()] || out[to.index()];
+                (out[from.index()], out[to.index()]) = (both, both);
+            }
+        }
         out
     }
 }

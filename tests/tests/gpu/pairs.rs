@@ -2,16 +2,21 @@
 //! the numbers of each token as bfloat16 and as float32.
 
 use indexmap::IndexMap;
+use nestor_compiler::Precision;
 use nestor_compiler::gpu::kept_as::keep_as_bfloat16;
 use nestor_compiler::interpret::Array;
-use nestor_compiler::native::{Machine, scheduled_for};
-use nestor_compiler::pipeline::with_gradients;
+use nestor_compiler::native::{Machine, artifact, coded, scheduled_for};
+use nestor_compiler::pipeline::{Purpose, forward, with_gradients};
 use nestor_front::{Setting, SettingValue};
 use nestor_ir::dim::{Dim, Sizes};
 use nestor_ir::ty::Elem;
 use nestor_mlir::narrow::Between;
 use nestor_mlir::{Options, Products, Target};
+use nestor_runtime::device::Shared;
+use nestor_runtime::executor::Executor;
+use nestor_runtime::tensor_file::{Data, HostTensor};
 use nestor_tests::emulated::Emulated;
+use nestor_tests::emulated_device::EmulatedDevice;
 use nestor_tests::root;
 use nestor_tests::spec::Specs;
 use nestor_tests::usage::purpose;
@@ -79,5 +84,56 @@ fn pieces_of_pairs_without_groups() {
         (Target::Sm90a, Products::Tf32x3),
     ] {
         assert_eq!(attention(64, Options { target, products }, false, SIZES[1]), 0);
+    }
+}
+
+/// Keys and values that are handed on as the caller keeps them, through the runtime.
+#[test]
+fn what_is_bfloat16_on_both_sides_is_copied_so() {
+    const SIZES: Sizes = Sizes { batch: 1, time: 70, start: 0 };
+    let path = root().join("bench/specs/attention_op.nest");
+    let specs = Specs::read(&[&path]);
+    let program = specs.elaborate("AttentionOp", &[]).program.expect("a program");
+    let graph = forward(&program, Purpose::default()).expect("it has a form").graph;
+    let options = Options { target: Target::Sm90a, products: Products::Brain };
+    let made = |names: &[&str]| {
+        let machine = Machine::Gpu(options);
+        let (mut plan, kernels) = scheduled_for(&graph, machine).expect("kernels");
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        keep_as_bfloat16(&mut plan, &names).expect("there are such tensors");
+        coded(plan, kernels, machine).map_err(|e| e.to_string())
+    };
+    let why = made(&["q", "k"]).err().expect("keys are handed on as float32");
+    assert!(why.contains("copied as float32, `state.all.0` being so"), "{why}");
+    let names = ["q", "k", "v", "y", "state.all.0", "state.all.1"];
+    let device = Shared::new(Box::new(EmulatedDevice::new(1 << 30)));
+    let mut there =
+        Executor::on(made(&names).expect("code"), &device).expect("it is ready");
+    let exact = artifact(&graph, Precision::F32).expect("code");
+    let mut here = Executor::new(exact).expect("it is ready");
+    let given: Vec<HostTensor> = there
+        .inputs()
+        .into_iter()
+        .map(|(name, ty)| {
+            let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(&SIZES)).collect();
+            // Numbers of bfloat16.
+            let number = |i: usize| ((i * 37 + name.len()) % 19) as f32 / 16.0 - 0.5;
+            let count = dims.iter().product();
+            HostTensor::f32(name, &dims, (0..count).map(number).collect())
+        })
+        .collect();
+    let given: Vec<&HostTensor> = given.iter().collect();
+    let found = there.run(&given, SIZES).expect("it runs");
+    let expected = here.run(&given, SIZES).expect("it runs");
+    for got in &found {
+        let want = expected.iter().find(|t| t.name == got.name).expect("the same");
+        let (Data::F32(got_all), Data::F32(want_all)) = (&got.data, &want.data) else {
+            panic!("`{}` is real", got.name)
+        };
+        let most = want_all.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+        let apart = got_all.iter().zip(want_all).map(|(x, y)| (x - y).abs());
+        let apart = apart.fold(0.0_f32, f32::max);
+        let bound = if got.name == "y" { 2e-2 * most } else { 0.0 };
+        assert!(apart <= bound, "`{}`: {apart:.1e} of {most:.1e}", got.name);
     }
 }

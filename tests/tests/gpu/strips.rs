@@ -7,7 +7,7 @@ use nestor_tests::emulated::Emulated;
 use nestor_tests::written::{agree, emulated, filled, kernel, missed, own};
 
 /// A walk over chunks of `t` tokens with a state of `d` rows and `c` columns: its inverse products, what it yields, and its gradients' terms
-/// are what a delta rule has.
+/// are what a delta rule has; folds of columns are what a softmax has.
 fn walk([t, d, c]: [usize; 3], heads: usize, direction: &str) -> String {
     let text = r#"kernel "walk" {
   b0 "k": [B, T, H, D] read
@@ -19,6 +19,8 @@ fn walk([t, d, c]: [usize; 3], heads: usize, direction: &str) -> String {
   b6 "states": [B, H, T/N, C, D] write
   b7 "reads": [B, H, T/N, N, C] write
   b8 "channel": [C] read
+  b9 "most": [B, H, T/N, C] write
+  b10 "sums": [B, H, T/N, C] write
   t0 "state": [D, C]
   t1 "x": [N, D]
   t2 "read": [N, C]
@@ -48,6 +50,12 @@ fn walk([t, d, c]: [usize; 3], heads: usize, direction: &str) -> String {
     map [N, C] b4[HC*T*i0 + HCN*i2 + C*i1 - HC*phase(N); HC, 1] if 0 <= N*i2 + p0 - phase(N) < T = t4[0; C, 1]
     map [N, D] t5[0; D, 1] = 0.5 * t1[0; D, 1]
     map [N, C] t7[0; C, 1] = t4[0; C, 1] * t3[0; C, 1]
+    map [C, N] {
+      l0 = t4[0; 1, C]
+      e0 = l0
+      b9[HC*(T/N)*i0 + C*(T/N)*i1 + C*i2; 1] = max over p1 of e0
+      b10[HC*(T/N)*i0 + C*(T/N)*i1 + C*i2; 1] = sum over p1 of e0 * t3[0; 1, C]
+    }
     product [N, C, N] t4[0; C, 1] += -0.25 * b2[HNN*(T/N)*i0 + NN*(T/N)*i1 + NN*i2; N, 1] @ t7[0; C, 1]
     together {
       product [D, C, N] t6[0; C, 1] = t5[0; 1, D] @ t4[0; C, 1]

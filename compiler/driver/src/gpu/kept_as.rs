@@ -82,7 +82,11 @@ pub fn all_kept(
         let why = match &data.role {
             Role::InPlace { .. } => Some("it is updated in place".to_owned()),
             _ => {
-                plan.launches.iter().find_map(|l| wide(plan, l, tensor, kernels, narrow))
+                // What takes it otherwise is why kernels do.
+                let of_kernel = |l: &&Launch| matches!(l, Launch::Kernel { .. });
+                let others = plan.launches.iter().filter(|l| !of_kernel(l));
+                let mut all = others.chain(plan.launches.iter().filter(of_kernel));
+                all.find_map(|l| wide(plan, l, tensor, kernels, narrow))
             }
         };
         if let Some(why) = why {

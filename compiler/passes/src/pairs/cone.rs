@@ -68,7 +68,7 @@ impl Cone {
                 for n in 0..2 {
                     let inner = of_operand(graph, node, n, roles);
                     self.add(graph, node.operands[n], &inner)?;
-                    if of_pairs(&inner) || self.index(graph, node.operands[n]).is_some() {
+                    if of_pairs(&inner) || self.counts(graph, node.operands[n]) {
                         return None;
                     }
                 }
@@ -78,9 +78,8 @@ impl Cone {
                     self.add(graph, operand, roles)?;
                 }
                 let shifts = matches!(op, Op::Less | Op::LessEqual | Op::Equal | Op::Sub);
-                let counted =
-                    node.operands.iter().filter(|o| self.index(graph, **o).is_some());
-                let counted = counted.count();
+                let counts = |v: &&Value| self.counts(graph, **v);
+                let counted = node.operands.iter().filter(counts).count();
                 // Tokens of a call are counted from its first one, of which a walk knows nothing: only how far they are apart.
                 if counted > 0 && !(shifts && counted == node.operands.len()) {
                     return None;
@@ -93,16 +92,16 @@ impl Cone {
     }
 
     /// Whether a value is the number of a token within the call.
-    pub(super) fn index(&self, graph: &Graph, v: Value) -> Option<()> {
+    pub(super) fn counts(&self, graph: &Graph, v: Value) -> bool {
         let node = graph.def(v);
         match &node.op {
             Op::Iota { axis, .. } => {
-                self.roles.get(&v).and_then(|r| is_of_tokens(r[*axis]).then_some(()))
+                self.roles.get(&v).is_some_and(|roles| is_of_tokens(roles[*axis]))
             }
             Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop => {
-                self.index(graph, node.operands[0])
+                self.counts(graph, node.operands[0])
             }
-            _ => None,
+            _ => false,
         }
     }
 

@@ -65,7 +65,7 @@ impl Sink {
                     return None;
                 }
                 sink.cone.add(graph, other, &roles)?;
-                if sink.cone.index(graph, other).is_some() {
+                if sink.cone.counts(graph, other) {
                     return None;
                 }
                 let mut result: Roles =
@@ -111,7 +111,7 @@ impl Sink {
         let mut cone = Cone::default();
         cone.add(graph, pairs, &roles)?;
         let product = cone.products(graph).next().is_some();
-        let counts = cone.index(graph, pairs).is_some();
+        let counts = cone.counts(graph, pairs);
         let result = Roles::new();
         (product && !counts).then_some(Self {
             node,
