@@ -1,5 +1,6 @@
 //! Boxes of tensors through the runtime: what it tells a device of them, and that what comes of it is what the CPU computes.
 
+use super::host::{apart, inputs};
 use nestor_compiler::gpu::kept_as::keep_as_bfloat16;
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_compiler::native::{self, Machine};
@@ -9,7 +10,7 @@ use nestor_runtime::Sizes;
 use nestor_runtime::device::trace::{Event, Trace};
 use nestor_runtime::device::{Command, Shared};
 use nestor_runtime::executor::Executor;
-use nestor_runtime::tensor_file::{Data, HostTensor};
+use nestor_runtime::tensor_file::HostTensor;
 use nestor_tests::emulated_device::EmulatedDevice;
 use nestor_tests::spec::Specs;
 
@@ -27,11 +28,6 @@ layer Case(heads = 2, d = 64) {
 
 const SIZES: Sizes = Sizes { batch: 1, time: 150, start: 0 };
 
-fn reals(tensor: &HostTensor) -> &[f32] {
-    let Data::F32(data) = &tensor.data else { panic!("`{}` is real", tensor.name) };
-    data
-}
-
 #[test]
 fn boxes_are_told_with_their_buffers() {
     let specs = Specs::of("rule.nest", RULE);
@@ -48,25 +44,14 @@ fn boxes_are_told_with_their_buffers() {
     let mut there = Executor::on(made, &device).expect("it is ready");
     let exact = native::artifact(&graph, Precision::F32).expect("code");
     let mut here = Executor::new(exact).expect("it is ready");
-    let inputs: Vec<HostTensor> = there
-        .inputs()
-        .into_iter()
-        .map(|(name, ty)| {
-            let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(&SIZES)).collect();
-            let number = |i: usize| ((i * 37 + name.len()) % 19) as f32 / 64.0 - 0.15;
-            let count = dims.iter().product();
-            HostTensor::f32(name, &dims, (0..count).map(number).collect())
-        })
-        .collect();
+    let inputs = inputs(&there, SIZES, [64.0, 0.15]);
     let given: Vec<&HostTensor> = inputs.iter().collect();
     log.taken();
     let found = there.run(&given, SIZES).expect("it runs");
     let expected = here.run(&given, SIZES).expect("it runs");
     for got in &found {
         let want = expected.iter().find(|t| t.name == got.name).expect("the same");
-        let most = reals(want).iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-        let apart = reals(got).iter().zip(reals(want)).map(|(x, y)| (x - y).abs());
-        let apart = apart.fold(0.0_f32, f32::max);
+        let [apart, most] = apart(got, want);
         assert!(apart < 2e-2 * most, "`{}`: {apart:.1e} of {most:.1e}", got.name);
     }
     // Each begins where one of its kernel's buffers does, and has a row for every token.

@@ -8,6 +8,7 @@ mod cases;
 mod faults;
 mod functions;
 mod groups;
+mod host;
 mod inner;
 mod maps;
 mod memories;

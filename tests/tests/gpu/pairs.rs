@@ -1,6 +1,7 @@
 //! Attention by pieces of its pairs, both ways, over several of them: every kernel in the emulator beside the interpreter, with
 //! the numbers of each token as bfloat16 and as float32.
 
+use super::host::{apart, inputs};
 use indexmap::IndexMap;
 use nestor_compiler::Precision;
 use nestor_compiler::gpu::kept_as::keep_as_bfloat16;
@@ -14,7 +15,7 @@ use nestor_mlir::narrow::Between;
 use nestor_mlir::{Options, Products, Target};
 use nestor_runtime::device::Shared;
 use nestor_runtime::executor::Executor;
-use nestor_runtime::tensor_file::{Data, HostTensor};
+use nestor_runtime::tensor_file::HostTensor;
 use nestor_tests::emulated::Emulated;
 use nestor_tests::emulated_device::EmulatedDevice;
 use nestor_tests::root;
@@ -111,28 +112,14 @@ fn what_is_bfloat16_on_both_sides_is_copied_so() {
         Executor::on(made(&names).expect("code"), &device).expect("it is ready");
     let exact = artifact(&graph, Precision::F32).expect("code");
     let mut here = Executor::new(exact).expect("it is ready");
-    let given: Vec<HostTensor> = there
-        .inputs()
-        .into_iter()
-        .map(|(name, ty)| {
-            let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(&SIZES)).collect();
-            // Numbers of bfloat16.
-            let number = |i: usize| ((i * 37 + name.len()) % 19) as f32 / 16.0 - 0.5;
-            let count = dims.iter().product();
-            HostTensor::f32(name, &dims, (0..count).map(number).collect())
-        })
-        .collect();
+    // Numbers of bfloat16.
+    let given = inputs(&there, SIZES, [16.0, 0.5]);
     let given: Vec<&HostTensor> = given.iter().collect();
     let found = there.run(&given, SIZES).expect("it runs");
     let expected = here.run(&given, SIZES).expect("it runs");
     for got in &found {
         let want = expected.iter().find(|t| t.name == got.name).expect("the same");
-        let (Data::F32(got_all), Data::F32(want_all)) = (&got.data, &want.data) else {
-            panic!("`{}` is real", got.name)
-        };
-        let most = want_all.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-        let apart = got_all.iter().zip(want_all).map(|(x, y)| (x - y).abs());
-        let apart = apart.fold(0.0_f32, f32::max);
+        let [apart, most] = apart(got, want);
         let bound = if got.name == "y" { 2e-2 * most } else { 0.0 };
         assert!(apart <= bound, "`{}`: {apart:.1e} of {most:.1e}", got.name);
     }

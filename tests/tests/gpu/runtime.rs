@@ -1,6 +1,7 @@
 //! The runtime of GPUs without one: whole steps of training run through it, kernels as PTX in the emulator, and give
 //! what the CPU gives; a trace of what the device was told shows launches, memory, order and graphs.
 
+use super::host::{inputs, reals};
 use nestor_compiler::gpu::kept_as::keep_as_bfloat16;
 use nestor_compiler::gpu::{Options, Products, Target};
 use nestor_compiler::native::Machine;
@@ -99,11 +100,6 @@ fn streams_of(n: usize, sizes: Sizes) -> Vec<HostTensor> {
         number("step", (n + 1) as f32),
         number("steps", 10.0),
     ]
-}
-
-fn reals(tensor: &HostTensor) -> &[f32] {
-    let Data::F32(data) = &tensor.data else { panic!("`{}` is real", tensor.name) };
-    data
 }
 
 fn distance(a: &HostTensor, b: &HostTensor) -> f64 {
@@ -454,16 +450,7 @@ fn tensors_that_the_caller_keeps_as_bfloat16_are_given_and_taken_as_numbers() {
     let exact = native::artifact(&graph, Precision::F32).expect("code");
     let mut here = Executor::new(exact).expect("it is ready");
     log.taken();
-    let inputs: Vec<HostTensor> = there
-        .inputs()
-        .into_iter()
-        .map(|(name, ty)| {
-            let dims: Vec<usize> = ty.dims.iter().map(|d| d.size(&SIZES)).collect();
-            let number = |i: usize| ((i * 37 + name.len()) % 19) as f32 / 32.0 - 0.3;
-            let count = dims.iter().product();
-            HostTensor::f32(name, &dims, (0..count).map(number).collect())
-        })
-        .collect();
+    let inputs = inputs(&there, SIZES, [32.0, 0.3]);
     // One tensor stays on the device, and comes back as it was rounded.
     there.set(&inputs[0]).expect("it fits");
     let kept = there.get(&inputs[0].name).expect("it is there");

@@ -42,3 +42,9 @@ pub(super) fn tokens_first(roles: &[Role], across: bool) -> Axes {
 pub(super) fn is_within(role: Role) -> bool {
     !matches!(role, Role::Map(_))
 }
+
+/// Numbers of a token that a value with such axes has.
+pub(super) fn own_numbers(dims: &[Dim], roles: &[Role]) -> usize {
+    let own = roles.iter().zip(dims).filter(|(r, _)| **r == Role::Own);
+    own.map(|(_, d)| d.fixed().unwrap_or(1)).product()
+}

@@ -93,16 +93,9 @@ impl Cone {
 
     /// Whether a value is the number of a token within the call.
     pub(super) fn counts(&self, graph: &Graph, v: Value) -> bool {
-        let node = graph.def(v);
-        match &node.op {
-            Op::Iota { axis, .. } => {
-                self.roles.get(&v).is_some_and(|roles| is_of_tokens(roles[*axis]))
-            }
-            Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop => {
-                self.counts(graph, node.operands[0])
-            }
-            _ => false,
-        }
+        let v = unmoved(graph, v);
+        let Op::Iota { axis, .. } = &graph.def(v).op else { return false };
+        self.roles.get(&v).is_some_and(|roles| is_of_tokens(roles[*axis]))
     }
 
     /// Products of tokens with tokens that are computed.
@@ -116,6 +109,14 @@ impl Cone {
             .copied()
             .filter(move |v| is_product(v) && !self.leaves.contains(v))
     }
+}
+
+/// What a value is, but for where its axes are and what it is repeated along.
+pub(super) fn unmoved(graph: &Graph, mut v: Value) -> Value {
+    while let Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop = graph.def(v).op {
+        v = graph.def(v).operands[0];
+    }
+    v
 }
 
 fn is_of_tokens(role: Role) -> bool {

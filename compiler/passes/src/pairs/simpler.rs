@@ -1,7 +1,7 @@
 //! What is simpler within a step than for all pairs: comparisons of tokens that all come before others, and quotients of which many divide by the
 //! same.
 
-use super::cone::Role;
+use super::cone::{Role, unmoved};
 use super::step::Step;
 use crate::build::{broadcast, constant, dims, div, mul, uniform};
 use nestor_ir::tensor::{NodeData, Op, Reach, Value};
@@ -27,15 +27,13 @@ impl Step<'_> {
 
     /// Whose numbers a value is, of tokens that stay or of those that are folded away.
     fn counted(&self, v: Value) -> Option<Role> {
-        let node = self.graph.def(v);
-        match &node.op {
-            Op::Iota { axis, .. } => Some(self.group.cone.roles[&v][*axis]),
-            Op::Position { .. } => Some(self.group.cone.roles[&v][0]),
-            Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop => {
-                self.counted(node.operands[0])
-            }
-            _ => None,
-        }
+        let v = unmoved(self.graph, v);
+        let axis = match &self.graph.def(v).op {
+            Op::Iota { axis, .. } => *axis,
+            Op::Position { .. } => 0,
+            _ => return None,
+        };
+        Some(self.group.cone.roles[&v][axis])
     }
 
     /// What a choice is whose condition is known, or a condition one half of which is.

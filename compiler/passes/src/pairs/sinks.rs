@@ -1,5 +1,6 @@
 //! Nodes that fold pairs: a sum or a largest value along one axis of tokens, or a product that sums over it.
 
+use super::axes::own_numbers;
 use super::cone::{Cone, Role, Roles};
 use super::tokens;
 use nestor_ir::dim::Dim;
@@ -87,12 +88,8 @@ impl Sink {
 
     /// A fold along an axis, its result not said yet.
     fn along(graph: &Graph, node: Node, pairs: Value, summed: usize) -> Option<Self> {
-        let (time, axes) = tokens(graph, pairs)?;
-        let kept = match axes {
-            [a, b] if a == summed => b,
-            [a, b] if b == summed => a,
-            _ => return None,
-        };
+        let (time, axes) =
+            tokens(graph, pairs).filter(|(_, axes)| axes.contains(&summed))?;
         let dims = &graph.ty(pairs).dims;
         let mut others: Vec<usize> =
             (0..dims.len()).filter(|a| !axes.contains(a)).collect();
@@ -107,7 +104,6 @@ impl Sink {
         for (n, &axis) in others.iter().enumerate() {
             roles[axis] = Role::Map(n);
         }
-        debug_assert_eq!(roles[kept], Role::Kept, "the axis that is left");
         let mut cone = Cone::default();
         cone.add(graph, pairs, &roles)?;
         let product = cone.products(graph).next().is_some();
@@ -132,9 +128,7 @@ impl Sink {
 
     /// Numbers that it gives for a token.
     pub(super) fn numbers(&self, graph: &Graph) -> usize {
-        let dims = &graph.ty(self.value(graph)).dims;
-        let own = self.result.iter().zip(dims).filter(|(r, _)| **r == Role::Own);
-        own.map(|(_, d)| d.fixed().unwrap_or(1)).product()
+        own_numbers(&graph.ty(self.value(graph)).dims, &self.result)
     }
 
     /// Whether it takes the largest.

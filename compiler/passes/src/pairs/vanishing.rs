@@ -5,13 +5,16 @@
 //! after    x = select (c, s, -infinity);  m = max of x;  p = exp (x - m)
 //! ```
 
+use super::cone::unmoved;
 use super::sinks::Sink;
 use super::step::Step;
 use crate::build::{exp, sub, uniform};
-use nestor_ir::tensor::{Graph, Op, Value};
+use nestor_ir::tensor::{Op, Value};
 
 /// Pairs of which the largest is taken: as little as can be where they have no say.
 pub(super) struct Top {
+    /// The largest of them, in the graph.
+    largest: Value,
     /// In the step.
     made: Value,
     /// In the graph, and without that.
@@ -22,18 +25,20 @@ pub(super) struct Top {
 
 impl Step<'_> {
     /// What the largest value is folded of.
-    pub(super) fn top(&self, sink: &Sink, largest: Value) -> Top {
+    pub(super) fn top(&self, sink: &Sink, found: Value) -> Top {
         let graph = self.graph;
-        let made = self.walk.body.def(largest).operands[0];
+        let largest = sink.value(graph);
+        let made = self.walk.body.def(found).operands[0];
         let node = graph.def(sink.pairs);
         let least = |v: Value| uniform(graph, v) == Some(f64::NEG_INFINITY);
         match node.op {
             Op::Select if least(node.operands[2]) => Top {
+                largest,
                 made,
                 is: [sink.pairs, node.operands[1]],
                 says: Some(node.operands[0]),
             },
-            _ => Top { made, is: [sink.pairs; 2], says: None },
+            _ => Top { largest, made, is: [sink.pairs; 2], says: None },
         }
     }
 
@@ -45,14 +50,9 @@ impl Step<'_> {
             Op::Exp => {
                 let less = graph.def(node.operands[0]);
                 let [x, by] = less.operands[..] else { return None };
-                let largest = self
-                    .group
-                    .sinks
-                    .iter()
-                    .find(|s| Some(s.node) == self.group.largest)?;
                 let scaled = less.op == Op::Sub
                     && top.is.contains(&x)
-                    && is_moved(graph, by, largest.value(graph));
+                    && unmoved(graph, by) == top.largest;
                 let by = self.map.get(&by).copied().filter(|_| scaled)?;
                 let less = sub(&mut self.walk.body, top.made, by);
                 Some(exp(&mut self.walk.body, less))
@@ -65,14 +65,4 @@ impl Step<'_> {
             _ => None,
         }
     }
-}
-
-/// Whether a value is another one, moved.
-fn is_moved(graph: &Graph, mut v: Value, of: Value) -> bool {
-    while let (Op::Broadcast { .. } | Op::Transpose { .. } | Op::Stop, true) =
-        (&graph.def(v).op, v != of)
-    {
-        v = graph.def(v).operands[0];
-    }
-    v == of
 }

@@ -1,7 +1,7 @@
 //! A walk over the tokens that are folded away, within a step of a walk over those that stay.
 
 use super::Piece;
-use super::axes::{seen, within};
+use super::axes::{own_numbers, seen, within};
 use super::cone::Role;
 use super::sinks::Sink;
 use super::stages::Group;
@@ -82,11 +82,7 @@ pub(super) fn walk(graph: &Graph, group: &Group, most: Piece, made: &mut Remade<
 
 /// Tokens of a chunk: fewer where what is summed over is long.
 fn tokens_of(graph: &Graph, group: &Group, most: Piece) -> usize {
-    let own = |v: &Value| -> usize {
-        let axes = group.cone.roles[v].iter().zip(&graph.ty(*v).dims);
-        let long = axes.filter(|(r, _)| **r == Role::Own);
-        long.map(|(_, d)| d.fixed().unwrap_or(1)).product()
-    };
+    let own = |v: &Value| own_numbers(&graph.ty(*v).dims, &group.cone.roles[v]);
     let longest = group.cone.leaves.iter().map(own).max().unwrap_or(1);
     let fits = (most.numbers / longest.max(1)).max(LEAST_TOKENS).min(most.tokens);
     1 << fits.ilog2()
