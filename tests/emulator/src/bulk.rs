@@ -108,6 +108,9 @@ impl Block<'_> {
                 self.shared[self.rank].write(at, 8, 0, actor)?;
                 self.phases.make(at, count, by, fences)
             }
+            BulkOp::Unmake { at } => {
+                self.phases.unmake(t.address(*at).wrapping_sub(SHARED))
+            }
             BulkOp::Expect { at, bytes } => {
                 let (at, bytes) = (t.address(*at), t.get(*bytes) as u32);
                 self.phases.arrive(at.wrapping_sub(SHARED), bytes, by)

@@ -154,6 +154,12 @@ fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
             let (to, from) = (d.register(at(0)?), d.source(at(1)?)?);
             return Some(Op::Warp(WarpOp::Turn { to, from }));
         }
+        // Which lane is not said by the book: the first one here.
+        ("elect", 2) if tail == "sync" && constant(at(1)?)? as u32 == u32::MAX => {
+            let (to, chosen) = at(0)?.split_once('|')?;
+            let (to, chosen) = (d.register(to), d.register(chosen));
+            return Some(Op::Warp(WarpOp::Elect { to, chosen }));
+        }
         ("mapa", 3) if tail == "shared::cluster.u64" => {
             let from = [d.source(at(1)?)?, d.source(at(2)?)?];
             return Some(Op::Binary(crate::cluster::of_block, d.register(at(0)?), from));

@@ -10,6 +10,7 @@ pub(crate) fn barrier_op(d: &mut Decoder, tail: &str, list: &[String]) -> Option
         ("init.shared::cta.b64", [at, count]) => {
             Some(BulkOp::Make { at: d.address(at)?, count: d.source(count)? })
         }
+        ("inval.shared::cta.b64", [at]) => Some(BulkOp::Unmake { at: d.address(at)? }),
         // To take what the barrier says of its phase is not of the subset.
         ("arrive.expect_tx.shared::cta.b64", [sink, at, bytes]) if sink == "_" => {
             Some(BulkOp::Expect { at: d.address(at)?, bytes: d.source(bytes)? })
@@ -27,7 +28,9 @@ pub(crate) fn barrier_op(d: &mut Decoder, tail: &str, list: &[String]) -> Option
 pub(crate) fn copy_op(d: &mut Decoder, tail: &str, list: &[String]) -> Option<BulkOp> {
     let (rank, how) = tail.split_once('.')?;
     let rank: usize = rank.strip_suffix('d')?.parse().ok()?;
-    if how != "shared::cluster.global.tile.mbarrier::complete_tx::bytes" {
+    let to = how.strip_suffix(".mbarrier::complete_tx::bytes")?;
+    // To the block's own memory either way.
+    if !["shared::cluster.global.tile", "shared::cta.global"].contains(&to) {
         return None;
     }
     let [to, from, barrier] = list else { return None };

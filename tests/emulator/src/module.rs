@@ -58,10 +58,35 @@ pub(crate) enum Product {
 /// What a whole warp does together.
 #[derive(Clone, Debug)]
 pub(crate) enum WarpOp {
-    Shuffle { how: Shuffle, to: Reg, inside: Option<Reg>, from: Reg, by: Reg, clamp: Reg },
-    Product { what: Product, to: Vec<Reg>, a: Vec<Reg>, b: Vec<Reg>, c: Vec<Reg> },
-    LoadMatrix { to: Vec<Reg>, transposed: bool, at: Address },
-    Turn { to: Reg, from: Reg },
+    Shuffle {
+        how: Shuffle,
+        to: Reg,
+        inside: Option<Reg>,
+        from: Reg,
+        by: Reg,
+        clamp: Reg,
+    },
+    Product {
+        what: Product,
+        to: Vec<Reg>,
+        a: Vec<Reg>,
+        b: Vec<Reg>,
+        c: Vec<Reg>,
+    },
+    LoadMatrix {
+        to: Vec<Reg>,
+        transposed: bool,
+        at: Address,
+    },
+    Turn {
+        to: Reg,
+        from: Reg,
+    },
+    /// Chooses a lane.
+    Elect {
+        to: Reg,
+        chosen: Reg,
+    },
     Group(GroupOp),
 }
 
@@ -107,6 +132,8 @@ pub(crate) struct Matrix {
 pub(crate) enum BulkOp {
     /// Makes a barrier of so many arrivals.
     Make { at: Address, count: Reg },
+    /// Makes the place of one that of anything again.
+    Unmake { at: Address },
     /// Arrives, and announces bytes.
     Expect { at: Address, bytes: Reg },
     /// Says whether the phase of a parity has ended.

@@ -34,7 +34,7 @@ pub(crate) struct Phases {
     all: FxHashMap<u64, Phase>,
     /// What has come, and no thread has waited for.
     arrived: Vec<(u64, Landing)>,
-    /// Arrivals so far.
+    /// Arrivals so far, of threads and of copies.
     pub(crate) arrivals: u64,
 }
 
@@ -62,6 +62,15 @@ impl Phases {
             None => Ok(()),
             Some(_) => Err("it is made already".to_owned()),
         }
+    }
+
+    /// What was a barrier is none any more; nothing of it may be under way.
+    pub(crate) fn unmake(&mut self, at: u64) -> Result<(), String> {
+        let phase = self.all.remove(&at).ok_or("there is no such barrier")?;
+        if phase.missing < phase.count || phase.bytes != 0 {
+            return Err("a phase of it has not ended".to_owned());
+        }
+        Ok(())
     }
 
     fn found(&mut self, at: u64, by: Visitor) -> Result<&mut Phase, String> {
@@ -108,6 +117,7 @@ impl Phases {
         }
         phase.bytes -= landing.data.len() as i64;
         phase.copies.push(landing);
+        self.arrivals += 1;
         self.end(at);
         Ok(())
     }

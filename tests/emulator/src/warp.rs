@@ -30,6 +30,14 @@ impl Block<'_> {
                 self.turn(first, *to, *from);
                 Ok(())
             }
+            WarpOp::Elect { to, chosen } => {
+                for lane in 0..LANES {
+                    let thread = &mut self.threads[first + lane];
+                    thread.set(*to, 0);
+                    thread.set(*chosen, u64::from(lane == 0));
+                }
+                Ok(())
+            }
             WarpOp::Group(op) => self.group(op, first),
         }
     }
