@@ -56,7 +56,7 @@ def fla():
     try:
         import torch
         import torch.nn.functional as F
-        from fla.ops import delta_rule, gated_delta_rule, gla, kda, linear_attn, simple_gla
+        from fla.ops import attn, delta_rule, gated_delta_rule, gla, kda, linear_attn, simple_gla
     except ImportError as error:
         return {}, f"flash-linear-attention is not timed: {error}"
     if not torch.cuda.is_available():
@@ -86,6 +86,7 @@ def fla():
         "gla": (gla.chunk_gla, "channel"),
         "simple_gla": (simple_gla.chunk_simple_gla, "scalar"),
         "linear_attention": (lambda **t: linear_attn.chunk_linear_attn(normalize=False, **t), "none"),
+        "softmax_attention": (lambda **t: (attn.parallel_attn(**t),), "none"),
     }
 
     def peer(run, gates):

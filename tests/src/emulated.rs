@@ -136,6 +136,7 @@ impl Emulated {
             params: params.to_vec(),
             maps: maps.iter().map(tensor).collect(),
             limit: 1 << 32,
+            trusted: false,
         };
         launch(&self.module, &entry.symbol, &how, memory)
             .map_err(|fault| format!("{}: {fault}", entry.symbol))

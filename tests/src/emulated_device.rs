@@ -49,6 +49,7 @@ impl Machine for Emulator {
                     params: params.clone(),
                     maps: maps.iter().map(tensor).collect(),
                     limit: LIMIT,
+                    trusted: false,
                 };
                 let (code, _) = &self.modules[module.0];
                 let ran = launch(code, symbol, &how, &mut self.memory);

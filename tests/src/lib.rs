@@ -79,6 +79,7 @@ pub mod measure;
 pub mod native;
 pub mod rules;
 pub mod spec;
+pub mod traced;
 #[cfg(feature = "cuda")]
 pub mod usage;
 #[cfg(feature = "cuda")]

@@ -138,6 +138,10 @@ fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
         ("ret", 0) if d.own.is_some() => return Some(Op::Return),
         ("ret" | "exit", 0) => return Some(Op::Exit),
         ("call", _) if tail == "uni" => return call(d, list),
+        ("bar", 1) if tail == "warp.sync" => {
+            let all = constant(at(0)?)? as u32 == u32::MAX;
+            return all.then_some(Op::Warp(WarpOp::Together));
+        }
         ("bar" | "barrier", _) => return barrier(tail, list),
         ("fence", 0) if ["proxy.async", "proxy.async.shared::cta"].contains(&tail) => {
             return Some(Op::ProxyFence);
@@ -149,7 +153,24 @@ fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
         ("wgmma", _) => {
             return Some(Op::Warp(WarpOp::Group(group_op(d, tail, list)?)));
         }
-        ("ldmatrix", 2) => return matrix(d, tail, list),
+        ("ldmatrix", 2) => {
+            let (transposed, count) = matrices(tail)?;
+            let (to, at) = (d.sources(at(0)?)?, d.address(at(1)?)?);
+            return (to.len() == count).then_some(Op::Warp(WarpOp::LoadMatrix {
+                to,
+                transposed,
+                at,
+            }));
+        }
+        ("stmatrix", 2) => {
+            let (transposed, count) = matrices(tail)?;
+            let (at, from) = (d.address(at(0)?)?, d.sources(at(1)?)?);
+            return (from.len() == count).then_some(Op::Warp(WarpOp::StoreMatrix {
+                from,
+                transposed,
+                at,
+            }));
+        }
         ("movmatrix", 2) if tail == "sync.aligned.m8n8.trans.b16" => {
             let (to, from) = (d.register(at(0)?), d.source(at(1)?)?);
             return Some(Op::Warp(WarpOp::Turn { to, from }));
@@ -286,8 +307,9 @@ fn moved(d: &mut Decoder, tail: &str, to: &str, from: &str) -> Option<Op> {
         let each = bits / parts.len() as u32;
         return Some(Op::Pack(d.register(to), parts, each));
     }
-    if to.starts_with('{') {
-        let parts = d.sources(to)?;
+    if let Some(inside) = to.strip_prefix('{').and_then(|t| t.strip_suffix('}')) {
+        // What goes to `_` goes nowhere, as to a register that nobody reads.
+        let parts: Vec<Reg> = operands(inside).iter().map(|t| d.register(t)).collect();
         let each = bits / parts.len() as u32;
         return Some(Op::Unpack(parts, d.source(from)?, each));
     }
@@ -364,8 +386,9 @@ fn product(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
     right.then_some(Op::Warp(WarpOp::Product { what, to, a, b, c }))
 }
 
-fn matrix(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
-    let (transposed, count) = match tail.strip_prefix("sync.aligned.m8n8.")? {
+/// Of several 8 x 8 matrices: whether they are transposed, and how many.
+fn matrices(tail: &str) -> Option<(bool, usize)> {
+    Some(match tail.strip_prefix("sync.aligned.m8n8.")? {
         "x1.shared.b16" => (false, 1),
         "x2.shared.b16" => (false, 2),
         "x4.shared.b16" => (false, 4),
@@ -373,10 +396,7 @@ fn matrix(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
         "x2.trans.shared.b16" => (true, 2),
         "x4.trans.shared.b16" => (true, 4),
         _ => return None,
-    };
-    let to = d.sources(&list[0])?;
-    let at = d.address(&list[1])?;
-    (to.len() == count).then_some(Op::Warp(WarpOp::LoadMatrix { to, transposed, at }))
+    })
 }
 
 fn copy(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
@@ -385,7 +405,7 @@ fn copy(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
         ("async.wait_all", []) => Some(Op::CopyWait(None)),
         ("async.wait_group", [n]) => Some(Op::CopyWait(Some(n.parse().ok()?))),
         ("async.ca.shared.global" | "async.cg.shared.global", [to, from, bytes]) => {
-            let bytes = bytes.parse().ok()?;
+            let bytes = constant(bytes)? as usize;
             let allowed = match tail {
                 "async.cg.shared.global" => bytes == 16,
                 _ => [4, 8, 16].contains(&bytes),
@@ -396,7 +416,7 @@ fn copy(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
             "async.ca.shared.global" | "async.cg.shared.global",
             [to, from, bytes, given],
         ) => {
-            let bytes = bytes.parse().ok()?;
+            let bytes = constant(bytes)? as usize;
             let allowed = match tail {
                 "async.cg.shared.global" => bytes == 16,
                 _ => [4, 8, 16].contains(&bytes),

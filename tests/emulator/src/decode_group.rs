@@ -8,8 +8,7 @@ pub(crate) fn group_op(d: &mut Decoder, tail: &str, list: &[String]) -> Option<G
     match (tail, list) {
         ("fence.sync.aligned", []) => Some(GroupOp::Fence),
         ("commit_group.sync.aligned", []) => Some(GroupOp::Commit),
-        // To leave some groups under way is not of the subset.
-        ("wait_group.sync.aligned", [left]) if left == "0" => Some(GroupOp::Wait),
+        ("wait_group.sync.aligned", [left]) => Some(GroupOp::Wait(left.parse().ok()?)),
         _ => product(d, columns(tail)?, list).map(GroupOp::Product),
     }
 }

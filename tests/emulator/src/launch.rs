@@ -22,6 +22,9 @@ pub struct Launch {
     pub maps: Vec<Tensor>,
     /// Instructions that all threads together may take.
     pub limit: u64,
+    /// The kernel is known to be right: it is not asked in which order its threads touch memory, nor what stands between
+    /// asynchronous products and their wait.
+    pub trusted: bool,
 }
 
 /// What a launch took.

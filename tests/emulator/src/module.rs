@@ -78,6 +78,13 @@ pub(crate) enum WarpOp {
         transposed: bool,
         at: Address,
     },
+    StoreMatrix {
+        from: Vec<Reg>,
+        transposed: bool,
+        at: Address,
+    },
+    /// Waits for all lanes.
+    Together,
     Turn {
         to: Reg,
         from: Reg,
@@ -98,8 +105,8 @@ pub(crate) enum GroupOp {
     Product(GroupProduct),
     /// After products: they are a group of their own.
     Commit,
-    /// For all groups.
-    Wait,
+    /// For all groups but so many of the newest.
+    Wait(u32),
 }
 
 /// `D = A B + D`: a warp has 16 of the 64 rows.

@@ -54,18 +54,21 @@ impl Progress {
 
     /// An instruction of products.
     pub(crate) fn advance(&mut self, op: &GroupOp) -> Result<(), String> {
+        if let GroupOp::Wait(1..) = op {
+            return Err(UNDER_WAY.to_owned());
+        }
         self.stage = match (self.stage, op) {
             (Stage::Free | Stage::Fenced, GroupOp::Fence) => Stage::Fenced,
             (Stage::Fenced | Stage::UnderWay, GroupOp::Product(_)) => Stage::UnderWay,
             (Stage::UnderWay, GroupOp::Commit) => Stage::Committed,
             // Also of an empty group.
-            (Stage::Committed, GroupOp::Wait)
-            | (Stage::Free | Stage::Fenced, GroupOp::Commit | GroupOp::Wait) => {
+            (Stage::Committed, GroupOp::Wait(_))
+            | (Stage::Free | Stage::Fenced, GroupOp::Commit | GroupOp::Wait(_)) => {
                 Stage::Free
             }
             (Stage::Free, GroupOp::Product(_)) => return Err(NO_FENCE.to_owned()),
             // What is in no group is not waited for.
-            (Stage::UnderWay, GroupOp::Fence | GroupOp::Wait)
+            (Stage::UnderWay, GroupOp::Fence | GroupOp::Wait(_))
             | (
                 Stage::Committed,
                 GroupOp::Fence | GroupOp::Product(_) | GroupOp::Commit,

@@ -354,7 +354,9 @@ impl Block<'_> {
         let Self { block, epoch, since, kernel, .. } = self;
         let (thread, cluster) = (n as u32, kernel.cluster);
         let fences = self.threads[n].progress.fences;
-        Actor { block: *block, thread, epoch: *epoch, since: *since, cluster, fences }
+        let (block, epoch, since, trusted) =
+            (*block, *epoch, *since, self.launch.trusted);
+        Actor { block, thread, epoch, since, cluster, fences, trusted }
     }
 
     fn load(

@@ -1,6 +1,8 @@
 //! What scalar instructions compute, by name. A register holds 64 bits; narrower values lie in the
 //! low ones, the rest is zero.
 
+use crate::convert::{brain, wide};
+
 pub(crate) type Unary = fn(u64) -> u64;
 pub(crate) type Binary = fn(u64, u64) -> u64;
 pub(crate) type Ternary = fn(u64, u64, u64) -> u64;
@@ -47,8 +49,12 @@ fn approx(f: fn(f64) -> f64, a: u64) -> u64 {
 
 /// As with flushed subnormal numbers, before and after.
 fn flushed(f: fn(f64) -> f64, a: u64) -> u64 {
-    let zero = |x: f32| if x.is_subnormal() { 0.0_f32.copysign(x) } else { x };
-    bits(zero(f(f64::from(zero(f32(a)))) as f32))
+    bits(normal(f(f64::from(normal(f32(a)))) as f32))
+}
+
+/// A number, or zero where it is too small to be normal.
+fn normal(x: f32) -> f32 {
+    if x.is_subnormal() { 0.0_f32.copysign(x) } else { x }
 }
 
 /// Between zero and one; what is no number is zero.
@@ -85,6 +91,7 @@ pub(crate) const UNARY: &[(&str, Unary)] = &[
     ("cos.approx.f32", |a| approx(libm::cos, a)),
     ("tanh.approx.f32", |a| approx(libm::tanh, a)),
     ("rsqrt.approx.ftz.f32", |a| flushed(|x| 1.0 / x.sqrt(), a)),
+    ("sqrt.approx.ftz.f32", |a| flushed(f64::sqrt, a)),
     ("rcp.approx.ftz.f32", |a| flushed(|x| 1.0 / x, a)),
     ("ex2.approx.ftz.f32", |a| flushed(libm::exp2, a)),
     ("lg2.approx.ftz.f32", |a| flushed(libm::log2, a)),
@@ -174,6 +181,12 @@ pub(crate) const BINARY: &[(&str, Binary)] = &[
     ("sub.rn.f64", |a, b| (f64(a) - f64(b)).to_bits()),
     ("mul.rn.f64", |a, b| (f64(a) * f64(b)).to_bits()),
     ("div.rn.f64", |a, b| (f64(a) / f64(b)).to_bits()),
+    ("mul.bf16", |a, b| narrow(1, [a, b], |[a, b]| a * b)),
+    ("mul.bf16x2", |a, b| narrow(2, [a, b], |[a, b]| a * b)),
+    ("add.bf16", |a, b| narrow(1, [a, b], |[a, b]| a + b)),
+    ("sub.bf16", |a, b| narrow(1, [a, b], |[a, b]| a - b)),
+    ("add.bf16x2", |a, b| narrow(2, [a, b], |[a, b]| a + b)),
+    ("sub.bf16x2", |a, b| narrow(2, [a, b], |[a, b]| a - b)),
     // The number, where one operand is none.
     ("min.f32", |a, b| bits(f32(a).min(f32(b)))),
     ("max.f32", |a, b| bits(f32(a).max(f32(b)))),
@@ -183,6 +196,15 @@ pub(crate) const BINARY: &[(&str, Binary)] = &[
     ("copysign.f32", |a, b| bits(f32(b).copysign(f32(a)))),
 ];
 
+/// Of so many numbers of bfloat16 beside one another.
+fn narrow<const N: usize>(count: u32, of: [u64; N], f: fn([f32; N]) -> f32) -> u64 {
+    let one = |n: u32| {
+        let all = of.map(|x| wide((x >> (16 * n)) as u16));
+        u64::from(brain(f(all))) << (16 * n)
+    };
+    (0..count).map(one).sum()
+}
+
 fn numbers(a: u64, b: u64) -> Option<(f32, f32)> {
     let (a, b) = (f32(a), f32(b));
     (!a.is_nan() && !b.is_nan()).then_some((a, b))
@@ -191,7 +213,13 @@ fn numbers(a: u64, b: u64) -> Option<(f32, f32)> {
 /// Three operands.
 pub(crate) const TERNARY: &[(&str, Ternary)] = &[
     ("fma.rn.f32", |a, b, c| bits(f32(a).mul_add(f32(b), f32(c)))),
+    ("fma.rn.ftz.f32", |a, b, c| {
+        let [a, b, c] = [a, b, c].map(|x| normal(f32(x)));
+        bits(normal(a.mul_add(b, c)))
+    }),
     ("fma.rn.sat.f32", |a, b, c| bits(saturated(f32(a).mul_add(f32(b), f32(c))))),
+    ("fma.rn.bf16", |a, b, c| narrow(1, [a, b, c], |[a, b, c]| a.mul_add(b, c))),
+    ("fma.rn.bf16x2", |a, b, c| narrow(2, [a, b, c], |[a, b, c]| a.mul_add(b, c))),
     ("fma.rn.f64", |a, b, c| f64(a).mul_add(f64(b), f64(c)).to_bits()),
     ("mad.lo.s16", |a, b, c| i16b(s16(a).wrapping_mul(s16(b)).wrapping_add(s16(c)))),
     ("mad.lo.s32", |a, b, c| i32b(s32(a).wrapping_mul(s32(b)).wrapping_add(s32(c)))),

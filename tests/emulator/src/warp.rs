@@ -26,6 +26,12 @@ impl Block<'_> {
                     (0..LANES).map(|l| self.threads[first + l].address(*at)).collect();
                 self.load_matrix(first, to, *transposed, &rows)
             }
+            WarpOp::StoreMatrix { from, transposed, at } => {
+                let rows: Vec<u64> =
+                    (0..LANES).map(|l| self.threads[first + l].address(*at)).collect();
+                self.store_matrix(first, from, *transposed, &rows)
+            }
+            WarpOp::Together => Ok(()),
             WarpOp::Turn { to, from } => {
                 self.turn(first, *to, *from);
                 Ok(())
@@ -198,6 +204,35 @@ impl Block<'_> {
                     true => [matrix[c][r], matrix[c + 1][r]],
                 };
                 self.threads[first + lane].set(*register, pair[0] | pair[1] << 16);
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::load_matrix`], the other way.
+    fn store_matrix(
+        &mut self,
+        first: usize,
+        from: &[Reg],
+        transposed: bool,
+        rows: &[u64],
+    ) -> Result<(), Wrong> {
+        for (n, register) in from.iter().enumerate() {
+            for (lane, word) in self.lanes(first, *register).into_iter().enumerate() {
+                for half in 0..2 {
+                    let (r, c) = (lane / 4, 2 * (lane % 4) + half);
+                    let (row, column) = if transposed { (c, r) } else { (r, c) };
+                    let address = rows[8 * n + row];
+                    if !address.is_multiple_of(16) {
+                        let what = format!("{address:#x} is not a multiple of 16");
+                        return Err((8 * n + row, what));
+                    }
+                    let at = address.wrapping_sub(SHARED) + 2 * column as u64;
+                    let (by, number) =
+                        (self.actor(first + lane), word >> (16 * half) & 0xffff);
+                    let written = self.shared[self.rank].write(at, 2, number, by);
+                    written.map_err(|what| (lane, what))?;
+                }
             }
         }
         Ok(())

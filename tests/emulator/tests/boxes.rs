@@ -77,7 +77,8 @@ fn run(
     let address = memory.add(Allocation::filled("numbers", numbers));
     let maps = vec![Tensor { address, ..tensor }];
     let (grid, block, shared, params) = (1, 32, 2048 + 8, vec![out]);
-    let how = Launch { grid, block, shared, params, maps, limit: 100_000 };
+    let how =
+        Launch { grid, block, shared, params, maps, limit: 100_000, trusted: false };
     launch(&module, "test", &how, &mut memory)?;
     let bytes = memory.get(out).data().chunks_exact(2);
     Ok(bytes.map(|c| u16::from_le_bytes([c[0], c[1]])).collect())

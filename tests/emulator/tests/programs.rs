@@ -477,6 +477,7 @@ fn bytes_are_moved_once_whoever_touches_them() {
         params: vec![out],
         maps: vec![],
         limit: 1_000_000,
+        trusted: false,
     };
     let stats = launch(&module, "test", &how, &mut memory);
     let stats = stats.unwrap_or_else(|e| panic!("{e}"));

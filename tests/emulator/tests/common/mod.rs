@@ -42,6 +42,7 @@ pub(crate) fn run_text(text: &str, grid: u32, count: usize) -> Result<Vec<u8>, F
         params: vec![out],
         maps: vec![],
         limit: 1_000_000,
+        trusted: false,
     };
     launch(&module, "test", &how, &mut memory)?;
     Ok(memory.get(out).data().to_vec())

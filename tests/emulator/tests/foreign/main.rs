@@ -30,7 +30,15 @@ fn run(
     let mut addresses: Vec<u64> = inputs.map(|input| memory.add(input)).collect();
     addresses.push(memory.add(Allocation::unknown("output", 4 * count)));
     let Given { params, maps, blocks: [grid, block] } = given(&addresses);
-    let how = Launch { grid, block, shared: 49152, params, maps, limit: 100_000_000 };
+    let how = Launch {
+        grid,
+        block,
+        shared: 49152,
+        params,
+        maps,
+        limit: 100_000_000,
+        trusted: false,
+    };
     let kernel = module.names().next().expect("a kernel").to_owned();
     launch(&module, &kernel, &how, &mut memory).unwrap_or_else(|e| panic!("{name}: {e}"));
     let out = memory.get(*addresses.last().expect("one")).written();

@@ -101,6 +101,7 @@ impl Kernel {
             params: vec![out, image],
             maps: vec![],
             limit: 1_000_000,
+            trusted: false,
         };
         let stats = launch(&module, "test", &how, &mut memory)?;
         let bytes = memory.get(out).data();

@@ -68,6 +68,7 @@ fn nothing_is_done_while_products_are_under_way() {
         (FENCE, "", "wgmma.fence"),
         ("", &one(), "wgmma.mma_async"),
         (wait, "", "wgmma.wait_group"),
+        ("", "wgmma.wait_group.sync.aligned 1;\n", "wgmma.wait_group"),
     ];
     for (before, behind, instruction) in cases {
         let fault = kernel(&[&begun, before, commit, behind, wait].concat()).fault();
@@ -163,7 +164,6 @@ fn what_is_outside_of_the_subset_is_not_read() {
         product(12, ["%rd10", "%rd11"], "1", &[false, false]),
         product(264, ["%rd10", "%rd11"], "1", &[false, false]),
         product(16, ["{%r2, %r3}", "%rd11"], "1", &[false]),
-        "wgmma.wait_group.sync.aligned 1;\n".to_owned(),
     ];
     for line in wrong {
         let error = Module::parse(&kernel(&line).text()).expect_err(&line);
