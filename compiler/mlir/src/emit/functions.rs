@@ -5,6 +5,7 @@
 
 use super::Emit;
 use super::build::V;
+use crate::target::Products;
 use melior::dialect::arith::{CmpfPredicate, CmpiPredicate};
 
 const LOG2_E: f64 = std::f64::consts::LOG2_E;
@@ -39,8 +40,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// `e^x = 2^n 2^f`, n the whole number next to `x / log 2` as far as `2^n` is a normal number: the hardware's `2^f`
     /// takes what is left, and the product makes the subnormal numbers, the zero and the infinity beyond.
+    ///
+    /// Where operands of products are rounded to eight bits, two instructions do: the exponent is off by what a number of float32 is.
     pub(super) fn exp(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
         let (float, int) = (self.b.float(), self.b.int(32));
+        if self.about.products == Products::Brain {
+            let by = self.b.real(LOG2_E);
+            let power = self.b.two("llvm.fmul", x, by);
+            return self.b.intrinsic("llvm.nvvm.ex2.approx.ftz.f", &[power], float);
+        }
         // A number between zero and one for n from -126 to 126, and no other: then n, in the lowest bits of a sum.
         let (per, half) = (self.b.real(LOG2_E / 252.0), self.b.real(0.5));
         let within = self.b.intrinsic("llvm.nvvm.fma.rn.sat.f", &[x, per, half], float);

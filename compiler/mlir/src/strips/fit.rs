@@ -135,26 +135,58 @@ impl Strips {
         own: Option<Place>,
     ) -> Option<Vec<Tile>> {
         let Stmt::Map { space, loads, sinks, .. } = stmt else { return None };
-        let sides = sides(space, sinks, [high, Extent::Fixed(self.columns)])?;
-        let here = |a: &Access| self.is_here(a, &sides);
-        let all = loads.iter().chain(sinks.iter().map(|(_, sink)| sink.to()));
-        let other = all.filter(|a| Some(a.place) != own && !here(a));
-        Some(other.filter_map(|a| self.tile(a.place)).collect())
+        let (_, elsewhere) = self.sides((space, loads, sinks), high, own)?;
+        Some(elsewhere)
+    }
+
+    /// Which side each dimension of a map runs along, its rows (0) or columns (1), and the held tiles that it touches elsewhere than at its point.
+    /// Columns come last, or first: where it folds them, or fewer tiles are in the way so. A map of a product's entries goes as they do. Nothing where
+    /// it is another map.
+    pub fn sides(
+        &self,
+        (space, loads, sinks): Parts<'_>,
+        high: Extent,
+        own: Option<Place>,
+    ) -> Option<(Vec<Option<usize>>, Vec<Tile>)> {
+        let entries = [high, Extent::Fixed(self.columns)];
+        let elsewhere = |sides: Vec<Option<usize>>| {
+            let all = loads.iter().chain(sinks.iter().map(|(_, sink)| sink.to()));
+            let other = all.filter(|a| Some(a.place) != own && !self.is_here(a, &sides));
+            let tiles: Vec<Tile> = other.filter_map(|a| self.tile(a.place)).collect();
+            (sides, tiles)
+        };
+        let folds = |(_, sink): &(ExprId, Sink)| matches!(sink, Sink::Fold { .. });
+        let ways = match sinks.iter().any(folds) {
+            true => [folded(space, sinks, entries), None],
+            false => [
+                straight(space, entries),
+                turned(space, entries).filter(|_| own.is_none()),
+            ],
+        };
+        ways.into_iter().flatten().map(elsewhere).min_by_key(|(_, tiles)| tiles.len())
     }
 }
 
-/// Which side each dimension of a map runs along, its rows (0) or columns (1): columns come last, or first where it folds columns. Nothing where
-/// it is another map.
-pub fn sides(
+/// A map's space, and what it reads and writes.
+pub type Parts<'m> = (&'m [Extent], &'m [Access], &'m [(ExprId, Sink)]);
+
+/// The sides of a map with columns last.
+fn straight(space: &[Extent], entries: [Extent; 2]) -> Option<Vec<Option<usize>>> {
+    point(space, entries).filter(|sides| sides.last() == Some(&Some(1)))
+}
+
+/// The same with columns first.
+fn turned(space: &[Extent], [rows, columns]: [Extent; 2]) -> Option<Vec<Option<usize>>> {
+    let sides = straight(space, [columns, rows])?;
+    Some(sides.into_iter().map(|s| s.map(|s| 1 - s)).collect())
+}
+
+/// The sides of a map that folds columns.
+fn folded(
     space: &[Extent],
     sinks: &[(ExprId, Sink)],
     [rows, columns]: [Extent; 2],
 ) -> Option<Vec<Option<usize>>> {
-    let folds = |(_, sink): &(ExprId, Sink)| matches!(sink, Sink::Fold { .. });
-    if !sinks.iter().any(folds) {
-        let sides = point(space, [rows, columns])?;
-        return (sides.last() == Some(&Some(1))).then_some(sides);
-    }
     let is_whole = |(_, sink): &(ExprId, Sink)| match sink {
         Sink::Fold { axes, accumulate, .. } => *axes == 1 && !accumulate,
         Sink::Store(_) => true,

@@ -18,7 +18,6 @@ mod room;
 
 pub use arrange::arranged;
 pub use begins::{Begins, begins};
-pub use fit::sides;
 
 use crate::Options;
 use crate::target::Products;

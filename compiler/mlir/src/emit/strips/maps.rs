@@ -7,7 +7,7 @@ use crate::emit::build::V;
 use crate::emit::map::Map;
 use crate::emit::number::Num;
 use crate::emit::together::under_way;
-use crate::strips::{Begins, sides};
+use crate::strips::Begins;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::{Access, ExprId, Extent, Place, Sink, Tile};
 
@@ -15,6 +15,16 @@ use nestor_ir::tile::{Access, ExprId, Extent, Place, Sink, Tile};
 pub(super) enum Own<'c, 'a> {
     Sums(Place, Vec<V<'c, 'a>>),
     Begins(Begins),
+}
+
+impl Own<'_, '_> {
+    /// Where the product's entries are.
+    fn place(&self) -> Place {
+        match self {
+            Own::Sums(place, _) => *place,
+            Own::Begins(begins) => begins.own,
+        }
+    }
 }
 
 /// A map at the points of a warp's columns.
@@ -76,8 +86,12 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         own: Option<&Own<'c, 'a>>,
     ) {
         let strips = &self.about.placement.strips;
-        let entries = [rows, strips.columns].map(Extent::Fixed);
-        let sides = sides(map.space, map.sinks, entries).expect("it is a map of these");
+        let sides = strips.sides(
+            (map.space, map.loads, map.sinks),
+            Extent::Fixed(rows),
+            own.map(Own::place),
+        );
+        let (sides, _) = sides.expect("it is a map of these");
         let other = Along::of(map, &sides);
         let both =
             [Turn { map, sides: &sides }, Turn { map: other.map(), sides: &other.sides }];
