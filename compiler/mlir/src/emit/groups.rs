@@ -57,9 +57,28 @@ pub(super) fn by_columns<'k>(
     exchanged: &[Option<Exchange>],
 ) -> Option<Operand<'k>> {
     let [left, _] = strips::operands(p);
-    let found =
-        direct(kernel, exchanged, &left, p).filter(|d| lies(&left, *d, kernel))?;
-    Some(Operand { direct: Some(found), ..left })
+    read_itself(left, p, kernel, exchanged)
+}
+
+/// The columns, where a group does not hold them and they lie so: it is the left operand of the product turned.
+pub(super) fn of_columns<'k>(
+    p: Product<'k>,
+    kernel: &Kernel,
+    exchanged: &[Option<Exchange>],
+) -> Option<Operand<'k>> {
+    let [_, right] = strips::operands(p);
+    read_itself(right, p, kernel, exchanged)
+}
+
+/// An operand that cores read where it lies.
+fn read_itself<'k>(
+    x: Operand<'k>,
+    p: Product<'_>,
+    kernel: &Kernel,
+    exchanged: &[Option<Exchange>],
+) -> Option<Operand<'k>> {
+    let found = direct(kernel, exchanged, &x, p).filter(|d| lies(&x, *d, kernel))?;
+    Some(Operand { direct: Some(found), ..x })
 }
 
 /// Whether a tile's rows can be lines of whole patterns, from the operand's first one on; whole patterns begin at one (`placement`).
@@ -159,6 +178,24 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         steps
             .chunks(AT_ONCE)
             .fold(sums.to_vec(), |sums, some| self.multiplied(x.extent, some, &sums))
+    }
+
+    /// The same where a group's columns lie, too, from this one on.
+    pub(super) fn told_terms(
+        &mut self,
+        (columns, first): (&Operand<'_>, Num<'c, 'a>),
+        x: &Operand<'_>,
+        terms: usize,
+        sums: &[V<'c, 'a>],
+    ) -> Vec<V<'c, 'a>> {
+        let none = Num::Known(0);
+        let columns = self.described(columns, [first, none], x.extent, none);
+        let described = self.described(x, [none, none], x.extent, none);
+        let steps = 0..terms as i64 / DEPTH;
+        let steps: Vec<Step<'c, 'a>> = steps
+            .map(|step| [&columns, &described].map(|x| self.told(x, step)))
+            .collect();
+        self.multiplied(x.extent, &steps, sums)
     }
 
     /// What tells of an operand so many times sixteen terms further.

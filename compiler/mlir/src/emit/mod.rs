@@ -210,6 +210,7 @@ fn function<'c: 'a, 'a>(
         Num::Run(size)
     });
     emit.maps = (0..bulk.boxes.len()).map(|n| argument(count + 4 + n)).collect();
+    emit.in_order = emit.are_in_order();
     emit.begin();
     emit.make_barriers();
     emit.body(&kernel.body);
@@ -268,6 +269,8 @@ struct Emit<'c, 'a, 'k> {
     /// What a map's loads give, by number, where that is known already: entries of its product, or what was loaded with what lies
     /// beside it.
     brought: Vec<V<'c, 'a>>,
+    /// Whether columns that groups of warps have go to rows of instructions in their own order (`strips`).
+    in_order: bool,
     /// The number of a map's first number among its statement's.
     first_number: usize,
     /// What this thread has of tiles that are held, by tile.
@@ -296,6 +299,7 @@ impl<'c: 'a, 'a, 'k> Emit<'c, 'a, 'k> {
             stages: vec![None; about.kernel.tiles.len()],
             loops: 0,
             brought: Vec::new(),
+            in_order: false,
             first_number: 0,
             held: vec![None; about.kernel.tiles.len()],
             about,

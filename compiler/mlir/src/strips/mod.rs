@@ -33,7 +33,7 @@ pub const DEPTH: usize = 16;
 /// Warps of a block at most.
 const WARPS: usize = 8;
 /// Columns of a group of four warps.
-const GROUP: usize = 4 * WIDTHS[0];
+pub const GROUP: usize = 4 * WIDTHS[0];
 
 /// What a kernel holds in registers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

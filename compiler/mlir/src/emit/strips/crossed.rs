@@ -2,6 +2,7 @@
 //! tensors whose columns lie beside one another: warps turn eight rows and eight columns at a time, of bfloat16.
 //!
 //! ```text
+//! in order, it has      rows 8 n + 2 w, 8 n + 2 w + 1 of columns g and eight further on
 //! a lane has            rows 8 n + 2 w, 8 n + 2 w + 1 of columns 4 (g / 2) + g mod 2, and two further on    (g = lane / 4, w = lane mod 4)
 //! turned, it has        row 8 n + g of columns 4 w to 4 w + 3: eight bytes
 //! ```
@@ -76,16 +77,22 @@ fn down(a: &Access) -> Access {
 }
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
-    pub(super) fn crossed_spots(
+    pub(super) fn spots_of_groups(
         &mut self,
         rows: usize,
         first: Num<'c, 'a>,
         [group, within]: [Num<'c, 'a>; 2],
     ) -> Vec<Spot<'c, 'a>> {
-        let (half, odd) =
-            (self.div(group, Num::Known(2)), self.rem(group, Num::Known(2)));
-        let column = self.mul(half, Num::Known(4));
-        let column = self.add(column, odd);
+        let in_order = self.in_order;
+        let (column, apart) = match in_order {
+            true => (group, 8),
+            false => {
+                let (half, odd) =
+                    (self.div(group, Num::Known(2)), self.rem(group, Num::Known(2)));
+                let column = self.mul(half, Num::Known(4));
+                (self.add(column, odd), 2)
+            }
+        };
         let column = self.add(first, column);
         let below = self.mul(within, Num::Known(2));
         let beside = self.mul(within, Num::Known(4));
@@ -95,10 +102,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             let down = Num::Known(8 * piece as i64);
             let row = self.add(below, down);
             let pairs = [0, 1].map(|which| {
-                let column = self.add(column, Num::Known(2 * which as i64));
+                let column = self.add(column, Num::Known(apart * which as i64));
                 Pair { row, column, at: OWN * piece + 2 * which }
             });
-            let across = Some([self.add(group, down), beside]);
+            let across = [self.add(group, down), beside];
+            let across = Some(across).filter(|_| !in_order);
             out.push(Spot { pairs: pairs.to_vec(), across });
         }
         out
@@ -107,6 +115,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// Whether what an access names at a spot is moved turned.
     pub(super) fn crosses(&self, a: &Access) -> bool {
         self.about.placement.strips.groups
+            && !self.in_order
             && self.is_narrow(a.place)
             && self.is_beside(a, 4)
     }

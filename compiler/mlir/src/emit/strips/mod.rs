@@ -9,6 +9,7 @@
 mod crossed;
 mod folds;
 mod maps;
+mod order;
 mod products;
 
 pub(super) use products::operands;
@@ -161,7 +162,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             (self.div(lane, Num::Known(4)), self.rem(lane, Num::Known(4)));
         let first = self.first_column();
         match self.about.placement.strips.groups {
-            true => self.crossed_spots(rows, first, [group, within]),
+            true => self.spots_of_groups(rows, first, [group, within]),
             false => self.plain_spots(rows, first, [group, within]),
         }
     }

@@ -8,10 +8,10 @@ use crate::emit::blocks::Product;
 use crate::emit::build::V;
 use crate::emit::cores::Piece;
 use crate::emit::direct::{Direct, direct};
-use crate::emit::groups::by_columns;
+use crate::emit::groups::{by_columns, of_columns};
 use crate::emit::number::Num;
 use crate::emit::operands::{Operand, PART, SIDE, operand};
-use crate::strips::{Begins, DEPTH};
+use crate::strips::{Begins, DEPTH, GROUP};
 use crate::target::Products;
 use nestor_ir::entity::Entity;
 use nestor_ir::tile::Place;
@@ -22,6 +22,9 @@ pub(in super::super) fn operands(p: Product<'_>) -> [Operand<'_>; 2] {
     let of = |matrix, right, extent| operand(matrix, right, DEPTH as i64, extent);
     [of(p.left, false, m), of(p.right, true, n)]
 }
+
+/// Threads of a group of warps.
+const THREADS: i64 = 128;
 
 /// How registers of an operand are brought.
 enum Source<'c, 'a> {
@@ -131,6 +134,14 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     fn group_of_columns(&mut self, p: Product<'_>, sums: &[V<'c, 'a>]) -> Vec<V<'c, 'a>> {
         let About { kernel, exchanged, .. } = self.about;
         let x = by_columns(p, kernel, exchanged).expect("it lies so");
+        if self.in_order
+            && let Some(columns) = of_columns(p, kernel, exchanged)
+        {
+            let group = self.div(Num::Run(self.thread), Num::Known(THREADS));
+            let first = self.mul(group, Num::Known(GROUP as i64));
+            let terms = p.extent[2].fixed().expect("of known size");
+            return self.told_terms((&columns, first), &x, terms, sums);
+        }
         let own = self.own_columns(p);
         self.column_terms(&own, &x, sums)
     }
