@@ -168,7 +168,7 @@ impl Strips {
 }
 
 /// A map's space, and what it reads and writes.
-pub type Parts<'m> = (&'m [Extent], &'m [Access], &'m [(ExprId, Sink)]);
+pub(super) type Parts<'m> = (&'m [Extent], &'m [Access], &'m [(ExprId, Sink)]);
 
 /// The sides of a map with columns last.
 fn straight(space: &[Extent], entries: [Extent; 2]) -> Option<Vec<Option<usize>>> {
