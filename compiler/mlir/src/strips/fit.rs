@@ -1,6 +1,6 @@
 //! Whether statements are worked on column by column.
 
-use super::{DEPTH, GROUP, Strips, rows};
+use super::{DEPTH, GROUP, Strips};
 use crate::products::on_cores;
 use crate::target::Products;
 use nestor_ir::tile::reads::touches;
@@ -40,21 +40,20 @@ impl Strips {
     }
 
     /// What stands in the way of a statement being worked on column by column; nothing where it touches none that is held, or is so.
-    pub(super) fn unfit(&self, kernel: &Kernel, stmt: &Stmt) -> Vec<Tile> {
+    pub(super) fn unfit(&self, stmt: &Stmt) -> Vec<Tile> {
         let all = self.held_by(&touches(stmt));
         if all.is_empty() {
             return all;
         }
         match stmt {
-            Stmt::Product { .. } => self.unfit_product(kernel, stmt).unwrap_or(all),
+            Stmt::Product { .. } => self.unfit_product(stmt).unwrap_or(all),
             Stmt::Map { .. } => {
-                let high = rows(kernel, all[0]).map(Extent::Fixed);
-                let high = high.filter(|_| {
-                    all.iter().all(|t| rows(kernel, *t) == rows(kernel, all[0]))
-                });
-                high.and_then(|high| self.unfit_map(stmt, high, None)).unwrap_or(all)
+                let high = all.iter().map(|t| self.rows(*t)).max().unwrap_or(0);
+                let fits = all.iter().all(|t| [1, high].contains(&self.rows(*t)));
+                let unfit = self.unfit_map(stmt, Extent::Fixed(high), None);
+                unfit.filter(|_| fits).unwrap_or(all)
             }
-            Stmt::Together { body } => self.unfit_together(kernel, body).unwrap_or(all),
+            Stmt::Together { body } => self.unfit_together(body).unwrap_or(all),
             Stmt::SolveUnitLower { .. }
             | Stmt::Eliminate { .. }
             | Stmt::InverseRoot { .. }
@@ -67,11 +66,11 @@ impl Strips {
         }
     }
 
-    fn unfit_together(&self, kernel: &Kernel, body: &[Stmt]) -> Option<Vec<Tile>> {
+    fn unfit_together(&self, body: &[Stmt]) -> Option<Vec<Tile>> {
         let (products, map) = parts(body);
         let mut out = Vec::new();
         for product in products {
-            out.extend(self.unfit_product(kernel, product)?);
+            out.extend(self.unfit_product(product)?);
         }
         if let (Some(map), Stmt::Product { m, out: own, .. }) = (map, &products[0]) {
             out.extend(self.unfit_map(map, *m, Some(own.place))?);
@@ -99,7 +98,7 @@ impl Strips {
     }
 
     /// Of a product whose columns are the kernel's: operands and results that are not whole. Nothing where it is another product.
-    fn unfit_product(&self, kernel: &Kernel, stmt: &Stmt) -> Option<Vec<Tile>> {
+    fn unfit_product(&self, stmt: &Stmt) -> Option<Vec<Tile>> {
         let Stmt::Product { m, k, left, right, out, .. } = stmt else { return None };
         if !self.is_of_columns(stmt) {
             return None;
@@ -107,7 +106,7 @@ impl Strips {
         let mut unfit: Vec<Tile> = self.tile(left.place).into_iter().collect();
         for (x, high) in [(right, k), (out, m)] {
             let is_whole =
-                |tile: Tile| rows(kernel, tile) == high.fixed() && self.is_entry(x);
+                |tile: Tile| Some(self.rows(tile)) == high.fixed() && self.is_entry(x);
             unfit.extend(self.tile(x.place).filter(|tile| !is_whole(*tile)));
         }
         Some(unfit)
@@ -120,7 +119,9 @@ impl Strips {
     /// Whether an access is of the number at its point of a tile of these columns, where dimensions run along rows (0) and columns (1) so.
     fn is_here(&self, a: &Access, sides: &[Option<usize>]) -> bool {
         let is = |a: &Affine, n: usize| a.as_number() == Some(n as i64);
-        let strides = [self.columns, 1];
+        // What has a number for each column has the same for all rows.
+        let high = self.tile(a.place).is_some_and(|t| self.rows(t) > 1);
+        let strides = [if high { self.columns } else { 0 }, 1];
         let moves = |(side, stride): (&Option<usize>, &Affine)| {
             side.is_none_or(|s| is(stride, strides[s]))
         };
@@ -152,7 +153,13 @@ impl Strips {
         let elsewhere = |sides: Vec<Option<usize>>| {
             let all = loads.iter().chain(sinks.iter().map(|(_, sink)| sink.to()));
             let other = all.filter(|a| Some(a.place) != own && !self.is_here(a, &sides));
-            let tiles: Vec<Tile> = other.filter_map(|a| self.tile(a.place)).collect();
+            let mut tiles: Vec<Tile> = other.filter_map(|a| self.tile(a.place)).collect();
+            // A row gives no number for its columns: all of them fold one.
+            let stores = sinks.iter().filter_map(|(_, sink)| match sink {
+                Sink::Store(to) => self.tile(to.place),
+                Sink::Fold { .. } => None,
+            });
+            tiles.extend(stores.filter(|t| Some(self.rows(*t)) != high.fixed()));
             (sides, tiles)
         };
         let folds = |(_, sink): &(ExprId, Sink)| matches!(sink, Sink::Fold { .. });

@@ -44,8 +44,8 @@ pub struct Strips {
     pub width: usize,
     /// Whether groups of four warps multiply together.
     pub groups: bool,
-    /// By tile.
-    held: Vec<bool>,
+    /// By tile: its rows where it is held, one of a number for each column.
+    held: Vec<usize>,
 }
 
 impl Strips {
@@ -56,7 +56,12 @@ impl Strips {
 
     /// Whether a tile is held.
     pub fn is_held(&self, tile: Tile) -> bool {
-        self.held.get(tile.index()).is_some_and(|h| *h)
+        self.rows(tile) > 0
+    }
+
+    /// Rows of a tile that is held; none of another one.
+    pub fn rows(&self, tile: Tile) -> usize {
+        self.held.get(tile.index()).copied().unwrap_or(0)
     }
 
     /// The tile of a place, where that is held.
@@ -152,8 +157,9 @@ fn of_columns(kernel: &Kernel, columns: usize, ahead: &[Tile]) -> Strips {
     let may = |tile: Tile| {
         let data = &kernel.tiles[tile];
         let wide = data.dims.last().is_some_and(|d| d.fixed() == Some(columns));
-        let rows = rows(kernel, tile).is_some_and(|n| n > 0 && n.is_multiple_of(DEPTH));
-        wide && rows && data.elem == Elem::Real && !ahead.contains(&tile)
+        let rows = rows(kernel, tile).filter(|n| *n == 1 || n.is_multiple_of(DEPTH));
+        let fits = wide && data.elem == Elem::Real && !ahead.contains(&tile);
+        rows.filter(|_| fits).unwrap_or(0)
     };
     let held = kernel.tiles.keys().map(may).collect();
     let mut strips = Strips { columns, width: WIDTHS[0], groups: false, held };
@@ -162,15 +168,15 @@ fn of_columns(kernel: &Kernel, columns: usize, ahead: &[Tile]) -> Strips {
         for stmt in &kernel.body {
             match stmt {
                 Stmt::Loop { body, .. } => {
-                    out.extend(body.iter().flat_map(|s| strips.unfit(kernel, s)));
+                    out.extend(body.iter().flat_map(|s| strips.unfit(s)));
                 }
-                stmt => out.extend(strips.unfit(kernel, stmt)),
+                stmt => out.extend(strips.unfit(stmt)),
             }
         }
         if out.is_empty() {
             return strips;
         }
-        out.into_iter().for_each(|tile| strips.held[tile.index()] = false);
+        out.into_iter().for_each(|tile| strips.held[tile.index()] = 0);
     }
 }
 

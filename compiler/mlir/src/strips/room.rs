@@ -1,7 +1,7 @@
 //! Whether what warps have of columns finds room in their registers, and whether it is worth it.
 
 use super::begins::begins;
-use super::{DEPTH, Strips, is_loop, rows};
+use super::{DEPTH, Strips, is_loop};
 use crate::target::Options;
 use nestor_ir::tile::reads::touches;
 use nestor_ir::tile::{Kernel, Place, Stmt, Tile};
@@ -85,7 +85,7 @@ impl Strips {
     /// The most numbers that a thread has at a time, with addresses of operands.
     fn most(&self, kernel: &Kernel) -> usize {
         let outer = Lives::of(self, &kernel.body);
-        let count = |tile: &Tile| rows(kernel, *tile).unwrap_or(0) * self.width / 32;
+        let count = |tile: &Tile| self.rows(*tile) * self.width / 32;
         let all: Vec<Tile> = kernel.tiles.keys().filter(|t| self.is_held(*t)).collect();
         let products = |body: &[Stmt]| body.iter().filter(|s| work(s) > 0).count();
         let of = |(n, stmt): (usize, &Stmt)| {

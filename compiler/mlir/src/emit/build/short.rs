@@ -52,9 +52,7 @@ fn of_result(name: &str, a: Range, b: Range) -> Option<Range> {
         }
         // Nobody divides by zero: of no tokens no block runs.
         "llvm.urem" if positive && last_b > 0 => (0, a.1.min(last_b)),
-        "llvm.udiv" if positive && last_b > 0 => {
-            (a.0 / last_b, last_a / b.0.max(1) + 1)
-        }
+        "llvm.udiv" if positive && last_b > 0 => (a.0 / last_b, last_a / b.0.max(1) + 1),
         "llvm.lshr" if positive && last_b < 63 => (a.0 >> last_b, (last_a >> b.0) + 1),
         _ => return None,
     })

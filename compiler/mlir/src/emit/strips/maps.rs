@@ -1,7 +1,7 @@
 //! Maps at the points of a warp's columns, two beside one another at a time.
 
-use super::Spot;
 use super::crossed::Along;
+use super::{OWN, Spot};
 use crate::emit::Emit;
 use crate::emit::build::V;
 use crate::emit::map::Map;
@@ -85,6 +85,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         rows: usize,
         own: Option<&Own<'c, 'a>>,
     ) {
+        if rows == 1 {
+            return self.map_of_columns(map);
+        }
         let strips = &self.about.placement.strips;
         let sides = strips.sides(
             (map.space, map.loads, map.sinks),
@@ -106,13 +109,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
             Some(Own::Begins(begins)) if from.place == begins.own => {
                 Some(vec![self.b.real(0.0); rows * self.across() / 4])
             }
-            _ => Some(self.held_at(from.place)?.1),
+            _ => {
+                let (tile, numbers) = self.held_at(from.place)?;
+                Some(match strips.rows(tile) {
+                    1 => self.in_all_rows(&numbers, rows),
+                    _ => numbers,
+                })
+            }
         });
         let pointed = Pointed { whole, of_pairs, held: held.collect(), own };
         let mut folds = self.folds_of(map);
         let mut made: Vec<(Tile, usize, Vec<V<'c, 'a>>)> = Vec::new();
         for (n, (_, sink)) in map.sinks.iter().enumerate() {
-            if let Some(tile) = strips.tile(sink.to().place) {
+            let Sink::Store(to) = sink else { continue };
+            if let Some(tile) = strips.tile(to.place) {
                 made.push((tile, n, Vec::new()));
             }
         }
@@ -141,10 +151,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
                 }
             }
         }
-        self.end_folds(map, folds, &spots);
+        self.end_folds(map, folds);
         for (tile, _, numbers) in made {
             self.held[tile.index()] = Some(numbers);
         }
+    }
+
+    /// Numbers of columns as those of a tile with so many rows, all of which have the same.
+    fn in_all_rows(&self, numbers: &[V<'c, 'a>], rows: usize) -> Vec<V<'c, 'a>> {
+        let groups = self.about.placement.strips.groups;
+        let of = |n: usize| match groups {
+            true => n / 2 % 2,
+            false => 2 * (n / OWN % self.across()) + n % 2,
+        };
+        (0..rows * self.across() / 4).map(|n| numbers[of(n)]).collect()
     }
 
     /// The values of a map at a spot.

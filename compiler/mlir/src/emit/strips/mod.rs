@@ -104,11 +104,18 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         }
     }
 
+    /// How many numbers a lane has of a tile; of one with a number for each column, that of each of its columns.
     fn held_numbers(&self, tile: Tile) -> usize {
-        let dims = &self.about.kernel.tiles[tile].dims;
         let strips = &self.about.placement.strips;
-        let all: usize = dims.iter().filter_map(|d| d.fixed()).product();
-        all / strips.columns * strips.width / 32
+        match strips.rows(tile) {
+            1 => self.own_count(),
+            rows => rows * strips.width / 32,
+        }
+    }
+
+    /// Columns of which a lane has numbers.
+    fn own_count(&self) -> usize {
+        if self.about.placement.strips.groups { 2 } else { 2 * self.across() }
     }
 
     fn held_at(&self, place: Place) -> Option<(Tile, Vec<V<'c, 'a>>)> {
@@ -139,10 +146,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// Rows of what a map touches of held tiles.
     fn rows_of(&self, map: Map<'_>) -> usize {
+        let strips = &self.about.placement.strips;
         let all = map.loads.iter().chain(map.sinks.iter().map(|(_, sink)| sink.to()));
-        let tile = all.filter_map(|a| self.about.placement.strips.tile(a.place)).next();
-        let numbers = self.held_numbers(tile.expect("it touches one"));
-        numbers * 32 / self.about.placement.strips.width
+        let rows = all.filter_map(|a| strips.tile(a.place)).map(|tile| strips.rows(tile));
+        rows.max().expect("it touches one")
     }
 
     /// Pieces of a warp beside one another.
