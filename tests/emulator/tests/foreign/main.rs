@@ -12,13 +12,15 @@ struct Given {
     params: Vec<u64>,
     maps: Vec<Tensor>,
     blocks: [u32; 2],
+    /// Products and copies may be under way beside one another.
+    trusted: bool,
 }
 
-/// Runs a kernel, which writes so many numbers to the last of the buffers: `given` makes its parameters of their addresses.
+/// Runs a kernel, which writes so many numbers of so many bytes to the last of the buffers: `given` makes its parameters of their addresses.
 fn run(
     name: &str,
     buffers: Vec<Vec<u8>>,
-    count: usize,
+    [count, width]: [usize; 2],
     given: impl FnOnce(&[u64]) -> Given,
 ) -> Vec<f32> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign");
@@ -28,22 +30,20 @@ fn run(
     let mut memory = Memory::default();
     let inputs = buffers.into_iter().map(|data| Allocation::filled("input", data));
     let mut addresses: Vec<u64> = inputs.map(|input| memory.add(input)).collect();
-    addresses.push(memory.add(Allocation::unknown("output", 4 * count)));
-    let Given { params, maps, blocks: [grid, block] } = given(&addresses);
-    let how = Launch {
-        grid,
-        block,
-        shared: 49152,
-        params,
-        maps,
-        limit: 100_000_000,
-        trusted: false,
-    };
+    addresses.push(memory.add(Allocation::unknown("output", width * count)));
+    let Given { params, maps, blocks: [grid, block], trusted } = given(&addresses);
+    let how =
+        Launch { grid, block, shared: 49152, params, maps, limit: 100_000_000, trusted };
     let kernel = module.names().next().expect("a kernel").to_owned();
     launch(&module, &kernel, &how, &mut memory).unwrap_or_else(|e| panic!("{name}: {e}"));
     let out = memory.get(*addresses.last().expect("one")).written();
-    let word = |c: &[u8]| f32::from_le_bytes(c.try_into().expect("four bytes"));
-    out.expect("all of it is written").chunks_exact(4).map(word).collect()
+    // A bfloat16 is the upper half of a float.
+    let number = |c: &[u8]| {
+        let mut bytes = [0; 4];
+        bytes[4 - width..].copy_from_slice(c);
+        f32::from_le_bytes(bytes)
+    };
+    out.expect("all of it is written").chunks_exact(width).map(number).collect()
 }
 
 /// Small whole numbers, whose sums are exact.
@@ -97,15 +97,39 @@ const WAYS: [(&str, [bool; 2]); 4] = [
 /// Products of operands of so many bytes that so many threads bring to shared memory.
 fn products(kind: &str, shapes: &[[usize; 3]], width: usize, threads: u32) {
     for (way, turned) in WAYS {
-        for [m, n, k] in shapes {
-            let name = format!("{kind}_{way}_{m}x{n}x{k}");
-            let out = run(&name, operands([*m, *n], turned, width), m * n, |at| Given {
-                params: vec![at[0], at[1], at[2], DEPTH as u64, 0, 0],
-                maps: vec![],
-                blocks: [1, threads],
-            });
+        for shape @ [m, n, _] in shapes {
+            let (name, inputs) =
+                (name(kind, way, *shape), operands([*m, *n], turned, width));
+            let out = run(&name, inputs, [m * n, 4], |at| with_plain(at, threads, false));
             assert_eq!(out, expected([*m, *n], DEPTH), "{name}");
         }
+    }
+}
+
+fn name(kind: &str, way: &str, [m, n, k]: [usize; 3]) -> String {
+    format!("{kind}_{way}_{m}x{n}x{k}")
+}
+
+/// What a kernel is given that takes plain addresses.
+fn with_plain(at: &[u64], threads: u32, trusted: bool) -> Given {
+    let params = vec![at[0], at[1], at[2], DEPTH as u64, 0, 0];
+    Given { params, maps: vec![], blocks: [1, threads], trusted }
+}
+
+/// Copies and products are several stages ahead of what waits for them, and sums leave rounded.
+#[test]
+fn products_beside_copies() {
+    let shape @ [m, n, _] = [64, 64, 64];
+    for (way, turned) in WAYS {
+        let (name, inputs) = (name("staged", way, shape), operands([m, n], turned, 2));
+        let out = run(&name, inputs, [m * n, 2], |at| with_plain(at, 128, true));
+        let rounded = |x: f32| {
+            let odd = x.to_bits() >> 16 & 1;
+            f32::from_bits((x.to_bits() + 0x7fff + odd) & 0xffff_0000)
+        };
+        let expected: Vec<f32> =
+            expected([m, n], DEPTH).into_iter().map(rounded).collect();
+        assert_eq!(out, expected, "{name}");
     }
 }
 
@@ -142,7 +166,7 @@ fn tensor(address: u64, [rows, columns]: [usize; 2], end: usize, lines: usize) -
 /// What a kernel with two tensors is given: `behind` parameters are the sizes and strides of them, which it doesn't ask for.
 fn with_boxes(maps: [Tensor; 2], behind: usize, output: u64) -> Given {
     let params = [vec![0; behind], vec![output, DEPTH as u64, 0, 0]].concat();
-    Given { params, maps: maps.to_vec(), blocks: [1, 128] }
+    Given { params, maps: maps.to_vec(), blocks: [1, 128], trusted: false }
 }
 
 /// The sum ends within a box: what lies behind the end of the tensors counts as zero.
@@ -150,18 +174,19 @@ fn with_boxes(maps: [Tensor; 2], behind: usize, output: u64) -> Given {
 fn boxes_of_tensors() {
     let (m, n, k, depth) = (64, 128, 64, 200);
     for (way, [a_turned, b_turned]) in WAYS {
-        let name = format!("boxes_{way}_{m}x{n}x{k}");
-        let out = run(&name, operands([m, n], [a_turned, b_turned], 2), m * n, |at| {
-            let left = match a_turned {
-                true => tensor(at[0], [depth, m], m, k),
-                false => tensor(at[0], [m, DEPTH], depth, m),
-            };
-            let right = match b_turned {
-                true => tensor(at[1], [n, DEPTH], depth, n),
-                false => tensor(at[1], [depth, n], n, k),
-            };
-            with_boxes([left, right], 8, at[2])
-        });
+        let name = name("boxes", way, [m, n, k]);
+        let out =
+            run(&name, operands([m, n], [a_turned, b_turned], 2), [m * n, 4], |at| {
+                let left = match a_turned {
+                    true => tensor(at[0], [depth, m], m, k),
+                    false => tensor(at[0], [m, DEPTH], depth, m),
+                };
+                let right = match b_turned {
+                    true => tensor(at[1], [n, DEPTH], depth, n),
+                    false => tensor(at[1], [depth, n], n, k),
+                };
+                with_boxes([left, right], 8, at[2])
+            });
         assert_eq!(out, expected([m, n], depth), "{name}");
     }
 }
@@ -170,13 +195,14 @@ fn boxes_of_tensors() {
 #[test]
 fn boxes_of_three_dimensions() {
     let [m, n, k] = [64, 64, 64];
-    let out = run("planes_nn_64x64x64", operands([m, n], [false; 2], 2), m * n, |at| {
-        let mut left = tensor(at[0], [m / 2, DEPTH], DEPTH, m / 2);
-        left.sizes.push(2);
-        left.strides.push((m * DEPTH) as u64);
-        left.boxes.push(2);
-        with_boxes([left, tensor(at[1], [DEPTH, n], n, k)], 10, at[2])
-    });
+    let out =
+        run("planes_nn_64x64x64", operands([m, n], [false; 2], 2), [m * n, 4], |at| {
+            let mut left = tensor(at[0], [m / 2, DEPTH], DEPTH, m / 2);
+            left.sizes.push(2);
+            left.strides.push((m * DEPTH) as u64);
+            left.boxes.push(2);
+            with_boxes([left, tensor(at[1], [DEPTH, n], n, k)], 10, at[2])
+        });
     assert_eq!(out, expected([m, n], DEPTH));
 }
 
@@ -215,10 +241,10 @@ fn attention() {
         })
         .collect();
     for name in ["attention_80", "attention_90"] {
-        let out = run(name, [&q, &k, &v].map(narrow).to_vec(), tokens * d, |at| {
+        let out = run(name, [&q, &k, &v].map(narrow).to_vec(), [tokens * d, 4], |at| {
             let mut params = at.to_vec();
             params.extend([u64::from(scale.to_bits()), 0, 0]);
-            Given { params, maps: vec![], blocks: [2, 128] }
+            Given { params, maps: vec![], blocks: [2, 128], trusted: false }
         });
         let off = out.iter().zip(&expected).map(|(x, y)| (f64::from(*x) - y).abs());
         let most = off.fold(0.0, f64::max);

@@ -89,8 +89,8 @@ def attention(q, k, v, o, scale, M: tl.constexpr, N: tl.constexpr, D: tl.constex
     tl.store(o + row[:, None] * D + d[None, :], total / weight[:, None])
 
 
-def plain(text):
-    """The kernel alone, as the emulator reads it."""
+def plain(text, alone):
+    """The kernel alone, as the emulator reads it; `alone` where nothing is to stand among products."""
     text = text.split(".section")[0]
     # Of what stands outside, only shared memory is its own.
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("//")]
@@ -105,6 +105,8 @@ def plain(text):
 
     text = re.sub(r"\{\n(\t\.reg \.pred complete;\n[^}]*)\}\n", named, text)
     text = re.sub(r"(.* mbarrier\.init.*\n)", r"\1\tfence.proxy.async.shared::cta;\n", text)
+    if not alone:
+        return text
     # What stands among products goes before their fence: none of it touches their registers.
     out, held = [], None
     for line in text.splitlines(keepends=True):
@@ -119,13 +121,14 @@ def plain(text):
     return "".join(out)
 
 
-def write(name, program, types, constants, arch, warps=4):
-    """Compiles for an architecture and so many warps a block; addresses and depths are multiples of sixteen."""
+def write(name, program, types, constants, arch, warps=4, stages=1):
+    """Compiles for an architecture and so many warps a block; addresses and depths are multiples of sixteen. With several stages, what is under way
+    at a time is left as it is."""
     signature = {n: types.get(n, "constexpr") for n in program.arg_names}
     even = [i for i, n in enumerate(program.arg_names) if types.get(n, "").startswith(("*", "i32"))]
     source = ASTSource(program, signature, constants, {(i,): [["tt.divisibility", 16]] for i in even})
-    kernel = triton.compile(source, GPUTarget("cuda", arch, 32), {"num_stages": 1, "num_warps": warps})
-    (HERE / f"{name}.ptx").write_text(plain(kernel.asm["ptx"]))
+    kernel = triton.compile(source, GPUTarget("cuda", arch, 32), {"num_stages": stages, "num_warps": warps})
+    (HERE / f"{name}.ptx").write_text(plain(kernel.asm["ptx"], stages == 1))
     print(name, kernel.metadata.shared, "bytes shared")
 
 
@@ -144,6 +147,8 @@ def main():
         # Two groups have half of the columns each: the second one's begin within a line.
         m, n, k = 64, 64, 64
         write(f"halves_{turned}_{m}x{n}x{k}", product, narrow, dict(M=m, N=n, K=k, **strides(m, n)), 90, warps=8)
+        halves = narrow | dict(c="*bf16")
+        write(f"staged_{turned}_{m}x{n}x{k}", product, halves, dict(M=m, N=n, K=k, **strides(m, n)), 90, stages=3)
         m, n, k = 64, 128, 64
         write(f"warps_{turned}_{m}x{n}x{k}", product, narrow, dict(M=m, N=n, K=k, **strides(m, n)), 80)
         wide = narrow | dict(a="*fp32", b="*fp32")
