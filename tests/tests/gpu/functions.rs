@@ -57,6 +57,10 @@ fn arguments() -> Vec<f64> {
 
 /// What kernels make of numbers, and their code.
 fn applied(function: &str, x: &[f64]) -> (Vec<f64>, String) {
+    applied_by(EXACT, function, x)
+}
+
+fn applied_by(options: Options, function: &str, x: &[f64]) -> (Vec<f64>, String) {
     let text = format!(
         r#"kernel "function" {{
   b0 "x": [B, 64] read
@@ -71,7 +75,7 @@ fn applied(function: &str, x: &[f64]) -> (Vec<f64>, String) {
     );
     let kernel = kernel(&text);
     let all = std::slice::from_ref(&kernel);
-    let code = compile(all, EXACT).expect("code");
+    let code = compile(all, options).expect("code");
     let ptx = own(&code.ptx).to_owned();
     let emulated = Emulated::of(all, code).expect("of the emulator's subset");
     let batch = x.len().div_ceil(64);
@@ -99,6 +103,26 @@ fn functions_are_accurate_everywhere() {
         println!("{function}: {worst:.2} units in the last place at {at:e}");
         assert!(worst <= *bound, "{function}: {worst} at {at:e}, allowed {bound}");
     }
+}
+
+/// Where products round their operands to eight bits, an exponential is off by what its argument's last bit is worth, and takes two instructions.
+#[test]
+fn exponentials_are_short_beside_rounded_products() {
+    let options = Options { products: Products::Brain, ..EXACT };
+    let mut all: Vec<f64> = (-400..400).map(|n| f64::from(n as f32 * 0.2173)).collect();
+    all.extend([0.0, f64::INFINITY, f64::NEG_INFINITY, -1e30, -88.5, 89.0]);
+    let (out, ptx) = applied_by(options, "exp(l0)", &all);
+    for (x, y) in all.iter().zip(out) {
+        let truth = f64::from(x.exp() as f32);
+        let holds = match truth {
+            f64::INFINITY => y == truth,
+            // What is no normal number is zero.
+            0.0..2e-38 => y <= 2e-38,
+            _ => (y / truth - 1.0).abs() <= (1.0 + x.abs()) * f64::from(f32::EPSILON),
+        };
+        assert!(holds, "{x}: {y}, not {truth}");
+    }
+    assert!(!ptx.contains("fma.rn"), "{ptx}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod assembled;
 mod beside;
 mod boxes;
 mod cases;
+mod columns;
 mod faults;
 mod functions;
 mod groups;
