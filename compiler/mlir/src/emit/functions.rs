@@ -16,7 +16,15 @@ const ROOT_HALF: i64 = 0x3f35_04f3;
 /// `3 2^22`: whole numbers near it lie next to one another.
 const WHOLE: f64 = 12_582_912.0;
 
+/// Below it three terms of the series of `log(1 + e)` are closer than the hardware's logarithm.
+const SERIES: f64 = 0.015_625;
+
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
+    /// Whether functions are as good as what products make of them, whose operands are rounded to eight bits.
+    fn in_short(&self) -> bool {
+        self.about.products == Products::Brain
+    }
+
     fn poly(&mut self, x: V<'c, 'a>, c: &[f64]) -> V<'c, 'a> {
         let mut y = self.b.real(c[0]);
         for k in &c[1..] {
@@ -41,10 +49,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// `e^x = 2^n 2^f`, n the whole number next to `x / log 2` as far as `2^n` is a normal number: the hardware's `2^f`
     /// takes what is left, and the product makes the subnormal numbers, the zero and the infinity beyond.
     ///
-    /// Where operands of products are rounded to eight bits, two instructions do: the exponent is off by what a number of float32 is.
+    /// In short two instructions do: the exponent is off by what a number of float32 is.
     pub(super) fn exp(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
         let (float, int) = (self.b.float(), self.b.int(32));
-        if self.about.products == Products::Brain {
+        if self.in_short() {
             let by = self.b.real(LOG2_E);
             let power = self.b.two("llvm.fmul", x, by);
             return self.b.intrinsic("llvm.nvvm.ex2.approx.ftz.f", &[power], float);
@@ -87,8 +95,15 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.intrinsic("llvm.nvvm.sqrt.approx.f", &[x], float)
     }
 
-    /// `1 / (1 + e^-x)`, through `e^-|x|`.
+    /// `1 / (1 + e^-x)`, through `e^-|x|`; in short as it is written, whose infinities are right.
     pub(super) fn sigmoid(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        if self.in_short() {
+            let minus = self.b.one("llvm.fneg", x);
+            let e = self.exp(minus);
+            let one = self.b.real(1.0);
+            let lower = self.b.two("llvm.fadd", one, e);
+            return self.share(one, lower);
+        }
         let e = self.exp_of_minus_abs(x);
         let one = self.b.real(1.0);
         let below = self.less_than(x, 0.0);
@@ -195,6 +210,11 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn softplus(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
         let e = self.exp_of_minus_abs(x);
         let (zero, one) = (self.b.real(0.0), self.b.real(1.0));
+        if self.in_short() {
+            let y = self.short_log_of_more(e);
+            let part = self.b.two("llvm.intr.maximum", x, zero);
+            return self.b.two("llvm.fadd", y, part);
+        }
         let (half, minus_half) = (self.b.real(0.5), self.b.real(-0.5));
         // 1 + e = 2 (1 + f) above sqrt(2), else 1 + f: in both cases f is exact.
         let least = self.b.real(0.414_213_57);
@@ -206,6 +226,20 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let negative = self.less_than(x, 0.0);
         let part = self.b.select(negative, zero, x);
         self.b.two("llvm.fadd", y, part)
+    }
+
+    /// `log(1 + e)` for e from zero to one: the hardware's, of which the last digits are wrong near one, and where few are left the beginning of
+    /// its series.
+    fn short_log_of_more(&mut self, e: V<'c, 'a>) -> V<'c, 'a> {
+        let float = self.b.float();
+        let (one, per) = (self.b.real(1.0), self.b.real(std::f64::consts::LN_2));
+        let more = self.b.two("llvm.fadd", one, e);
+        let log = self.b.intrinsic("llvm.nvvm.lg2.approx.ftz.f", &[more], float);
+        let log = self.b.two("llvm.fmul", log, per);
+        let series = self.poly(e, &[1.0 / 3.0, -0.5, 1.0]);
+        let series = self.b.two("llvm.fmul", series, e);
+        let few = self.less_than(e, SERIES);
+        self.b.select(few, series, log)
     }
 
     pub(super) fn erf(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
