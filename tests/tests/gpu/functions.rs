@@ -106,7 +106,7 @@ fn functions_are_accurate_everywhere() {
 }
 
 /// Functions beside products that round their operands to eight bits, and how far off each may be of a number, relative to what it is.
-const SHORT: &[(&str, fn(f64) -> f64, fn(f64) -> f64)] = &[
+const ROUGH: &[(&str, fn(f64) -> f64, fn(f64) -> f64)] = &[
     ("exp(l0)", f64::exp, |x| (1.0 + x.abs()) * EPSILON),
     ("sigmoid(l0)", math::sigmoid, |x| (3.0 + x.abs()) * EPSILON),
     ("softplus(l0)", math::softplus, |x| (30.0 + x.abs()) * EPSILON),
@@ -115,12 +115,12 @@ const SHORT: &[(&str, fn(f64) -> f64, fn(f64) -> f64)] = &[
 const EPSILON: f64 = f32::EPSILON as f64;
 
 #[test]
-fn functions_are_short_beside_rounded_products() {
+fn functions_are_rough_beside_rounded_products() {
     let options = Options { products: Products::Brain, ..EXACT };
     let mut all: Vec<f64> = (-400..400).map(|n| f64::from(n as f32 * 0.2173)).collect();
     all.extend((-40..40).map(|n| f64::from(n as f32 * 0.0173)));
     all.extend([0.0, f64::INFINITY, f64::NEG_INFINITY, -1e30, -88.5, 89.0]);
-    for (function, truth, bound) in SHORT {
+    for (function, truth, bound) in ROUGH {
         let (out, ptx) = applied_by(options, function, &all);
         for (x, y) in all.iter().zip(out) {
             let truth = f64::from(truth(*x) as f32);

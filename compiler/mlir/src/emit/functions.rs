@@ -1,7 +1,8 @@
 //! Transcendental functions in single precision, to a few units in the last place.
 //!
 //! The hardware's own approximations are used where they are good enough: `2^x` is; the logarithm loses its digits
-//! near one, the hyperbolic tangent has eleven bits, sine and cosine are good near zero only.
+//! near one, the hyperbolic tangent has eleven bits, sine and cosine are good near zero only. Beside products that round their operands to
+//! bfloat16, exponentials and what gates are made of are no better than that asks for.
 
 use super::Emit;
 use super::build::V;
@@ -20,8 +21,8 @@ const WHOLE: f64 = 12_582_912.0;
 const SERIES: f64 = 0.015_625;
 
 impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
-    /// Whether functions are as good as what products make of them, whose operands are rounded to eight bits.
-    fn in_short(&self) -> bool {
+    /// Whether functions need be no better than what products make of them, whose operands are rounded to eight bits.
+    fn is_rough(&self) -> bool {
         self.about.products == Products::Brain
     }
 
@@ -49,10 +50,10 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     /// `e^x = 2^n 2^f`, n the whole number next to `x / log 2` as far as `2^n` is a normal number: the hardware's `2^f`
     /// takes what is left, and the product makes the subnormal numbers, the zero and the infinity beyond.
     ///
-    /// In short two instructions do: the exponent is off by what a number of float32 is.
+    /// Roughly two instructions do: the exponent is off by what a number of float32 is.
     pub(super) fn exp(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
         let (float, int) = (self.b.float(), self.b.int(32));
-        if self.in_short() {
+        if self.is_rough() {
             let by = self.b.real(LOG2_E);
             let power = self.b.two("llvm.fmul", x, by);
             return self.b.intrinsic("llvm.nvvm.ex2.approx.ftz.f", &[power], float);
@@ -95,9 +96,9 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         self.b.intrinsic("llvm.nvvm.sqrt.approx.f", &[x], float)
     }
 
-    /// `1 / (1 + e^-x)`, through `e^-|x|`; in short as it is written, whose infinities are right.
+    /// `1 / (1 + e^-x)`, through `e^-|x|`; roughly as it is written, whose infinities are right.
     pub(super) fn sigmoid(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
-        if self.in_short() {
+        if self.is_rough() {
             let minus = self.b.one("llvm.fneg", x);
             let e = self.exp(minus);
             let one = self.b.real(1.0);
@@ -210,8 +211,8 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     pub(super) fn softplus(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
         let e = self.exp_of_minus_abs(x);
         let (zero, one) = (self.b.real(0.0), self.b.real(1.0));
-        if self.in_short() {
-            let y = self.short_log_of_more(e);
+        if self.is_rough() {
+            let y = self.rough_log_of_more(e);
             let part = self.b.two("llvm.intr.maximum", x, zero);
             return self.b.two("llvm.fadd", y, part);
         }
@@ -230,7 +231,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
 
     /// `log(1 + e)` for e from zero to one: the hardware's, of which the last digits are wrong near one, and where few are left the beginning of
     /// its series.
-    fn short_log_of_more(&mut self, e: V<'c, 'a>) -> V<'c, 'a> {
+    fn rough_log_of_more(&mut self, e: V<'c, 'a>) -> V<'c, 'a> {
         let float = self.b.float();
         let (one, per) = (self.b.real(1.0), self.b.real(std::f64::consts::LN_2));
         let more = self.b.two("llvm.fadd", one, e);

@@ -52,7 +52,7 @@ use melior::ir::{Attribute, Block, BlockRef, Identifier, Location, Region, Regio
 use nestor_ir::artifact::Narrow;
 use nestor_ir::dim::Sizes;
 use nestor_ir::entity::Entity;
-use nestor_ir::tile::{Kernel, Stmt};
+use nestor_ir::tile::{Kernel, Part, Stmt};
 use number::Num;
 use places::blocks_of;
 
@@ -322,7 +322,17 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let extents: Vec<Num<'c, 'a>> =
             kernel.grid.iter().map(|(_, d)| self.extent(*d)).collect();
         let point = self.unravelled(block, &extents);
-        for ((index, _), n) in kernel.grid.iter().zip(point) {
+        // Loops up to a block's own index count in 32 bits: it is below what there are of it. Where none does, a number of 64 bits that is there
+        // anyway takes fewer registers than one of 32 beside it.
+        let is_partly =
+            |s: &Stmt| matches!(s, Stmt::Loop { part, .. } if *part != Part::All);
+        let counts = kernel.body.iter().any(is_partly);
+        for (((index, _), n), extent) in kernel.grid.iter().zip(point).zip(extents) {
+            if let (true, Num::Run(n), Num::Run(extent)) = (counts, n, extent)
+                && let Some((_, below)) = self.b.range(extent)
+            {
+                self.b.keep_range(n, (0, below - 1));
+            }
             self.indices[index.index()] = Some(n);
         }
     }

@@ -6,7 +6,8 @@
 //!
 //! Where each column of what a statement writes follows from the same column of what it reads, warps need not wait for one another, and
 //! nothing of it lies in shared memory: sums of a product's pieces are turned within the warp to be the next product's right operand. What
-//! has no such columns (t1) is brought by all threads, before them in every turn where nothing stands in the way.
+//! has no such columns (t1) is brought by all threads, before them in every turn where nothing stands in the way. What columns are folded to,
+//! a number for each, is held beside them by all lanes that have some of the column, and what follows from it is worked out by each.
 //!
 //! Where groups of four warps multiply together, a group has sixty-four columns, and its sums are of the product turned: columns are an
 //! instruction's rows, so that what was summed is the next product's left operand as it is, and the cores read `t1` themselves, once for all four.

@@ -50,8 +50,8 @@ fn of_result(name: &str, a: Range, b: Range) -> Option<Range> {
         "llvm.xor" if positive => {
             (0, (a.1.max(b.1) as u64).checked_next_power_of_two()? as i64)
         }
+        "llvm.urem" if positive && b.0 > 0 => (0, a.1.min(last_b)),
         // Nobody divides by zero: of no tokens no block runs.
-        "llvm.urem" if positive && last_b > 0 => (0, a.1.min(last_b)),
         "llvm.udiv" if positive && last_b > 0 => (a.0 / last_b, last_a / b.0.max(1) + 1),
         "llvm.lshr" if positive && last_b < 63 => (a.0 >> last_b, (last_a >> b.0) + 1),
         _ => return None,

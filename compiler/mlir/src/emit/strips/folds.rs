@@ -1,4 +1,5 @@
-//! Folds along columns that warps hold: a lane folds what it has of a column, and those that have the rest of it fold what they made.
+//! Folds along columns that warps hold: a lane folds what it has of a column, and those that have the rest of it fold what they made, so that all
+//! of them have a number for the column; and maps of such numbers.
 
 use crate::emit::Emit;
 use crate::emit::build::V;
