@@ -3,7 +3,7 @@
 
     pip install --target KIT/site --no-deps triton==3.7.1 fla-core==0.6.0 einops        # and PyTorch for CPUs beside it
     PEERS_KIT=KIT python3 bench/peers/trace.py --out traced gated_deltanet:1x256x2x128:both
-    cargo run --release -p nestor-tests --features cuda --bin count_traced -- traced
+    cargo run --release -p nestor-tests --bin count_traced -- traced
 
 Where the library would measure configurations of a kernel and keep the fastest, all of them are written down, so that whoever counts may
 take the one that does least. Results are never computed: a kernel is given what memory happens to hold, and its addresses.

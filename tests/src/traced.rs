@@ -1,5 +1,6 @@
 //! What kernels of a peer execute, counted in the emulator: launches that `bench/peers/trace.py` has written down.
 
+use indexmap::IndexMap;
 use nestor_emulator::{Allocation, Launch, Memory, Module, Stats, launch};
 use serde_json::Value;
 use std::path::Path;
@@ -69,7 +70,7 @@ fn run(folder: &Path, one: &Value) -> Result<Stats, String> {
     let module = Module::parse(&text).map_err(|e| named(&e))?;
     let kernel = module.names().next().ok_or("no kernel")?.to_owned();
     let mut memory = Memory::default();
-    let mut buffers = std::collections::HashMap::new();
+    let mut buffers = IndexMap::new();
     let mut params = Vec::new();
     for param in one["params"].as_array().ok_or("a launch without parameters")? {
         params.push(if param.get("buffer").is_some() {

@@ -105,8 +105,11 @@ fn functions_are_accurate_everywhere() {
     }
 }
 
-/// Functions beside products that round their operands to eight bits, and how far off each may be of a number, relative to what it is.
-const ROUGH: &[(&str, fn(f64) -> f64, fn(f64) -> f64)] = &[
+/// A function, its meaning, and how far off it may be of a number, relative to what it is.
+type Rough = (&'static str, fn(f64) -> f64, fn(f64) -> f64);
+
+/// Functions beside products that round their operands to eight bits.
+const ROUGH: &[Rough] = &[
     ("exp(l0)", f64::exp, |x| (1.0 + x.abs()) * EPSILON),
     ("sigmoid(l0)", math::sigmoid, |x| (3.0 + x.abs()) * EPSILON),
     ("softplus(l0)", math::softplus, |x| (30.0 + x.abs()) * EPSILON),
