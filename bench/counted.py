@@ -55,15 +55,19 @@ def main():
     for rule in options.rules.split(","):
         for width in options.widths.split(","):
             for way in options.ways.split(","):
-                line = []
-                for side in (ours, theirs):
-                    more = side(rule, f"1x512x2x{width}", way)
-                    less = (0, 0) if rule == "softmax_attention" else side(rule, f"1x256x2x{width}", way)
-                    pieces = 1 if rule == "softmax_attention" else 8
-                    line.append([(m - l) / pieces for m, l in zip(more, less)])
-                cells = [f"{a:.0f} | {b:.0f} | {a / b:.2f}" for a, b in zip(*line)][:1]
-                cells += [f"{line[0][1] / 1e3:.0f} | {line[1][1] / 1e3:.0f} | {line[0][1] / line[1][1]:.2f}"]
+                sides = [each(side, rule, width, way) for side in (ours, theirs)]
+                cells = [f"{a:.0f} | {b:.0f} | {a / b:.2f}" for a, b in zip(*sides)]
                 print(f"| {rule}, {width} | {way} | {' | '.join(cells)} |", flush=True)
+
+
+def each(side, rule, width, way):
+    """Instructions, and KB, of 64 tokens of a head; of attention, of all tokens."""
+    instructions, moved = side(rule, f"1x512x2x{width}", way)
+    if rule == "softmax_attention":
+        return instructions, moved / 1e3
+    fewer, less = side(rule, f"1x256x2x{width}", way)
+    pieces = (512 - 256) // 64 * 2
+    return (instructions - fewer) / pieces, (moved - less) / 1e3 / pieces
 
 
 if __name__ == "__main__":

@@ -52,12 +52,17 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
     ///
     /// Roughly two instructions do: the exponent is off by what a number of float32 is.
     pub(super) fn exp(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
-        let (float, int) = (self.b.float(), self.b.int(32));
         if self.is_rough() {
-            let by = self.b.real(LOG2_E);
+            let (by, float) = (self.b.real(LOG2_E), self.b.float());
             let power = self.b.two("llvm.fmul", x, by);
             return self.b.intrinsic("llvm.nvvm.ex2.approx.ftz.f", &[power], float);
         }
+        self.fine_exp(x)
+    }
+
+    /// The same to the last bit, whatever products round to: what is raised to a power is told by all of its digits.
+    fn fine_exp(&mut self, x: V<'c, 'a>) -> V<'c, 'a> {
+        let (float, int) = (self.b.float(), self.b.int(32));
         // A number between zero and one for n from -126 to 126, and no other: then n, in the lowest bits of a sum.
         let (per, half) = (self.b.real(LOG2_E / 252.0), self.b.real(0.5));
         let within = self.b.intrinsic("llvm.nvvm.fma.rn.sat.f", &[x, per, half], float);
@@ -336,7 +341,7 @@ impl<'c: 'a, 'a> Emit<'c, 'a, '_> {
         let size = self.b.one("llvm.intr.fabs", a);
         let l = self.log(size);
         let l = self.b.two("llvm.fmul", b, l);
-        let y = self.exp(l);
+        let y = self.fine_exp(l);
         let whole = self.b.one("llvm.intr.floor", b);
         let is_whole = self.b.compare(CmpfPredicate::Oeq, whole, b);
         let halved = self.b.two("llvm.fmul", b, half);
