@@ -19,6 +19,9 @@ const NAME: &str =
     "train::killed::a_run_killed_at_any_touch_of_its_files_ends_with_the_same_bits";
 const CHILD: &str = "NESTOR_KILLED_CHILD";
 
+/// Seconds are written as text, with as many digits as they happen to have: of all the pieces of a run's files another run may have so many fewer.
+const FEWER: u64 = 4;
+
 /// Weights that every token moves, in an order that matters to the bit.
 struct Toy {
     weights: Vec<f32>,
@@ -137,7 +140,7 @@ fn a_run_killed_at_any_touch_of_its_files_ends_with_the_same_bits() {
             .env(CHILD, format!("{at} {}", run.display()))
             .output()
             .unwrap();
-        assert!(!ended.status.success(), "the run was not killed at {at}");
+        assert!(!ended.status.success() || at + FEWER >= places, "not killed at {at}");
         plan(None);
         sitting(&run).unwrap_or_else(|e| panic!("killed at {at}: {e}"));
         assert_eq!(left(&run), expected, "killed at {at}");
@@ -152,9 +155,13 @@ fn a_disk_that_fills_up_anywhere_leaves_the_checkpoints_before() {
     for at in 0..places {
         let run = prepared(folder.path(), &format!("full{at}"));
         plan(Some((at, Fault::Full)));
-        let error = sitting(&run).expect_err("the disk is full").to_string();
-        assert!(error.contains(&*run.display().to_string()), "full at {at}: {error}");
-        assert!(error.contains("full") || error.contains("space"), "at {at}: {error}");
+        match sitting(&run).map_err(|e| e.to_string()) {
+            Ok(()) => assert!(at + FEWER >= places, "the disk was not full at {at}"),
+            Err(error) => {
+                assert!(error.contains(&*run.display().to_string()), "at {at}: {error}");
+                assert!(error.contains("full") || error.contains("space"), "{error}");
+            }
+        }
         for path in checkpoints(&run) {
             checkpoint::load(&path, HASH).unwrap_or_else(|e| panic!("full at {at}: {e}"));
         }
