@@ -84,10 +84,14 @@ def install():
 
 
 class Meta(torch.overrides.TorchFunctionMode):
-    """Tensors asked of the GPU are made without storage."""
+    """Tensors asked of the GPU are made without storage, or where another device is said, there."""
+
+    def __init__(self, device="meta"):
+        super().__init__()
+        self.device = device
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         if str(kwargs.get("device", "")).startswith("cuda"):
-            kwargs["device"] = "meta"
+            kwargs["device"] = self.device
         return func(*args, **kwargs)

@@ -3,7 +3,7 @@
 
     pip install --target KIT/site --no-deps triton==3.7.1 fla-core==0.6.0 einops        # and PyTorch for CPUs beside it
     PEERS_KIT=KIT python3 bench/peers/trace.py --out traced gated_deltanet:1x256x2x128:both
-    cargo run --release -p nestor-tests --bin count_traced -- traced
+    cargo run --release -p nestor-tests --bin count_traced -- traced/*.json
 
 Where the library would measure configurations of a kernel and keep the fastest, all of them are written down, so that whoever counts may
 take the one that does least. Results are never computed: a kernel is given what memory happens to hold, and its addresses.
@@ -27,16 +27,6 @@ import fake
 from triton.runtime import autotuner
 
 fake.install()
-
-
-class Cpu(torch.overrides.TorchFunctionMode):
-    """Tensors asked of the GPU have storage of the CPU's, so that each has an address."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if str(kwargs.get("device", "")).startswith("cuda"):
-            kwargs["device"] = "cpu"
-        return func(*args, **kwargs)
 
 
 class Trace:
@@ -67,7 +57,7 @@ class Trace:
                 params.append({"int": int(value)})
         grid = [*grid, 1, 1][:3]
         made = {"name": kernel.metadata.name, "blocks": grid[0] * grid[1] * grid[2], "threads": 32 * kernel.metadata.num_warps,
-                "shared": kernel.metadata.shared, "stages": kernel.metadata.num_stages, "params": params}
+                "shared": kernel.metadata.shared, "params": params}
         text = linear(kernel.asm["ptx"], grid)
         file = f"{kernel.metadata.name}_{abs(hash(text)):x}.ptx"
         (self.folder / file).write_text(text)
@@ -103,16 +93,11 @@ def install(trace):
         return kernel
 
     triton.JITFunction.run = run
-    tuned = autotuner.Autotuner.run
 
     def tune(self, *args, **kwargs):
         """All configurations, none of them kept for the next call."""
         self.cache.clear()
         trace.trying = []
-
-        def bench(key_args, *rest, config, **meta):
-            return [1.0, 1.0, 1.0]
-
         try:
             self.nargs = dict(zip(self.arg_names, args))
             for config in self.prune_configs(kwargs):
@@ -142,7 +127,8 @@ def main():
     for item in options.items:
         rule, shape, way = item.split(":")
         trace.buffers = {}
-        with Cpu():
+        # Tensors have storage of the CPU's, so that each has an address.
+        with fake.Meta("cpu"):
             call = peers[rule](tuple(map(int, shape.split("x"))), way == "both")
             # What was launched to know the output's shape is no part of it.
             trace.launches = []

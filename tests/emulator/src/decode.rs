@@ -153,24 +153,8 @@ fn op(d: &mut Decoder, name: &str, list: &[String]) -> Option<Op> {
         ("wgmma", _) => {
             return Some(Op::Warp(WarpOp::Group(group_op(d, tail, list)?)));
         }
-        ("ldmatrix", 2) => {
-            let (transposed, count) = matrices(tail)?;
-            let (to, at) = (d.sources(at(0)?)?, d.address(at(1)?)?);
-            return (to.len() == count).then_some(Op::Warp(WarpOp::LoadMatrix {
-                to,
-                transposed,
-                at,
-            }));
-        }
-        ("stmatrix", 2) => {
-            let (transposed, count) = matrices(tail)?;
-            let (at, from) = (d.address(at(0)?)?, d.sources(at(1)?)?);
-            return (from.len() == count).then_some(Op::Warp(WarpOp::StoreMatrix {
-                from,
-                transposed,
-                at,
-            }));
-        }
+        ("ldmatrix", 2) => return matrices(d, tail, at(0)?, at(1)?, false),
+        ("stmatrix", 2) => return matrices(d, tail, at(1)?, at(0)?, true),
         ("movmatrix", 2) if tail == "sync.aligned.m8n8.trans.b16" => {
             let (to, from) = (d.register(at(0)?), d.source(at(1)?)?);
             return Some(Op::Warp(WarpOp::Turn { to, from }));
@@ -386,9 +370,15 @@ fn product(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {
     right.then_some(Op::Warp(WarpOp::Product { what, to, a, b, c }))
 }
 
-/// Of several 8 x 8 matrices: whether they are transposed, and how many.
-fn matrices(tail: &str) -> Option<(bool, usize)> {
-    Some(match tail.strip_prefix("sync.aligned.m8n8.")? {
+/// Loads or stores several 8 x 8 matrices, a register for each.
+fn matrices(
+    d: &mut Decoder,
+    tail: &str,
+    registers: &str,
+    at: &str,
+    stores: bool,
+) -> Option<Op> {
+    let (transposed, count) = match tail.strip_prefix("sync.aligned.m8n8.")? {
         "x1.shared.b16" => (false, 1),
         "x2.shared.b16" => (false, 2),
         "x4.shared.b16" => (false, 4),
@@ -396,7 +386,13 @@ fn matrices(tail: &str) -> Option<(bool, usize)> {
         "x2.trans.shared.b16" => (true, 2),
         "x4.trans.shared.b16" => (true, 4),
         _ => return None,
-    })
+    };
+    let (all, at) = (d.sources(registers)?, d.address(at)?);
+    let right = all.len() == count;
+    right.then_some(Op::Warp(match stores {
+        false => WarpOp::LoadMatrix { to: all, transposed, at },
+        true => WarpOp::StoreMatrix { from: all, transposed, at },
+    }))
 }
 
 fn copy(d: &mut Decoder, tail: &str, list: &[String]) -> Option<Op> {

@@ -1,7 +1,7 @@
 //! What a whole warp does together: shuffles, matrix products and loads of their operands.
 
 use crate::convert::{tensor, wide};
-use crate::module::{Product, Reg, SHARED, Shuffle, WarpOp};
+use crate::module::{Address, Product, Reg, SHARED, Shuffle, WarpOp};
 use crate::run::{Block, LANES};
 use crate::table::{bits, f32};
 
@@ -22,13 +22,11 @@ impl Block<'_> {
             }
             WarpOp::LoadMatrix { to, transposed, at } => {
                 self.stats.matrices += 128 * to.len() as u64;
-                let rows: Vec<u64> =
-                    (0..LANES).map(|l| self.threads[first + l].address(*at)).collect();
+                let rows = self.rows_at(first, *at);
                 self.load_matrix(first, to, *transposed, &rows)
             }
             WarpOp::StoreMatrix { from, transposed, at } => {
-                let rows: Vec<u64> =
-                    (0..LANES).map(|l| self.threads[first + l].address(*at)).collect();
+                let rows = self.rows_at(first, *at);
                 self.store_matrix(first, from, *transposed, &rows)
             }
             WarpOp::Together => Ok(()),
@@ -46,6 +44,11 @@ impl Block<'_> {
             }
             WarpOp::Group(op) => self.group(op, first),
         }
+    }
+
+    /// Where each lane says that a row of a matrix lies.
+    fn rows_at(&self, first: usize, at: Address) -> Vec<u64> {
+        (0..LANES).map(|l| self.threads[first + l].address(at)).collect()
     }
 
     fn lanes(&self, first: usize, register: Reg) -> Vec<u64> {
@@ -185,13 +188,10 @@ impl Block<'_> {
             let mut matrix = [[0_u64; 8]; 8];
             for (r, row) in matrix.iter_mut().enumerate() {
                 let lane = 8 * n + r;
-                let address = rows[lane];
-                if !address.is_multiple_of(16) {
-                    return Err((lane, format!("{address:#x} is not a multiple of 16")));
-                }
+                let begins = row_at(rows, lane)?;
                 let by = self.actor(first + lane);
                 for (c, x) in row.iter_mut().enumerate() {
-                    let at = address.wrapping_sub(SHARED) + 2 * c as u64;
+                    let at = begins + 2 * c as u64;
                     *x = self.shared[self.rank]
                         .read(at, 2, by)
                         .map_err(|what| (lane, what))?;
@@ -222,12 +222,7 @@ impl Block<'_> {
                 for half in 0..2 {
                     let (r, c) = (lane / 4, 2 * (lane % 4) + half);
                     let (row, column) = if transposed { (c, r) } else { (r, c) };
-                    let address = rows[8 * n + row];
-                    if !address.is_multiple_of(16) {
-                        let what = format!("{address:#x} is not a multiple of 16");
-                        return Err((8 * n + row, what));
-                    }
-                    let at = address.wrapping_sub(SHARED) + 2 * column as u64;
+                    let at = row_at(rows, 8 * n + row)? + 2 * column as u64;
                     let (by, number) =
                         (self.actor(first + lane), word >> (16 * half) & 0xffff);
                     let written = self.shared[self.rank].write(at, 2, number, by);
@@ -236,6 +231,14 @@ impl Block<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The byte of shared memory at which the row of a matrix begins that a lane gives the address of.
+fn row_at(rows: &[u64], lane: usize) -> Result<u64, Wrong> {
+    match rows[lane] {
+        at if at.is_multiple_of(16) => Ok(at.wrapping_sub(SHARED)),
+        at => Err((lane, format!("{at:#x} is not a multiple of 16"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Numbers of columns that are held beside tiles with these columns, maps that have columns first, and columns that lie where cores read them: what
 //! pieces of a softmax are made of, in the emulator beside the interpreter, by one group of warps and by two.
 
+use super::strips::number;
 use nestor_ir::dim::Sizes;
 use nestor_mlir::{Options, Products, Target, compiled};
 use nestor_tests::emulated::Emulated;
@@ -65,10 +66,6 @@ fn attention(queries: usize) -> String {
 "#
     .replace("64C", &(64 * queries).to_string())
     .replace('C', &queries.to_string())
-}
-
-fn number(_: usize, i: usize) -> f64 {
-    ((i * 37) % 101) as f64 / 100.0 - 0.5
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn walk([t, d, c]: [usize; 3], heads: usize, direction: &str) -> String {
     chars.iter().enumerate().map(one).collect()
 }
 
-fn number(_: usize, i: usize) -> f64 {
+pub(super) fn number(_: usize, i: usize) -> f64 {
     ((i * 37) % 101) as f64 / 100.0 - 0.5
 }
 
